@@ -1,0 +1,104 @@
+"""Headless Chromium for tests, and what a page must show in it: no complaints, no violations, no overflow.
+
+Playwright's synchronous interface keeps an event loop of this thread running while it is open, and only
+one may be open at a time. So tests take the `browser` fixture (one per module, closed before the next
+module begins) and only scripts call `launch` themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+ARGUMENTS = [
+    "--no-sandbox",  # tests run as root in containers, where Chromium has no sandbox
+    "--disable-gpu",
+    "--disable-dev-shm-usage",  # containers give 64 MB of it
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--mute-audio",
+]
+# Loading a page takes well under a second; a machine that runs other tests as well may take far longer.
+PAGE_TIMEOUT_MS = 30_000
+
+
+def find_chromium() -> str | None:
+    """Path of the Chromium to use: $CHROMIUM, one on PATH, or the one that Playwright installed."""
+    for name in (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"):
+        if name and (path := shutil.which(name)):
+            return path
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    return own if Path(own).is_file() else None
+
+
+@contextmanager
+def launch() -> Iterator[Browser]:
+    """A headless Chromium, closed at the end. Raises LookupError when none is installed."""
+    path = find_chromium()
+    if path is None:
+        raise LookupError("Chromium is not installed: apt install chromium, or playwright install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=ARGUMENTS, timeout=60_000, handle_sigint=False, handle_sigterm=False
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def watch(page: Page) -> list[str]:
+    """A list that fills with what goes wrong in the page: errors, warnings, failed requests.
+
+    Chromium also logs a document's own 404 or 500 as an error; that one is left out, because a page that
+    shows an error page shows it on purpose.
+    """
+    complaints: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        own_status = message.location["url"] == page.url and message.text.startswith("Failed to load")
+        if message.type in ("error", "warning") and not own_status:
+            complaints.append(f"console {message.type}: {message.text} ({message.location['url']})")
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: complaints.append(f"uncaught: {error}"))
+    page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url} {request.failure}"))
+    return complaints
+
+
+def accessibility_violations(page: Page) -> list[str]:
+    """What axe finds serious or critical in the page as it stands, one line for each element."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    violations: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']}: {node['html']} {node['failureSummary']}"
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+def horizontal_overflow(page: Page) -> list[str]:
+    """The elements that make the page wider than its window; none when it does not scroll sideways."""
+    elements: list[str] = page.evaluate(
+        """() => {
+            const width = document.documentElement.clientWidth;
+            if (document.documentElement.scrollWidth <= width) return [];
+            return [...document.querySelectorAll("body *")]
+                .filter((element) => element.getBoundingClientRect().right > width + 1)
+                .map((element) => element.outerHTML.slice(0, 120));
+        }"""
+    )
+    return elements
