@@ -1,0 +1,108 @@
+"""From a Bind's host to the addresses that it means.
+
+The rule: loopback means both families, because "localhost" may mean either to a client; a family the
+machine does not have is left out of what was not asked for by name.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from webdemo.errors import NameUnknown
+from webdemo.net.bind import ALL_ADDRESSES, Bind
+
+LOOPBACK = ("127.0.0.1", "::1")
+WILDCARD = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    family: socket.AddressFamily
+    host: str
+    port: int
+    optional: bool = False
+    """Left out, not an error, when the machine has no such family."""
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_wildcard(self) -> bool:
+        return self.host in WILDCARD
+
+
+def resolve(bind: Bind) -> list[Address]:
+    """The addresses to listen on, IPv4 first. Raises NameUnknown; blocks while a name is looked up."""
+    assert bind.port is not None, "only a bind with a port has addresses"
+    if bind.host in (None, "localhost"):
+        return _both(LOOPBACK, bind.port)
+    if bind.host == ALL_ADDRESSES:
+        return _both(WILDCARD, bind.port)
+    try:
+        found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as exc:
+        raise NameUnknown(
+            f"The name {bind.host} leads to no address.",
+            remedy=f"Check its spelling, or use an address of this machine: {_with_host(bind, '127.0.0.1')}",
+        ) from exc
+    addresses = {(family, str(place[0])): None for family, _, _, _, place in found}
+    return [
+        Address(family, host, bind.port)
+        for family, host in sorted(addresses, key=lambda item: item[0] != socket.AF_INET)
+        if family in (socket.AF_INET, socket.AF_INET6)
+    ]
+
+
+def machine_addresses() -> list[str]:
+    """The addresses of this machine that another one can reach, IPv4 first, without link-local ones."""
+    import psutil
+
+    found = {
+        address.address
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family in (socket.AF_INET, socket.AF_INET6)
+    }
+    reachable = [
+        host for host in found if not host.startswith(("127.", "169.254.", "fe80:")) and host != "::1"
+    ]
+    return sorted(reachable, key=lambda host: (":" in host, host))
+
+
+def urls(bind: Bind, sockets: list[socket.socket]) -> list[str]:
+    """The true URLs of a bind that is listening: what a browser on this machine may be given.
+
+    A wildcard is not an address: it is given as loopback and each address of the machine. A Unix socket
+    is given as unix:PATH, the form that curl and nginx take after their own options.
+    """
+    scheme = "https" if bind.tls else "http"
+    found: list[str] = []
+    for sock in sockets:
+        place = sock.getsockname()
+        if sock.family == socket.AF_UNIX:
+            found.append(f"unix:{place}")
+            continue
+        host, port = place[:2]
+        ipv6 = sock.family == socket.AF_INET6
+        if host in WILDCARD:
+            hosts = [LOOPBACK[ipv6], *(other for other in machine_addresses() if (":" in other) == ipv6)]
+        elif bind.host is not None and bind.port is not None:
+            hosts = [bind.host]
+        else:
+            hosts = [host]
+        found.extend(
+            f"{scheme}://[{name}]:{port}/" if ":" in name else f"{scheme}://{name}:{port}/" for name in hosts
+        )
+    return list(dict.fromkeys(found))
+
+
+def _both(hosts: tuple[str, str], port: int) -> list[Address]:
+    return [
+        Address(socket.AF_INET, hosts[0], port, optional=True),
+        Address(socket.AF_INET6, hosts[1], port, optional=True),
+    ]
+
+
+def _with_host(bind: Bind, host: str) -> Bind:
+    return Bind(server=bind.server, host=host, port=bind.port, tls=bind.tls, options=bind.options)
