@@ -1,0 +1,222 @@
+"""From a Bind to the sockets that listen.
+
+The rule: a socket that was found free is the socket that is used, and what cannot be had fails here,
+whole, before any server starts: nothing that was opened stays open.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+from webdemo.errors import DescriptorUnusable, OverlappingBinds, PortInUse, WebdemoError
+from webdemo.net import doctor
+from webdemo.net.addresses import Address, resolve
+from webdemo.net.bind import HIGHEST_PORT, Bind
+from webdemo.net.socketfile import listen_on_path
+
+BACKLOG = 2048
+"""Connections that wait to be accepted; large, because they wait here while a server is swapped."""
+DEFAULT_PORT = 8000
+_TRIES_FOR_ANY_PORT = 50
+_NEIGHBOURS = 100
+_NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+
+class _NotOpened(Exception):
+    """An address that could not be listened on; `__cause__` is the system's error."""
+
+    def __init__(self, address: Address, cause: OSError) -> None:
+        super().__init__(address)
+        self.address = address
+        self.cause = cause
+
+
+def listen(bind: Bind, *, backlog: int = BACKLOG) -> list[socket.socket]:
+    """Bind and listen now, so that a taken port fails before any server starts.
+
+    One bind may give several sockets, one for each address, all on the same port. They are not
+    inheritable. Closing a Unix socket removes its file. Raises PortUnavailable, PortNotPermitted and
+    their kin.
+    """
+    return _listen(bind, _places(bind), backlog)
+
+
+def listen_all(binds: Iterable[Bind], *, backlog: int = BACKLOG) -> list[tuple[Bind, list[socket.socket]]]:
+    """Listen on every bind, or on none.
+
+    Raises OverlappingBinds before anything is opened, and what `listen` raises.
+    """
+    wanted = [(bind, _places(bind)) for bind in binds]
+    _refuse_overlaps(wanted)
+    opened: list[tuple[Bind, list[socket.socket]]] = []
+    with ExitStack() as undo:
+        for bind, addresses in wanted:
+            sockets = _listen(bind, addresses, backlog)
+            for sock in sockets:
+                undo.callback(sock.close)
+            opened.append((bind, sockets))
+        undo.pop_all()
+    return opened
+
+
+def listen_default(
+    bind: Bind | None = None, *, backlog: int = BACKLOG
+) -> tuple[Bind, list[socket.socket], PortInUse | None]:
+    """Listen on a port that nobody asked for by number: when it is taken, the next free one is used.
+
+    Returns the bind that listens, its sockets and, when the port has moved, the error that says why.
+    """
+    bind = bind or Bind(port=DEFAULT_PORT)
+    try:
+        return bind, _open_all(resolve(bind), backlog), None
+    except _NotOpened as exc:
+        if exc.cause.errno != errno.EADDRINUSE:
+            raise _explain(bind, exc) from exc.cause
+        taken = exc
+    moved, sockets = hold_next_free(bind, backlog=backlog)
+    return moved, sockets, doctor.explain_port_in_use(bind, taken.address, free=moved.port)
+
+
+def hold_next_free(bind: Bind, *, backlog: int = BACKLOG) -> tuple[Bind, list[socket.socket]]:
+    """Listen on the first free port above the bind's, or on any free one when 100 in a row are taken."""
+    assert bind.port is not None, "only a bind with a port has a next one"
+    for port in range(bind.port + 1, min(bind.port + _NEIGHBOURS, HIGHEST_PORT) + 1):
+        neighbour = replace(bind, port=port)
+        try:
+            return neighbour, _open_all(resolve(neighbour), backlog)
+        except _NotOpened as exc:
+            if exc.cause.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise doctor.explain(neighbour, exc.address, exc.cause) from exc.cause
+    sockets = listen(replace(bind, port=0), backlog=backlog)
+    return replace(bind, port=sockets[0].getsockname()[1]), sockets
+
+
+def _places(bind: Bind) -> list[Address]:
+    return [] if bind.port is None else resolve(bind)
+
+
+def _listen(bind: Bind, addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
+    if bind.path is not None:
+        return [listen_on_path(bind.path, mode=bind.mode, backlog=backlog)]
+    if bind.fd is not None:
+        return [_adopt(bind.fd)]
+    try:
+        return _open_all(addresses, backlog)
+    except _NotOpened as exc:
+        raise _explain(bind, exc) from exc.cause
+
+
+def _open_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
+    """Listen on every address, all on one port. Raises _NotOpened, with nothing left open."""
+    any_port = addresses[0].port == 0
+    with ExitStack() as held:
+        for _ in range(_TRIES_FOR_ANY_PORT):
+            sockets: list[socket.socket] = []
+            absent: _NotOpened | None = None
+            try:
+                for address in addresses:
+                    port = sockets[0].getsockname()[1] if sockets else address.port
+                    try:
+                        sockets.append(_open(replace(address, port=port), backlog))
+                    except OSError as exc:
+                        absent = _NotOpened(replace(address, port=port), exc)
+                        if not (address.optional and exc.errno in _NO_SUCH_FAMILY):
+                            raise absent from exc
+            except _NotOpened as exc:
+                # A port that is free on one address only stays held, so that the next try gets another.
+                for sock in sockets:
+                    held.callback(sock.close)
+                if not (any_port and sockets and exc.cause.errno == errno.EADDRINUSE):
+                    raise
+                continue
+            if absent is not None and not sockets:
+                raise absent
+            return sockets
+        raise _NotOpened(addresses[0], OSError(errno.EADDRINUSE, "no port is free on every address"))
+
+
+def _open(address: Address, backlog: int) -> socket.socket:
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # a restart binds at once; on Windows it would share the port with a stranger
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address.host, address.port))
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _adopt(fd: int) -> socket.socket:
+    """Take over an inherited descriptor, if it is a listening stream socket."""
+    try:
+        is_socket = stat.S_ISSOCK(os.fstat(fd).st_mode)
+    except OSError as exc:
+        raise DescriptorUnusable(
+            f"Descriptor {fd} is not open.", remedy="Let the parent process open it and pass it on."
+        ) from exc
+    if is_socket:
+        sock = socket.socket(fileno=fd)
+        if sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.set_inheritable(False)
+            sock.setblocking(True)
+            return sock
+        sock.detach()
+    raise DescriptorUnusable(
+        f"Descriptor {fd} is not a listening stream socket.",
+        remedy="Let the parent process bind it and call listen() before it passes it on.",
+    )
+
+
+def _explain(bind: Bind, failure: _NotOpened) -> WebdemoError:
+    if failure.cause.errno != errno.EADDRINUSE:
+        return doctor.explain(bind, failure.address, failure.cause)
+    try:
+        free, sockets = hold_next_free(bind, backlog=1)
+    except WebdemoError:
+        return doctor.explain_port_in_use(bind, failure.address, free=None)
+    for sock in sockets:
+        sock.close()
+    return doctor.explain_port_in_use(bind, failure.address, free=free.port)
+
+
+def _refuse_overlaps(wanted: Sequence[tuple[Bind, list[Address]]]) -> None:
+    for (one, ones), (other, others) in combinations(wanted, 2):
+        if _same_file(one, other) or (one.fd is not None and one.fd == other.fd):
+            raise OverlappingBinds(
+                f"{one} and {other} ask for the same socket.", remedy="Leave one of them out, or change it."
+            )
+        if any(_overlap(a, b) for a in ones for b in others):
+            raise OverlappingBinds(
+                f"{one} and {other} ask for the same port.",
+                remedy="Leave one of them out, or give it another port.",
+            )
+
+
+def _same_file(one: Bind, other: Bind) -> bool:
+    if one.path is None or other.path is None:
+        return False
+    return _real(one.path) == _real(other.path)
+
+
+def _real(path: str) -> Path:
+    return Path(path).parent.resolve() / Path(path).name
+
+
+def _overlap(one: Address, other: Address) -> bool:
+    return (
+        one.port == other.port != 0
+        and one.family == other.family
+        and (one.is_wildcard or other.is_wildcard or one.host == other.host)
+    )

@@ -1,0 +1,122 @@
+"""A Unix socket and the file that stands for it.
+
+The rule: a file is removed only if it is a socket that nobody listens on, or the very one made here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import NoReturn
+
+from webdemo.errors import PortNotPermitted, SocketFileUnavailable
+from webdemo.net import doctor
+
+_CONNECT_SECONDS = 1.0
+
+
+class UnixListener(socket.socket):
+    """A listening Unix socket that takes its file away when the process that made it closes it.
+
+    A forked child that closes its copy leaves the file alone, and so does a successor's file stand.
+    """
+
+    _file: tuple[str, int, int, int] | None = None
+
+    def own(self, path: str) -> None:
+        """Remember that the file at `path` was made by this process for this socket."""
+        status = os.lstat(path)
+        self._file = (path, status.st_dev, status.st_ino, os.getpid())
+
+    def close(self) -> None:
+        if self._file is not None:
+            path, device, inode, pid = self._file
+            self._file = None
+            if pid == os.getpid():
+                _remove_if_same(path, device, inode)
+        super().close()
+
+
+def listen_on_path(path: str, *, mode: int, backlog: int) -> UnixListener:
+    """Listen at `path` with the permissions `mode`, in place of a stale socket but never of a live one.
+
+    Raises SocketFileUnavailable or PortNotPermitted.
+    """
+    sock = UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        # The file must never stand open to more users than asked for, not even until a chmod.
+        umask = os.umask(0o777 & ~mode)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(umask)
+        sock.own(path)
+        sock.listen(backlog)
+    except OSError as exc:
+        sock.close()
+        _explain(path, exc)
+    except SocketFileUnavailable:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(status.st_mode):
+        raise SocketFileUnavailable(
+            f"{path} exists and is not a socket.", remedy="Choose another path: the file is left as it is."
+        )
+    if _is_live(path):
+        raise SocketFileUnavailable(
+            f"Another program listens on {path}.", remedy="Stop it, or choose another path."
+        )
+    _remove_if_same(path, status.st_dev, status.st_ino)
+
+
+def _is_live(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(_CONNECT_SECONDS)
+        try:
+            client.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except PermissionError:
+            raise
+        except OSError:
+            return True  # its queue is full, or it is a datagram socket: somebody has it
+    return True
+
+
+def _remove_if_same(path: str, device: int, inode: int) -> None:
+    try:
+        status = os.lstat(path)
+        if (status.st_dev, status.st_ino) == (device, inode):
+            Path(path).unlink()
+    except FileNotFoundError:
+        pass
+
+
+def _explain(path: str, exc: OSError) -> NoReturn:
+    folder = Path(path).parent
+    if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        raise PortNotPermitted(
+            f"This user may not make the socket {path}.",
+            remedy=f"Choose a folder of your own, or let this user write to {folder}.",
+        ) from exc
+    if exc.errno in (errno.ENOENT, errno.ENOTDIR):
+        raise SocketFileUnavailable(
+            f"There is no folder {folder} for the socket.", remedy=f"Make it: mkdir -p {folder}"
+        ) from exc
+    if exc.errno in (errno.EMFILE, errno.ENFILE):
+        raise doctor.explain_too_many_files(path) from exc
+    raise SocketFileUnavailable(
+        f"The socket {path} cannot be made: {exc.strerror or exc}.", remedy="Choose another path."
+    ) from exc
