@@ -76,8 +76,9 @@ def _explain_permission(bind: Bind, address: Address) -> PortNotPermitted:
     return PortNotPermitted(
         f"Port {address.port} needs privileges: this user may listen from {first} up.",
         remedy=(
-            f"Use a higher port ({higher}), or allow it: systemd socket activation, setcap cap_net_bind_service=+ep "
-            f"on the Python binary, or in a container sysctl net.ipv4.ip_unprivileged_port_start={address.port}."
+            f"Use a higher port ({higher}), or allow it: systemd socket activation, "
+            "setcap cap_net_bind_service=+ep on the Python binary, "
+            f"or in a container sysctl net.ipv4.ip_unprivileged_port_start={address.port}."
         ),
     )
 

@@ -30,7 +30,7 @@ _NEIGHBOURS = 100
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
-class _NotOpened(Exception):
+class _OpenError(Exception):
     """An address that could not be listened on; `__cause__` is the system's error."""
 
     def __init__(self, address: Address, cause: OSError) -> None:
@@ -77,7 +77,7 @@ def listen_default(
     bind = bind or Bind(port=DEFAULT_PORT)
     try:
         return bind, _open_all(resolve(bind), backlog), None
-    except _NotOpened as exc:
+    except _OpenError as exc:
         if exc.cause.errno != errno.EADDRINUSE:
             raise _explain(bind, exc) from exc.cause
         taken = exc
@@ -92,7 +92,7 @@ def hold_next_free(bind: Bind, *, backlog: int = BACKLOG) -> tuple[Bind, list[so
         neighbour = replace(bind, port=port)
         try:
             return neighbour, _open_all(resolve(neighbour), backlog)
-        except _NotOpened as exc:
+        except _OpenError as exc:
             if exc.cause.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise doctor.explain(neighbour, exc.address, exc.cause) from exc.cause
     sockets = listen(replace(bind, port=0), backlog=backlog)
@@ -110,27 +110,27 @@ def _listen(bind: Bind, addresses: Sequence[Address], backlog: int) -> list[sock
         return [_adopt(bind.fd)]
     try:
         return _open_all(addresses, backlog)
-    except _NotOpened as exc:
+    except _OpenError as exc:
         raise _explain(bind, exc) from exc.cause
 
 
 def _open_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
-    """Listen on every address, all on one port. Raises _NotOpened, with nothing left open."""
+    """Listen on every address, all on one port. Raises _OpenError, with nothing left open."""
     any_port = addresses[0].port == 0
     with ExitStack() as held:
         for _ in range(_TRIES_FOR_ANY_PORT):
             sockets: list[socket.socket] = []
-            absent: _NotOpened | None = None
+            absent: _OpenError | None = None
             try:
                 for address in addresses:
                     port = sockets[0].getsockname()[1] if sockets else address.port
                     try:
                         sockets.append(_open(replace(address, port=port), backlog))
                     except OSError as exc:
-                        absent = _NotOpened(replace(address, port=port), exc)
+                        absent = _OpenError(replace(address, port=port), exc)
                         if not (address.optional and exc.errno in _NO_SUCH_FAMILY):
                             raise absent from exc
-            except _NotOpened as exc:
+            except _OpenError as exc:
                 # A port that is free on one address only stays held, so that the next try gets another.
                 for sock in sockets:
                     held.callback(sock.close)
@@ -140,7 +140,7 @@ def _open_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]
             if absent is not None and not sockets:
                 raise absent
             return sockets
-        raise _NotOpened(addresses[0], OSError(errno.EADDRINUSE, "no port is free on every address"))
+        raise _OpenError(addresses[0], OSError(errno.EADDRINUSE, "no port is free on every address"))
 
 
 def _open(address: Address, backlog: int) -> socket.socket:
@@ -179,7 +179,7 @@ def _adopt(fd: int) -> socket.socket:
     )
 
 
-def _explain(bind: Bind, failure: _NotOpened) -> WebdemoError:
+def _explain(bind: Bind, failure: _OpenError) -> WebdemoError:
     if failure.cause.errno != errno.EADDRINUSE:
         return doctor.explain(bind, failure.address, failure.cause)
     try:
