@@ -4,7 +4,15 @@ WebdemoError
   UsageError            2   the command line, a bind text or a setting cannot be understood
     BindTextError           a bind text, or a list of ports, that has no meaning
     OverlappingBinds        two binds ask for the same place
+    UnknownServer           no server has this name
+    UnknownOption           the server has no such option
+    ServerMissing           the server's package is not installed
+    Unsupported             the server cannot do what the bind asks for
   AppUnavailable        1   the app cannot be loaded, or every server gave up
+    ModuleMissing           there is no module of that name
+    AppImportFailed         the module is there, and its own code failed
+    AttributeMissing        the module has no such attribute
+    NotCallable             what was found is no WSGI app
   PortUnavailable      69   a port (or socket file) cannot be had
     PortInUse               another program listens there
     AddressUnavailable      the address is not one of this machine
@@ -89,3 +97,51 @@ class TooManyFiles(PortUnavailable):
 
 class PortNotPermitted(WebdemoError):
     exit_code = 77
+
+
+class UnknownServer(UsageError):
+    def __init__(self, name: str, nearest: str | None, known: list[str]) -> None:
+        super().__init__(
+            f"There is no server called {name!r}.",
+            remedy=f"Did you mean {nearest}?" if nearest else f"These are known: {', '.join(known)}.",
+        )
+
+
+class UnknownOption(UsageError):
+    def __init__(self, server: str, name: str, nearest: str | None, known: list[str]) -> None:
+        if nearest:
+            remedy = f"Did you mean {nearest}?"
+        elif known:
+            remedy = f"It has {', '.join(known)}."
+        else:
+            remedy = f"It has none; see: webdemo servers {server}"
+        super().__init__(f"The server {server} has no option {name!r}.", remedy=remedy)
+
+
+class ServerMissing(UsageError):
+    def __init__(self, name: str, command: str) -> None:
+        super().__init__(f"The server {name} is not installed.", remedy=f"Install it: {command}")
+
+
+class Unsupported(UsageError):
+    pass
+
+
+class ModuleMissing(AppUnavailable):
+    pass
+
+
+class AppImportFailed(AppUnavailable):
+    """Carries the traceback of the user's own code, which is then wanted."""
+
+    def __init__(self, problem: str, *, remedy: str, traceback: str) -> None:
+        super().__init__(problem, remedy=remedy)
+        self.traceback = traceback
+
+
+class AttributeMissing(AppUnavailable):
+    pass
+
+
+class NotCallable(AppUnavailable):
+    pass

@@ -1,0 +1,214 @@
+"""The servers: one small file each, and the contract between them and the run layer.
+
+A server is a module of this package with an `adapter`, or an installed package's entry point in
+the group `webdemo.servers`, or (as `paste.NAME`) whatever registers a `paste.server_runner`.
+An adapter imports its server inside `serve`, so that naming a server costs nothing, and it uses
+public API only. It is handed sockets that already listen: it never opens one, and it never
+removes the file of a Unix socket, because the next process serves on the same ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import pkgutil
+import select
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from webdemo.errors import ServerMissing, UnknownOption, UnknownServer, UsageError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+GROUP = "webdemo.servers"
+PASTE_GROUP = "paste.server_runner"
+PASTE = "paste."
+
+# How long a connection on which no request has begun stays open while its server drains: a client
+# that was about to send one gets its answer.
+LINGER_SECONDS = 0.5
+
+
+class Stopping:
+    """Tells a server to drain: a flag that a signal handler may set and a selector can wait for."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        self._is_set = False
+
+    def set(self) -> None:
+        if not self._is_set:
+            self._is_set = True
+            os.write(self._write, b"!")
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when the flag is set, and stays so."""
+        return self._read
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Block until the flag is set, or the time is over; True if it is set."""
+        return bool(select.select([self._read], [], [], timeout_seconds)[0])
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A TLS certificate chain and its private key, both PEM files."""
+
+    chain: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one server process is to do."""
+
+    app: WSGIApplication
+    sockets: list[socket.socket]  # they listen, and do not block
+    options: Any  # an instance of the adapter's `options`
+    workers: int  # for a server that makes its own worker processes; 1 for the others
+    certificate: Certificate | None
+    ready: Callable[[], None]  # to be called when the server is about to accept
+    stopping: Stopping  # when set: accept no more, finish what is in flight, return
+    grace_seconds: float  # after which whoever has not returned is killed
+
+
+class Serve(Protocol):
+    def __call__(self, job: Job) -> None:
+        """Serve until `job.stopping` is set, then finish the requests in flight and return."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    pass
+
+
+def option(default: Any, help: str) -> Any:
+    """One option of a server, as a dataclass field: its type is the annotation."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A server, what it can do, and how to run it."""
+
+    name: str
+    serve: Serve
+    summary: str  # how it answers requests, in half a line
+    distribution: str | None = None  # the package that holds it; None: the standard library
+    extra: str | None = None  # the extra of webdemo that installs it
+    options: type = NoOptions  # a frozen dataclass of `option` fields
+    tls: bool = False
+    unix: bool = True
+    several_sockets: bool = True
+    own_workers: bool = False  # makes its worker processes itself
+    opens_own_sockets: bool = False  # cannot serve on a socket that is already open
+    before_import: Callable[[], None] | None = None  # must run before the app is imported
+
+    def version(self) -> str | None:
+        """The installed version; None if it is not installed."""
+        if self.distribution is None:
+            import platform
+
+            return f"Python {platform.python_version()}"
+        try:
+            return importlib.metadata.version(self.distribution)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+    def install_command(self) -> str:
+        what = f"'webdemo[{self.extra}]'" if self.extra else str(self.distribution)
+        return f"pip install {what}"
+
+    def parse_options(self, given: Mapping[str, str]) -> Any:
+        """The options as an instance of `self.options`; raises UnknownOption or UsageError."""
+        fields = {f.name: f for f in dataclasses.fields(self.options)}
+        values = {}
+        for name, text in given.items():
+            if name not in fields:
+                raise UnknownOption(self.name, name, nearest(name, fields), sorted(fields))
+            values[name] = parse_value(f"{self.name}'s option {name}", str(fields[name].type), text)
+        return self.options(**values)
+
+
+def parse_value(what: str, kind: str, text: str) -> Any:
+    """Text as `int`, `float`, `bool` or `str` (the annotation's text); raises UsageError."""
+    try:
+        if kind == "bool":
+            return {"1": True, "true": True, "yes": True, "on": True,
+                    "0": False, "false": False, "no": False, "off": False}[text.lower()]  # fmt: skip
+        if kind in ("int", "float"):
+            number = int(text) if kind == "int" else float(text)
+            if number < 0:
+                raise ValueError
+            return number
+    except (KeyError, ValueError):
+        form = {"bool": "true or false", "int": "a whole number, 0 or more", "float": "a number, 0 or more"}
+        raise UsageError(f"{what} cannot be {text!r}.", remedy=f"It is {form[kind]}.") from None
+    return text
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that `word` was probably meant to be."""
+    return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)), None)
+
+
+def built_in() -> list[str]:
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+
+def names() -> list[str]:
+    """Every server that can be named, installed or not."""
+    plugged = sorted(e.name for e in importlib.metadata.entry_points().select(group=GROUP))
+    return list(dict.fromkeys([*built_in(), *plugged, *sorted(_pasted())]))
+
+
+def _pasted() -> dict[str, importlib.metadata.EntryPoint]:
+    """Paste's runners by our names for them: `main`, which most are called, is its package's name."""
+    entries = importlib.metadata.entry_points().select(group=PASTE_GROUP)
+    return {PASTE + (e.dist.name if e.name == "main" and e.dist else e.name): e for e in entries}
+
+
+def find(name: str) -> Adapter:
+    """The adapter called `name`; raises UnknownServer. The server itself is not imported."""
+    if name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
+        return importlib.import_module(f"{__name__}.{name}").adapter  # type: ignore[no-any-return]
+    if name.startswith(PASTE) and (runner := _pasted().get(name)):
+        from webdemo.servers._paste import bridge
+
+        return bridge(name, runner)
+    for entry in importlib.metadata.entry_points().select(group=GROUP, name=name):
+        adapter = entry.load()
+        if not isinstance(adapter, Adapter):
+            raise UsageError(
+                f"The plug-in {entry.value} for the server {name} is not a webdemo.servers.Adapter.",
+                remedy="Report it to whoever wrote the plug-in, or choose another --server.",
+            )
+        return adapter
+    raise UnknownServer(name, nearest(name, names()), names())
+
+
+def find_installed(name: str) -> Adapter:
+    """The adapter called `name`; raises UnknownServer or ServerMissing."""
+    adapter = find(name)
+    if adapter.version() is None:
+        raise ServerMissing(name, adapter.install_command())
+    return adapter
+
+
+def installed() -> list[Adapter]:
+    return [adapter for adapter in map(find, names()) if adapter.version() is not None]

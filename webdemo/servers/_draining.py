@@ -1,0 +1,84 @@
+"""What the servers that give each connection a thread of its own need in order to drain.
+
+A thread that answers is waited for. A thread that waits for a request which may never come is
+woken, after a moment in which a request already under way may still arrive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import socketserver
+import threading
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING
+
+from webdemo.servers import LINGER_SECONDS, Stopping
+
+if TYPE_CHECKING:
+    _Handler = BaseHTTPRequestHandler
+else:
+    _Handler = object
+
+
+class IdleConnections:
+    """The connections on which no request has begun."""
+
+    def __init__(self) -> None:
+        self._sockets: set[socket.socket] = set()  # its methods are atomic, so no lock is needed
+
+    def add(self, connection: socket.socket) -> None:
+        self._sockets.add(connection)
+
+    def discard(self, connection: socket.socket) -> None:
+        self._sockets.discard(connection)
+
+    def __bool__(self) -> bool:
+        return bool(self._sockets)
+
+    def hang_up(self) -> None:
+        """End the wait for a request; what has already arrived is still answered."""
+        for connection in list(self._sockets):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
+
+
+class DrainingHandler(_Handler):
+    """Mixed into a server's request handler: says whether a request has begun."""
+
+    idle: IdleConnections  # set by a subclass
+
+    def setup(self) -> None:
+        self.idle.add(self.request)
+        super().setup()
+
+    def parse_request(self) -> bool:
+        self.idle.discard(self.request)
+        return super().parse_request()
+
+    def finish(self) -> None:
+        self.idle.discard(self.request)
+        # The client may have left before the last bytes reached it.
+        with contextlib.suppress(ConnectionError):
+            super().finish()
+
+
+def serve_until_stopped(
+    servers: list[socketserver.TCPServer], stopping: Stopping, idle: IdleConnections
+) -> None:
+    """Accept on every server from this one thread until told to stop, then drain."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stopping, selectors.EVENT_READ)
+        for server in servers:
+            server.timeout = 0  # handle_request is called when there is something to handle
+            selector.register(server, selectors.EVENT_READ, server)
+        while not stopping.is_set():
+            for key, _ in selector.select():
+                if key.data is not None:
+                    key.data.handle_request()
+    hang_up = threading.Timer(LINGER_SECONDS if idle else 0, idle.hang_up)
+    hang_up.start()
+    for server in servers:
+        server.server_close()  # returns when every thread has answered
+    hang_up.cancel()

@@ -1,0 +1,38 @@
+"""The bridge to servers that register a `paste.server_runner`: `paste.NAME`.
+
+Such a runner is called with the app, an empty global configuration, `host` and `port`, and opens
+the port by itself. So the parent cannot own the port, and draining is left to the server.
+"""
+
+from __future__ import annotations
+
+import signal
+from importlib.metadata import EntryPoint
+
+from webdemo.servers import Adapter, Job
+
+
+def bridge(name: str, entry: EntryPoint) -> Adapter:
+    def serve(job: Job) -> None:
+        [listener] = job.sockets
+        host, port = listener.getsockname()[:2]
+        listener.close()
+        runner = entry.load()
+        # Python's default, so that the server ends as it does when it is run by its own command.
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        job.ready()
+        try:
+            runner(job.app, {}, host=host, port=str(port))
+        except KeyboardInterrupt:
+            return
+
+    return Adapter(
+        name=name,
+        serve=serve,
+        summary=f"{entry.value}, through its paste.server_runner entry point",
+        distribution=entry.dist.name if entry.dist else entry.module,
+        unix=False,
+        several_sockets=False,
+        opens_own_sockets=True,
+    )

@@ -1,0 +1,62 @@
+"""Cheroot, CherryPy's server: a pool of threads for each listening socket."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from webdemo.servers import Adapter, Job, option
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    threads: int = option(10, "Threads for each listening socket.")
+
+
+def serve(job: Job) -> None:
+    from cheroot import wsgi
+
+    class Server(wsgi.Server):  # type: ignore[misc]
+        def __init__(self, listener: socket.socket) -> None:
+            super().__init__(listener.getsockname()[:2], job.app, numthreads=job.options.threads)
+            self.shutdown_timeout = job.grace_seconds
+            self.listener = listener
+            self.is_unix = listener.family == socket.AF_UNIX
+            if self.is_unix:
+                # Cheroot opens the path of a Unix socket itself, unless it is given an address.
+                self.bind_addr = ("localhost", 0)
+            if job.certificate is not None:
+                from cheroot.ssl.builtin import BuiltinSSLAdapter
+
+                self.ssl_adapter = BuiltinSSLAdapter(str(job.certificate.chain), str(job.certificate.key))
+
+        def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
+            self.socket = self.listener
+            return self.listener
+
+    servers = [Server(sock) for sock in job.sockets]
+    for server in servers:
+        server.prepare()
+    threads = [threading.Thread(target=server.serve) for server in servers]
+    for thread in threads:
+        thread.start()
+    job.ready()
+    job.stopping.wait()
+    stops = [threading.Thread(target=server.stop) for server in servers]
+    for thread in [*stops]:
+        thread.start()
+    for thread in [*stops, *threads]:
+        thread.join()
+
+
+adapter = Adapter(
+    name="cheroot",
+    serve=serve,
+    summary="a pool of threads for each listening socket",
+    distribution="cheroot",
+    extra="servers",
+    options=Options,
+    tls=True,
+)

@@ -1,0 +1,78 @@
+"""gevent: a greenlet for each connection, on one event loop; the standard library is patched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers._draining import IdleConnections
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    connections: int = option(1000, "Connections open at once; further ones wait.")
+
+
+def patch() -> None:
+    """Make blocking calls of the app give way to other requests."""
+    from gevent import monkey
+
+    monkey.patch_all()
+
+
+def serve(job: Job) -> None:
+    import gevent
+    from gevent.pool import Pool
+    from gevent.pywsgi import WSGIHandler, WSGIServer
+    from gevent.socket import wait_read
+
+    idle = IdleConnections()
+
+    class Handler(WSGIHandler):  # type: ignore[misc]
+        def handle(self) -> None:
+            try:
+                super().handle()
+            finally:
+                idle.discard(self.socket)
+
+        def read_requestline(self) -> str:
+            idle.add(self.socket)
+            line: str = super().read_requestline()
+            idle.discard(self.socket)
+            return line
+
+        def read_request(self, raw_requestline: str) -> Any:
+            valid = super().read_request(raw_requestline)
+            if job.stopping.is_set():
+                self.close_connection = True
+            return valid
+
+    tls = {}
+    if job.certificate is not None:
+        tls = {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
+    pool = Pool(job.options.connections)
+    servers = [
+        WSGIServer(sock, job.app, spawn=pool, log=None, handler_class=Handler, **tls) for sock in job.sockets
+    ]
+    for server in servers:
+        server.start()
+    job.ready()
+    wait_read(job.stopping.fileno())
+    for server in servers:
+        server.close()
+    hang_up = gevent.spawn_later(LINGER_SECONDS if idle else 0, idle.hang_up)
+    pool.join(timeout=job.grace_seconds)
+    hang_up.kill()
+
+
+adapter = Adapter(
+    name="gevent",
+    serve=serve,
+    summary="a greenlet for each connection on one event loop; for many slow clients",
+    distribution="gevent",
+    extra="servers",
+    options=Options,
+    tls=True,
+    before_import=patch,
+)

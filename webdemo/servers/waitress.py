@@ -1,0 +1,87 @@
+"""Waitress: one loop that reads and writes, and a pool of threads that run the app."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    threads: int = option(4, "Threads that run the app.")
+    connection_limit: int = option(1000, "Connections open at once; further ones wait.")
+    channel_timeout: int = option(120, "Seconds after which an idle connection is closed.")
+    max_request_body_size: int = option(1 << 30, "Largest request body, in bytes.")
+
+
+def serve(job: Job) -> None:
+    import waitress
+    from waitress import wasyncore
+    from waitress.channel import HTTPChannel
+    from waitress.parser import HTTPRequestParser
+    from waitress.server import BaseWSGIServer
+
+    class Parser(HTTPRequestParser):  # type: ignore[misc]
+        def received(self, data: bytes) -> int:
+            consumed: int = super().received(data)
+            if self.completed and job.stopping.is_set():
+                self.headers["CONNECTION"] = "close"
+            return consumed
+
+    class Channel(HTTPChannel):  # type: ignore[misc]
+        parser_class = Parser
+
+        def is_idle(self) -> bool:
+            return not (self.requests or self.request or self.total_outbufs_len)
+
+    class WakeUp(wasyncore.file_dispatcher):  # type: ignore[misc]
+        """Ends the loop's wait when the server is to stop."""
+
+        def writable(self) -> bool:
+            return False
+
+        def handle_read(self) -> None:
+            self.close()
+
+    connections: dict[int, Any] = {}
+    WakeUp(job.stopping.fileno(), connections)
+    server = waitress.create_server(
+        job.app,
+        map=connections,
+        sockets=job.sockets,
+        threads=job.options.threads,
+        # Each listening socket takes two of these places for itself.
+        connection_limit=job.options.connection_limit + 2 * len(job.sockets),
+        channel_timeout=job.options.channel_timeout,
+        max_request_body_size=job.options.max_request_body_size,
+        asyncore_use_poll=True,
+        clear_untrusted_proxy_headers=False,  # the run layer decides whom to trust
+    )
+    listeners = [c for c in connections.values() if isinstance(c, BaseWSGIServer)]
+    for listener in listeners:
+        listener.channel_class = Channel
+    job.ready()
+    while not job.stopping.is_set():
+        wasyncore.loop(timeout=1, use_poll=True, map=connections, count=1)
+
+    for listener in listeners:
+        listener.accepting = False
+    hang_up_at = time.monotonic() + LINGER_SECONDS
+    while channels := [c for c in connections.values() if isinstance(c, Channel)]:
+        if time.monotonic() > hang_up_at:
+            for channel in channels:
+                channel.will_close = channel.will_close or channel.is_idle()
+        wasyncore.loop(timeout=0.05, use_poll=True, map=connections, count=1)
+    server.task_dispatcher.shutdown()
+
+
+adapter = Adapter(
+    name="waitress",
+    serve=serve,
+    summary="one event loop and a pool of threads; buffers requests and answers",
+    distribution="waitress",
+    options=Options,
+)

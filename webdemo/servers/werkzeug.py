@@ -1,0 +1,59 @@
+"""Werkzeug's development server: a thread for each connection, one request for each connection."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from webdemo.servers import Adapter, Job
+
+if TYPE_CHECKING:
+    from socket import socket
+
+
+def serve(job: Job) -> None:
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
+
+    context = None
+    if job.certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(job.certificate.chain, job.certificate.key)
+
+    class Handler(DrainingHandler, WSGIRequestHandler):
+        idle = IdleConnections()
+
+        def setup(self) -> None:
+            if context is not None:
+                # Here, in the connection's own thread: a slow handshake holds up nobody else.
+                self.request.settimeout(10)
+                self.request = context.wrap_socket(self.request, server_side=True)
+                self.request.settimeout(None)
+            super().setup()
+
+        def log_request(self, *_: Any) -> None:
+            """Nothing: the run layer writes one access log for all servers."""
+
+    servers = []
+    for sock in job.sockets:
+        server = make_server(*_address(sock), job.app, threaded=True, request_handler=Handler, fd=sock.fileno())
+        server.ssl_context = context
+        server.daemon_threads = False  # type: ignore[attr-defined]
+        servers.append(server)
+    job.ready()
+    serve_until_stopped(list(servers), job.stopping, Handler.idle)
+
+
+def _address(sock: socket) -> tuple[str, int]:
+    address = sock.getsockname()
+    return (f"unix://{address}", 0) if isinstance(address, str) else address[:2]
+
+
+adapter = Adapter(
+    name="werkzeug",
+    serve=serve,
+    summary="a thread for each connection; for development",
+    distribution="werkzeug",
+    tls=True,
+)
