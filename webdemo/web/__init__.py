@@ -1,0 +1,27 @@
+"""A request's way: server -> App -> routing -> view or static -> pages -> response.
+
+It touches nothing else, and imports Jinja2 only when the first page is rendered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.exceptions import abort
+
+from webdemo.web.app import App
+from webdemo.web.request import Request
+from webdemo.web.response import Response, redirect
+
+if TYPE_CHECKING:
+    from webdemo.web.static import StaticFiles as StaticFiles
+
+__all__ = ["App", "Request", "Response", "StaticFiles", "abort", "redirect"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "StaticFiles":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from webdemo.web.static import StaticFiles
+
+    return StaticFiles

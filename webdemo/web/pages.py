@@ -1,0 +1,45 @@
+"""Pages: Jinja2 templates of one folder, escaped, and strict about names that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+
+class Pages:
+    """Renders templates. A template that was edited is read again within a second."""
+
+    def __init__(self, folder: Path, functions: Mapping[str, Any]) -> None:
+        self.environment = Environment(
+            loader=_Loader(folder),
+            autoescape=select_autoescape(disabled_extensions=("txt",), default=True),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.globals.update(functions)
+
+    def render(self, template: str, context: Mapping[str, Any]) -> str:
+        return self.environment.get_template(template).render(context)
+
+
+class _Loader(FileSystemLoader):
+    """Looks at most once a second whether a template has changed: a `stat` costs as much as a small page."""
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        source, filename, is_current = super().get_source(environment, template)
+        look_again = monotonic() + 1
+
+        def is_current_for_a_second() -> bool:
+            nonlocal look_again
+            now = monotonic()
+            if now < look_again:
+                return True
+            look_again = now + 1
+            return is_current()
+
+        return source, filename, is_current_for_a_second
