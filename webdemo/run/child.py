@@ -1,0 +1,110 @@
+"""A server process: forked by the loader, it serves until it is told to stop, and then drains.
+
+SIGTERM means drain. The process tells the supervisor, through a pipe, when its server is about to
+accept; whatever it writes to stdout and stderr goes to the supervisor as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webdemo import servers
+from webdemo.errors import AppImportFailed, WebdemoError
+from webdemo.run import edge, load
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+FAILED = 1
+
+
+def order(
+    *,
+    server: str,
+    options: dict[str, str],
+    workers: int,
+    cpus: list[int],
+    certificate: servers.Certificate | None,
+    grace_seconds: float,
+    settings: edge.EdgeSettings,
+    target: load.Target,
+) -> dict[str, Any]:
+    """What a child is told, as JSON-able data; `serve` reads it."""
+    return {
+        "server": server,
+        "options": options,
+        "workers": workers,
+        "cpus": cpus,
+        "certificate": [str(certificate.chain), str(certificate.key)] if certificate else None,
+        "grace_seconds": grace_seconds,
+        "settings": asdict(settings),
+        "target": asdict(target),
+    }
+
+
+def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | None) -> int:
+    """Be a server process until it has drained; the exit code. `app` None: import our own copy."""
+    events, output, draining, *listening = descriptors
+    # stdin is /dev/null since the loader started.
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    stopping = servers.Stopping()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if order["cpus"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, order["cpus"])
+    adapter = servers.find(order["server"])
+    try:
+        if app is None:
+            if adapter.before_import is not None:
+                adapter.before_import()
+            app = load.load(load.Target(**order["target"]))
+        settings = dict(order["settings"])
+        settings["trusted_proxies"] = tuple(settings["trusted_proxies"])
+        adapter.serve(
+            servers.Job(
+                app=edge.wrap(app, edge.EdgeSettings(**settings), output, draining),
+                sockets=[_adopt(fd) for fd in listening],
+                options=adapter.parse_options(order["options"]),
+                workers=order["workers"],
+                certificate=servers.Certificate(*map(Path, order["certificate"])) if order["certificate"] else None,
+                ready=lambda: tell(events, {"event": "ready"}),
+                stopping=stopping,
+                grace_seconds=order["grace_seconds"],
+            )
+        )
+    except WebdemoError as exc:
+        tell(events, failure(exc))
+        return FAILED
+    except Exception:
+        traceback.print_exc()
+        return FAILED
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def _adopt(fd: int) -> socket.socket:
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)  # another process may have taken the connection that we were told of
+    return sock
+
+
+def tell(events: int, message: dict[str, Any]) -> None:
+    os.write(events, json.dumps(message).encode() + b"\n")
+
+
+def failure(exc: WebdemoError) -> dict[str, Any]:
+    """A failure to load the app, as a message."""
+    text = exc.traceback if isinstance(exc, AppImportFailed) else None
+    return {"event": "failed", "problem": exc.problem, "remedy": exc.remedy, "traceback": text}

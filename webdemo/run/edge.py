@@ -1,0 +1,107 @@
+"""What lies between the server and the app: as little as possible.
+
+The probe that tells the supervisor that this very process answers, the facts for the demo site,
+and, where asked for, health, proxies and the access log. None of it when the app is run by a bare
+server's own command.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from webdemo.run.accesslog import AccessLog
+from webdemo.run.proxy import ForwardedHeaders
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+PROBE_HEADER = "X-Webdemo-Probe"
+ANSWERED_HEADER = "X-Webdemo-Answered"
+LIVE = "/livez"
+READY = "/readyz"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    """What the supervisor tells each server process; JSON-able."""
+
+    process_id: int  # our number for it; a server's workers share it
+    token: str  # who knows it is the supervisor
+    server: str
+    version: str
+    binds: dict[str, str]  # port (or path of a Unix socket) -> bind text
+    health: bool = False
+    access_log: str | None = "text"  # "text", "json" or None
+    colour: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+
+    def bind_of(self, environ: WSGIEnvironment) -> str:
+        return self.binds.get(environ.get("SERVER_PORT", "")) or next(iter(self.binds.values()))
+
+
+def wrap(app: WSGIApplication, settings: EdgeSettings, log_fd: int, draining: int) -> WSGIApplication:
+    """The app as the server is to run it. `draining` is a descriptor, readable once the run ends."""
+    key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
+    token = settings.token
+    facts = {"name": settings.server, "version": settings.version, "binds": settings.binds}
+
+    if settings.access_log:
+        app = AccessLog(
+            app,
+            server=settings.server,
+            bind_of=settings.bind_of,
+            fd=log_fd,
+            as_json=settings.access_log == "json",
+            colour=settings.colour,
+        )
+    if settings.trusted_proxies:
+        app = ForwardedHeaders(app, settings.trusted_proxies)
+    if settings.health:
+        app = health(app, lambda: not select.select([draining], [], [], 0)[0])
+    inner = app
+
+    def edge(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get(key) == token:
+            headers = [(ANSWERED_HEADER, f"{settings.process_id} {os.getpid()}"), ("Content-Length", "0")]
+            start_response("200 OK", headers)
+            return [b""]
+        environ["webdemo.server"] = facts
+        return inner(environ, start_response)
+
+    return edge
+
+
+def health(app: WSGIApplication, is_ready: Callable[[], bool]) -> WSGIApplication:
+    """Answer /livez with 200 and /readyz with 200 or 503; pass on everything else."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO")
+        if path != LIVE and path != READY:
+            return app(environ, start_response)
+        ready = path == LIVE or is_ready()
+        body = b"ok\n" if ready else b"not ready\n"
+        headers = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+        ]
+        start_response("200 OK" if ready else "503 Service Unavailable", headers)
+        return [body] if environ.get("REQUEST_METHOD") != "HEAD" else [b""]
+
+    return answer
+
+
+def not_loaded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Stands for the app while it is being loaded."""
+    body = b"The app is being loaded.\n"
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Retry-After", "1"),
+    ]
+    start_response("503 Service Unavailable", headers)
+    return [body] if environ.get("REQUEST_METHOD") != "HEAD" else [b""]

@@ -1,0 +1,158 @@
+"""The loader: imports the app once, and forks a process for each server.
+
+It is a process of its own, started afresh for each reload, so that the supervisor never holds app
+code and the old code goes when the old loader does. Its children share the memory of what was
+imported. When the app cannot be shared by fork, the loader does not import it and each child does.
+
+It ends its children and itself when the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from webdemo.errors import WebdemoError
+from webdemo.run import child, load
+from webdemo.run.channel import Channel, Message
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+_Order = tuple[dict[str, Any], list[int], "WSGIApplication | None"]
+
+
+class Loader:
+    """Carries out the supervisor's orders: spawn, signal; reports what became of each child."""
+
+    def __init__(self, channel: Channel, grace_seconds: float) -> None:
+        self._channel = channel
+        self._grace_seconds = grace_seconds
+        self._app: WSGIApplication | None = None
+        self._children: dict[int, int] = {}  # pid -> our number for it
+
+    def load(self, target: load.Target) -> bool:
+        """Import the app; tell whether it can be shared by fork, or why it cannot be had."""
+        began = time.perf_counter()
+        before = load.open_sockets()
+        try:
+            self._app = load.load(target)
+        except WebdemoError as exc:
+            self._channel.send(child.failure(exc))
+            return False
+        reason = load.opened_at_import(before)
+        self._channel.send(
+            {"event": "loaded", "seconds": time.perf_counter() - began, "not_shared_because": reason}
+        )
+        # What is there now stays: no collection will touch it, so the children share its pages.
+        gc.collect()
+        gc.freeze()
+        return True
+
+    def run(self) -> _Order | None:
+        """Serve the supervisor until it is gone: None; in a new child: its order."""
+        woken, waker = socket.socketpair()
+        woken.setblocking(False)
+        waker.setblocking(False)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        with woken, waker, selectors.DefaultSelector() as selector:
+            selector.register(self._channel, selectors.EVENT_READ)
+            selector.register(woken, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is woken:
+                        with contextlib.suppress(BlockingIOError):
+                            woken.recv(4096)
+                        self._reap()
+                        continue
+                    try:
+                        for message, descriptors in self._channel.receive():
+                            if order := self._obey(message, descriptors):
+                                signal.set_wakeup_fd(-1)
+                                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                                return order
+                    except EOFError:
+                        signal.set_wakeup_fd(-1)
+                        self._end_children()
+                        return None
+
+    def _obey(self, message: Message, descriptors: list[int]) -> _Order | None:
+        if message["do"] == "signal":
+            for pid, number in self._children.items():
+                if number == message["process"]:
+                    os.kill(pid, message["signal"])  # not reaped yet, so the pid is still its own
+            return None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            self._channel.close()
+            shared = None if message["own_import"] else self._app
+            return message, descriptors, shared
+        for fd in descriptors:
+            os.close(fd)
+        self._children[pid] = message["process"]
+        self._send({"event": "spawned", "process": message["process"], "pid": pid})
+        return None
+
+    def _reap(self) -> None:
+        for pid in list(self._children):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                number = self._children.pop(pid)
+                code = os.waitstatus_to_exitcode(status)
+                self._send({"event": "exited", "process": number, "code": code})
+
+    def _send(self, message: Message) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._channel.send(message)  # if nobody hears it, the next receive finds out
+
+    def _end_children(self) -> None:
+        """The supervisor is gone: its servers drain, or are killed when the time is over."""
+        for pid in self._children:
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + self._grace_seconds
+        while self._children and time.monotonic() < deadline:
+            self._reap()
+            time.sleep(0.02)
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+
+
+def main() -> int:
+    """Be a loader; in each of its children: be a server."""
+    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)  # the supervisor decides
+    selector = selectors.DefaultSelector()
+    selector.register(channel, selectors.EVENT_READ)
+    first: list[tuple[Message, list[int]]] = []
+    while not first:
+        selector.select()
+        try:
+            first = list(channel.receive())
+        except EOFError:
+            return 0
+    selector.close()
+    [(start, _)] = first
+    loader = Loader(channel, start["grace_seconds"])
+    if start["share"] and not loader.load(load.Target(**start["target"])):
+        return child.FAILED
+    if not start["share"]:
+        channel.send({"event": "loaded", "seconds": 0.0, "not_shared_because": None})
+    order = loader.run()
+    if order is None:
+        return 0
+    return child.serve(*order)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
