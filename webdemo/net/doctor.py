@@ -7,8 +7,7 @@ what cannot be seen is said. Nothing is looked at until something has failed.
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from webdemo.errors import (
     AddressUnavailable,
@@ -21,7 +20,29 @@ from webdemo.errors import (
 from webdemo.net.addresses import Address, machine_addresses
 from webdemo.net.bind import Bind
 
-_FIRST_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """One way out of a taken port. At most one of `port` and `stop_pid` is given."""
+
+    text: str
+    port: int | None = None
+    """Serve there instead."""
+    stop_pid: int | None = None
+    """End this process, which is the user's own, and try again."""
+
+
+def remedies(error: PortInUse) -> list[Remedy]:
+    """The ways out, the least harmful first, for a numbered list to pick from."""
+    from webdemo.net.holders import inspect_process
+
+    found = []
+    if error.free is not None:
+        found.append(Remedy(f"Use port {error.free}, which is free.", port=error.free))
+    holder = inspect_process(error.pid) if error.pid is not None else None
+    if holder is not None and holder.is_mine:
+        found.append(Remedy(f"Stop {holder.describe()}.", stop_pid=holder.pid))
+    return found
 
 
 def explain(bind: Bind, address: Address, cause: OSError) -> WebdemoError:
@@ -39,17 +60,32 @@ def explain(bind: Bind, address: Address, cause: OSError) -> WebdemoError:
 
 
 def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> PortInUse:
-    """The error to raise for an address that another program listens on."""
-    remedy = (
-        f"Stop it, or use {free}, which is free: {replace(bind, port=free)}"
-        if free is not None
-        else "Stop it."
-    )
+    """The error to raise for an address that another program listens on.
+
+    `free` is a port that can be had instead. The holder is looked for, which takes some milliseconds.
+    """
+    from webdemo.net.holders import Listening, tcp_listeners
+
+    def conflicts(one: Listening) -> bool:
+        if (one.family == "ipv6") != (":" in address.host):
+            return one.host == "::"  # it may take both families
+        return one.is_wildcard or address.is_wildcard or one.host == address.host
+
+    found = [one for one in tcp_listeners(address.port) if conflicts(one)]
+    found.sort(key=lambda one: one.host == "::" and ":" not in address.host)
+    holder = found[0].describe() if found else "a program that cannot be seen from here"
+    process = next((one.processes[0] for one in found if one.processes), None)
+    ways = []
+    if process is not None and process.is_mine:
+        ways.append(f"Stop it (webdemo port {address.port} --stop)")
+    if free is not None:
+        ways.append(f"use {free}, which is free: {_as_option(replace(bind, port=free))}")
+    text = ", or ".join(ways) or "choose another port, or stop that program"
     return PortInUse(
-        f"Port {address.port} is taken by another program.",
-        remedy=remedy,
+        f"Port {address.port} is taken by {holder}.",
+        remedy=text[0].upper() + text[1:],
         port=address.port,
-        pid=None,
+        pid=process.pid if process is not None else None,
         free=free,
     )
 
@@ -66,6 +102,8 @@ def explain_too_many_files(place: str) -> TooManyFiles:
 
 
 def _explain_permission(bind: Bind, address: Address) -> PortNotPermitted:
+    from webdemo.net.ports import lowest_unprivileged_port
+
     first = lowest_unprivileged_port()
     if address.port >= first:
         return PortNotPermitted(
@@ -76,29 +114,28 @@ def _explain_permission(bind: Bind, address: Address) -> PortNotPermitted:
     return PortNotPermitted(
         f"Port {address.port} needs privileges: this user may listen from {first} up.",
         remedy=(
-            f"Use a higher port ({higher}), or allow it: systemd socket activation, "
+            f"Use a higher port ({_as_option(higher)}), or allow it: systemd socket activation, "
             "setcap cap_net_bind_service=+ep on the Python binary, "
             f"or in a container sysctl net.ipv4.ip_unprivileged_port_start={address.port}."
         ),
     )
 
 
-def lowest_unprivileged_port() -> int:
-    """The first port that a program without privileges may listen on: the kernel's, or 1024."""
-    try:
-        return int(_FIRST_PORT.read_text())
-    except (OSError, ValueError):
-        return 1024
-
-
 def _explain_address(bind: Bind, address: Address) -> AddressUnavailable:
-    named = f"{address.host} ({bind.host})" if bind.host not in (None, address.host) else address.host
+    named = f"{bind.host} ({address.host})" if bind.host not in (None, address.host) else address.host
     mine = ", ".join(["127.0.0.1", *machine_addresses()])
     return AddressUnavailable(
         f"{named} is not an address of this machine.",
-        remedy=f"Use one of its own ({mine}) or * for all of them: {_local(bind)}",
+        remedy=f"Use one of its own ({mine}), such as {_local(bind)}, or * for all of them.",
     )
 
 
 def _local(bind: Bind) -> Bind:
     return replace(bind, host="127.0.0.1")
+
+
+def _as_option(bind: Bind) -> str:
+    """The bind as the command line takes it."""
+    if bind == Bind(port=bind.port):
+        return f"--port {bind.port}"
+    return f'-b "{bind}"' if any(special in str(bind) for special in "*?&[") else f"-b {bind}"

@@ -1,0 +1,263 @@
+"""Who listens on this machine: which address, which processes, whose, since when.
+
+The rule: only what the system shows is told, and what it hides is told to be hidden. On Linux /proc is
+read, which names the owner even of a socket whose process is hidden; elsewhere psutil is asked.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+_LISTEN = "0A"
+_ACCEPTS = 0x10000  # __SO_ACCEPTON in the flags of /proc/net/unix
+_COMMAND_LENGTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that has a listening socket open."""
+
+    pid: int
+    parent: int
+    command: str
+    user: str
+    started: float
+    """Seconds since the epoch."""
+    is_mine: bool
+    """It runs as the user that asks."""
+    is_webdemo: bool
+
+    def describe(self, *, now: float | None = None) -> str:
+        """The process in a message: `python3 app.py (pid 12, yours, started 3 h ago)`."""
+        age = format_age((time.time() if now is None else now) - self.started)
+        if self.is_webdemo:
+            who = "you" if self.is_mine else self.user
+            return f"a webdemo that {who} started {age} ago (pid {self.pid})"
+        whose = "yours" if self.is_mine else f"of user {self.user}"
+        return f"{self.command} (pid {self.pid}, {whose}, started {age} ago)"
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A listening socket of the machine, with the processes that have it open, the oldest first."""
+
+    family: str
+    """ipv4, ipv6 or unix."""
+    host: str
+    port: int
+    """0 for a Unix socket."""
+    path: str
+    processes: tuple[Process, ...]
+    user: str
+    """The owner, also when no process can be seen; "" when not even that is known."""
+
+    @property
+    def place(self) -> str:
+        if self.path:
+            return self.path
+        return f"[{self.host}]:{self.port}" if self.family == "ipv6" else f"{self.host}:{self.port}"
+
+    @property
+    def is_wildcard(self) -> bool:
+        return self.host in ("0.0.0.0", "::")
+
+    def describe(self) -> str:
+        """Its holder in a message; says so when the system hides it."""
+        if self.processes:
+            return self.processes[0].describe()
+        if self.user:
+            return f"a program of user {self.user} (with privileges, sudo, one sees which)"
+        return "a program that cannot be seen from here (with privileges, sudo, one may)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Socket:
+    family: str
+    host: str
+    port: int
+    path: str
+    inode: int
+    uid: int | None
+
+
+def tcp_listeners(port: int | None = None) -> list[Listening]:
+    """The TCP sockets that listen on this machine (on one port, if given), in the order of their ports."""
+    if sys.platform != "linux":
+        return _ask_psutil(port)
+    sockets = [found for found in _read_tcp() if port is None or found.port == port]
+    return _with_processes(sockets)
+
+
+def unix_listeners() -> list[Listening]:
+    """The Unix sockets that listen at a path. Linux only: elsewhere the system tells of none."""
+    if sys.platform != "linux":
+        return []
+    return _with_processes(list(_read_unix()))
+
+
+def format_age(seconds: float) -> str:
+    """A time span in one unit, cut down, as people say it: 5 s, 12 min, 3 h, 2 days."""
+    seconds = max(0, int(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 2 * 86400:
+        return f"{seconds // 3600} h"
+    return f"{seconds // 86400} days"
+
+
+def inspect_process(pid: int) -> Process | None:
+    """The process, or None when it is gone or hidden."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            words = process.cmdline() or [process.name()]
+            uid = process.uids().effective
+            return Process(
+                pid=pid,
+                parent=process.ppid(),
+                command=_shown(words),
+                user=_user(uid),
+                started=process.create_time(),
+                is_mine=uid == os.geteuid(),
+                is_webdemo=_is_webdemo(words),
+            )
+    except psutil.Error:
+        return None
+
+
+def _read_tcp() -> Iterator[_Socket]:
+    for name, family in (("tcp", "ipv4"), ("tcp6", "ipv6")):
+        for line in _lines(Path("/proc/net") / name):
+            fields = line.split()
+            if len(fields) < 10 or fields[3] != _LISTEN:
+                continue
+            host, _, port = fields[1].partition(":")
+            address = _address(host)
+            mapped = getattr(address, "ipv4_mapped", None)
+            yield _Socket(
+                family="ipv4" if mapped else family,
+                host=str(mapped or address),
+                port=int(port, 16),
+                path="",
+                inode=int(fields[9]),
+                uid=int(fields[7]),
+            )
+
+
+def _read_unix() -> Iterator[_Socket]:
+    for line in _lines(Path("/proc/net/unix")):
+        fields = line.split(maxsplit=7)
+        if len(fields) == 8 and int(fields[3], 16) & _ACCEPTS and not fields[7].startswith("@"):
+            yield _Socket("unix", "", 0, fields[7], int(fields[6]), None)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+    except OSError:
+        return []
+
+
+def _address(digits: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address as the kernel prints it: 32-bit words in the machine's byte order."""
+    words = [int(digits[start : start + 8], 16) for start in range(0, len(digits), 8)]
+    return ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
+
+
+def _with_processes(sockets: list[_Socket]) -> list[Listening]:
+    owners = _pids_of({found.inode for found in sockets})
+    known: dict[int, Process | None] = {}
+    listening = []
+    for found in sockets:
+        for pid in owners.get(found.inode, ()):
+            if pid not in known:
+                known[pid] = inspect_process(pid)
+        processes = _oldest_first(known[pid] for pid in owners.get(found.inode, ()))
+        user = _user(found.uid) if found.uid is not None else processes[0].user if processes else ""
+        listening.append(Listening(found.family, found.host, found.port, found.path, processes, user))
+    return sorted(listening, key=lambda one: (one.port, one.path, one.family, one.host))
+
+
+def _pids_of(inodes: set[int]) -> dict[int, list[int]]:
+    """Which processes have which socket open, as far as this user may see."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    found: dict[int, list[int]] = {}
+    for name in os.listdir("/proc") if wanted else ():  # noqa: PTH208  a Path for each would take twice as long
+        if not name.isdigit():
+            continue
+        folder = f"/proc/{name}/fd"
+        try:
+            descriptors = os.listdir(folder)  # noqa: PTH208  the same
+        except OSError:
+            continue  # gone meanwhile, or another user's
+        for descriptor in descriptors:
+            try:
+                inode = wanted.get(os.readlink(f"{folder}/{descriptor}"))  # noqa: PTH115  the same
+            except OSError:
+                continue
+            if inode is not None and int(name) not in found.setdefault(inode, []):
+                found[inode].append(int(name))
+    return found
+
+
+def _ask_psutil(port: int | None) -> list[Listening]:
+    import psutil
+
+    found: list[tuple[int | None, Any]] = []
+    try:
+        found.extend((connection.pid, connection) for connection in psutil.net_connections(kind="tcp"))
+    except psutil.AccessDenied:  # macOS shows a user only what is his own
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                found.extend((process.pid, connection) for connection in process.net_connections(kind="tcp"))
+    listening = []
+    for pid, connection in found:
+        if connection.status != psutil.CONN_LISTEN or port not in (None, connection.laddr.port):
+            continue
+        family = "ipv6" if connection.family == socket.AF_INET6 else "ipv4"
+        processes = _oldest_first([inspect_process(pid)] if pid else [])
+        user = processes[0].user if processes else ""
+        listening.append(Listening(family, connection.laddr.ip, connection.laddr.port, "", processes, user))
+    return sorted(listening, key=lambda one: (one.port, one.family, one.host))
+
+
+def _oldest_first(processes: Iterable[Process | None]) -> tuple[Process, ...]:
+    seen = [process for process in processes if process is not None]
+    return tuple(sorted(seen, key=lambda process: (process.started, process.pid)))
+
+
+def _user(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _shown(words: list[str]) -> str:
+    """A command line fit for a message: the program without its folder, no control characters, cut."""
+    text = " ".join([Path(words[0]).name or words[0], *words[1:]]).strip()
+    clean = "".join(c if c.isprintable() else " " for c in text)
+    return clean if len(clean) <= _COMMAND_LENGTH else f"{clean[: _COMMAND_LENGTH - 1]}…"
+
+
+def _is_webdemo(words: list[str]) -> bool:
+    """`python -m webdemo ...`, or the installed command, run by Python or by itself."""
+    by_module = any(pair == ("-m", "webdemo") for pair in pairwise(words))
+    return by_module or any(Path(word).name == "webdemo" for word in words[:2])

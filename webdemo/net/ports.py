@@ -1,0 +1,244 @@
+"""What a port is: its range, its names, what the kernel and the browsers make of it, who listens there.
+
+The rule: facts only, each with its source; nothing here opens a port.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from webdemo.errors import BindTextError
+from webdemo.net import registry, uses
+from webdemo.net.bind import HIGHEST_PORT
+from webdemo.net.holders import Listening, tcp_listeners
+from webdemo.net.registry import Service
+from webdemo.net.uses import Use
+
+_KERNEL = Path("/proc/sys/net/ipv4")
+_CAP_NET_BIND_SERVICE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    name: str
+    other_name: str
+    first: int
+    last: int
+    meaning: str
+
+
+RANGES = (
+    PortRange(
+        "system",
+        "well-known",
+        0,
+        1023,
+        "for the great services of the net; listening needs privileges on Unix",
+    ),
+    PortRange("user", "registered", 1024, 49151, "for named services and for your own; anyone may listen"),
+    PortRange(
+        "dynamic",
+        "private or ephemeral",
+        49152,
+        65535,
+        "for no service: programs take one for each connection",
+    ),
+)
+"""RFC 6335, section 6."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortFacts:
+    """All that is known about a port on this machine, now."""
+
+    port: int
+    range: PortRange
+    iana: tuple[Service, ...]
+    system: tuple[Service, ...]
+    uses: tuple[Use, ...]
+    listening: tuple[Listening, ...]
+    shadows: tuple[str, ...]
+    """A sentence for each way in which one listener hides another."""
+    needs_privilege: bool
+    """This process could not listen there."""
+    lowest_unprivileged: int
+    ephemeral: tuple[int, int] | None
+    """The kernel's range for outgoing connections, when it tells."""
+    is_ephemeral: bool
+    blocked_by_browsers: bool
+
+
+def gather_facts(port: int, listening: list[Listening] | None = None) -> PortFacts:
+    """Look a port up. `listening` spares a second look when all of the machine's are known."""
+    found = tcp_listeners(port) if listening is None else [one for one in listening if one.port == port]
+    ephemeral = ephemeral_range()
+    return PortFacts(
+        port=port,
+        range=range_of(port),
+        iana=tuple(registry.iana(port)),
+        system=tuple(registry.system(port)),
+        uses=tuple(uses.uses(port)),
+        listening=tuple(found),
+        shadows=tuple(find_shadows(found)),
+        needs_privilege=needs_privilege(port),
+        lowest_unprivileged=lowest_unprivileged_port(),
+        ephemeral=ephemeral,
+        is_ephemeral=ephemeral is not None and ephemeral[0] <= port <= ephemeral[1],
+        blocked_by_browsers=port in uses.BLOCKED_BY_BROWSERS,
+    )
+
+
+def range_of(port: int) -> PortRange:
+    """The range of RFC 6335 that the port lies in."""
+    return next(range_ for range_ in RANGES if range_.first <= port <= range_.last)
+
+
+def ephemeral_range() -> tuple[int, int] | None:
+    """From where the kernel takes ports for outgoing connections; None when it does not tell.
+
+    Linux's default is 32768 to 60999, which is not the dynamic range of RFC 6335.
+    """
+    try:
+        low, high = (_KERNEL / "ip_local_port_range").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return int(low), int(high)
+
+
+def lowest_unprivileged_port() -> int:
+    """The first port that a program without privileges may listen on: the kernel's word, or 1024."""
+    try:
+        return int((_KERNEL / "ip_unprivileged_port_start").read_text())
+    except (OSError, ValueError):
+        return 1024
+
+
+def needs_privilege(port: int) -> bool:
+    """Whether listening on the port needs a privilege that this process has not."""
+    return 0 < port < lowest_unprivileged_port() and not _may_bind_low_ports()
+
+
+def find_shadows(listening: list[Listening]) -> list[str]:
+    """How listeners on one port hide one another, a sentence for each."""
+    found = []
+    for one, other in combinations(listening, 2):
+        if one.port != other.port:
+            continue
+        if one.family == other.family and one.host == other.host:
+            found.append(
+                f"Two sockets share {one.place} (SO_REUSEPORT): the kernel deals connections out between "
+                f"{one.describe()} and {other.describe()}."
+            )
+        elif one.family == other.family and one.is_wildcard != other.is_wildcard:
+            wild, exact = (one, other) if one.is_wildcard else (other, one)
+            found.append(
+                f"{exact.place} hides {wild.place}: connections to {exact.host} go to "
+                f"{exact.describe()}, those to other addresses to {wild.describe()}."
+            )
+        elif one.family != other.family and not _share_a_process(one, other):
+            four, six = (one, other) if one.family == "ipv4" else (other, one)
+            if four.host in ("127.0.0.1", "0.0.0.0") and six.host in ("::1", "::"):
+                found.append(
+                    f"“localhost” may mean either: ::1 leads to {six.describe()}, "
+                    f"127.0.0.1 to {four.describe()}."
+                )
+    return found
+
+
+def find_by_name(text: str, *, at_most: int = 12) -> list[tuple[int, str, str]]:
+    """Ports with a name like the text, the best first: (port, name, meaning).
+
+    An exact name beats the start of one and a misspelt one (postgrse), then a part of one, then a word of
+    a meaning. Where two are alike, what is really used beats the system's list, and that IANA's registry.
+    """
+    wanted = text.casefold()
+    entries = _named()
+    names = {name for _, names, _ in entries for name in names}
+    close = () if wanted in names else difflib.get_close_matches(wanted, names, n=at_most, cutoff=0.75)
+    ranked = [
+        (rank, position)
+        for position, entry in enumerate(entries)
+        if (rank := _likeness(wanted, entry, close)) is not None
+    ]
+    best: dict[int, tuple[int, str, str]] = {}
+    for _, position in sorted(ranked):
+        port, entry_names, meaning = entries[position]
+        best.setdefault(port, (port, entry_names[0], meaning))
+    return list(best.values())[:at_most]
+
+
+def read_targets(text: str) -> list[int]:
+    """The ports that an argument of `webdemo port` means: a number, a range (8000-8003) or a name.
+
+    Raises BindTextError, with the names that are like the one given.
+    """
+    first, dash, last = text.partition("-")
+    if first.isascii() and first.isdigit() and (not dash or (last.isascii() and last.isdigit())):
+        low = _read_number(first)
+        high = _read_number(last) if dash else low
+        if high < low:
+            raise BindTextError(f"The range {low}-{high} runs backwards.", remedy=f"Write {high}-{low}.")
+        return list(range(low, high + 1))
+    exact = sorted({port for port, names, _ in _named() if text.casefold() in names})
+    if exact:
+        return exact
+    alike = ", ".join(f"{name} ({port})" for port, name, _ in find_by_name(text, at_most=4))
+    raise BindTextError(
+        f"No port is called {text[:40]!a}.",
+        remedy=f"Did you mean {alike}?" if alike else "Give a number, a range such as 8000-8003, or a name.",
+    )
+
+
+def _read_number(digits: str) -> int:
+    if len(digits) > 5 or int(digits) > HIGHEST_PORT:
+        raise BindTextError(
+            f"Port {digits[:20]} does not exist: the highest is 65535.",
+            remedy="Choose one from 0 to 65535, such as 8000.",
+        )
+    return int(digits)
+
+
+def _named() -> list[tuple[int, tuple[str, ...], str]]:
+    """Every name that is known, in lower case, what is really used first."""
+    used = [(use.port, (use.name,), use.meaning) for use in uses.USES]
+    listed = [
+        (
+            service.first,
+            tuple(name.casefold() for name in (service.name, *service.aliases)),
+            service.description,
+        )
+        for service in (*registry.system_services(), *registry.iana_services())
+        if service.name
+    ]
+    return used + listed
+
+
+def _likeness(wanted: str, entry: tuple[int, tuple[str, ...], str], close: Collection[str]) -> int | None:
+    _, names, meaning = entry
+    if wanted in names:
+        return 0
+    if any(name.startswith(wanted) or name in close for name in names):
+        return 1
+    if any(wanted in name for name in names):
+        return 2
+    return 3 if wanted in meaning.casefold() else None
+
+
+def _may_bind_low_ports() -> bool:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return os.geteuid() == 0
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> _CAP_NET_BIND_SERVICE & 1)
+
+
+def _share_a_process(one: Listening, other: Listening) -> bool:
+    if not one.processes or not other.processes:
+        return one.user == other.user
+    return bool({process.pid for process in one.processes} & {process.pid for process in other.processes})
