@@ -8,6 +8,8 @@ WebdemoError
     UnknownOption           the server has no such option
     ServerMissing           the server's package is not installed
     Unsupported             the server cannot do what the bind asks for
+    FolderMissing           a folder to serve is not there, is no folder, or may not be read
+    HeaderRefused           a header for static files is not one that may be sent
   AppUnavailable        1   the app cannot be loaded, or every server gave up
     ModuleMissing           there is no module of that name
     AppImportFailed         the module is there, and its own code failed
@@ -124,6 +126,14 @@ class ServerMissing(UsageError):
 
 
 class Unsupported(UsageError):
+    pass
+
+
+class FolderMissing(UsageError):
+    pass
+
+
+class HeaderRefused(UsageError):
     pass
 
 

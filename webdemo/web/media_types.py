@@ -1,0 +1,194 @@
+"""What a file name says about its content.
+
+The table is our own, so that a name means the same on every platform: the system's table is never asked.
+The last suffix alone decides, so `file.tar.gz` is a gzip file, not a tar file with a content coding.
+"""
+
+from __future__ import annotations
+
+OCTET_STREAM = "application/octet-stream"
+
+_BY_SUFFIX = {
+    # pages, styles, programs
+    "html": "text/html",
+    "htm": "text/html",
+    "xhtml": "application/xhtml+xml",
+    "css": "text/css",
+    "js": "text/javascript",
+    "mjs": "text/javascript",
+    "cjs": "text/javascript",
+    "wasm": "application/wasm",
+    "webmanifest": "application/manifest+json",
+    "map": "application/json",
+    # data
+    "json": "application/json",
+    "jsonld": "application/ld+json",
+    "geojson": "application/geo+json",
+    "xml": "application/xml",
+    "xsl": "application/xml",
+    "rss": "application/rss+xml",
+    "atom": "application/atom+xml",
+    "yaml": "application/yaml",
+    "yml": "application/yaml",
+    "toml": "application/toml",
+    "sql": "application/sql",
+    "csv": "text/csv",
+    "tsv": "text/tab-separated-values",
+    "parquet": "application/vnd.apache.parquet",
+    "sqlite": "application/vnd.sqlite3",
+    # text
+    "txt": "text/plain",
+    "text": "text/plain",
+    "log": "text/plain",
+    "md": "text/markdown",
+    "rst": "text/x-rst",
+    "py": "text/x-python",
+    "ics": "text/calendar",
+    "vcf": "text/vcard",
+    "vtt": "text/vtt",
+    "asc": "text/plain",
+    "sha256": "text/plain",
+    # pictures
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "gif": "image/gif",
+    "heic": "image/heic",
+    "ico": "image/vnd.microsoft.icon",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "jxl": "image/jxl",
+    "png": "image/png",
+    "apng": "image/apng",
+    "svg": "image/svg+xml",
+    "tif": "image/tiff",
+    "tiff": "image/tiff",
+    "webp": "image/webp",
+    # sound and film
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "m4a": "audio/mp4",
+    "mid": "audio/midi",
+    "mp3": "audio/mpeg",
+    "oga": "audio/ogg",
+    "ogg": "audio/ogg",
+    "opus": "audio/ogg",
+    "wav": "audio/wav",
+    "weba": "audio/webm",
+    "avi": "video/x-msvideo",
+    "m3u8": "application/vnd.apple.mpegurl",
+    "m4s": "video/iso.segment",
+    "m4v": "video/mp4",
+    "mkv": "video/matroska",
+    "mov": "video/quicktime",
+    "mp4": "video/mp4",
+    "mpd": "application/dash+xml",
+    "mpeg": "video/mpeg",
+    "ogv": "video/ogg",
+    "ts": "video/mp2t",
+    "webm": "video/webm",
+    # fonts
+    "otf": "font/otf",
+    "ttf": "font/ttf",
+    "woff": "font/woff",
+    "woff2": "font/woff2",
+    # documents
+    "doc": "application/msword",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "epub": "application/epub+zip",
+    "odp": "application/vnd.oasis.opendocument.presentation",
+    "ods": "application/vnd.oasis.opendocument.spreadsheet",
+    "odt": "application/vnd.oasis.opendocument.text",
+    "pdf": "application/pdf",
+    "ppt": "application/vnd.ms-powerpoint",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "rtf": "application/rtf",
+    "xls": "application/vnd.ms-excel",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    # archives and packages
+    "7z": "application/x-7z-compressed",
+    "apk": "application/vnd.android.package-archive",
+    "bz2": "application/x-bzip2",
+    "deb": "application/vnd.debian.binary-package",
+    "gz": "application/gzip",
+    "jar": "application/java-archive",
+    "rar": "application/vnd.rar",
+    "rpm": "application/x-rpm",
+    "tar": "application/x-tar",
+    "tgz": "application/gzip",
+    "whl": "application/zip",
+    "xz": "application/x-xz",
+    "zip": "application/zip",
+    "zst": "application/zstd",
+}
+
+_COMPRESSED = frozenset(
+    {
+        "br",
+        "gz",
+        "tgz",
+        "zst",
+        "bz2",
+        "xz",
+        "7z",
+        "zip",
+        "rar",
+        "jar",
+        "apk",
+        "whl",
+        "deb",
+        "rpm",
+        "epub",
+        "docx",
+        "xlsx",
+        "pptx",
+        "odt",
+        "ods",
+        "odp",
+        "pdf",
+        "parquet",
+        "avif",
+        "gif",
+        "heic",
+        "jpeg",
+        "jpg",
+        "jxl",
+        "png",
+        "apng",
+        "webp",
+        "aac",
+        "flac",
+        "m4a",
+        "mp3",
+        "oga",
+        "ogg",
+        "opus",
+        "weba",
+        "avi",
+        "m4s",
+        "m4v",
+        "mkv",
+        "mov",
+        "mp4",
+        "mpeg",
+        "ogv",
+        "ts",
+        "webm",
+        "woff",
+        "woff2",
+    }
+)
+
+
+def _suffix(name: str) -> str:
+    return name.rpartition(".")[2].lower()
+
+
+def content_type(name: str) -> str:
+    """The Content-Type of a file of this name; text is said to be UTF-8."""
+    media_type = _BY_SUFFIX.get(_suffix(name), OCTET_STREAM)
+    return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
+
+
+def is_compressed(name: str) -> bool:
+    """Whether files of this name are compressed by themselves, so that trying again is in vain."""
+    return _suffix(name) in _COMPRESSED

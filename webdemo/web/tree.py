@@ -1,0 +1,108 @@
+"""A folder tree that is entered only through its root: no name and no symlink leads out of it.
+
+Names are bytes, as the system has them, so that every name can be asked for, UTF-8 or not. A path is
+made real first, and the real path is then walked from the root by descriptor, following no symlink:
+whoever exchanges a folder for a symlink in between gets an error, not another folder's file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+WELL_KNOWN = b".well-known"
+
+_OPEN_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class Signature(NamedTuple):
+    """What of a file's status changes whenever its content does."""
+
+    modified_ns: int
+    size: int
+    inode: int
+    changed_ns: int
+
+
+def signature(status: os.stat_result) -> Signature:
+    return Signature(status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns)
+
+
+def split_path(path_info: str) -> list[bytes] | None:
+    """The names in a WSGI PATH_INFO, the last one empty for a folder; None if no such path is served.
+
+    Not served: `.` and `..`, empty names, NUL, and names that begin with a dot, except that of the
+    folder /.well-known (RFC 8615).
+    """
+    try:
+        names = path_info.encode("latin-1").split(b"/")
+    except UnicodeEncodeError:
+        return None
+    if names.pop(0) or b"\0" in b"".join(names):
+        return None
+    for place, name in enumerate(names):
+        is_last = place == len(names) - 1
+        if (not name and not is_last) or not is_served(name, at_root=place == 0):
+            return None
+    return names
+
+
+def is_served(name: bytes, *, at_root: bool) -> bool:
+    return not name.startswith(b".") or (at_root and name == WELL_KNOWN)
+
+
+class Place(NamedTuple):
+    """Something in the tree: its folder's descriptor, its real name and path there, and its status."""
+
+    folder_fd: int
+    name: bytes
+    path: bytes
+    status: os.stat_result
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.status.st_mode)
+
+    @property
+    def is_folder(self) -> bool:
+        return stat.S_ISDIR(self.status.st_mode)
+
+
+class Tree:
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = os.fsencode(os.path.abspath(root))  # noqa: PTH100  bytes, and symlinks are kept
+
+    def path(self, names: list[bytes]) -> bytes:
+        """Where the system finds these names: symlinks are not resolved, nothing is promised of it."""
+        return os.path.join(self.root, *names)  # noqa: PTH118  pathlib has no bytes
+
+    @contextmanager
+    def enter(self, names: list[bytes]) -> Iterator[Place]:
+        """What these names lead to; its folder stays open inside the `with`.
+
+        Raises OSError when there is no such thing, it lies outside the root, or it may not be reached.
+        """
+        root = os.path.realpath(self.root)
+        real = os.path.realpath(self.path(names), strict=True)
+        if real != root and not real.startswith(root.rstrip(b"/") + b"/"):
+            raise FileNotFoundError("outside the root")
+        *folders, name = real[len(root) :].strip(b"/").split(b"/")
+        folder_fd = os.open(root, _OPEN_FOLDER)
+        try:
+            for folder in folders:
+                inner_fd = os.open(folder, _OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=folder_fd)
+                os.close(folder_fd)
+                folder_fd = inner_fd
+            status = os.stat(name or b".", dir_fd=folder_fd, follow_symlinks=False)
+            yield Place(folder_fd, name or b".", real, status)
+        finally:
+            os.close(folder_fd)
+
+
+def open_file(path: bytes, *, folder_fd: int | None = None) -> int:
+    """A descriptor for reading; never waits for a fifo's writer, never follows a symlink at the end."""
+    return os.open(path, _OPEN_FILE, dir_fd=folder_fd)
