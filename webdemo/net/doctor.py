@@ -14,6 +14,7 @@ from webdemo.errors import (
     PortInUse,
     PortNotPermitted,
     PortUnavailable,
+    SocketFileUnavailable,
     TooManyFiles,
     WebdemoError,
 )
@@ -64,7 +65,7 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
 
     `free` is a port that can be had instead. The holder is looked for, which takes some milliseconds.
     """
-    from webdemo.net.holders import Listening, tcp_listeners
+    from webdemo.net.holders import Listening, hidden_hint, tcp_listeners
 
     def conflicts(one: Listening) -> bool:
         if (one.family == "ipv6") != (":" in address.host):
@@ -73,7 +74,7 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
 
     found = [one for one in tcp_listeners(address.port) if conflicts(one)]
     found.sort(key=lambda one: one.host == "::" and ":" not in address.host)
-    holder = found[0].describe() if found else "a program that cannot be seen from here"
+    holder = found[0].describe() if found else f"a program that cannot be seen ({hidden_hint()})"
     process = next((one.processes[0] for one in found if one.processes), None)
     ways = []
     if process is not None and process.is_mine:
@@ -88,6 +89,14 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
         pid=process.pid if process is not None else None,
         free=free,
     )
+
+
+def explain_live_socket(path: str) -> SocketFileUnavailable:
+    """The error to raise for a Unix socket that somebody listens on."""
+    from webdemo.net.holders import unix_listeners
+
+    holder = next((one.describe() for one in unix_listeners() if one.path == path), "another program")
+    return SocketFileUnavailable(f"{path} is taken by {holder}.", remedy="Stop it, or choose another path.")
 
 
 def explain_too_many_files(place: str) -> TooManyFiles:

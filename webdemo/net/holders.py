@@ -77,8 +77,8 @@ class Listening:
         if self.processes:
             return self.processes[0].describe()
         if self.user:
-            return f"a program of user {self.user} (with privileges, sudo, one sees which)"
-        return "a program that cannot be seen from here (with privileges, sudo, one may)"
+            return f"a program of user {self.user} ({hidden_hint()})"
+        return f"a program that cannot be seen ({hidden_hint()})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,13 @@ def format_age(seconds: float) -> str:
     if seconds < 2 * 86400:
         return f"{seconds // 3600} h"
     return f"{seconds // 86400} days"
+
+
+def hidden_hint() -> str:
+    """Why a process is not shown, and what would show it."""
+    if os.geteuid() == 0:
+        return "it is out of sight from here, perhaps in another container"
+    return "which one, only its owner or sudo can see"
 
 
 def inspect_process(pid: int) -> Process | None:

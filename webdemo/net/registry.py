@@ -6,7 +6,6 @@ The rule: read when first asked for, never guessed. What a port is really used f
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,10 +25,6 @@ class Service:
     """Empty where the registry has none: "Reserved", "Unassigned"."""
     description: str
     aliases: tuple[str, ...] = ()
-
-    @property
-    def is_assigned(self) -> bool:
-        return bool(self.name) or not self.description.startswith(("Reserved", "Unassigned"))
 
 
 @cache
@@ -71,13 +66,27 @@ def system_services() -> tuple[Service, ...]:
 
 def iana(port: int) -> list[Service]:
     """What IANA has assigned the port to; a port can have a name for each transport."""
-    return _covering(iana_services(), port)
+    return _iana_index().get(port, [])
 
 
 def system(port: int) -> list[Service]:
     """The names that this system's service list has for the port."""
-    return _covering(system_services(), port)
+    return _system_index().get(port, [])
 
 
-def _covering(services: Iterable[Service], port: int) -> list[Service]:
-    return [service for service in services if service.first <= port <= service.last]
+@cache
+def _iana_index() -> dict[int, list[Service]]:
+    return _index(iana_services())
+
+
+@cache
+def _system_index() -> dict[int, list[Service]]:
+    return _index(system_services())
+
+
+def _index(services: tuple[Service, ...]) -> dict[int, list[Service]]:
+    found: dict[int, list[Service]] = {}
+    for service in services:
+        for port in range(service.first, service.last + 1):
+            found.setdefault(port, []).append(service)
+    return found

@@ -75,9 +75,7 @@ def _remove_stale(path: str) -> None:
             f"{path} exists and is not a socket.", remedy="Choose another path: the file is left as it is."
         )
     if _is_live(path):
-        raise SocketFileUnavailable(
-            f"Another program listens on {path}.", remedy="Stop it, or choose another path."
-        )
+        raise doctor.explain_live_socket(path)
     _remove_if_same(path, status.st_dev, status.st_ino)
 
 
@@ -89,7 +87,7 @@ def _is_live(path: str) -> bool:
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except PermissionError:
-            raise
+            raise  # it may be live: it is another user's, and so left alone
         except OSError:
             return True  # its queue is full, or it is a datagram socket: somebody has it
     return True

@@ -1,0 +1,218 @@
+"""What `webdemo port` says, as text for people and as JSON for programs.
+
+The rule: both are made from the same facts. "Free" means that it was listened on a moment ago.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from webdemo.errors import WebdemoError
+from webdemo.net.bind import Bind
+from webdemo.net.holders import Listening, format_age, hidden_hint, tcp_listeners, unix_listeners
+from webdemo.net.listener import hold_next_free, listen
+from webdemo.net.ports import PortFacts, find_shadows, gather_facts, range_of, read_targets
+from webdemo.net.uses import uses
+
+_FULL_RANGE = 32
+"""A range up to this long is shown port by port; of a longer one, what is in use or well known."""
+_FEW = 3
+"""Up to so many ports are each shown with all that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortReport:
+    facts: PortFacts
+    free: bool
+    """This user could listen there, on loopback, a moment ago."""
+    next_free: int | None
+    """The next port that this user could listen on."""
+    advice: tuple[str, ...]
+
+
+def answer(arguments: Sequence[str] = (), *, as_json: bool = False) -> str:
+    """The whole answer to `webdemo port ARGUMENTS`. Raises BindTextError for an argument without meaning."""
+    if not arguments:
+        listening = [*tcp_listeners(), *unix_listeners()]
+        return dump_json(listening) if as_json else render_listening(listening)
+    targets = list(dict.fromkeys(port for argument in arguments for port in read_targets(argument)))
+    if len(targets) <= _FEW:
+        reports = [examine(port) for port in targets]
+        return dump_json(reports) if as_json else "\n\n".join(render_report(report) for report in reports)
+    listening = tcp_listeners()
+    if as_json:
+        return dump_json([gather_facts(port, listening) for port in _pick(targets, listening)])
+    return render_ports(targets, listening)
+
+
+def examine(port: int) -> PortReport:
+    """Everything about one port, and what to do. Listens on it, and on the next free one, for a moment."""
+    facts = gather_facts(port)
+    failure = _try(Bind(port=port)) if port else None
+    next_free = _next_free(port) if port else free_port()
+    return PortReport(
+        facts=facts,
+        free=port != 0 and failure is None,
+        next_free=next_free,
+        advice=tuple(_advise(facts, failure, next_free)),
+    )
+
+
+def free_port() -> int:
+    """A port that is free on both loopback addresses. It is not held: serve on `:0` where that can be."""
+    sockets = listen(Bind(port=0))
+    port = int(sockets[0].getsockname()[1])
+    for sock in sockets:
+        sock.close()
+    return port
+
+
+def dump_json(value: object) -> str:
+    """Facts as JSON, with the names of their dataclasses' fields; a PortReport's facts are its own fields."""
+    return json.dumps(value, default=_as_plain, indent=2, ensure_ascii=False)
+
+
+def render_listening(listening: Sequence[Listening]) -> str:
+    """A table of everything that listens, and how some of it hides other."""
+    if not listening:
+        return "Nothing listens on this machine, as far as this user can see."
+    now = time.time()
+    rows = [("PORT", "ADDRESS", "USER", "PID", "SINCE", "COMMAND")]
+    for one in listening:
+        process = one.processes[0] if one.processes else None
+        rows.append(
+            (
+                "unix" if one.path else str(one.port),
+                one.path or one.host,
+                one.user or "?",
+                str(process.pid) if process else "?",
+                format_age(now - process.started) if process else "?",
+                process.command if process else "?",
+            )
+        )
+    lines = [*_columns(rows)]
+    hidden = sum(not one.processes for one in listening)
+    if hidden:
+        who = "One program is" if hidden == 1 else f"{hidden} programs are"
+        lines += ["", f"{who} hidden: {hidden_hint()}."]
+    shadows = find_shadows([one for one in listening if not one.path])
+    return "\n".join([*lines, *([""] if shadows else []), *shadows])
+
+
+def render_report(report: PortReport) -> str:
+    """All that is known about one port, a line for each fact."""
+    facts = report.facts
+    range_ = facts.range
+    rows = [
+        ("range", f"{range_.name} ({range_.other_name}), {range_.first}-{range_.last}: {range_.meaning}"),
+        *(("used for", use.meaning) for use in facts.uses),
+        *(
+            (
+                "IANA",
+                " ".join(
+                    filter(None, (service.name, f"({', '.join(service.transports)})", service.description))
+                ),
+            )
+            for service in facts.iana
+        ),
+        *(("system", ", ".join((service.name, *service.aliases))) for service in facts.system),
+    ]
+    if facts.blocked_by_browsers:
+        rows.append(("browsers", "refuse to open it (the Fetch standard's port blocking)"))
+    if facts.needs_privilege:
+        rows.append(("privileges", f"needed: this user may listen from {facts.lowest_unprivileged} up"))
+    if facts.is_ephemeral and facts.ephemeral:
+        low, high = facts.ephemeral
+        rows.append(("kernel", f"takes ports {low}-{high} for outgoing connections, so perhaps this one"))
+    rows += [("listens", f"{one.place} is {one.describe()}") for one in facts.listening]
+    rows += [("mind", shadow) for shadow in facts.shadows]
+    state = "free" if report.free else "taken" if facts.listening else "not to be had"
+    rows.append(("state", "asks for any free port" if facts.port == 0 else state))
+    rows += [("advice", advice) for advice in report.advice]
+    labels = [
+        label if index == 0 or rows[index - 1][0] != label else "" for index, (label, _) in enumerate(rows)
+    ]
+    lines = [f"  {label:<11} {text}" for label, (_, text) in zip(labels, rows, strict=True)]
+    return "\n".join([f"Port {facts.port}", *lines])
+
+
+def render_ports(ports: Sequence[int], listening: Sequence[Listening]) -> str:
+    """A table of many ports: all of a short list; of a long one, those in use or with a known use."""
+    held = {one.port: one for one in reversed(listening)}
+    shown = _pick(ports, listening)
+    rows = [("PORT", "RANGE", "USED FOR", "LISTENS")]
+    for port in shown:
+        meaning = "; ".join(use.name for use in uses(port))
+        rows.append((str(port), range_of(port).name, meaning, held[port].describe() if port in held else ""))
+    taken = sum(port in held for port in ports)
+    lines = _columns(rows) if shown else []
+    return "\n".join([*lines, f"{len(ports)} ports, {taken} of them in use."])
+
+
+def _pick(ports: Sequence[int], listening: Sequence[Listening]) -> list[int]:
+    """The ports worth a line."""
+    held = {one.port for one in listening}
+    return [port for port in ports if len(ports) <= _FULL_RANGE or port in held or uses(port)]
+
+
+def _advise(facts: PortFacts, failure: WebdemoError | None, next_free: int | None) -> list[str]:
+    if facts.port == 0:
+        return [f"Serve on any free port, and be told which: webdemo --port 0 (free now: {next_free})"]
+    advice = []
+    if facts.blocked_by_browsers:
+        advice.append("Use another port for pages: no browser opens this one.")
+    elif failure is None:
+        advice.append(f"Serve there: webdemo --port {facts.port}")
+    if failure is not None and not facts.listening:
+        advice.append(failure.remedy)
+    if facts.listening:
+        if any(process.is_mine for one in facts.listening for process in one.processes):
+            advice.append(f"Stop it: webdemo port {facts.port} --stop")
+        if next_free is not None:
+            advice.append(f"Use the next free port: webdemo --port {next_free}")
+    if facts.is_ephemeral and facts.ephemeral:
+        advice.append(
+            f"For a service choose one below {facts.ephemeral[0]}: a connection may hold this one by chance."
+        )
+    return advice
+
+
+def _try(bind: Bind) -> WebdemoError | None:
+    try:
+        sockets = listen(bind)
+    except WebdemoError as exc:
+        return exc
+    for sock in sockets:
+        sock.close()
+    return None
+
+
+def _next_free(port: int) -> int | None:
+    try:
+        bind, sockets = hold_next_free(Bind(port=port))
+    except WebdemoError:
+        return None
+    for sock in sockets:
+        sock.close()
+    return bind.port
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with their columns aligned; numbers need no more than that to be read."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _as_plain(value: Any) -> dict[str, Any]:
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, PortReport):
+        return _as_plain(value.facts) | {name: fact for name, fact in fields.items() if name != "facts"}
+    return fields

@@ -1,0 +1,88 @@
+"""Ending the program that holds a port.
+
+The rule: only the user's own processes, the parent before its children, TERM before KILL, and never a
+process that has taken over the number of another.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from webdemo.errors import HolderNotYours, NothingListens
+from webdemo.net.holders import Process, tcp_listeners
+
+GRACE_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    process: Process
+    killed: bool
+    """TERM was not enough."""
+
+    def describe(self) -> str:
+        how = "did not end on TERM and was killed" if self.killed else "has ended"
+        return f"{self.process.command} (pid {self.process.pid}) {how}."
+
+
+def find_stoppable(port: int) -> list[Process]:
+    """The user's processes that listen on the port, the parent of each family first.
+
+    Raises NothingListens, or HolderNotYours when all of them belong to others.
+    """
+    listening = tcp_listeners(port)
+    if not listening:
+        raise NothingListens(f"Nothing listens on port {port}.", remedy="There is nothing to stop.")
+    found = {process.pid: process for one in listening for process in one.processes}
+    mine = [process for process in found.values() if process.is_mine and process.pid != os.getpid()]
+    if not mine:
+        raise HolderNotYours(
+            f"Port {port} is held by {listening[0].describe()}, not by a program of yours to stop.",
+            remedy="Ask its owner to stop it, or use another port: webdemo port --free prints one.",
+        )
+    return sorted(mine, key=lambda process: (process.parent in found, process.started, process.pid))
+
+
+def stop(processes: Sequence[Process], *, grace_seconds: float = GRACE_SECONDS) -> list[Stopped]:
+    """End processes that `find_stoppable` found; those that outlive the grace time are killed.
+
+    TERM goes to the parents, which take their children with them; KILL goes to whatever remains.
+    """
+    import psutil
+
+    pids = {process.pid for process in processes}
+    alive = {process.pid: process for process in processes if _runs(process)}
+    for process in processes:
+        if process.parent not in pids and process.pid in alive:
+            _send(process, psutil.Process.terminate)
+    deadline = time.monotonic() + grace_seconds
+    while alive and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        alive = {pid: process for pid, process in alive.items() if _runs(process)}
+    for process in alive.values():
+        _send(process, psutil.Process.kill)
+    return [Stopped(process, killed=process.pid in alive) for process in processes]
+
+
+def _runs(process: Process) -> bool:
+    import psutil
+
+    try:
+        found = psutil.Process(process.pid)
+        return bool(found.create_time() == process.started and found.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _send(process: Process, signal: Callable[[Any], None]) -> None:
+    import psutil
+
+    with suppress(psutil.Error):  # it ended meanwhile
+        if _runs(process):
+            signal(psutil.Process(process.pid))
