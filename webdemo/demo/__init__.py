@@ -1,0 +1,9 @@
+"""The demo site: its routes and what they show. Pages lie in templates/, assets in static/."""
+
+from __future__ import annotations
+
+from webdemo.demo.site import make_app
+
+__all__ = ["app", "make_app"]
+
+app = make_app()

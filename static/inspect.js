@@ -1,0 +1,30 @@
+// Lets the form of /inspect use any method: HTML forms know GET and POST only.
+const form = document.getElementById("send-form");
+const methods = ["POST", "GET", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+const select = document.createElement("select");
+select.id = "method";
+select.append(...methods.map((method) => new Option(method)));
+const label = document.createElement("label");
+label.htmlFor = "method";
+label.textContent = "Method";
+const field = document.createElement("div");
+field.className = "field";
+field.append(label, select);
+form.prepend(field);
+form.querySelector("button").textContent = "Send";
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const method = select.value;
+  const body = method === "GET" ? undefined : form.elements.body.value;
+  const response = await fetch(form.action, { method, body, headers: { Accept: "text/html" } });
+  const answer = new DOMParser().parseFromString(await response.text(), "text/html");
+  document.title = answer.title;
+  // An error page has no #request: then it takes the place of everything.
+  const part = answer.getElementById("request") ? "#request" : "main";
+  document.querySelector(part).replaceWith(answer.querySelector(part));
+  const heading = document.querySelector("h1");
+  heading.tabIndex = -1;
+  heading.focus();
+});

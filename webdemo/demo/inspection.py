@@ -1,0 +1,137 @@
+"""What the server made of a request, with secrets masked and every size bounded."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+from urllib.parse import parse_qsl
+
+from webdemo.demo.masking import MASK, is_secret_name, shown_environ
+
+# Shown of a body: as text, or as hexadecimal, which takes five times the room.
+TEXT_BYTES = 64 * 1024
+HEX_BYTES = 4 * 1024
+# Read of a body to tell its length, and because some servers reset a connection whose body was left unread.
+READ_BYTES = 16 * 1024 * 1024
+_BLOCK = 64 * 1024
+_HEX_COLUMNS = 16
+
+# Control characters that text does not have.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_shortened = reprlib.Repr()
+_shortened.maxstring = _shortened.maxother = 400
+_shortened.maxdict = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The beginning of a request's body. `length` is what was read: at least that long when `endless`."""
+
+    length: int
+    endless: bool
+    text: str | None
+    hex: str | None
+    shown: int
+
+    @property
+    def cut(self) -> bool:
+        return self.shown < self.length
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironEntry:
+    key: str
+    type: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A request as the server gave it to the app."""
+
+    method: str
+    path: str
+    protocol: str
+    query: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...]
+    environ: tuple[EnvironEntry, ...]
+    hidden_keys: int
+    """Environ keys not shown, because they belong to the process or to nobody known."""
+    body: Body
+
+
+def inspect_request(environ: Mapping[str, Any], path: str, body: BinaryIO) -> Inspection:
+    """Read the request. `path` is the decoded path, `body` a stream that ends where the body does."""
+    shown = shown_environ(environ)
+    return Inspection(
+        method=environ["REQUEST_METHOD"],
+        path=path,
+        protocol=environ.get("SERVER_PROTOCOL", ""),
+        query=tuple(_mask_pairs(environ.get("QUERY_STRING", ""))),
+        headers=tuple(_headers(shown)),
+        environ=tuple(EnvironEntry(key, type(value).__name__, _text(value)) for key, value in shown.items()),
+        hidden_keys=len(environ) - len(shown),
+        body=read_body(body),
+    )
+
+
+def read_body(stream: BinaryIO) -> Body:
+    """Keep a body's beginning and count the rest, up to READ_BYTES."""
+    kept = bytearray()
+    length = 0
+    while block := stream.read(min(_BLOCK, READ_BYTES - length)):
+        length += len(block)
+        kept += block[: TEXT_BYTES - len(kept)]
+        if length >= READ_BYTES:
+            break
+    text = _decode(bytes(kept), whole=length == len(kept))
+    if text is not None:
+        return Body(length, length >= READ_BYTES, text, None, len(kept))
+    return Body(length, length >= READ_BYTES, None, dump(kept[:HEX_BYTES]), min(len(kept), HEX_BYTES))
+
+
+def dump(data: bytes | bytearray) -> str:
+    """Offset, bytes in hexadecimal and as ASCII, sixteen to a line."""
+    lines = []
+    for offset in range(0, len(data), _HEX_COLUMNS):
+        row = data[offset : offset + _HEX_COLUMNS]
+        ascii_text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        lines.append(f"{offset:06x}  {row.hex(' '):<{_HEX_COLUMNS * 3}} {ascii_text}")
+    return "\n".join(lines)
+
+
+def _decode(data: bytes, *, whole: bool) -> str | None:
+    """The data as UTF-8 text; None when it is not text. A cut may go through its last character."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(data, final=whole)
+    except UnicodeDecodeError:
+        return None
+    return None if _CONTROL.search(text) else text
+
+
+def _mask_pairs(query: str) -> list[tuple[str, str]]:
+    # WSGI strings carry bytes as Latin-1 (PEP 3333, "Unicode Issues"); the bytes are UTF-8 by custom.
+    raw = query.encode("latin-1", "replace").decode("utf-8", "replace")
+    pairs = parse_qsl(raw, keep_blank_values=True, errors="replace")
+    return [(name, MASK if value and is_secret_name(name) else value) for name, value in pairs]
+
+
+def _headers(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The request's headers as the server passed them on: WSGI keeps neither their order nor their case."""
+    headers = []
+    for key, value in shown.items():
+        if key.startswith("HTTP_"):
+            headers.append((key.removeprefix("HTTP_").replace("_", "-").title(), _text(value)))
+        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
+            headers.append((key.replace("_", "-").title(), _text(value)))
+    return sorted(headers)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) and value.isprintable() and len(value) <= 2000:
+        return value
+    return _shortened.repr(value)

@@ -1,0 +1,142 @@
+"""The demo site's routes. Every page goes out through `page`, with the headers that keep it safe.
+
+The pages tell each visitor facts of their own request, so none may be stored, framed or scripted by
+others, and what came from the client is only ever shown escaped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, BinaryIO, cast
+
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from webdemo import assets
+from webdemo.demo.inspection import inspect_request
+from webdemo.demo.port_line import percent, text_anchor
+from webdemo.demo.way import Way, python_version, trace_way
+from webdemo.net.ports import RANGES, ephemeral_range, range_of
+from webdemo.web import App, Request, Response, StaticFiles, redirect
+from webdemo.web.http_errors import prefers_json
+
+# Path below the home page, and label.
+PAGES = (("", "Home"), ("hello", "Hello"), ("inspect", "Inspect"), ("files/", "Files"))
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    # Not no-referrer: with it browsers send "Origin: null" with forms, and no form could be checked.
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+# RFC 9309; /inspect and its copies would be crawled for ever.
+ROBOTS = "User-agent: *\nDisallow: /inspect\n"
+
+_EXPLANATIONS = {
+    404: "Nothing has this address. The path may be misspelt, or what it led to has moved.",
+    405: "This page is there, but not for that method. The Allow header of the answer names those it knows.",
+    413: "The request’s body is larger than this site takes.",
+    500: "The app raised an exception. Its traceback is in the log of the server that you started, "
+    "where it helps you and nobody else.",
+}
+
+
+def make_app() -> App:
+    """The demo site, complete."""
+    app = App(templates=assets.TEMPLATES, static=assets.STATIC)
+    app.mount("/files", StaticFiles(assets.STATIC, listing=True))
+
+    def page(template: str, status: int = 200, **context: Any) -> Response:
+        body = app.render(template, pages=PAGES, **context)
+        return Response(body, status, PAGE_HEADERS)
+
+    def lead_to(location: str, status: int) -> Response:
+        response = redirect(location, status)
+        response.headers.update(PAGE_HEADERS)
+        return response
+
+    @app.get("/")
+    def home(request: Request) -> Response:
+        way = trace_way(request.environ)
+        return page(
+            "home.html",
+            way=way,
+            base_url=_base_url(way, app.url_for("home")),
+            python=python_version(),
+            ranges=RANGES,
+            port_range=range_of(way.port) if way.port else None,
+            client_port_range=range_of(way.client_port) if way.client_port else None,
+            ephemeral=ephemeral_range(),
+            percent=percent,
+            text_anchor=text_anchor,
+        )
+
+    @app.get("/hello")
+    def greet(request: Request) -> Response:
+        """Where the form leads: on to the name's own page, if a path can hold it."""
+        name = request.args.get("name", "").strip()
+        if not name or "/" in name or name in (".", ".."):
+            return page("hello.html", name=name)
+        return lead_to(app.url_for("hello", name=name), 303)
+
+    @app.get("/hello/<name>")
+    def hello(request: Request, name: str) -> Response:
+        return page("hello.html", name=name)
+
+    @app.route("/inspect", methods=None)
+    def inspect(request: Request) -> Response | tuple[dict[str, Any], int, dict[str, str]]:
+        way = trace_way(request.environ)
+        shown = inspect_request(request.environ, request.path, cast(BinaryIO, request.stream))
+        if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
+            facts = asdict(shown) | {"answered_by": _answered_by(way)}
+            return facts, 200, {"Vary": "Accept", "Cache-Control": "no-store"}
+        response = page("inspect.html", request=shown, way=way)
+        response.vary.add("Accept")
+        return response
+
+    @app.errorhandler(Exception)
+    def explain(request: Request, error: Exception) -> Response | tuple[dict[str, Any], int, dict[str, str]]:
+        http_error = error if isinstance(error, HTTPException) else InternalServerError()
+        code = http_error.code or 500
+        detail = _EXPLANATIONS.get(code, http_error.description)
+        headers = dict(http_error.get_headers()) | {"Vary": "Accept"}
+        del headers["Content-Type"]
+        if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
+            return {"status": code, "title": http_error.name, "detail": detail}, code, headers
+        response = page("error.html", code, code=code, title=http_error.name, detail=detail)
+        response.headers.update(headers)
+        return response
+
+    @app.get("/error")
+    def fail(request: Request) -> Response:
+        raise RuntimeError("This error is here to be looked at: someone opened /error.")
+
+    @app.get("/robots.txt")
+    def robots(request: Request) -> Response:
+        return Response(ROBOTS, mimetype="text/plain")
+
+    @app.get("/favicon.ico")
+    def favicon(request: Request) -> Response:
+        return lead_to(app.static_url("favicon.svg"), 302)
+
+    return app
+
+
+def _base_url(way: Way, root: str) -> str:
+    """The home page's URL for a command line: as the client wrote it, if that is a plain host and port."""
+    origin = f"{way.scheme}://{way.typed}" if way.name is not None else f"{way.scheme}://127.0.0.1:{way.port}"
+    return origin + root
+
+
+def _answered_by(way: Way) -> dict[str, Any]:
+    return {
+        "server": way.server,
+        "address": way.address,
+        "port": way.port,
+        "process": way.process_id,
+        "thread": way.thread,
+        "client_address": way.client_address,
+        "client_port": way.client_port,
+    }

@@ -1,0 +1,180 @@
+"""The way a request came: client -> name -> address -> port -> server -> app.
+
+Only what this process knows is told as a fact, and each fact comes with where it is known from. What a
+server does not tell stays None, and nothing is looked up for a name that a stranger may choose: of the
+names only `localhost` is, because every machine answers that by itself (RFC 6761 section 6.3).
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+import platform
+import re
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+# The keys under which servers hand the connection's own socket to the app.
+_SOCKET_KEYS = ("werkzeug.socket", "gunicorn.socket")
+# RFC 3986 section 3.2.2, without percent-encoding, which no browser sends in a Host header.
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One request's way. Text from the client is as it came: escape it when it is shown."""
+
+    client_address: str | None
+    client_port: int | None
+    typed: str | None
+    """The Host header, whole."""
+    name: str | None
+    """Its host, without brackets; None when the header is missing or malformed."""
+    name_addresses: tuple[str, ...]
+    """What the name stands for on this machine; empty for names that are not looked up."""
+    typed_port: int | None
+    """The port of the Host header, or the default one of its scheme."""
+    typed_port_is_default: bool
+    address: str | None
+    address_source: str
+    port: int | None
+    socket_path: str | None
+    scheme: str
+    server: str | None
+    process_id: int
+    thread: str
+    many_threads: bool
+    many_processes: bool
+
+    @property
+    def passed_on(self) -> bool:
+        """Whether something between (a proxy, a container) took the request at another port."""
+        return self.port is not None and self.typed_port is not None and self.port != self.typed_port
+
+
+def trace_way(environ: Mapping[str, Any]) -> Way:
+    """Read the way of this request from its WSGI environ, in the thread that answers it."""
+    scheme = environ["wsgi.url_scheme"]
+    typed = environ.get("HTTP_HOST")
+    name, typed_port = split_host(typed or "")
+    client_address = environ.get("REMOTE_ADDR") or None
+    address, address_source, port, path = _local_end(environ, name, client_address)
+    return Way(
+        client_address=client_address,
+        client_port=_port(environ.get("REMOTE_PORT")),
+        typed=typed,
+        name=name,
+        name_addresses=addresses_of(name) if name else (),
+        typed_port=typed_port or (DEFAULT_PORTS.get(scheme) if name else None),
+        typed_port_is_default=typed_port is None,
+        address=address,
+        address_source=address_source,
+        port=port,
+        socket_path=path,
+        scheme=scheme,
+        server=_server(environ),
+        process_id=os.getpid(),
+        thread=threading.current_thread().name,
+        many_threads=bool(environ.get("wsgi.multithread")),
+        many_processes=bool(environ.get("wsgi.multiprocess")),
+    )
+
+
+def split_host(text: str) -> tuple[str | None, int | None]:
+    """Host and port of a Host header; (None, None) for anything that is not one (RFC 9110 section 7.2)."""
+    match = _HOST.fullmatch(text)
+    if match is None:
+        return None, None
+    host, port = match.groups()
+    if host.startswith("[") and not _is_address(host[1:-1]):
+        return None, None
+    if port is not None and int(port) > 65535:
+        return None, None
+    return host.strip("[]"), int(port) if port else None
+
+
+def addresses_of(name: str) -> tuple[str, ...]:
+    """What the name stands for here: itself for an address, a lookup for localhost, nothing for others."""
+    if name.lower() == "localhost":
+        return _localhost()
+    return (name,) if _is_address(name) else ()
+
+
+def python_version() -> str:
+    return f"{platform.python_implementation()} {platform.python_version()}"
+
+
+@functools.cache
+def _localhost() -> tuple[str, ...]:
+    try:
+        found = socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _server(environ: Mapping[str, Any]) -> str | None:
+    facts = environ.get("webdemo.server")
+    if facts:
+        return f"{facts['name']} {facts['version']}".strip()
+    return environ.get("SERVER_SOFTWARE") or None
+
+
+def _local_end(
+    environ: Mapping[str, Any], name: str | None, client_address: str | None
+) -> tuple[str | None, str, int | None, str | None]:
+    """This end of the connection: address, where that is known from, port, path of a Unix socket."""
+    for key in _SOCKET_KEYS:
+        end = _socket_name(environ.get(key))
+        if isinstance(end, str):
+            return None, "", None, end
+        if end:
+            return end[0], "the connection itself", end[1], None
+    port = _port(environ.get("SERVER_PORT"))
+    server_name = environ.get("SERVER_NAME", "")
+    if _is_address(server_name) and not ipaddress.ip_address(server_name).is_unspecified:
+        return server_name, "the server’s SERVER_NAME", port, None
+    # A name's addresses narrow down to one when a single one is of the client's family, and the client
+    # is on this machine: nothing but the loopback interface carries a loopback address (RFC 1122 3.2.1.3).
+    if name and client_address and _is_loopback(client_address):
+        version = ipaddress.ip_address(client_address).version
+        family = [
+            entry
+            for entry in addresses_of(name)
+            if _is_loopback(entry) and ipaddress.ip_address(entry).version == version
+        ]
+        if len(family) == 1:
+            return family[0], f"the name’s only IPv{version} address, since yours is IPv{version}", port, None
+    return None, "", port, None
+
+
+def _socket_name(connection: Any) -> tuple[str, int] | str | None:
+    try:
+        end = connection.getsockname()
+    except (AttributeError, OSError):  # no socket under that key, or one that is closed already
+        return None
+    if isinstance(end, bytes):
+        end = os.fsdecode(end)
+    return end if isinstance(end, str) else (str(end[0]), int(end[1]))
+
+
+def _port(value: Any) -> int | None:
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 65536 else None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(text: str) -> bool:
+    return _is_address(text) and ipaddress.ip_address(text).is_loopback
