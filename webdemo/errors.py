@@ -22,7 +22,9 @@ WebdemoError
     SocketFileUnavailable   a Unix socket cannot be made at its path
     DescriptorUnusable      the inherited descriptor is not a listening stream socket
     TooManyFiles            the limit of open files leaves no room for a socket
+    NothingListens          a port to be stopped has no listener
   PortNotPermitted     77   the system does not let this user have the port
+    HolderNotYours          the program that holds the port belongs to another user
 
 Both halves are required and each is one line; `cli` prints them and exits with the code.
 Nothing else in webdemo exits, and nothing prints a traceback for one of these.
@@ -97,8 +99,16 @@ class TooManyFiles(PortUnavailable):
     pass
 
 
+class NothingListens(PortUnavailable):
+    pass
+
+
 class PortNotPermitted(WebdemoError):
     exit_code = 77
+
+
+class HolderNotYours(PortNotPermitted):
+    pass
 
 
 class UnknownServer(UsageError):
