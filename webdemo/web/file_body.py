@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterable, Iterator
 
 from webdemo.web.ranges import Span
-from webdemo.web.tree import Signature, signature
+from webdemo.web.tree import Signature
 
-BLOCK_BYTES = 64 * 1024
+BLOCK_BYTES = 128 * 1024
 
 
 class FileChangedError(OSError):
@@ -22,16 +22,21 @@ class FileChangedError(OSError):
 
 
 class FilePart:
-    """A file-like object that ends where the span does, for `wsgi.file_wrapper`; owns the descriptor.
+    """A file-like object that ends where its span does, for `wsgi.file_wrapper`; owns the descriptor.
 
     Positions are the file's own, so servers that call sendfile with `fileno()` and `tell()` are right.
     """
 
-    def __init__(self, descriptor: int, span: Span, expected: Signature) -> None:
+    def __init__(self, descriptor: int, expected: Signature, span: Span) -> None:
         self._descriptor: int | None = descriptor
-        self._end = span.end
         self._expected = expected
-        os.lseek(descriptor, span.start, os.SEEK_SET)
+        self._position = 0
+        self.select(span)
+
+    def select(self, span: Span) -> None:
+        """Go to the start of a span, and end at its end."""
+        self._end = span.end
+        self.seek(span.start)
 
     def fileno(self) -> int:
         if self._descriptor is None:
@@ -42,42 +47,49 @@ class FilePart:
         return True
 
     def tell(self) -> int:
-        return os.lseek(self.fileno(), 0, os.SEEK_CUR)
+        return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_END:
-            offset, whence = offset + self._end, os.SEEK_SET
-        return os.lseek(self.fileno(), offset, whence)
+        if whence == os.SEEK_CUR:
+            offset += self._position
+        elif whence == os.SEEK_END:
+            offset += self._end
+        self._position = os.lseek(self.fileno(), offset, os.SEEK_SET)
+        return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes, none only at the span's end; raises FileChangedError."""
-        descriptor = self.fileno()
-        left = max(0, self._end - self.tell())
-        wanted = left if size < 0 else min(size, left)
-        data = os.read(descriptor, wanted)
-        self._check(descriptor)
-        if wanted and not data:
-            raise FileChangedError("the file ended before its announced length")
+        """The next bytes, none only at the span's end.
+
+        Raises FileChangedError, at the latest instead of returning the span's last bytes.
+        """
+        left = self._end - self._position
+        if left <= 0:
+            return b""
+        data = os.read(self.fileno(), size if 0 <= size < left else left)
+        self._position += len(data)
+        if len(data) == left or not data:
+            self._check()
         return data
 
     def close(self) -> None:
-        """Close once; raises FileChangedError if the file shrank while a server sent it by itself."""
+        """Close, once. Raises FileChangedError if the file shrank while a server sent it by itself."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
-            size = os.fstat(descriptor).st_size
+            size = self._end if self._position == self._end else os.fstat(descriptor).st_size
             os.close(descriptor)
             if size < self._end:
                 raise FileChangedError(f"the file shrank to {size} bytes while it was sent")
 
-    def _check(self, descriptor: int) -> None:
-        now = signature(os.fstat(descriptor))
-        overwritten = now.size == self._expected.size and now.modified_ns != self._expected.modified_ns
-        if now.size < self._end or overwritten:
+    def _check(self) -> None:
+        now = os.fstat(self.fileno())
+        then = self._expected
+        overwritten = now.st_size == then.size and now.st_mtime_ns != then.modified_ns
+        if now.st_size < then.size or overwritten:
             raise FileChangedError("the file changed while it was sent")
 
 
 class FileBody:
-    """One or more spans of a file, each after its own head, in blocks: memory does not grow with size."""
+    """Spans of a file and the bytes between them, in blocks: memory does not grow with the file's size."""
 
     def __init__(self, part: FilePart, pieces: Iterable[bytes | Span]) -> None:
         self._part = part
@@ -87,12 +99,10 @@ class FileBody:
         for piece in self._pieces:
             if isinstance(piece, bytes):
                 yield piece
-                continue
-            position = self._part.seek(piece.start)
-            while position < piece.end:
-                data = self._part.read(min(BLOCK_BYTES, piece.end - position))
-                position += len(data)
-                yield data
+            else:
+                self._part.select(piece)
+                while data := self._part.read(BLOCK_BYTES):
+                    yield data
 
     def close(self) -> None:
         self._part.close()

@@ -33,25 +33,27 @@ def send(
 ) -> Iterable[bytes]:
     """Send a representation, whole or in part. Raises OSError, before anything is sent, if it has changed."""
     size = chosen.content.size
+    if spans is None:
+        body = _body(environ, chosen.content, [Span(0, size)])
+        start_response("200 OK", list(chosen.headers))
+        return body
     headers = dict(chosen.headers)
     pieces: list[bytes | Span]
-    if spans is None:
-        status, pieces = "200 OK", [Span(0, size)]
-    elif not spans:
+    if not spans:
         unsatisfied = ("Content-Range", f"bytes */{size}")
         return refuse(start_response, "GET", "416 Range Not Satisfiable", unsatisfied)
-    elif len(spans) == 1:
-        status, pieces = "206 Partial Content", [*spans]
+    if len(spans) == 1:
+        pieces = [*spans]
         headers["Content-Range"] = _content_range(spans[0], size)
     else:
         boundary = secrets.token_hex(16)
-        status, pieces = "206 Partial Content", _multipart(spans, size, chosen.media_type, boundary)
+        pieces = _multipart(spans, size, chosen.media_type, boundary)
         headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
     headers["Content-Length"] = str(
         sum(len(piece) if isinstance(piece, bytes) else piece.end - piece.start for piece in pieces)
     )
     body = _body(environ, chosen.content, pieces)
-    start_response(status, list(headers.items()))
+    start_response("206 Partial Content", list(headers.items()))
     return body
 
 
@@ -76,13 +78,14 @@ def _body(environ: WSGIEnvironment, content: Content, pieces: list[bytes | Span]
     kept = content.body
     if kept is not None:
         return [piece if isinstance(piece, bytes) else kept[piece.start : piece.end] for piece in pieces]
-    descriptor = content.open()
+    part = FilePart(content.open(), content.signature, Span(0, content.size))
     wrapper = environ.get("wsgi.file_wrapper")
     match pieces:
         case [Span() as span] if wrapper is not None:
-            wrapped: Iterable[bytes] = wrapper(FilePart(descriptor, span, content.signature), BLOCK_BYTES)
+            part.select(span)
+            wrapped: Iterable[bytes] = wrapper(part, BLOCK_BYTES)
             return wrapped
-    return FileBody(FilePart(descriptor, Span(0, content.size), content.signature), pieces)
+    return FileBody(part, pieces)
 
 
 def _content_range(span: Span, size: int) -> str:

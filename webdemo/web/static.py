@@ -14,7 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from webdemo import assets
 from webdemo.errors import FolderMissing, HeaderRefused
+from webdemo.web import listing as folder_listing
 from webdemo.web.conditions import CONDITIONS, status_by_conditions
 from webdemo.web.content_coding import IDENTITY, choose
 from webdemo.web.kept import KeptFiles
@@ -78,7 +80,7 @@ class StaticFiles:
         _check_folder(directory)
         self._tree = Tree(directory)
         self._index = None if index is None else os.fsencode(index)
-        self._lists = listing
+        self._page_assets = StaticFiles(assets.STATIC) if listing else None
         self._cache_control = f"public, max-age={max_age}" if max_age > 0 else REVALIDATE
         self._extra = _checked_headers(headers or {})
         self._kept = KeptFiles()
@@ -194,7 +196,18 @@ class StaticFiles:
     ) -> Iterable[bytes]:
         if path == "" and not environ.get("SCRIPT_NAME"):
             return self._serve({**environ, "PATH_INFO": "/"}, start_response, method)
-        if isinstance(error, IsADirectoryError) and self._answers_for_folder(path + "/"):
+        names = split_path(path)
+        if names and not names[-1] and self._page_assets is not None:
+            try:
+                return folder_listing.answer(
+                    environ, start_response, self._tree, names[:-1], self._page_assets.url
+                )
+            except OSError as listing_error:
+                error = listing_error
+        elif path.startswith(folder_listing.ASSETS_PREFIX + "/") and self._page_assets is not None:
+            below = path.removeprefix(folder_listing.ASSETS_PREFIX)
+            return self._page_assets({**environ, "PATH_INFO": below}, start_response)
+        elif isinstance(error, IsADirectoryError) and self._answers_for_folder(path + "/"):
             moved = ("Location", _with_slash(environ))
             return refuse(start_response, method, "308 Permanent Redirect", moved)
         if isinstance(error, PermissionError):
@@ -204,6 +217,8 @@ class StaticFiles:
         return self._not_found(start_response, method)
 
     def _answers_for_folder(self, path: str) -> bool:
+        if self._page_assets is not None:
+            return True
         try:
             self._look_up(path)
         except OSError:
