@@ -10,6 +10,7 @@ WebdemoError
     Unsupported             the server cannot do what the bind asks for
     FolderMissing           a folder to serve is not there, is no folder, or may not be read
     HeaderRefused           a header for static files is not one that may be sent
+  CompressionFailed     1   a file cannot be compressed, or its sibling not be written
   AppUnavailable        1   the app cannot be loaded, or every server gave up
     ModuleMissing           there is no module of that name
     AppImportFailed         the module is there, and its own code failed
@@ -59,6 +60,10 @@ class BindTextError(UsageError):
 
 class OverlappingBinds(UsageError):
     pass
+
+
+class CompressionFailed(WebdemoError):
+    exit_code = 1
 
 
 class AppUnavailable(WebdemoError):
