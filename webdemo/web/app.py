@@ -12,14 +12,15 @@ from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from webdemo.errors import AppUnavailable
-from webdemo.web.http_errors import error_response
+from webdemo.web.http_errors import answer_error
 from webdemo.web.request import Request
-from webdemo.web.response import Answer, Response, answer, make_response, redirect
-from webdemo.web.routing import RedirectNeeded, Router, quote_root
+from webdemo.web.response import Answer, Response, Stream, answer, make_response, redirect, type_html
+from webdemo.web.routing import RedirectNeeded, Router, View, quote_root, source
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -51,6 +52,7 @@ class App:
     ) -> None:
         self.request_class = request_class
         self._router = Router(converters)
+        self._exact = self._router.exact
         self._handlers: dict[int | type[Exception], Handler] = {}
         self._script_name: ContextVar[str] = ContextVar("script_name", default="")
         self._pages: Pages | None = None
@@ -65,9 +67,12 @@ class App:
             self.mount("/static", self._static)
 
     def route(
-        self, rule: str, *, methods: Iterable[str] = ("GET",), name: str | None = None
+        self, rule: str, *, methods: Iterable[str] | None = ("GET",), name: str | None = None
     ) -> Callable[[V], V]:
-        """Route a rule to the view that follows; HEAD comes with GET, and OPTIONS by itself."""
+        """Route a rule to the view that follows; HEAD comes with GET, and OPTIONS by itself.
+
+        With `methods=None` the view gets every request, whatever its method.
+        """
 
         def register(view: V) -> V:
             self._router.add(rule, view, methods, name)
@@ -92,7 +97,7 @@ class App:
 
     def mount(self, prefix: str, app: WSGIApplication) -> None:
         """Give everything at and below a prefix to another WSGI app."""
-        self._router.mount(prefix.rstrip("/"), app)
+        self._router.mount(prefix, app)
 
     def errorhandler(self, error: int | type[Exception]) -> Callable[[V], V]:
         """Answer a status code or an exception with `handler(request, error)`.
@@ -139,85 +144,106 @@ class App:
         return Client(self, Response)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        script_name = environ.get("SCRIPT_NAME")
-        if not script_name:
-            return self._respond(environ, start_response)
-        token = self._script_name.set(script_name)
-        try:
-            return self._respond(environ, start_response)
-        finally:
-            self._script_name.reset(token)
-
-    def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
-        path = environ.get("PATH_INFO", "")
-        mount = self._router.find_mount(path)
-        if mount is not None:
-            prefix, app = mount
-            below = {
-                **environ,
-                "SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + prefix,
-                "PATH_INFO": path[len(prefix) :],
-            }
-            return app(below, start_response)
+        script_name = environ.get("SCRIPT_NAME")
+        path = environ.get("PATH_INFO") or ("" if script_name else "/")
+        views = self._exact.get(method)
+        view = views.get(path) if views is not None else None
+        if view is None and self._router.mounts and (mount := self._router.find_mount(path)) is not None:
+            return mount(environ, start_response)
+        token = self._script_name.set(script_name) if script_name else None
         request = self.request_class(environ)
-        view = "the app"
         try:
-            route, arguments = self._router.find(method, path)
-            view = route.source
-            status, headers, body = answer(route.view(request, **arguments), environ, view)
+            if (length := environ.get("CONTENT_LENGTH")) and not length.isdecimal():
+                raise BadRequest("Content-Length is not a number.")
+            if view is not None:
+                result = view(request)
+            elif (tail := self._router.find_tail(method, path)) is not None:
+                view, argument = tail
+                result = view(request, argument)
+            elif (match := self._router.match(method, path)) is not None:
+                view, arguments = match
+                result = view(request, **arguments)
+            else:
+                result = NotFound()
+            if type(result) is str:
+                content = result.encode()
+                status, headers = "200 OK", [type_html, ("Content-Length", str(len(content)))]
+                body: Iterable[bytes] = [content]
+            elif isinstance(result, HTTPException):  # returned or raised, it means the same
+                status, headers, body = self._answer_error(result, request, view)
+            else:
+                status, headers, body = answer(result, request, view)
         except Exception as error:  # noqa: BLE001 - the last place where an error can become an answer
             status, headers, body = self._answer_error(error, request, view)
-        if "files" in request.__dict__:
+        finally:
+            if token is not None:
+                self._script_name.reset(token)
+        if request.holds_files and not isinstance(body, Stream):
             request.close()
         if method == "HEAD":
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
-            body = []
+            body = _without_content(body)
         start_response(status, headers)
         return body
 
-    def _answer_error(self, error: Exception, request: Request, view: str) -> Answer:
+    def _answer_error(self, error: Exception, request: Request, view: View | None) -> Answer:
         environ = request.environ
         if isinstance(error, RedirectNeeded):
             query = environ.get("QUERY_STRING")
             target = quote_root(self._script_name.get()) + error.path + (f"?{query}" if query else "")
-            return answer(redirect(target, 308), environ, view)
-        if isinstance(error, MethodNotAllowed) and environ["REQUEST_METHOD"] == "OPTIONS":
-            return answer(("", 204, error.get_headers()[1:]), environ, view)
-        if not isinstance(error, HTTPException):
-            _log.error("%s failed on %s %s", view, request.method, request.path, exc_info=error)
+            return answer(redirect(target, 308), request, self)
+        if environ["REQUEST_METHOD"] == "OPTIONS" and view is None:
+            if isinstance(error, MethodNotAllowed):
+                return "204 No Content", [("Allow", ", ".join(error.valid_methods or ()))], []
+            if environ.get("PATH_INFO") == "*":  # asks about the whole server, RFC 9110 9.3.7
+                return "204 No Content", [("Allow", ", ".join(self._router.methods()))], []
+        if isinstance(error, HTTPException):
+            http_error = error
+        else:
+            http_error = InternalServerError(original_exception=error)
+            _log.error(
+                "%s failed on %s %s", source(view or self), request.method, request.path, exc_info=error
+            )
         try:
-            return answer(self._handle(error, request), environ, view)
-        except Exception:  # noqa: BLE001 - a failing handler must not take the answer with it
-            _log.exception("The handler of %r failed", error)
-            return answer(error_response(InternalServerError(), environ), environ, view)
+            if self._handlers and (handler := self._handler(error, http_error)) is not None:
+                return answer(_with_status(handler(request, error), http_error, handler), request, handler)
+            if http_error.response is not None:
+                return answer(http_error.response, request, view or self)
+        except Exception:  # noqa: BLE001 - a handler that fails leaves the standard answer
+            _log.exception("The error handler for %r failed", error)
+            http_error = InternalServerError()
+        return answer_error(http_error, environ)
 
-    def _handle(self, error: Exception, request: Request) -> Any:
-        http_error = (
-            error if isinstance(error, HTTPException) else InternalServerError(original_exception=error)
-        )
-        handler = self._handlers.get(http_error.code or 500)
-        for kind in type(error).__mro__:
-            handler = handler or self._handlers.get(kind)
-        if handler is None:
-            return http_error.response or error_response(http_error, request.environ)
-        result = handler(request, error)
-        if isinstance(result, (tuple, Response)):
-            return result
-        response = make_response(result, "the error handler")
-        response.status_code = http_error.code or 500
-        return response
+    def _handler(self, error: Exception, http_error: HTTPException) -> Handler | None:
+        """The handler of the status code, or else of the nearest class of the exception."""
+        keys = (http_error.code, *type(error).__mro__)
+        return next((self._handlers[key] for key in keys if key in self._handlers), None)
+
+
+def _with_status(result: Any, error: HTTPException, handler: Handler) -> Any:
+    """A handler's result with the error's status, unless it has one of its own."""
+    if isinstance(result, (tuple, WerkzeugResponse)):
+        return result
+    response = make_response(result, handler)
+    response.status_code = error.code or 500
+    return response
+
+
+def _without_content(body: Iterable[bytes]) -> Iterable[bytes]:
+    """What HEAD sends instead of a body, which is closed unread."""
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
+    return []
 
 
 def _folder(kind: str, given: str | Path | None, beside: Path) -> Path | None:
-    """The folder to use, resolved: the one given, which must exist, or the one beside the caller."""
+    """The folder to use: the one given, which must exist, or the one beside the caller, if it does."""
     folder = Path(given) if given is not None else beside / kind
     if folder.is_dir():
         return folder.resolve()
     if given is None:
         return None
     raise AppUnavailable(
-        f"The {kind} folder {folder} does not exist.", remedy=f"Make it, or name another: App({kind}=...)"
+        f"The {kind} folder {folder} does not exist.", remedy=f"Make it, or name another: App({kind}=...)."
     )

@@ -1,7 +1,7 @@
 """An HTTP error as HTML or JSON, as the client's Accept header prefers (RFC 9110 12.5.1).
 
-HTML is the answer to browsers and to clients that do not say; JSON (members of RFC 9457) to
-clients that prefer application/json.
+HTML is the answer to browsers and to clients that do not say; JSON (with members of RFC 9457)
+to clients that prefer application/json.
 """
 
 from __future__ import annotations
@@ -14,33 +14,43 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_accept_header
 
-from webdemo.web.response import Response, dump_json
+from webdemo.web.response import Answer, dump_json, status_line, type_html, type_json
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 
-def error_response(error: HTTPException, environ: WSGIEnvironment) -> Response:
+def answer_error(error: HTTPException, environ: WSGIEnvironment) -> Answer:
     """The standard answer to an error, with the headers that belong to it (Allow, Retry-After ...)."""
-    headers = [header for header in error.get_headers(environ) if header[0] != "Content-Type"]
-    headers.append(("Vary", "Accept"))
-    code = error.code or 500
-    if prefers_json(environ.get("HTTP_ACCEPT", "")):
-        body = dump_json({"status": code, "title": error.name, "detail": error.description or ""})
-        return Response(body, code, headers, mimetype="application/json")
-    return Response(_page(code, error.name, error.description or ""), code, headers)
+    accept = environ.get("HTTP_ACCEPT", "")
+    status, headers, body = _page(error.code or 500, error.description or "", accept)
+    if type(error).get_headers is HTTPException.get_headers:
+        return status, [*headers], [body]
+    return (
+        status,
+        [*headers, *(own for own in error.get_headers(environ) if own[0] != "Content-Type")],
+        [body],
+    )
 
 
-@lru_cache(maxsize=128)
 def prefers_json(accept: str) -> bool:
     """Whether a client with this Accept header wants JSON rather than HTML."""
     offered = ("text/html", "application/json")
     return parse_accept_header(accept, MIMEAccept).best_match(offered) == "application/json"
 
 
-def _page(code: int, title: str, detail: str) -> str:
-    return (
-        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width">\n'
-        f"<title>{code} {escape(title)}</title>\n<h1>{escape(title)}</h1>\n<p>{escape(detail)}</p>\n"
-    )
+@lru_cache(maxsize=128)
+def _page(code: int, detail: str, accept: str) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
+    status = status_line(code)
+    title = status.partition(" ")[2]
+    as_json = prefers_json(accept)
+    if as_json:
+        body = dump_json({"status": code, "title": title, "detail": detail})
+    else:
+        body = (
+            '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width">\n'
+            f"<title>{code} {escape(title)}</title>\n<h1>{escape(title)}</h1>\n<p>{escape(detail)}</p>\n"
+        ).encode()
+    content_type = type_json if as_json else type_html
+    return status, (content_type, ("Content-Length", str(len(body))), ("Vary", "Accept")), body

@@ -7,15 +7,21 @@ computed differs. One more difference is wanted: the request does not store itse
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
-from werkzeug.datastructures import EnvironHeaders, Headers
+from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict, MultiDict
+from werkzeug.exceptions import BadRequest, ClientDisconnected
+from werkzeug.formparser import FormDataParser
+from werkzeug.urls import uri_to_iri
 from werkzeug.wrappers import Request as WerkzeugRequest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 T = TypeVar("T")
+
+_short_form_bytes = 64 * 1024
 
 
 class _Lazy:
@@ -29,7 +35,8 @@ class _Lazy:
     def __get__(self, request: object | None, owner: type) -> Any:
         if request is None:
             return self
-        value = request.__dict__[self._name] = self._compute(request)
+        value = self._compute(request)
+        setattr(request, self._name, value)
         return value
 
 
@@ -48,6 +55,7 @@ class Request(WerkzeugRequest):
     max_content_length = 16 * 1024 * 1024
     max_form_parts = 1000
     shallow = False
+    holds_files = False  # uploads may lie in temporary files; whoever made the request closes them
 
     def __init__(
         self, environ: WSGIEnvironment, populate_request: bool = False, shallow: bool = False
@@ -94,7 +102,85 @@ class Request(WerkzeugRequest):
     def remote_addr(self) -> str | None:
         return self.environ.get("REMOTE_ADDR")
 
+    @_lazy
+    def host(self) -> str:
+        host = super().host
+        try:
+            uri_to_iri(f"//{host}")
+        except UnicodeError:  # not IDNA; as for other nonsense, there is no host then
+            return ""
+        return host
+
+    @_lazy
+    def full_path(self) -> str:
+        return f"{self.path}?{self.query_string.decode(errors='replace')}"
+
+    @_lazy
+    def args(self) -> MultiDict[str, str]:
+        pairs = _plain_pairs(self.environ.get("QUERY_STRING", ""))
+        if pairs is not None:
+            return self.parameter_storage_class(pairs)
+        try:
+            return super().args
+        except UnicodeDecodeError:
+            raise BadRequest("The query is not UTF-8.") from None
+
+    @_lazy
+    def cookies(self) -> ImmutableMultiDict[str, str]:
+        cookies = self.environ.get("HTTP_COOKIE", "").replace("; ", ";")
+        if " " in cookies or '"' in cookies or "\t" in cookies:
+            return super().cookies
+        pairs = [cookie.partition("=")[::2] for cookie in cookies.split(";") if cookie and cookie[0] != "="]
+        return cast("ImmutableMultiDict[str, str]", self.dict_storage_class(pairs))
+
+    @_lazy
+    def form(self) -> ImmutableMultiDict[str, str]:
+        environ = self.environ
+        length = environ.get("CONTENT_LENGTH", "")
+        if (
+            environ.get("CONTENT_TYPE") != "application/x-www-form-urlencoded"
+            or not length.isdecimal()
+            or int(length) > min(self.max_content_length or _short_form_bytes, _short_form_bytes)
+            or "wsgi.input_terminated" in environ
+            or "HTTP_TRANSFER_ENCODING" in environ
+            or not self.__dict__.keys().isdisjoint(("stream", "shallow", "_cached_data"))
+        ):
+            return super().form
+        body = _read_exactly(environ["wsgi.input"], int(length))
+        pairs = _plain_pairs(body.decode("latin-1"))
+        if pairs is None:
+            self.stream = BytesIO(body)
+            return super().form
+        self.stream = BytesIO()
+        self.files = ImmutableMultiDict()
+        return cast("ImmutableMultiDict[str, str]", self.parameter_storage_class(pairs))
+
+    def make_form_data_parser(self) -> FormDataParser:
+        self.holds_files = True
+        return super().make_form_data_parser()
+
 
 def decode_path(text: str) -> str:
     """The text that a WSGI path stands for: its Latin-1 characters are UTF-8 bytes (PEP 3333)."""
     return text if text.isascii() else text.encode("latin-1").decode(errors="replace")
+
+
+def _plain_pairs(text: str) -> list[tuple[str, ...]] | None:
+    """The pairs of a query or form, where nothing in it is encoded; None where something is."""
+    if "%" in text or "+" in text or not text.isascii():
+        return None
+    return [pair.partition("=")[::2] for pair in text.split("&") if pair]
+
+
+def _read_exactly(stream: IO[bytes], length: int) -> bytes:
+    """Read a body of known length, as many reads as it takes (ClientDisconnected when it ends early)."""
+    body = b""
+    while len(body) < length:
+        try:
+            chunk = stream.read(length - len(body))
+        except (OSError, ValueError):
+            raise ClientDisconnected() from None
+        if not chunk:
+            raise ClientDisconnected()
+        body += chunk
+    return body

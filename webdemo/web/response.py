@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
 from http import HTTPStatus
 from logging import getLogger
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from werkzeug.utils import redirect as werkzeug_redirect
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+from webdemo.web.request import Request
+from webdemo.web.routing import View, source
 
 type_html = ("Content-Type", "text/html; charset=utf-8")
 type_json = ("Content-Type", "application/json")
@@ -25,8 +26,11 @@ type_bytes = ("Content-Type", "application/octet-stream")
 
 Answer = tuple[str, list[tuple[str, str]], Iterable[bytes]]
 
-_log = getLogger("webdemo")
+log = getLogger("webdemo")
 _status_lines = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_light_statuses: dict[int | None, str] = {None: "200 OK", **_status_lines}
+for _no_content in (*(code for code in _status_lines if code < 200), 204, 304):
+    del _light_statuses[_no_content]
 _status_pattern = re.compile(r"[2-5][0-9]{2} [\t -~\x80-\xff]+")
 _name_pattern = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2: token
 _value_pattern = re.compile(r"[\t -~\x80-\xff]*")  # RFC 9110 5.5: field-value
@@ -40,6 +44,7 @@ class Response(WerkzeugResponse):
     """
 
     default_mimetype = "text/html"
+    _light: tuple[str | bytes, int | None] | None = None
 
     def __init__(
         self,
@@ -50,20 +55,29 @@ class Response(WerkzeugResponse):
         content_type: str | None = None,
         direct_passthrough: bool = False,
     ) -> None:
-        if headers is mimetype is content_type is None and type(response) in (str, bytes):
-            self._light = (response, status)
+        if (
+            (type(response) is str or type(response) is bytes)
+            and (status is None or type(status) is int)
+            and headers is mimetype is content_type is None
+        ):
+            object.__setattr__(self, "_light", (response, status))
         else:
             super().__init__(response, status, headers, mimetype, content_type, direct_passthrough)
 
-    def __getattr__(self, name: str) -> Any:
-        touched = self.__dict__.copy()
-        light = touched.pop("_light", None)
-        if light is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        del self._light
+    def _become_full(self, light: tuple[str | bytes, int | None]) -> None:
+        object.__setattr__(self, "_light", None)
         super().__init__(*light)
-        self.__dict__.update(touched)
+
+    def __getattr__(self, name: str) -> Any:
+        if self._light is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._become_full(self._light)
         return getattr(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._light is not None:
+            self._become_full(self._light)
+        object.__setattr__(self, name, value)
 
 
 def redirect(location: str, code: int = 302) -> Response:
@@ -88,12 +102,17 @@ def dump_json(value: Any) -> bytes:
 
 
 class Stream:
-    """A body made while it is sent: text is encoded, an error is logged and breaks it off, closed once."""
+    """A body made while it is sent, in the context that its view ran in.
 
-    def __init__(self, items: Iterable[Any], view: str) -> None:
+    Text is encoded; an error is logged and breaks the body off; what it is made from is closed once.
+    """
+
+    def __init__(self, items: Iterable[Any], request: Request, view: View) -> None:
         self._items = items
         self._iterator = iter(items)
+        self._request = request
         self._view = view
+        self._context = copy_context()
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -101,24 +120,30 @@ class Stream:
 
     def __next__(self) -> bytes:
         try:
-            item = next(self._iterator)
+            item = self._context.run(next, self._iterator)
             if isinstance(item, str):
                 return item.encode()
             if isinstance(item, bytes):
                 return item
-            raise TypeError(f"{self._view} streams str or bytes, not {type(item).__name__}")
+            raise TypeError(f"{source(self._view)} streams {type(item).__name__}, not str or bytes")
         except StopIteration:
             raise
         except Exception:
-            _log.exception("The body of %s broke off", self._view)
+            log.exception("The body of %s broke off", source(self._view))
             raise
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            close: Callable[[], None] | None = getattr(self._items, "close", None)
-            if close is not None:
-                close()
+        if self._closed:
+            return
+        self._closed = True
+        self._request.close()
+        close: Callable[[], None] | None = getattr(self._items, "close", None)
+        if close is not None:
+            self._context.run(close)
+
+
+def status_line(code: int) -> str:
+    return _status_lines.get(code) or f"{code} Unknown"
 
 
 def check_head(status: str, headers: list[tuple[str, str]]) -> None:
@@ -132,57 +157,51 @@ def check_head(status: str, headers: list[tuple[str, str]]) -> None:
             raise ValueError(f"header {name} has characters that cannot be sent: {value!r}")
 
 
-def answer(result: Any, environ: WSGIEnvironment, view: str) -> Answer:
-    """What a view returned, as a WSGI status, header list and body."""
+def answer(result: Any, request: Request, view: View) -> Answer:
+    """What a view returned, as a WSGI status, header list and body.
+
+    The header list is new each time: servers and middleware may change it.
+    """
     kind = type(result)
-    if kind is Response:
-        light = result.__dict__
-        if len(light) == 1 and "_light" in light:
-            content, status = light["_light"]
-            if (status or 200) in _status_lines and (status or 200) not in (204, 304):
-                body = content.encode() if type(content) is str else content
-                return _status_lines[status or 200], [type_html, ("Content-Length", str(len(body)))], [body]
-        return _answer_response(result, environ, view)
-    if kind is str:
-        body = result.encode()
-        return "200 OK", [type_html, ("Content-Length", str(len(body)))], [body]
-    if isinstance(result, (dict, list)):
-        body = dump_json(result)
-        return "200 OK", [type_json, ("Content-Length", str(len(body)))], [body]
-    return _answer_response(make_response(result, view), environ, view)
+    if kind is Response and (light := result._light) is not None and light[1] in _light_statuses:
+        content = light[0].encode() if isinstance(light[0], str) else light[0]
+        return _light_statuses[light[1]], [type_html, ("Content-Length", str(len(content)))], [content]
+    if kind is dict or kind is list:
+        content = dump_json(result)
+        return "200 OK", [type_json, ("Content-Length", str(len(content)))], [content]
+    return _answer_full(make_response(result, view), request, view)
 
 
-def make_response(result: Any, view: str) -> WerkzeugResponse:
-    """A view's result of any kind as a full response (TypeError when it is none of them)."""
+def make_response(result: Any, view: View) -> WerkzeugResponse:
+    """A view's result of any kind as a response (TypeError when it is of none)."""
     if isinstance(result, WerkzeugResponse):
         return result
-    if isinstance(result, tuple) and len(result) in (2, 3):
-        body, status, headers = result if len(result) == 3 else (*result, None)
-        if isinstance(status, (int, str)) and not isinstance(body, (tuple, WerkzeugResponse)):
-            response = make_response(body, view) if body is not None else Response("")
-            response.status = status
-            if headers is not None:
-                response.headers.update(headers)
-            return response
     if isinstance(result, str):
         return Response(str(result))
-    if isinstance(result, (bytes, bytearray)):
-        return Response(bytes(result), mimetype="application/octet-stream")
+    if isinstance(result, bytes):
+        return Response(result, mimetype="application/octet-stream")
     if isinstance(result, (dict, list)):
         return Response(dump_json(result), mimetype="application/json")
     if isinstance(result, Iterator):
         return Response(result)
+    if isinstance(result, tuple) and len(result) in (2, 3) and isinstance(result[1], (int, str)):
+        body, status, *headers = result
+        if not isinstance(body, tuple):
+            response = make_response(body, view)
+            response.status = status
+            response.headers.update(*headers)
+            return response
     raise TypeError(
-        f"{view} returned {result!r:.80}: a view returns str, bytes, dict, list, Response, an iterator, "
-        "(body, status) or (body, status, headers)"
+        f"{source(view)} returned {result!r:.80}; a view returns str, bytes, dict, list, Response, "
+        "an iterator, (body, status) or (body, status, headers)"
     )
 
 
-def _answer_response(response: WerkzeugResponse, environ: WSGIEnvironment, view: str) -> Answer:
-    body, status, headers = response.get_wsgi_response(environ)
-    if response.status_code in (204, 304):
+def _answer_full(response: WerkzeugResponse, request: Request, view: View) -> Answer:
+    body, status, headers = response.get_wsgi_response(request.environ)
+    if response.status_code in (204, 304):  # they have no content, so no type of it either
         headers = [header for header in headers if header[0].lower() != "content-type"]
     check_head(status, headers)
     if not response.is_sequence and not response.direct_passthrough:
-        body = Stream(body, view)
+        body = Stream(body, request, view)
     return status, headers, body

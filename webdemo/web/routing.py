@@ -2,39 +2,29 @@
 
 The dicts answer only where the matcher would answer the same: a path without parameters, and
 `head/<tail>` where nothing else could match. The matcher decides the rest: slashes, methods, 404.
-Paths are compared as WSGI gives them: UTF-8 bytes as Latin-1 characters.
+Paths are compared as WSGI gives them: UTF-8 bytes as Latin-1 characters (PEP 3333).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 
+from webdemo.errors import UsageError
 from webdemo.web.request import decode_path
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 View = Callable[..., Any]
 
 _plain_parameter = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
-
-
-class Route:
-    """A view and the name it goes by."""
-
-    def __init__(self, view: View, name: str | None) -> None:
-        self.view = view
-        self.name: str = name or getattr(view, "__name__", type(view).__name__)
-        self.source = f"{view.__module__}.{getattr(view, '__qualname__', self.name)}"
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class RedirectNeeded(Exception):  # noqa: N818 - it asks for an answer, it is no failure
@@ -45,98 +35,149 @@ class RedirectNeeded(Exception):  # noqa: N818 - it asks for an answer, it is no
         self.path = path
 
 
+class Mount:
+    """Another WSGI app below a prefix: what the prefix takes from PATH_INFO goes to SCRIPT_NAME."""
+
+    def __init__(self, prefix: str, app: WSGIApplication) -> None:
+        self.prefix = prefix
+        self.below = prefix + "/"
+        self.app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # A copy: whoever called us (an access log, say) still sees the path that was asked for.
+        shifted = environ.copy()
+        shifted["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "").rstrip("/") + self.prefix
+        shifted["PATH_INFO"] = environ["PATH_INFO"][len(self.prefix) :]
+        return self.app(shifted, start_response)
+
+
 class Router:
+    """`exact` holds the views without parameters: method -> path -> view."""
+
     def __init__(self, converters: Mapping[str, type[BaseConverter]] | None = None) -> None:
+        self.exact: dict[str, dict[str, View]] = {}
+        self.mounts: list[Mount] = []
+        self._tails: dict[str, dict[str, View]] = {}
+        self._heads_for_matcher: set[str] = set()
+        self._first_segments: set[str] = {""}
+        self._any_first_segment = False
+        self._named: dict[str, list[View]] = {}
         self._map = Map(converters=converters)
         self._matcher = self._map.bind("")
-        self._routes: dict[str, list[Route]] = {}
-        self._exact: dict[str, dict[str, Route]] = {}
-        self._tails: dict[str, dict[str, tuple[Route, str]]] = {}
-        self._not_by_tail: set[str] = set()
-        self._mounts: list[tuple[str, WSGIApplication]] = []
 
-    def add(self, rule: str, view: View, methods: Iterable[str], name: str | None) -> None:
+    def add(self, rule: str, view: View, methods: Iterable[str] | None, name: str | None) -> None:
         """Route a rule to a view. Of two routes that match equally well, the first one stands."""
-        route = self._route(view, name)
-        added = Rule(rule, endpoint=route, methods=methods)
+        if not rule.startswith("/"):
+            raise UsageError(
+                f"The rule {rule!r} does not begin with a slash.", remedy=f"Write {'/' + rule!r}."
+            )
+        added = Rule(rule, endpoint=view, methods=methods)
         self._map.add(added)
-        head, opening, _ = rule.partition("<")
-        head, _, start = head.rpartition("/")
-        head = head.encode().decode("latin-1")
+        named = self._named.setdefault(name or _name(view), [])
+        if view not in named:
+            named.append(view)
+        first = rule.split("/")[1]
+        self._first_segments.add(encode_path(first))
+        self._any_first_segment |= "<" in first
+        for method in added.methods or ():
+            self._add_shortcut(method, rule, view)
+
+    def _add_shortcut(self, method: str, rule: str, view: View) -> None:
+        static, opening, _ = rule.partition("<")
         if not opening:
-            for method in added.methods or ():
-                self._exact.setdefault(method, {}).setdefault(rule.encode().decode("latin-1"), route)
+            self.exact.setdefault(method, {}).setdefault(encode_path(rule), view)
             return
-        segment, *more = (start + rule[rule.index("<") :]).split("/")
-        plain = _plain_parameter.fullmatch(segment)
-        if plain is None:
-            self._forbid_tails(head)
-        elif not more and head not in self._not_by_tail:
-            for method in added.methods or ():
-                self._tails.setdefault(method, {}).setdefault(head, (route, plain[1]))
+        cut = static.rindex("/")
+        head, (segment, *more) = encode_path(rule[:cut]), rule[cut + 1 :].split("/")
+        parameter = _plain_parameter.fullmatch(segment)
+        if parameter is None:  # <int:n> and the like come first there, or take part of the segment
+            self._heads_for_matcher.add(head)
+            for tails in self._tails.values():
+                tails.pop(head, None)
+        elif not more and head not in self._heads_for_matcher and _takes(view, parameter[1]):
+            self._tails.setdefault(method, {}).setdefault(head, view)
 
     def mount(self, prefix: str, app: WSGIApplication) -> None:
-        prefix = prefix.encode().decode("latin-1")
-        self._mounts.append((prefix, app))
-        self._mounts.sort(key=lambda mount: -len(mount[0]))
-        self._forbid_tails(prefix.rpartition("/")[0])
+        """Give a prefix to an app; of several that fit a path, the longest has it."""
+        if not prefix.startswith("/") or not prefix.strip("/"):
+            raise UsageError(
+                f"{prefix!r} is not a prefix to mount at.", remedy="Give a path below /, such as '/api'."
+            )
+        self.mounts.append(Mount(encode_path(prefix.rstrip("/")), app))
+        self.mounts.sort(key=lambda mount: -len(mount.prefix))
 
-    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, Any]]:
-        """The route for a request and its parameters.
-
-        Raises NotFound, MethodNotAllowed (with the methods allowed) or RedirectNeeded.
-        """
-        exact = self._exact.get(method)
-        if exact is not None and (route := exact.get(path)) is not None:
-            return route, {}
-        tails = self._tails.get(method)
-        if tails is not None:
-            head, _, tail = path.rpartition("/")
-            if tail and (found := tails.get(head)) is not None:
-                return found[0], {found[1]: decode_path(tail)}
-        return self._match(method, path)
-
-    def find_mount(self, path: str) -> tuple[str, WSGIApplication] | None:
-        for prefix, app in self._mounts:
-            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
-                return prefix, app
+    def find_mount(self, path: str) -> Mount | None:
+        """The mount that a path lies in: `/api` holds `/api` and `/api/x`, not `/apix`."""
+        for mount in self.mounts:
+            if path.startswith(mount.below) or path == mount.prefix:
+                return mount
         return None
 
-    def build(self, endpoint: str | View, values: Mapping[str, Any]) -> str:
-        """The quoted path of a view, named or given itself (LookupError when there is not exactly one)."""
-        if isinstance(endpoint, str):
-            routes = self._routes.get(endpoint, [])
-        else:
-            routes = [route for named in self._routes.values() for route in named if route.view is endpoint]
-        if len(routes) != 1:
-            raise LookupError(f"{len(routes)} views are named {endpoint!r}: url_for needs exactly one")
-        return self._matcher.build(routes[0], values)
+    def find_tail(self, method: str, path: str) -> tuple[View, str] | None:
+        """The view for `head/<tail>`, and the tail, where the dict knows it."""
+        tails = self._tails.get(method)
+        if tails is None:
+            return None
+        head, _, tail = path.rpartition("/")
+        view = tails.get(head)
+        return (view, decode_path(tail)) if view is not None and tail else None
 
-    def _route(self, view: View, name: str | None) -> Route:
-        route = Route(view, name)
-        named = self._routes.setdefault(route.name, [])
-        for known in named:
-            if known.view is view:
-                return known
-        named.append(route)
-        return route
+    def match(self, method: str, path: str) -> tuple[View, Mapping[str, Any]] | None:
+        """The view for a path that no dict has, and its arguments; None when there is no such page.
 
-    def _forbid_tails(self, head: str) -> None:
-        self._not_by_tail.add(head)
-        for tails in self._tails.values():
-            tails.pop(head, None)
-
-    def _match(self, method: str, path: str) -> tuple[Route, Mapping[str, Any]]:
+        Raises MethodNotAllowed (with the methods that are) or RedirectNeeded.
+        """
+        if (
+            not self._any_first_segment
+            and path.partition("/")[2].partition("/")[0] not in self._first_segments
+        ):
+            return None
+        known_method = method if method.isupper() else "--"  # methods are case-sensitive, RFC 9110 9.1
         try:
-            return self._matcher.match(decode_path(path), method if method.isupper() else "--")
+            return self._matcher.match(decode_path(path), known_method)
         except RequestRedirect as redirect:
             raise RedirectNeeded("/" + urlsplit(redirect.new_url).path.lstrip("/")) from None
         except MethodNotAllowed as error:
-            allowed = sorted({*(error.valid_methods or ()), "OPTIONS"})
-            raise MethodNotAllowed(allowed) from None
+            raise MethodNotAllowed(sorted({*(error.valid_methods or ()), "OPTIONS"})) from None
+        except NotFound:
+            return None
+
+    def methods(self) -> list[str]:
+        """Every method that some route has: what the app as a whole allows."""
+        return sorted(
+            {"OPTIONS", *(method for rule in self._map.iter_rules() for method in rule.methods or ())}
+        )
+
+    def build(self, endpoint: str | View, values: Mapping[str, Any]) -> str:
+        """The quoted path of a view, named or given itself (LookupError when there is not exactly one)."""
+        views = self._named.get(endpoint, []) if isinstance(endpoint, str) else [endpoint]
+        if len(views) != 1:
+            raise LookupError(f"{len(views)} views are named {endpoint!r}, and url_for needs one")
+        return self._matcher.build(views[0], values)
+
+
+def source(view: View) -> str:
+    """Where a view comes from, for messages: module and qualified name."""
+    return f"{getattr(view, '__module__', '?')}.{getattr(view, '__qualname__', type(view).__qualname__)}"
+
+
+def _takes(view: View, parameter: str) -> bool:
+    """Whether `view(request, value)` is the same as `view(request, parameter=value)`."""
+    _, *others = signature(view).parameters.values()
+    return [(each.name, each.kind) for each in others] == [(parameter, Parameter.POSITIONAL_OR_KEYWORD)]
+
+
+def _name(view: View) -> str:
+    name: str = getattr(view, "__name__", type(view).__name__)
+    return name
+
+
+def encode_path(text: str) -> str:
+    """A path as WSGI gives it; the reverse of `decode_path`."""
+    return text.encode().decode("latin-1")
 
 
 def quote_root(script_name: str) -> str:
     """SCRIPT_NAME as the beginning of a URL's path; it never begins with two slashes."""
-    quoted = quote(script_name.encode("latin-1"), safe="/!$&'()*+,:;=@~")
-    return "/" + quoted.strip("/") if quoted.strip("/") else ""
+    quoted = quote(script_name.encode("latin-1"), safe="/!$&'()*+,:;=@~").strip("/")
+    return f"/{quoted}" if quoted else ""
