@@ -71,8 +71,15 @@ class AccessLog:
         def started(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             answer.status = status[:3]
             answer.announced = next((int(v) for n, v in headers if n.lower() == "content-length"), 0)
-            headers = [*headers, ("X-Request-ID", request_id)]  # the app may keep its list for the next request
-            write = start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
+            headers = [
+                *headers,
+                ("X-Request-ID", request_id),
+            ]  # the app may keep its list for the next request
+            write = (
+                start_response(status, headers)
+                if exc_info is None
+                else start_response(status, headers, exc_info)
+            )
 
             def counted(data: bytes) -> None:
                 answer.bytes += len(data)
@@ -134,7 +141,16 @@ class AccessLog:
             pass  # the supervisor is gone, and with it whoever would have read the line
 
     def _as_text(
-        self, now: float, bind: str, client: str, method: str, path: str, status: str, size: int, ms: float, rid: str
+        self,
+        now: float,
+        bind: str,
+        client: str,
+        method: str,
+        path: str,
+        status: str,
+        size: int,
+        ms: float,
+        rid: str,
     ) -> str:
         second = int(now)
         if self._second[0] != second:
@@ -147,7 +163,16 @@ class AccessLog:
         )
 
     def _as_json(
-        self, now: float, bind: str, client: str, method: str, path: str, status: str, size: int, ms: float, rid: str
+        self,
+        now: float,
+        bind: str,
+        client: str,
+        method: str,
+        path: str,
+        status: str,
+        size: int,
+        ms: float,
+        rid: str,
     ) -> str:
         when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         fields = {"time": when, "server": self._server, "bind": bind, "client": client, "method": method,

@@ -46,6 +46,8 @@ class Channel:
             return
         except ConnectionError:
             raise EOFError from None
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
         self._descriptors += descriptors
         if not data:
             raise EOFError

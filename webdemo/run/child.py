@@ -58,8 +58,9 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     os.dup2(output, 2)
     stopping = servers.Stopping()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    for name in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, lambda *_: None)  # a handler, so that programs the app starts get the default
     if order["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, order["cpus"])
     adapter = servers.find(order["server"])
@@ -68,15 +69,15 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
             if adapter.before_import is not None:
                 adapter.before_import()
             app = load.load(load.Target(**order["target"]))
-        settings = dict(order["settings"])
-        settings["trusted_proxies"] = tuple(settings["trusted_proxies"])
         adapter.serve(
             servers.Job(
-                app=edge.wrap(app, edge.EdgeSettings(**settings), output, draining),
+                app=edge.wrap(app, edge.EdgeSettings(**order["settings"]), output, draining),
                 sockets=[_adopt(fd) for fd in listening],
                 options=adapter.parse_options(order["options"]),
                 workers=order["workers"],
-                certificate=servers.Certificate(*map(Path, order["certificate"])) if order["certificate"] else None,
+                certificate=servers.Certificate(*map(Path, order["certificate"]))
+                if order["certificate"]
+                else None,
                 ready=lambda: tell(events, {"event": "ready"}),
                 stopping=stopping,
                 grace_seconds=order["grace_seconds"],
@@ -107,4 +108,5 @@ def tell(events: int, message: dict[str, Any]) -> None:
 def failure(exc: WebdemoError) -> dict[str, Any]:
     """A failure to load the app, as a message."""
     text = exc.traceback if isinstance(exc, AppImportFailed) else None
-    return {"event": "failed", "problem": exc.problem, "remedy": exc.remedy, "traceback": text}
+    return {"event": "failed", "problem": exc.problem, "remedy": exc.remedy, "traceback": text,
+            "exit_code": exc.exit_code}  # fmt: skip

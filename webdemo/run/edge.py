@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,8 @@ class EdgeSettings:
     health: bool = False
     access_log: str | None = "text"  # "text", "json" or None
     colour: bool = False
-    trusted_proxies: tuple[str, ...] = ()
+    trusted_proxies: Sequence[str] = ()
+    rfc7239: bool = False  # the proxies write Forwarded, not X-Forwarded-*
 
     def bind_of(self, environ: WSGIEnvironment) -> str:
         return self.binds.get(environ.get("SERVER_PORT", "")) or next(iter(self.binds.values()))
@@ -59,7 +60,7 @@ def wrap(app: WSGIApplication, settings: EdgeSettings, log_fd: int, draining: in
             colour=settings.colour,
         )
     if settings.trusted_proxies:
-        app = ForwardedHeaders(app, settings.trusted_proxies)
+        app = ForwardedHeaders(app, settings.trusted_proxies, rfc7239=settings.rfc7239)
     if settings.health:
         app = health(app, lambda: not select.select([draining], [], [], 0)[0])
     inner = app

@@ -71,9 +71,15 @@ def _import(name: str, text: str) -> ModuleType:
         # Ours is missing only if the missing one is a part of the name that was asked for.
         if exc.name is None or not (name == exc.name or name.startswith(exc.name + ".")):
             raise _failed(name, exc) from exc
-        known = [p.stem for p in Path.cwd().glob("*.py")] + [p.parent.name for p in Path.cwd().glob("*/__init__.py")]
+        known = [p.stem for p in Path.cwd().glob("*.py")] + [
+            p.parent.name for p in Path.cwd().glob("*/__init__.py")
+        ]
         guess = nearest(exc.name, known)
-        remedy = f"Did you mean {guess}?" if guess else f"Start in the folder that holds it (this is {Path.cwd()})."
+        remedy = (
+            f"Did you mean {guess}?"
+            if guess
+            else f"Start in the folder that holds it (this is {Path.cwd()})."
+        )
         raise ModuleMissing(f"There is no module {exc.name!r} for the app {text!r}.", remedy=remedy) from exc
     except SystemExit as exc:
         raise _failed(name, exc) from exc
@@ -134,12 +140,16 @@ def _failed(name: str, exc: BaseException) -> AppImportFailed:
     lines = ["Traceback (of the app):\n", *traceback.format_list(frames)] if frames else []
     lines += traceback.format_exception_only(exc)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    what = f"it called sys.exit({exc.code!r})" if isinstance(exc, SystemExit) else f"{type(exc).__name__}: {exc}"
+    what = (
+        f"it called sys.exit({exc.code!r})" if isinstance(exc, SystemExit) else f"{type(exc).__name__}: {exc}"
+    )
     remedy = f"Mend the app{where}, or choose another --app."
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         remedy = f"Install or mend what it imports: {exc.name}{where}."
     return AppImportFailed(
-        f"The app {name!r} cannot be loaded: {' '.join(what.split())}", remedy=remedy, traceback="".join(lines)
+        f"The app {name!r} cannot be loaded: {' '.join(what.split())}",
+        remedy=remedy,
+        traceback="".join(lines),
     )
 
 

@@ -92,11 +92,14 @@ class Loader:
             return None
         sys.stdout.flush()
         sys.stderr.flush()
+        # A child hears a SIGTERM that comes before it is ready for it, but later: see child.serve.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         pid = os.fork()
         if pid == 0:
             self._channel.close()
             shared = None if message["own_import"] else self._app
             return message, descriptors, shared
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         for fd in descriptors:
             os.close(fd)
         self._children[pid] = message["process"]

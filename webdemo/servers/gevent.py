@@ -31,10 +31,11 @@ def serve(job: Job) -> None:
 
     class Handler(WSGIHandler):  # type: ignore[misc]
         def handle(self) -> None:
+            connection = self.socket  # gevent deletes the attribute
             try:
                 super().handle()
             finally:
-                idle.discard(self.socket)
+                idle.discard(connection)
 
         def read_requestline(self) -> str:
             idle.add(self.socket)

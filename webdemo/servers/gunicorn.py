@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,8 @@ def settings(job: Job) -> dict[str, Any]:
         # As under systemd, the sockets are not its own: it must not remove their files.
         arbiter.systemd = True
         job.ready()
+        if job.stopping.is_set():  # told before the arbiter had its signal handlers
+            signal.raise_signal(signal.SIGTERM)
 
     options = job.options
     chosen = {

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from webdemo.servers import Adapter, Job, option
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,12 @@ def serve(job: Job) -> None:
         config.certfile = str(job.certificate.chain)
         config.keyfile = str(job.certificate.key)
 
+    software = f"hypercorn/{version('hypercorn')}"
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ.setdefault("SERVER_SOFTWARE", software)  # every other server tells it
+        return job.app(environ, start_response)
+
     async def until_stopped() -> None:
         """Hypercorn awaits this once it accepts, and drains when it returns."""
         job.ready()
@@ -36,7 +48,7 @@ def serve(job: Job) -> None:
         await stopped.wait()
         asyncio.get_running_loop().remove_reader(job.stopping.fileno())
 
-    asyncio.run(serve_asyncio(job.app, config, shutdown_trigger=until_stopped, mode="wsgi"))  # type: ignore[arg-type]
+    asyncio.run(serve_asyncio(app, config, shutdown_trigger=until_stopped, mode="wsgi"))  # type: ignore[arg-type]
 
 
 adapter = Adapter(

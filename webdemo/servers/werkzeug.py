@@ -37,7 +37,9 @@ def serve(job: Job) -> None:
 
     servers = []
     for sock in job.sockets:
-        server = make_server(*_address(sock), job.app, threaded=True, request_handler=Handler, fd=sock.fileno())
+        server = make_server(
+            *_address(sock), job.app, threaded=True, request_handler=Handler, fd=sock.fileno()
+        )
         server.ssl_context = context
         server.daemon_threads = False  # type: ignore[attr-defined]
         servers.append(server)

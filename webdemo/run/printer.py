@@ -1,0 +1,167 @@
+"""Writes events for people, or as JSON lines for programs. Never blocks the supervisor, never fails it.
+
+The terminal may be paused and the reader of a pipe may be slow or gone: what cannot be written is
+kept, within a bound, and dropped with a note beyond it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import sys
+import threading
+import time
+from dataclasses import asdict
+from typing import TextIO
+
+from webdemo.errors import AppImportFailed, WebdemoError
+from webdemo.run import events
+from webdemo.run.events import Event
+
+_MOST_LINES = 10_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SECONDS_FOR_LAST_LINES = 2.0
+
+
+class Printer:
+    """Called with each event, from one thread; writes in a thread of its own."""
+
+    def __init__(self, stream: TextIO | None = None, *, colour: bool = False, as_json: bool = False) -> None:
+        self._fd = (stream or sys.stdout).fileno()
+        self._colour = colour
+        self._as_json = as_json
+        self._lines: queue.Queue[str | None] = queue.Queue(_MOST_LINES)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread.start()
+
+    def __call__(self, event: Event) -> None:
+        for line in self.json_lines(event) if self._as_json else self.lines(event):
+            try:
+                self._lines.put_nowait(line)
+            except queue.Full:
+                self._dropped += 1
+
+    def close(self) -> None:
+        """Write what is left, if somebody reads it."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=_SECONDS_FOR_LAST_LINES)
+        self._thread.join(_SECONDS_FOR_LAST_LINES)
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            batch = [line]
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < 500:
+                    more = self._lines.get_nowait()
+                    if more is None:
+                        self._lines.put(None)
+                        break
+                    batch.append(more)
+            if self._dropped:
+                batch.append(f"({self._dropped} lines were dropped: nobody read them in time)")
+                self._dropped = 0
+            data = "".join(f"{text}\n" for text in batch).encode("utf-8", "replace")
+            while data:
+                try:
+                    data = data[os.write(self._fd, data) :]
+                except OSError:
+                    return self._discard()
+        return None
+
+    def _discard(self) -> None:
+        """Nobody reads any more (`webdemo | head`): the servers go on."""
+        while self._lines.get() is not None:
+            pass
+
+    # -- words -----------------------------------------------------------------------------------
+
+    def lines(self, event: Event) -> list[str]:
+        match event:
+            case events.Output(source, line, complete):
+                return [line] if complete else [f"{self._dim(source + ' |')} {printable(line)}"]
+            case events.Loaded(_, str(reason)):
+                return [f"Each server imports its own copy of the app, because {reason}."]
+            case events.Loaded():
+                return []
+            case events.Started(rows, seconds):
+                return [*self._table(rows), f"Ready in {seconds:.2f} s. Stop with Ctrl-C."]
+            case events.LoadFailed(error, old_code_serves):
+                after = ["The old code goes on serving."] if old_code_serves else []
+                return [*self.error_lines(error), *after]
+            case events.Up(service, pids, why, seconds):
+                words = {"again": "is up again", "restart": "has been restarted", "reload": "has the new code",
+                         "swap": "has taken over", "start": "has been started"}  # fmt: skip
+                return [f"{service} {words[why]} after {seconds * 1000:.0f} ms (pid {_listed(pids)})."]
+            case events.Died(service, pid, how, again):
+                when = "at once" if again == 0 else f"in {again:.1f} s"
+                return [self._red(f"{service} (pid {pid}) {how}; it is started again {when}.")]
+            case events.GivenUp(service, deaths, tail):
+                return [
+                    self._red(
+                        f"{service} ended {deaths} times in a row: it is given up, its port is closed."
+                    ),
+                    *(f"  {printable(line)}" for line in tail),
+                ]
+            case events.ReplaceFailed(service, why, tail):
+                return [
+                    self._red(f"The new {service} {why}; the old one goes on serving."),
+                    *(f"  {printable(line)}" for line in tail),
+                ]
+            case events.Changed(paths):
+                shown = ", ".join(map(printable, paths[:3])) + (" ..." if len(paths) > 3 else "")
+                return [f"Changed: {shown}"]
+            case events.Draining(why, grace):
+                return [f"Stopping ({why}): requests in flight have {grace:g} s."]
+            case events.CutOff(pids, grace):
+                return [self._red(f"Requests of process {_listed(pids)} were cut off after {grace:g} s.")]
+            case events.Stopped(seconds):
+                return [f"Stopped after {seconds:.2f} s."]
+
+    def json_lines(self, event: Event) -> list[str]:
+        if isinstance(event, events.Output) and event.complete:
+            return [event.line]
+        if isinstance(event, events.LoadFailed):
+            fields = {"problem": event.error.problem, "remedy": event.error.remedy,
+                      "old_code_serves": event.old_code_serves}  # fmt: skip
+        else:
+            fields = asdict(event)
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return [json.dumps({"time": when, "event": type(event).__name__} | fields)]
+
+    def error_lines(self, error: WebdemoError) -> list[str]:
+        lines = [self._red(printable(error.problem)), printable(error.remedy)]
+        if isinstance(error, AppImportFailed) and error.traceback:
+            lines = [*map(printable, error.traceback.rstrip().split("\n")), *lines]
+        return lines
+
+    def _table(self, rows: tuple[events.Row, ...]) -> list[str]:
+        cells = [("SERVER", "VERSION", "URL", "PROCESS", "WORKERS")]
+        for row in rows:
+            urls = row.urls if row.state == "up" else ("given up",)
+            cells += [(row.server, row.version, urls[0], _listed(row.pids), str(row.workers))]
+            cells += [("", "", url, "", "") for url in urls[1:]]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+        return [self._bold(lines[0]), *lines[1:]]
+
+    def _bold(self, text: str) -> str:
+        return f"\x1b[1m{text}\x1b[0m" if self._colour else text
+
+    def _dim(self, text: str) -> str:
+        return f"\x1b[2m{text}\x1b[0m" if self._colour else text
+
+    def _red(self, text: str) -> str:
+        return f"\x1b[31m{text}\x1b[0m" if self._colour else text
+
+
+def printable(text: str) -> str:
+    """The text with control characters written out, so that it cannot steer the terminal."""
+    return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+
+
+def _listed(pids: tuple[int, ...]) -> str:
+    return " ".join(map(str, pids)) or "-"

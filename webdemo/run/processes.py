@@ -1,0 +1,200 @@
+"""The processes of a run as the supervisor sees them: loaders, and the servers they fork."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from webdemo.run.accesslog import COMPLETE
+from webdemo.run.channel import Message, pair
+from webdemo.run.load import Target
+from webdemo.run.loop import Loop
+
+if TYPE_CHECKING:
+    from webdemo.run.service import RunningService
+
+_TAIL_LINES = 20
+_LONGEST_LINE = 8192
+
+
+class State(Enum):
+    STARTING = "starting"
+    READY = "ready"  # its server says that it accepts
+    UP = "up"  # it has answered
+    DRAINING = "draining"
+    DEAD = "dead"
+
+
+class Process:
+    """A server process, from the order to start it until it is gone."""
+
+    def __init__(self, number: int, service: RunningService, loader: LoaderProcess) -> None:
+        self.number = number
+        self.service = service
+        self.loader = loader
+        self.pid: int | None = None
+        self.state = State.STARTING
+        self.ordered_at = time.monotonic()
+        self.started_at = time.time()
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.failure: Message | None = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal through the loader, which alone knows that the pid is still its child's."""
+        if self.state is State.DEAD:
+            return
+        if self.loader.alive:
+            self.loader.send({"do": "signal", "process": self.number, "signal": int(number)})
+        elif self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+class LineReader:
+    """Lines from a pipe, as they come; at its end the last one and then `on_end`."""
+
+    def __init__(
+        self, loop: Loop, fd: int, on_line: Callable[[bytes], None], on_end: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._rest = b""
+        self._on_line = on_line
+        self._on_end = on_end
+        os.set_blocking(fd, False)
+        loop.on_readable(fd, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._on_line(line)
+        if not data or len(self._rest) > _LONGEST_LINE:
+            if self._rest:
+                self._on_line(self._rest)
+            self._rest = b""
+        if not data:
+            self.close()
+            self._on_end()
+
+    def close(self) -> None:
+        self._loop.forget(self._fd)
+        os.close(self._fd)
+
+
+class LoaderProcess:
+    """A loader: a fresh Python that imports the app, or leaves that to each of its children."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        target: Target,
+        *,
+        share: bool,
+        grace_seconds: float,
+        on_message: Callable[[LoaderProcess, Message], None],
+        on_output: Callable[[str, bytes], None],
+    ) -> None:
+        self.share = share
+        self.alive = True
+        self.retired = False
+        self.children = 0
+        self._loop = loop
+        self._on_message = on_message
+        self._channel, theirs = pair()
+        read, write = os.pipe()
+        environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_CHILDREN}
+        with theirs.socket:
+            fd = theirs.fileno()
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", "webdemo.run.loader", str(fd)],
+                stdin=subprocess.DEVNULL,
+                stdout=write,
+                stderr=write,
+                pass_fds=[fd],
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for the supervisor, which tells the servers to drain
+            )
+        os.close(write)
+        self.pid = self._popen.pid
+        LineReader(loop, read, lambda line: on_output("app", line), lambda: None)
+        loop.on_readable(self._channel, self._receive)
+        self.send({"do": "load", "target": asdict(target), "share": share, "grace_seconds": grace_seconds})
+
+    def send(self, message: Message, descriptors: list[int] | None = None) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._channel.send(message, descriptors or [])
+
+    def retire(self) -> None:
+        """Let it end when its last child has."""
+        self.retired = True
+        if not self.children and self.alive:
+            self.close()
+
+    def close(self) -> None:
+        """Hang up: it ends its children, if it has any, and itself."""
+        if self.alive:
+            self.alive = False
+            self._loop.forget(self._channel)
+            self._channel.close()
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Until it has ended; kill it when the time is over."""
+        try:
+            self._popen.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+    def kill(self) -> None:
+        self._popen.kill()
+
+    def _receive(self) -> None:
+        try:
+            for message, _ in self._channel.receive():
+                self._on_message(self, message)
+        except EOFError:
+            self.close()
+            code = self._popen.wait()
+            self._on_message(self, {"event": "gone", "code": code})
+
+
+# They speak to the supervisor; a server that found them would answer in its place.
+_NOT_FOR_CHILDREN = (
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+)
+
+
+def read_output(loop: Loop, fd: int, process: Process, on_output: Callable[[str, bytes], None]) -> None:
+    """Pass on what a server process writes, and keep its last lines."""
+
+    def line(data: bytes) -> None:
+        if not data.startswith(COMPLETE):
+            process.tail.append(data.decode("utf-8", "replace"))
+        on_output(str(process.service.service), data)
+
+    LineReader(loop, fd, line, lambda: None)
+
+
+def read_events(
+    loop: Loop, fd: int, on_message: Callable[[dict[str, Any]], None], on_end: Callable[[], None]
+) -> None:
+    LineReader(loop, fd, lambda line: on_message(json.loads(line)), on_end)

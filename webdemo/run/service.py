@@ -1,0 +1,102 @@
+"""A service while it runs: its processes, its sockets, its deaths."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass, field
+
+from webdemo import servers
+from webdemo.net.bind import Bind
+from webdemo.run.plan import Service
+from webdemo.run.probe import Place, place_of
+from webdemo.run.processes import Process, State
+
+MOST_QUICK_DEATHS = 5
+QUICK_SECONDS = 5.0
+_LONGEST_WAIT_SECONDS = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class Listener:
+    """A bind, its open sockets, and where they are reached. The supervisor owns it."""
+
+    bind: Bind
+    sockets: list[socket.socket]
+    places: list[Place]
+
+    @classmethod
+    def of(cls, bind: Bind, sockets: list[socket.socket]) -> Listener:
+        return cls(bind, sockets, [place_of(sock) for sock in sockets])
+
+    @property
+    def port(self) -> int | None:
+        """The port that is really listened on: 0 in the bind has become a number."""
+        family, address = self.places[0]
+        return None if family == socket.AF_UNIX else int(address[1])
+
+    def name(self) -> str:
+        """What one calls it in a command: its port, or its path."""
+        return str(self.port) if self.port is not None else str(self.places[0][1])
+
+    def urls(self) -> list[str]:
+        """The true URLs, the ones of this machine where it listens on all addresses."""
+        scheme = "https" if self.bind.tls else "http"
+        urls = []
+        for family, address in self.places:
+            if family == socket.AF_UNIX:
+                urls.append(f"unix:{address}")
+            else:
+                host = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
+                urls.append(f"{scheme}://{host}:{address[1]}/")
+        return urls
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+        self.sockets = []
+
+
+@dataclass(slots=True, eq=False)
+class RunningService:
+    """One server on some listeners. A restart, reload or swap makes a new one beside the old."""
+
+    service: Service
+    listeners: list[Listener]
+    processes: list[Process] = field(default_factory=list)
+    state: str = "starting"  # starting, up, waiting (to be started again), given up, stopped
+    restarts: int = 0
+    quick_deaths: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def __str__(self) -> str:
+        return f"{self.service.server} {' '.join(listener.name() for listener in self.listeners)}"
+
+    @property
+    def version(self) -> str:
+        return servers.find(self.service.server).version() or ""
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return tuple(p.pid for p in self.processes if p.pid is not None and p.state is not State.DEAD)
+
+    def is_up(self) -> bool:
+        wanted = self.service.processes
+        return sum(p.state is State.UP for p in self.processes) >= wanted
+
+    def sockets(self) -> list[socket.socket]:
+        return [sock for listener in self.listeners for sock in listener.sockets]
+
+    def tail(self) -> tuple[str, ...]:
+        """The last lines of the process that ended last."""
+        return tuple(self.processes[-1].tail) if self.processes else ()
+
+    def wait_after_death(self, lived_seconds: float) -> float | None:
+        """Seconds until it is started again: none at first, then longer and longer; None: give up."""
+        self.restarts += 1
+        self.quick_deaths = self.quick_deaths + 1 if lived_seconds < QUICK_SECONDS else 0
+        if self.quick_deaths >= MOST_QUICK_DEATHS:
+            return None
+        if self.quick_deaths <= 1:
+            return 0.0
+        return min(0.1 * 4 ** (self.quick_deaths - 2), _LONGEST_WAIT_SECONDS)
