@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import parse_qsl
 
-from webdemo.demo.masking import MASK, is_secret_name, shown_environ
+from webdemo.demo.masking import MASK, is_secret_name, mask_text, shown_environ
 
 # Shown of a body: as text, or as hexadecimal, which takes five times the room.
 TEXT_BYTES = 64 * 1024
@@ -134,4 +134,5 @@ def _headers(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _text(value: Any) -> str:
     if isinstance(value, str) and value.isprintable() and len(value) <= 2000:
         return value
-    return _shortened.repr(value)
+    # An object may show the request's URL, as Werkzeug's Request does.
+    return mask_text(_shortened.repr(value))

@@ -53,7 +53,12 @@ def mask(key: str, value: str) -> str:
         return "; ".join(_mask_cookie(pair) for pair in value.split(";"))
     if key.startswith("HTTP_") and is_secret_name(key.removeprefix("HTTP_")):
         return MASK
-    return _USERINFO.sub(MASK, _PARAMETER.sub(_mask_parameter, value))
+    return mask_text(value)
+
+
+def mask_text(text: str) -> str:
+    """The text without the secrets in the URLs and queries that it holds."""
+    return _USERINFO.sub(MASK, _PARAMETER.sub(_mask_parameter, text))
 
 
 def is_secret_name(name: str) -> bool:

@@ -126,8 +126,9 @@ def make_app() -> App:
 
 def _base_url(way: Way, root: str) -> str:
     """The home page's URL for a command line: as the client wrote it, if that is a plain host and port."""
-    origin = f"{way.scheme}://{way.typed}" if way.name is not None else f"{way.scheme}://127.0.0.1:{way.port}"
-    return origin + root
+    known = "localhost" if way.port is None else f"localhost:{way.port}"
+    host = known if way.name is None else way.typed
+    return f"{way.scheme}://{host}{root}"
 
 
 def _answered_by(way: Way) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""The demo site behind real servers, started as a user starts them, on ports that were free."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+START_SECONDS = 60
+STOP_SECONDS = 20
+
+_RUN_WERKZEUG = """
+from werkzeug.serving import run_simple
+from webdemo import app
+run_simple("127.0.0.1", 0, app, threaded=True)
+"""
+_RUN_WSGIREF = """
+from wsgiref.simple_server import make_server
+from webdemo import app
+with make_server("127.0.0.1", 0, app) as server:
+    print(f"http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()
+"""
+COMMANDS = {
+    "werkzeug": [sys.executable, "-c", _RUN_WERKZEUG],
+    "waitress": [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", "webdemo:app"],
+    "gunicorn": [sys.executable, "-m", "gunicorn", "webdemo:app", "-b", "127.0.0.1:0"],
+    "wsgiref": [sys.executable, "-c", _RUN_WSGIREF],
+}
+_URL = re.compile(r"http://127\.0\.0\.1:[0-9]+")
+
+
+@contextmanager
+def serve_site(server: str, log: Path, **environment: str) -> Iterator[str]:
+    """The URL of the demo site behind a server, which is stopped at the end."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            COMMANDS[server],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
+        )
+    try:
+        yield _wait_for_url(process, log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_SECONDS)
+
+
+def _wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        found = _URL.search(log.read_text())
+        if found:
+            return found.group()
+        time.sleep(0.02)
+    raise AssertionError(f"the server did not start (exit code {process.poll()}):\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module", params=["werkzeug", "waitress", "gunicorn"])
+def server(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def site_url(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the demo site answers, behind each of the three servers in turn."""
+    with serve_site(server, tmp_path_factory.mktemp(server) / "log") as url:
+        yield url
