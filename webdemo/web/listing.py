@@ -162,6 +162,7 @@ def _as_html(
     context = {
         "entries": entries,
         "order": order,
+        "is_mounted": bool(root),
         "crumbs": [(crumb, "../" * (len(names) - depth) or "./") for depth, crumb in enumerate(crumbs)],
         "asset": lambda path: f"{up or './'}{ASSETS_PREFIX[1:]}/{asset_url(path)}",
         "folder_count": sum(entry.is_folder for entry in entries),
