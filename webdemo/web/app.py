@@ -173,7 +173,7 @@ class App:
             elif isinstance(result, HTTPException):  # returned or raised, it means the same
                 status, headers, body = self._answer_error(result, request, view)
             else:
-                status, headers, body = answer(result, request, view)
+                status, headers, body = answer(result, request, view or self)
         except Exception as error:  # noqa: BLE001 - the last place where an error can become an answer
             status, headers, body = self._answer_error(error, request, view)
         finally:

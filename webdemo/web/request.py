@@ -1,7 +1,9 @@
 """Werkzeug's Request, made lazily: what a view does not read costs nothing.
 
 Each attribute means what it means on `werkzeug.wrappers.Request`; only the moment when it is
-computed differs. One more difference is wanted: the request does not store itself in the environ.
+computed differs. Where Werkzeug's own attributes raise an error because of what a client sent (a
+query that is not UTF-8, a Host that is not IDNA), these answer 400 or do without. And the request
+does not store itself in the environ.
 """
 
 from __future__ import annotations
@@ -165,11 +167,11 @@ def decode_path(text: str) -> str:
     return text if text.isascii() else text.encode("latin-1").decode(errors="replace")
 
 
-def _plain_pairs(text: str) -> list[tuple[str, ...]] | None:
+def _plain_pairs(text: str) -> list[tuple[str, Any]] | None:
     """The pairs of a query or form, where nothing in it is encoded; None where something is."""
     if "%" in text or "+" in text or not text.isascii():
         return None
-    return [pair.partition("=")[::2] for pair in text.split("&") if pair]
+    return [(name, value) for name, _, value in [pair.partition("=") for pair in text.split("&") if pair]]
 
 
 def _read_exactly(stream: IO[bytes], length: int) -> bytes:

@@ -28,9 +28,10 @@ Answer = tuple[str, list[tuple[str, str]], Iterable[bytes]]
 
 log = getLogger("webdemo")
 _status_lines = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
-_light_statuses: dict[int | None, str] = {None: "200 OK", **_status_lines}
-for _no_content in (*(code for code in _status_lines if code < 200), 204, 304):
-    del _light_statuses[_no_content]
+_light_statuses: dict[int | None, str] = {None: "200 OK"}
+_light_statuses.update(
+    (code, line) for code, line in _status_lines.items() if code >= 200 and code not in (204, 304)
+)
 _status_pattern = re.compile(r"[2-5][0-9]{2} [\t -~\x80-\xff]+")
 _name_pattern = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2: token
 _value_pattern = re.compile(r"[\t -~\x80-\xff]*")  # RFC 9110 5.5: field-value
