@@ -16,7 +16,8 @@ NOBODY = 65534
 # Such a process looks like root's in /proc until it is made dumpable again (prctl(2), PR_SET_DUMPABLE).
 _BECOME_NOBODY = f"""
 import ctypes, os, psutil, pwd, resource, socket, sys
-import webdemo.net.holders, webdemo.net.listener, webdemo.net.ports, webdemo.net.report, webdemo.net.stopping
+import webdemo.net.registry, webdemo.net.report, webdemo.net.stopping
+webdemo.net.registry.iana(1)
 os.setgroups([])
 os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
 os.setresuid({NOBODY}, {NOBODY}, {NOBODY})

@@ -9,6 +9,7 @@ import difflib
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -203,10 +204,11 @@ def _read_number(digits: str) -> int:
     return int(digits)
 
 
-def _named() -> list[tuple[int, tuple[str, ...], str]]:
+@cache
+def _named() -> tuple[tuple[int, tuple[str, ...], str], ...]:
     """Every name that is known, in lower case, what is really used first."""
-    used = [(use.port, (use.name,), use.meaning) for use in uses.USES]
-    listed = [
+    used = ((use.port, (use.name,), use.meaning) for use in uses.USES)
+    listed = (
         (
             service.first,
             tuple(name.casefold() for name in (service.name, *service.aliases)),
@@ -214,8 +216,8 @@ def _named() -> list[tuple[int, tuple[str, ...], str]]:
         )
         for service in (*registry.system_services(), *registry.iana_services())
         if service.name
-    ]
-    return used + listed
+    )
+    return (*used, *listed)
 
 
 def _likeness(wanted: str, entry: tuple[int, tuple[str, ...], str], close: Collection[str]) -> int | None:
