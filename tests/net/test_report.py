@@ -115,8 +115,7 @@ def test_taken_port_of_another_user_is_not_offered_for_a_stop() -> None:
 
 @needs_root
 def test_port_that_needs_a_privilege_says_so() -> None:
-    printed = run_as_nobody("from webdemo.net.ports import ephemeral_range
-from webdemo.net.report import answer\nprint(answer(['81']))")
+    printed = run_as_nobody("from webdemo.net.report import answer\nprint(answer(['81']))")
     if "privileges" not in printed:
         pytest.skip("here every user may listen on port 81")
     assert fact(printed, "privileges").startswith("needed: this user may listen from ")
