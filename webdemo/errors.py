@@ -16,6 +16,7 @@ WebdemoError
     AppImportFailed         the module is there, and its own code failed
     AttributeMissing        the module has no such attribute
     NotCallable             what was found is no WSGI app
+  ControlUnavailable    1   no running webdemo can be spoken to
   PortUnavailable      69   a port (or socket file) cannot be had
     PortInUse               another program listens there
     AddressUnavailable      the address is not one of this machine
@@ -169,4 +170,8 @@ class AttributeMissing(AppUnavailable):
 
 
 class NotCallable(AppUnavailable):
+    pass
+
+
+class ControlUnavailable(WebdemoError):
     pass

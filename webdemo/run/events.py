@@ -82,6 +82,13 @@ class ReplaceFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class StoppedService:
+    """One service was stopped by its user; its sockets are closed."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """Files changed; the app is loaded anew."""
 
@@ -128,6 +135,7 @@ Event = (
     | Died
     | GivenUp
     | ReplaceFailed
+    | StoppedService
     | Changed
     | Draining
     | CutOff

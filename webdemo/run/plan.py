@@ -6,6 +6,7 @@ about what one does.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -69,6 +70,32 @@ class Plan:
     open_browser: bool = False
 
 
+def option_names(options: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(options)]
+
+
+def describe(adapter: Adapter) -> dict[str, Any]:
+    """What `webdemo servers` shows of a server, JSON-able."""
+    return {
+        "name": adapter.name,
+        "summary": adapter.summary,
+        "version": adapter.version(),
+        "install": adapter.install_command(),
+        "tls": adapter.tls,
+        "unix": adapter.unix,
+        "workers": "its own"
+        if adapter.own_workers
+        else "one"
+        if adapter.opens_own_sockets
+        else "shared socket",
+        "options": [
+            {"name": f.name, "type": str(f.type), "default": f.default, "help": f.metadata["help"]}
+            for kind in (adapter.options, CommonOptions)
+            for f in dataclasses.fields(kind)
+        ],
+    }
+
+
 def place(bind: Bind) -> str:
     """Where a bind listens, short: `:8000`, `0.0.0.0:80`, `/run/site.sock`, `fd 3`."""
     if bind.path is not None:
@@ -76,6 +103,14 @@ def place(bind: Bind) -> str:
     if bind.fd is not None:
         return f"fd://{bind.fd}"
     return str(Bind(host=bind.host, port=bind.port))
+
+
+def rebind(bind: Bind, server: str) -> Bind:
+    """The same place with another server, given as `gunicorn` or `gunicorn?workers=2`."""
+    name, mark, query = server.partition("?")
+    other = Bind.parse(f"{name}://:1{mark}{query}")
+    kept = [option for option in bind.options if option not in bind.server_options]
+    return replace(bind, server=other.server, options=(*kept, *other.options))
 
 
 def services(
@@ -93,13 +128,13 @@ def service_for(bind: Bind, *, default_server: str, workers: int | None = None) 
     """The service, without its binds, that `bind` asks for."""
     adapter = servers.find_installed(bind.server or default_server)
     given = dict(bind.server_options)
-    common_names = CommonOptions.__dataclass_fields__
+    kinds = {f.name: str(f.type) for f in dataclasses.fields(CommonOptions)}
     common = {
-        name: servers.parse_value(f"The option {name}", str(common_names[name].type), text)
+        name: servers.parse_value(f"The option {name}", kinds[name], text)
         for name, text in given.items()
-        if name in common_names
+        if name in kinds
     }
-    own = {name: text for name, text in given.items() if name not in common_names}
+    own = {name: text for name, text in given.items() if name not in kinds}
     _check_options(adapter, own)
     _check_abilities(adapter, bind, common)
     return Service(
@@ -116,9 +151,9 @@ def _check_options(adapter: Adapter, own: dict[str, str]) -> None:
     try:
         adapter.parse_options(own)
     except UnknownOption as exc:
-        [name] = [n for n in own if n not in adapter.options.__dataclass_fields__][:1]
-        known = sorted([*adapter.options.__dataclass_fields__, *CommonOptions.__dataclass_fields__])
-        others = [a.name for a in servers.installed() if name in a.options.__dataclass_fields__]
+        [name] = [n for n in own if n not in option_names(adapter.options)][:1]
+        known = sorted([*option_names(adapter.options), *option_names(CommonOptions)])
+        others = [a.name for a in servers.installed() if name in option_names(a.options)]
         if others:
             raise Unsupported(
                 f"The server {adapter.name} has no option {name!r}.", remedy=f"{_listed(others)} has it."

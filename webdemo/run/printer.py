@@ -40,10 +40,17 @@ class Printer:
 
     def __call__(self, event: Event) -> None:
         for line in self.json_lines(event) if self._as_json else self.lines(event):
-            try:
-                self._lines.put_nowait(line)
-            except queue.Full:
-                self._dropped += 1
+            self._put(line)
+
+    def say(self, note: str) -> None:
+        """Write a note that is no event of the run."""
+        self._put(json.dumps({"time": _now(), "event": "Note", "note": note}) if self._as_json else note)
+
+    def _put(self, line: str) -> None:
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
 
     def close(self) -> None:
         """Write what is left, if somebody reads it."""
@@ -91,10 +98,16 @@ class Printer:
                 return [*self._table(rows), f"Ready in {seconds:.2f} s. Stop with Ctrl-C."]
             case events.LoadFailed(error, old_code_serves):
                 after = ["The old code goes on serving."] if old_code_serves else []
-                return [*self.error_lines(error), *after]
+                return [*error_lines(error, colour=self._colour), *after]
             case events.Up(service, pids, why, seconds):
-                words = {"again": "is up again", "restart": "has been restarted", "reload": "has the new code",
-                         "swap": "has taken over", "start": "has been started"}  # fmt: skip
+                words = {
+                    "again": "is up again",
+                    "restart": "has been restarted",
+                    "reload": "has the new code",
+                    "swap": "has taken over",
+                    "stop": "goes on without the port that was stopped",
+                    "start": "has been started",
+                }
                 return [f"{service} {words[why]} after {seconds * 1000:.0f} ms (pid {_listed(pids)})."]
             case events.Died(service, pid, how, again):
                 when = "at once" if again == 0 else f"in {again:.1f} s"
@@ -111,6 +124,8 @@ class Printer:
                     self._red(f"The new {service} {why}; the old one goes on serving."),
                     *(f"  {printable(line)}" for line in tail),
                 ]
+            case events.StoppedService(service):
+                return [f"{service} is stopped; its port is closed."]
             case events.Changed(paths):
                 shown = ", ".join(map(printable, paths[:3])) + (" ..." if len(paths) > 3 else "")
                 return [f"Changed: {shown}"]
@@ -129,14 +144,7 @@ class Printer:
                       "old_code_serves": event.old_code_serves}  # fmt: skip
         else:
             fields = asdict(event)
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return [json.dumps({"time": when, "event": type(event).__name__} | fields)]
-
-    def error_lines(self, error: WebdemoError) -> list[str]:
-        lines = [self._red(printable(error.problem)), printable(error.remedy)]
-        if isinstance(error, AppImportFailed) and error.traceback:
-            lines = [*map(printable, error.traceback.rstrip().split("\n")), *lines]
-        return lines
+        return [json.dumps({"time": _now(), "event": type(event).__name__} | fields)]
 
     def _table(self, rows: tuple[events.Row, ...]) -> list[str]:
         cells = [("SERVER", "VERSION", "URL", "PROCESS", "WORKERS")]
@@ -158,6 +166,15 @@ class Printer:
         return f"\x1b[31m{text}\x1b[0m" if self._colour else text
 
 
+def error_lines(error: WebdemoError, *, colour: bool) -> list[str]:
+    """The problem, the remedy and, where it is the app's own failure, its traceback before them."""
+    problem = printable(error.problem)
+    lines = [f"\x1b[31m{problem}\x1b[0m" if colour else problem, printable(error.remedy)]
+    if isinstance(error, AppImportFailed) and error.traceback:
+        lines = [*map(printable, error.traceback.rstrip().split("\n")), *lines]
+    return lines
+
+
 def printable(text: str) -> str:
     """The text with control characters written out, so that it cannot steer the terminal."""
     return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
@@ -165,3 +182,7 @@ def printable(text: str) -> str:
 
 def _listed(pids: tuple[int, ...]) -> str:
     return " ".join(map(str, pids)) or "-"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from webdemo import servers
 from webdemo.net.bind import Bind
@@ -91,6 +92,23 @@ class RunningService:
         """The last lines of the process that ended last."""
         return tuple(self.processes[-1].tail) if self.processes else ()
 
+    def status(self) -> dict[str, Any]:
+        """What is known of it, JSON-able."""
+        return {
+            "server": self.service.server,
+            "version": self.version,
+            "state": self.state,
+            "ports": [listener.name() for listener in self.listeners],
+            "urls": [url for listener in self.listeners for url in listener.urls()],
+            "workers": self.service.workers,
+            "restarts": self.restarts,
+            "processes": [
+                {"pid": p.pid, "state": p.state.value, "since": p.started_at}
+                for p in self.processes
+                if p.state is not State.DEAD
+            ],
+        }
+
     def wait_after_death(self, lived_seconds: float) -> float | None:
         """Seconds until it is started again: none at first, then longer and longer; None: give up."""
         self.restarts += 1
@@ -99,4 +117,4 @@ class RunningService:
             return None
         if self.quick_deaths <= 1:
             return 0.0
-        return min(0.1 * 4 ** (self.quick_deaths - 2), _LONGEST_WAIT_SECONDS)
+        return float(min(0.1 * 4 ** (self.quick_deaths - 2), _LONGEST_WAIT_SECONDS))

@@ -14,7 +14,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,9 +26,10 @@ from webdemo.net.listener import listen
 from webdemo.run import child, edge, events, probe
 from webdemo.run.accesslog import COMPLETE
 from webdemo.run.channel import Message
+from webdemo.run.control import ControlServer, Reply, refusal
 from webdemo.run.load import Target
 from webdemo.run.loop import Loop
-from webdemo.run.plan import Plan, Service
+from webdemo.run.plan import Plan, Service, rebind, service_for
 from webdemo.run.processes import LoaderProcess, Process, State, read_events, read_output
 from webdemo.run.service import Listener, RunningService
 
@@ -60,11 +61,19 @@ class Generation:
 class Replacement:
     """New services that are to take over from old ones; all of them or none."""
 
-    def __init__(self, why: str, old: list[RunningService], new: list[RunningService], done: Done) -> None:
+    def __init__(
+        self,
+        why: str,
+        old: list[RunningService],
+        new: list[RunningService],
+        done: Done,
+        beside: Sequence[RunningService] = (),
+    ) -> None:
         self.why = why
         self.old = old
         self.new = new
         self.done = done
+        self.beside = list(beside)  # to be listed with the new ones, but not to be started
         self.began = time.monotonic()
 
 
@@ -87,6 +96,7 @@ class Supervisor:
         self._replacements: list[Replacement] = []
         self._draining_read, self._draining_write = os.pipe()
         self._began = time.monotonic()
+        self._since = time.time()
         self._started = False
         self._stopping_since: float | None = None
         self._exit_code = 0
@@ -107,12 +117,14 @@ class Supervisor:
             RunningService(service, [self._listeners[bind] for bind in service.binds])
             for service in self.plan.services
         ]
+        control = ControlServer(self.loop, self.command)
         if self.plan.health:
             self._stand_in()
         self._load(self._generation, self._first_load, self._first_load_failed)
         try:
             self.loop.run()
         finally:
+            control.close()
             self._close()
         return self._exit_code
 
@@ -433,7 +445,7 @@ class Supervisor:
             default=len(self.services),
         )
         self.services = [s for s in self.services if s not in replacement.old]
-        self.services[at:at] = replacement.new
+        self.services[at:at] = [*replacement.new, *replacement.beside]
         for old, new in zip(replacement.old, replacement.new, strict=False):
             new.restarts = old.restarts
         for running in replacement.old:
@@ -442,6 +454,8 @@ class Supervisor:
         seconds = time.monotonic() - replacement.began
         for running in replacement.new:
             self.emit(events.Up(str(running), running.pids, replacement.why, seconds))
+        for running in replacement.beside:
+            self.emit(events.StoppedService(str(running)))
         replacement.done(None)
 
     def _give_back(self, replacement: Replacement, process: Process, code: int | None) -> None:
@@ -480,6 +494,117 @@ class Supervisor:
                     self._exit_code = self._exit_code or 1
 
         self.loop.after(self.plan.grace_seconds, cut_off)
+
+    # -- commands --------------------------------------------------------------------------------
+
+    def command(self, message: dict[str, Any], reply: Callable[[Reply], None]) -> None:
+        """Carry out a command of the control socket; raises UsageError for one that cannot be."""
+        what = message.get("do")
+        commands: dict[Any, Callable[[], None]] = {
+            "status": lambda: reply({"ok": True} | self.status()),
+            "reload": lambda: self.reload(done),
+            "restart": lambda: self._restart(message.get("port"), done),
+            "stop": lambda: self._stop(message.get("port"), done),
+            "start": lambda: self._start_port(str(message.get("port")), done),
+            "swap": lambda: self._swap(str(message.get("port")), str(message.get("server")), done),
+        }
+
+        def done(error: WebdemoError | None) -> None:
+            reply({"ok": True} if error is None else refusal(error))
+
+        if what not in commands:
+            raise UsageError(f"There is no command {what!r}.", remedy=f"These are: {', '.join(commands)}.")
+        if self._stopping_since is not None and what != "status":
+            raise UsageError("This webdemo is stopping.", remedy="Start a new one.")
+        commands[what]()
+
+    def status(self) -> dict[str, Any]:
+        """Everything that `webdemo ps` shows, JSON-able."""
+        return {
+            "pid": os.getpid(),
+            "target": str(self.plan.target),
+            "since": self._since,
+            "stopping": self._stopping_since is not None,
+            "services": [s.status() for s in self.services],
+        }
+
+    def _restart(self, port: str | None, done: Done) -> None:
+        if port and self._find(port)[0].state in ("stopped", "given up"):
+            self._start_port(port, done)
+            return
+        old = [self._find(port)[0]] if port else [s for s in self.services if s.state == "up"]
+        for running in old:
+            self._check_free(running)
+        new = [RunningService(s.service, s.listeners) for s in old]
+        self._replace(Replacement("restart", old, new, done))
+
+    def _stop(self, port: str | None, done: Done) -> None:
+        if port is None:
+            done(None)
+            self._drain("asked to")
+            return
+        running, listener = self._find(port)
+        self._check_free(running)
+        if running.state == "stopped":
+            raise UsageError(f"{running} is stopped already.", remedy=f"Start it: webdemo start {port}")
+        parted = self._part(running, listener)
+        stopped = RunningService(
+            replace(running.service, binds=(listener.bind,)), [listener], state="stopped"
+        )
+
+        def close(error: WebdemoError | None) -> None:
+            if error is None:
+                listener.close()
+            done(error)
+
+        self._replace(Replacement("stop", [running], parted, close, beside=[stopped]))
+
+    def _start_port(self, port: str, done: Done) -> None:
+        running, _ = self._find(port)
+        if running.state not in ("stopped", "given up"):
+            raise UsageError(f"{running} is {running.state} already.", remedy="See: webdemo ps")
+        for other in running.listeners:
+            if not other.sockets:
+                other.sockets = listen(replace(other.bind, port=other.port) if other.port else other.bind)
+        new = RunningService(running.service, running.listeners)
+        self._replace(Replacement("start", [running], [new], done))
+
+    def _swap(self, port: str, server: str, done: Done) -> None:
+        running, listener = self._find(port)
+        self._check_free(running)
+        if running.state == "stopped":
+            raise UsageError(f"{running} is stopped.", remedy=f"Start it first: webdemo start {port}")
+        bind = rebind(listener.bind, server)
+        service = replace(service_for(bind, default_server=running.service.server), binds=(listener.bind,))
+        for name in (running.service.server, service.server):
+            if servers.find(name).opens_own_sockets:
+                raise UsageError(
+                    f"The server {name} opens its port itself, so it cannot be swapped without a gap.",
+                    remedy="Stop webdemo and start it with the other server.",
+                )
+        if service.tls and service.certificate is None:
+            service = replace(service, certificate=running.service.certificate)
+        new = RunningService(service, [listener])
+        self._replace(Replacement("swap", [running], [*self._part(running, listener), new], done))
+
+    def _part(self, running: RunningService, listener: Listener) -> list[RunningService]:
+        """The service without one of its listeners, as a new one; none if there is no other."""
+        rest = [other for other in running.listeners if other is not listener]
+        if not rest:
+            return []
+        return [RunningService(replace(running.service, binds=tuple(o.bind for o in rest)), rest)]
+
+    def _find(self, port: str) -> tuple[RunningService, Listener]:
+        for running in self.services:
+            for listener in running.listeners:
+                if listener.name() == str(port):
+                    return running, listener
+        known = ", ".join(listener.name() for s in self.services for listener in s.listeners)
+        raise UsageError(f"Nothing of this webdemo listens on {port}.", remedy=f"It has {known}.")
+
+    def _check_free(self, running: RunningService) -> None:
+        if any(running in r.old for r in self._replacements):
+            raise UsageError(f"{running} is being replaced right now.", remedy="Try again in a moment.")
 
     # -- the end ---------------------------------------------------------------------------------
 

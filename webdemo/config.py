@@ -1,0 +1,290 @@
+"""Settings: from a file, the environment and the command line, in that order, to a Plan.
+
+Each setting is described once, here: the help, the file and the environment read the same words,
+the same types and the same defaults. What is not known is refused with the nearest name that is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from webdemo import servers
+from webdemo.errors import UsageError
+from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
+from webdemo.run import plan as plans
+from webdemo.run.load import DEMO_SITE, Target
+from webdemo.servers import nearest, parse_value
+
+FILE = "webdemo.toml"
+PYPROJECT = "pyproject.toml"
+PREFIX = "WEBDEMO_"
+DEFAULT = "default"
+
+# Where to listen is one question: who answers it with one of these has answered it whole.
+PLACES = ("bind", "port")
+
+
+def setting(
+    default: Any, help: str, *, flag: str = "", metavar: str = "", variable: str = "", choices: Iterable[str] = ()
+) -> Any:  # fmt: skip
+    """One setting. `variable` is the name that platforms use for it, beside WEBDEMO_NAME."""
+    facts = {"help": help, "flag": flag, "metavar": metavar, "variable": variable, "choices": tuple(choices)}
+    return field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting with its default."""
+
+    app: str = setting(
+        DEMO_SITE,
+        "The WSGI app: MODULE:ATTR or 'MODULE:FACTORY()', found from the current folder.",
+        metavar="MODULE:ATTR",
+    )
+    directory: str = setting("", "Serve this folder instead of an app.", flag="-d", metavar="DIR")
+    bind: tuple[str, ...] = setting(
+        (),
+        "Where to listen and with which server: [SERVER[+https|+unix]://][HOST]:PORT[?option=value&...]. "
+        "May be repeated, for example -b werkzeug://:8000 -b 'gunicorn://:8001?workers=2'.",
+        flag="-b",
+        metavar="BIND",
+    )
+    port: tuple[str, ...] = setting(
+        (),
+        "A port, several (8000,8005) or a range (8000-8003), with the default server; 0 is any free one. "
+        "May be repeated. Without it 8000, or the next port that is free.",
+        flag="-p",
+        metavar="PORT",
+        variable="PORT",
+    )
+    host: str = setting(
+        "",
+        "The address for binds that name none; * is every address. "
+        "Without it this machine only (127.0.0.1 and ::1), or every address when PORT is in the environment.",
+        metavar="HOST",
+        variable="HOST",
+    )
+    server: str = setting(
+        plans.DEFAULT_SERVER,
+        "The server for binds that name none; see them all with: webdemo servers.",
+        flag="-s",
+        metavar="NAME",
+    )
+    workers: int = setting(
+        0, "Processes for each server; 0 is one.", flag="-w", metavar="N", variable="WEB_CONCURRENCY"
+    )
+    grace: float = setting(
+        8.0, "Seconds that requests in flight have to finish at a stop.", metavar="SECONDS"
+    )
+    reload: bool = setting(False, "Load the app anew when its files change.")
+    reload_path: tuple[str, ...] = setting(
+        (), "A further folder or file to watch with --reload.", metavar="PATH"
+    )
+    access_log: bool = setting(True, "Print a line for each request.")
+    log_format: str = setting("text", "How the log is written.", choices=("text", "json"))
+    health: bool = setting(False, "Answer /livez and /readyz, also while the app is being loaded.")
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "Proxies whose X-Forwarded-* headers are believed: addresses, networks, 'unix', or '*' for everybody. "
+        "May be repeated.",
+        metavar="ADDRESS",
+        variable="FORWARDED_ALLOW_IPS",
+    )
+    forwarded: str = setting(
+        "x-forwarded", "The header family that those proxies write.", choices=("x-forwarded", "forwarded")
+    )
+    open: bool = setting(False, "Open the browser when the servers are up.")
+
+
+FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The settings and, for each, where its value came from."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+    on_platform: bool  # PORT is in the environment: somebody else routes to us, from another machine
+
+
+def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Resolved:
+    """Settings from the file in `folder`, the environment and the flags; raises UsageError."""
+    values: dict[str, Any] = {name: f.default for name, f in FIELDS.items()}
+    sources = dict.fromkeys(values, DEFAULT)
+    for given in (_from_file(folder), _from_environment(environment), _from_flags(flags)):
+        if given.keys() & set(PLACES):
+            for name in PLACES:
+                values[name], sources[name] = (), DEFAULT
+        # An app on the command line stands in for a folder in the file, and the other way round.
+        if "app" in given and "directory" not in given:
+            values["directory"], sources["directory"] = "", DEFAULT
+        for name, (value, source) in given.items():
+            values[name], sources[name] = value, source
+    settings = Settings(**values)
+    if sources["app"] != DEFAULT and sources["app"] == sources["directory"]:
+        raise UsageError("--app and --directory exclude each other.", remedy="Leave one of them out.")
+    return Resolved(settings, sources, on_platform=bool(environment.get("PORT")))
+
+
+def _from_flags(flags: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    return {name: (value, "flag") for name, value in flags.items() if value is not None and value != ()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    given = {}
+    for name, f in FIELDS.items():
+        for variable in (f.metadata["variable"], PREFIX + name.upper()):
+            if text := environment.get(variable, "").strip():
+                given[name] = (_read_text(f, variable, text), variable)
+    for variable in environment:
+        name = variable.removeprefix(PREFIX).lower()
+        if variable.startswith(PREFIX) and name not in FIELDS:
+            raise _unknown(variable, (PREFIX + n.upper() for n in FIELDS), "The environment")
+    return given
+
+
+def _from_file(folder: Path) -> dict[str, tuple[Any, str]]:
+    for name in (FILE, PYPROJECT):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            table = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+            raise UsageError(f"{name} cannot be read: {exc}.", remedy="Mend it; it is TOML.") from exc
+        if name == PYPROJECT:
+            table = table.get("tool", {}).get("webdemo", {})
+            if not table:
+                continue
+        return {
+            _field(key, name).name: (_read_value(_field(key, name), name, v), name)
+            for key, v in table.items()
+        }
+    return {}
+
+
+def _field(key: str, source: str) -> dataclasses.Field[Any]:
+    name = key.replace("-", "_")
+    if name not in FIELDS:
+        raise _unknown(key, (n.replace("_", "-") for n in FIELDS), source)
+    return FIELDS[name]
+
+
+def _unknown(key: str, known: Iterable[str], source: str) -> UsageError:
+    known = list(known)
+    guess = nearest(key, known)
+    remedy = f"Did you mean {guess}?" if guess else f"These are known: {', '.join(known)}."
+    return UsageError(f"{source} has a setting that is not known: {key}.", remedy=remedy)
+
+
+def _read_text(f: dataclasses.Field[Any], source: str, text: str) -> Any:
+    if f.type == "tuple[str, ...]":
+        # A bind may hold commas; a list of them is set apart by spaces.
+        return tuple(text.split() if f.name == "bind" else text.replace(",", " ").split())
+    return _check_choice(f, source, parse_value(source, str(f.type), text))
+
+
+def _read_value(f: dataclasses.Field[Any], source: str, value: Any) -> Any:
+    """A TOML value as the setting's type: a list may be given as its only item."""
+    what = f"{f.name.replace('_', '-')} in {source}"
+    if f.type == "tuple[str, ...]":
+        items = value if isinstance(value, list) else [value]
+        if all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
+            return tuple(map(str, items))
+    elif f.type == "str" and isinstance(value, str):
+        return _check_choice(f, what, value)
+    elif f.type == "bool" and isinstance(value, bool):
+        return value
+    elif f.type in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
+        return parse_value(what, str(f.type), str(value))
+    form = {"tuple[str, ...]": "a list of texts", "str": "a text", "bool": "true or false"}
+    raise UsageError(f"{what} cannot be {value!r}.", remedy=f"It is {form.get(str(f.type), 'a number')}.")
+
+
+def _check_choice(f: dataclasses.Field[Any], source: str, value: Any) -> Any:
+    choices = f.metadata["choices"]
+    if choices and value not in choices:
+        raise UsageError(f"{source} cannot be {value!r}.", remedy=f"Choose {' or '.join(choices)}.")
+    return value
+
+
+def binds(resolved: Resolved, activated: Iterable[Bind] = ()) -> list[Bind]:
+    """Every bind that the settings ask for, with its host; none: the default port, which may move."""
+    settings = resolved.settings
+    wanted = [Bind.parse(text) for text in settings.bind]
+    for text in settings.port:
+        wanted += [Bind(port=port) for port in parse_ports(text)]
+    host = default_host(resolved)
+    wanted = [replace(b, host=host) if b.port is not None and b.host is None and host else b for b in wanted]
+    return [*wanted, *activated]
+
+
+def default_host(resolved: Resolved) -> str | None:
+    """The host for binds that name none: None is loopback."""
+    if resolved.settings.host:
+        return Bind(host=resolved.settings.host, port=0).host
+    return ALL_ADDRESSES if resolved.on_platform else None
+
+
+def why_host(resolved: Resolved) -> str | None:
+    """Why binds that name no host are open to other machines; None if they are not."""
+    if resolved.on_platform and not resolved.settings.host:
+        return (
+            "Listening on every address, because PORT is in the environment; --host 127.0.0.1 changes that."
+        )
+    return None
+
+
+def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> plans.Plan:
+    """The Plan for these binds; raises UsageError for what a server cannot do."""
+    s = resolved.settings
+    if not 0 < s.grace <= 3600:
+        raise UsageError(f"grace cannot be {s.grace:g} s.", remedy="Choose from 0.1 to 3600 seconds.")
+    services = plans.services(wanted, default_server=s.server, workers=s.workers or None)
+    return plans.Plan(
+        target=Target(app=s.app, directory=str(Path(s.directory).absolute()) if s.directory else None),
+        services=services,
+        grace_seconds=s.grace,
+        access_log=s.log_format if s.access_log else None,
+        colour=colour and s.log_format == "text",
+        health=s.health,
+        trusted_proxies=s.trusted_proxies,
+        forwarded=s.forwarded,
+        reload=s.reload,
+        reload_paths=s.reload_path,
+        open_browser=s.open,
+    )
+
+
+def shown(resolved: Resolved) -> list[tuple[str, str, str]]:
+    """Each setting's name, value and source, as `webdemo config` prints them."""
+    rows = []
+    for name in FIELDS:
+        value = getattr(resolved.settings, name)
+        if isinstance(value, tuple):
+            text = " ".join(value)
+        elif isinstance(value, bool):
+            text = "true" if value else "false"
+        else:
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+        rows.append((name.replace("_", "-"), text or "-", resolved.sources[name]))
+    return rows
+
+
+def read(flags: Mapping[str, Any]) -> Resolved:
+    """The settings of this command: from the current folder, the environment and `flags`."""
+    return resolve(flags, os.environ, Path.cwd())
+
+
+def activated_binds() -> list[Bind]:
+    """The sockets that systemd opened; one named after a server is served by it."""
+    from webdemo.net.activation import take_activated
+
+    return [replace(a.bind, server=a.name) if a.name in servers.names() else a.bind for a in take_activated()]
