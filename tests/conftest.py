@@ -1,15 +1,18 @@
-"""What every test may use: a browser, and hypothesis without a stopwatch."""
+"""What every test may use: webdemo running, a browser, and hypothesis without a stopwatch."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests import running as runs
 from tests.browser import PAGE_TIMEOUT_MS, launch
 
 # A busy machine is slow at random, which says nothing about the code: pytest-timeout bounds the tests.
@@ -49,3 +52,18 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 def page(open_page: Callable[..., Page]) -> Page:
     """A page 1280 pixels wide, in light colours."""
     return open_page(viewport={"width": 1280, "height": 800})
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[runs.Start]:
+    """Starts webdemo as a user does, see tests.running.start, and ends what the test left running."""
+    started: list[runs.Running] = []
+    numbers = itertools.count(1)
+
+    def start(*arguments: str, **options: Any) -> runs.Running:
+        started.append(runs.start(tmp_path / f"run{next(numbers)}", *arguments, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.clean_up()

@@ -1,0 +1,216 @@
+"""HTTP over a socket that the test holds in its hand: kept alive, slow, half sent, several at once.
+
+Every wait has a deadline. An answer that ends before its announced end raises `Cut`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+SECONDS = 30.0
+
+
+class Cut(Exception):  # noqa: N818  (it says what happened to the answer)
+    """The connection ended before the answer did."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+    version: int  # 10 or 11
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Connection:
+    """One connection to a URL of the start table: http://..., https://... (unverified) or unix:/path."""
+
+    def __init__(self, url: str, *, seconds: float = SECONDS) -> None:
+        parts = urlsplit(url)
+        self.host = parts.netloc or "localhost"
+        if parts.scheme == "unix":
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            place: Any = parts.path
+        else:
+            host = parts.hostname or ""
+            self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            place = (host, parts.port)
+        try:
+            self.socket.settimeout(seconds)
+            self.socket.connect(place)
+            if parts.scheme != "unix":
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if parts.scheme == "https":
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE  # the certificate is made by the server under test
+                self.socket = context.wrap_socket(self.socket)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def send_head(self, method: str, target: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.host}", *(f"{n}: {v}" for n, v in headers)]
+        self.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+
+    def send_chunks(self, chunks: Iterable[bytes]) -> None:
+        """A body with Transfer-Encoding: chunked, to its end."""
+        for chunk in chunks:
+            self.send(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        self.send(b"0\r\n\r\n")
+
+    def answer(self, method: str = "GET") -> Answer:
+        """Read one answer to its end. Raises Cut, ConnectionError or TimeoutError."""
+        response = http.client.HTTPResponse(self.socket, method=method)
+        try:
+            response.begin()
+            body = response.read()
+        except (http.client.IncompleteRead, http.client.BadStatusLine) as exc:
+            raise Cut(repr(exc)) from exc
+        finally:
+            response.close()
+        return Answer(response.status, response.headers, body, response.version)
+
+    def request(
+        self,
+        target: str = "/",
+        *,
+        method: str = "GET",
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+    ) -> Answer:
+        if body:
+            headers = [*headers, ("Content-Length", str(len(body)))]
+        self.send_head(method, target, headers)
+        self.send(body)
+        return self.answer(method)
+
+    def ended(self, seconds: float = SECONDS) -> bool:
+        """Whether the other side closes within this time; what it still sends is thrown away."""
+        self.socket.settimeout(seconds)
+        try:
+            while self.socket.recv(65536):
+                pass
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            pass
+        return True
+
+
+def get(
+    url: str,
+    target: str = "/",
+    *,
+    method: str = "GET",
+    headers: Sequence[tuple[str, str]] = (),
+    body: bytes = b"",
+) -> Answer:
+    """One request on a connection of its own."""
+    with Connection(url) as connection:
+        return connection.request(
+            target, method=method, headers=[*headers, ("Connection", "close")], body=body
+        )
+
+
+class Load:
+    """Clients that ask for / without a pause until they are stopped, and count what became of it.
+
+    Half of them keep their connection alive, the others make a new one for each request.
+    """
+
+    def __init__(self, urls: Sequence[str], *, clients: int = 4) -> None:
+        self.outcomes: Counter[str] = Counter()  # "answered", "refused", "lost"
+        self.details: list[str] = []  # of what was not answered
+        self.answered_by: Counter[str] = Counter()  # bodies
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._ask, args=(urls[i % len(urls)], i // len(urls) % 2 == 0))
+            for i in range(max(clients, 2 * len(urls)))
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(SECONDS + 5)
+            assert not thread.is_alive()
+
+    def wait_for(self, answers: int, seconds: float = SECONDS) -> None:
+        """Until so many more answers have come."""
+        goal = self.outcomes["answered"] + answers
+        deadline = time.monotonic() + seconds
+        while self.outcomes["answered"] < goal:
+            assert time.monotonic() < deadline, f"{self.outcomes} {self.details}"
+            time.sleep(0.01)
+
+    def _ask(self, url: str, keep_alive: bool) -> None:
+        connection: Connection | None = None
+        headers = [] if keep_alive else [("Connection", "close")]
+        while not self._stop.is_set():
+            reused = connection is not None
+            try:
+                connection = connection or Connection(url)
+            except OSError as exc:
+                self._count("refused", f"{url} {exc!r}")
+                time.sleep(0.01)
+                continue
+            try:
+                answer = connection.request("/", headers=headers)
+                outcome = "answered" if answer.status == 200 else "lost"
+                self._count(outcome, f"{url} {answer.status} {answer.body[:100]!r}", answer.text)
+                closing = "close" in answer.headers.get("Connection", "").lower() or answer.version == 10
+            except (OSError, Cut) as exc:
+                self._count("lost", f"{url} {'kept alive' if reused else 'new'} {exc!r}")
+                closing = True
+            if closing or not keep_alive:
+                connection.__exit__(None, None, None)
+                connection = None
+            time.sleep(0.002)  # leaves the machine to the servers
+        if connection is not None:
+            connection.__exit__(None, None, None)
+
+    def _count(self, outcome: str, detail: str, body: str = "") -> None:
+        with self._lock:
+            self.outcomes[outcome] += 1
+            if outcome == "answered":
+                self.answered_by[body] += 1
+            else:
+                self.details.append(detail)

@@ -1,0 +1,202 @@
+"""webdemo as a user starts it: a subprocess in a folder of its own, with an app that the test wrote.
+
+What it prints is its log; a failed test shows it, because teardown prints it. No process outlives a test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+# They bound a test on a machine that is busy with other tests; each normally takes well under a second.
+START_SECONDS = 60.0
+END_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the start table: one server, where it answers, and which processes it has."""
+
+    server: str
+    version: str
+    urls: tuple[str, ...]
+    pids: tuple[int, ...]
+    workers: int
+
+
+class Running:
+    """A webdemo that was started. Its processes are those that were ever seen below it."""
+
+    def __init__(self, folder: Path, arguments: list[str], environment: Mapping[str, str | None]) -> None:
+        self.log_file = folder / "log"
+        merged = os.environ | {"PYTHONUNBUFFERED": "1"} | dict(environment)
+        with self.log_file.open("wb") as output:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "webdemo", *arguments],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={name: value for name, value in merged.items() if value is not None},
+                start_new_session=True,
+            )
+        self._seen: set[psutil.Process] = set()
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    # -- what it says ----------------------------------------------------------------------------
+
+    def wait_until_ready(self) -> None:
+        self.wait_for(r"^Ready in ", START_SECONDS)
+
+    def wait_for(self, pattern: str, seconds: float = END_SECONDS, *, times: int = 1) -> list[str]:
+        """Until the log holds the pattern (a regular expression, multi-line) so many times; the matches."""
+        deadline = time.monotonic() + seconds
+        while True:
+            ended = self.popen.poll() is not None
+            found = [m.group() for m in re.finditer(pattern, self.log(), re.MULTILINE)]
+            if len(found) >= times:
+                return found
+            assert not ended, f"it ended with exit code {self.popen.returncode}:\n{self.log()}"
+            assert time.monotonic() < deadline, f"not within {seconds} s: {pattern}\n{self.log()}"
+            time.sleep(0.02)
+
+    def rows(self) -> list[Row]:
+        """The start table."""
+        lines = iter(self.log().splitlines())
+        next(line for line in lines if re.match(r"SERVER +VERSION +URL", line))
+        rows: list[Row] = []
+        for line in lines:
+            if line.startswith("Ready in "):
+                return rows
+            if line.startswith(" "):
+                rows[-1] = Row(
+                    rows[-1].server,
+                    rows[-1].version,
+                    (*rows[-1].urls, line.strip()),
+                    rows[-1].pids,
+                    rows[-1].workers,
+                )
+            else:
+                server, version, url, pids, workers = re.split(r" {2,}", line)
+                rows.append(Row(server, version, (url,), tuple(map(int, pids.split())), int(workers)))
+        raise AssertionError(f"the start table has no end:\n{self.log()}")
+
+    @property
+    def urls(self) -> list[str]:
+        """Every URL of the start table, in its order: http://..., https://... or unix:/path."""
+        return [url for row in self.rows() for url in row.urls]
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
+
+    # -- its processes ---------------------------------------------------------------------------
+
+    def processes(self) -> list[psutil.Process]:
+        """Those that run now, of all that were ever seen: supervisor, loaders, servers, workers."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            root = psutil.Process(self.pid)
+            self._seen |= {root, *root.children(recursive=True)}
+        for process in list(self._seen):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._seen |= set(process.children(recursive=True))
+        return [process for process in self._seen if _runs(process)]
+
+    def loaders(self) -> list[psutil.Process]:
+        """Those loaders that run, the oldest first."""
+        found = [p for p in self.processes() if p.pid != self.pid and p.ppid() in (self.pid, 1)]
+        loaders = [p for p in found if "webdemo.run.loader" in p.cmdline()]
+        return sorted(loaders, key=lambda p: p.create_time())
+
+    def servers(self) -> list[psutil.Process]:
+        """The server processes that run: what the loaders forked, without the workers of those."""
+        children = [c for loader in self.loaders() for c in loader.children()]
+        return sorted(children, key=lambda p: p.pid)
+
+    def wait_until_gone(self, seconds: float = END_SECONDS) -> None:
+        """Until no process that was ever seen is left."""
+        deadline = time.monotonic() + seconds
+        while left := self.processes():
+            assert time.monotonic() < deadline, f"still there after {seconds} s: {left}\n{self.log()}"
+            time.sleep(0.02)
+
+    # -- its end ---------------------------------------------------------------------------------
+
+    def signal(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    def wait(self, seconds: float = END_SECONDS) -> int:
+        """Until it has ended by itself; the exit code."""
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it still runs after {seconds} s:\n{self.log()}") from None
+
+    def terminate(self, seconds: float = END_SECONDS) -> int:
+        """Ask it to drain; the exit code."""
+        self.processes()
+        self.signal(signal.SIGTERM)
+        return self.wait(seconds)
+
+    def clean_up(self) -> None:
+        """End whatever is left of it, and print the log: pytest shows it when the test failed."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.popen.wait(END_SECONDS)
+        print(f"--- {' '.join(map(str, self.popen.args))}\n{self.log()}---")  # type: ignore[arg-type,unused-ignore]
+
+
+Start = Callable[..., Running]
+
+
+def start(
+    folder: Path,
+    *arguments: str,
+    app: str | None = None,
+    wait: bool = True,
+    environment: Mapping[str, str | None] | None = None,
+) -> Running:
+    """Start `python -m webdemo` with these arguments in `folder`, and wait until it is ready.
+
+    `app` is source text that has an `app`: it is written as served.py and named with --app.
+    `environment` is added to this process's own; None removes a name. A test takes the `running`
+    fixture, which calls this and cleans up.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = []
+    if app is not None:
+        (folder / "served.py").write_text(app)
+        chosen = ["--app", "served:app"]
+    running = Running(folder, [*chosen, *arguments], environment or {})
+    if wait:
+        try:
+            running.wait_until_ready()
+        except BaseException:
+            running.clean_up()
+            raise
+        running.processes()
+    return running
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

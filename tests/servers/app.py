@@ -1,0 +1,76 @@
+"""The app that the server tests serve: bare WSGI, so that nothing but the server is tested."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+STREAM_PARTS = 6
+STREAM_PAUSE_SECONDS = 0.5
+
+
+def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    body = PAGES.get(environ["PATH_INFO"], name)(environ)
+    headers = [("Content-Type", "text/plain")]
+    if not isinstance(body, bytes):
+        start_response("200 OK", headers)
+        return body
+    start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
+    return [body] if environ["REQUEST_METHOD"] != "HEAD" else [b""]
+
+
+def name(environ: dict[str, Any]) -> bytes:
+    """The server that answers, and the process."""
+    return f"{environ['SERVER_SOFTWARE']} {os.getpid()}".encode()
+
+
+def slow(environ: dict[str, Any]) -> bytes:
+    time.sleep(float(environ["QUERY_STRING"]))
+    return b"slow, and whole"
+
+
+def stream(environ: dict[str, Any]) -> Iterator[bytes]:
+    for part in range(STREAM_PARTS):
+        yield b"%d " % part * 1000
+        time.sleep(STREAM_PAUSE_SECONDS)
+
+
+def upload(environ: dict[str, Any]) -> bytes:
+    """The body's length and digest, read by its length, or to its end where the server says it has one."""
+    length = environ.get("CONTENT_LENGTH")
+    body = environ["wsgi.input"].read(int(length)) if length else b""
+    if not length and environ.get("wsgi.input_terminated"):
+        body = environ["wsgi.input"].read()
+    return f"{len(body)} {hashlib.sha256(body).hexdigest()}".encode()
+
+
+def read_all(environ: dict[str, Any]) -> bytes:
+    """The body's length, read to its end whatever was announced."""
+    return str(len(environ["wsgi.input"].read())).encode()
+
+
+def ignore_body(environ: dict[str, Any]) -> bytes:
+    return b"not read"
+
+
+def head_with_body(environ: dict[str, Any]) -> Iterator[bytes]:
+    """A body to every method: what careless apps do with HEAD."""
+    yield b"a body"
+
+
+def show_environ(environ: dict[str, Any]) -> bytes:
+    shown = {key: value for key, value in environ.items() if isinstance(value, str | int | tuple | bool)}
+    return json.dumps(shown | {"file_wrapper": "wsgi.file_wrapper" in environ}).encode()
+
+
+PAGES: dict[str, Callable[[dict[str, Any]], bytes | Iterator[bytes]]] = {
+    "/slow": slow,
+    "/stream": stream,
+    "/upload": upload,
+    "/read-all": read_all,
+    "/ignore-body": ignore_body,
+    "/head": head_with_body,
+    "/environ": show_environ,
+}
