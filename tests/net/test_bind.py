@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -302,3 +304,12 @@ def test_no_text_of_ports_does_anything_but_parse_or_be_refused(text: str) -> No
         return
     assert 1 <= len(ports) <= 1000
     assert all(0 <= port <= 65535 for port in ports)
+
+
+def test_binds_of_the_documentation_parse() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "ports.md").read_text(encoding="utf-8")
+    table = text.partition("| bind | means |")[2].partition("\n\n")[0]
+    binds = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    assert len(binds) > 15
+    for bind in binds:
+        assert Bind.parse(str(Bind.parse(bind))) == Bind.parse(bind)

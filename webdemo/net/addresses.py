@@ -7,7 +7,7 @@ machine does not have is left out of what was not asked for by name.
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from webdemo.errors import NameUnknown
 from webdemo.net.bind import ALL_ADDRESSES, Bind
@@ -35,7 +35,7 @@ class Address:
 def resolve(bind: Bind) -> list[Address]:
     """The addresses to listen on, IPv4 first. Raises NameUnknown; blocks while a name is looked up."""
     assert bind.port is not None, "only a bind with a port has addresses"
-    if bind.host in (None, "localhost"):
+    if bind.host is None or bind.host.lower() == "localhost":
         return _both(LOOPBACK, bind.port)
     if bind.host == ALL_ADDRESSES:
         return _both(WILDCARD, bind.port)
@@ -44,7 +44,7 @@ def resolve(bind: Bind) -> list[Address]:
     except (socket.gaierror, UnicodeError) as exc:
         raise NameUnknown(
             f"The name {bind.host} leads to no address.",
-            remedy=f"Check its spelling, or use an address of this machine: {_with_host(bind, '127.0.0.1')}",
+            remedy=f"Check its spelling, or use an address of this machine: {replace(bind, host='127.0.0.1')}",
         ) from exc
     addresses = {(family, str(place[0])): None for family, _, _, _, place in found}
     return [
@@ -102,7 +102,3 @@ def _both(hosts: tuple[str, str], port: int) -> list[Address]:
         Address(socket.AF_INET, hosts[0], port, optional=True),
         Address(socket.AF_INET6, hosts[1], port, optional=True),
     ]
-
-
-def _with_host(bind: Bind, host: str) -> Bind:
-    return Bind(server=bind.server, host=host, port=bind.port, tls=bind.tls, options=bind.options)

@@ -88,10 +88,11 @@ def listen_default(
 def hold_next_free(bind: Bind, *, backlog: int = BACKLOG) -> tuple[Bind, list[socket.socket]]:
     """Listen on the first free port above the bind's, or on any free one when 100 in a row are taken."""
     assert bind.port is not None, "only a bind with a port has a next one"
+    addresses = resolve(bind)
     for port in range(bind.port + 1, min(bind.port + _NEIGHBOURS, HIGHEST_PORT) + 1):
         neighbour = replace(bind, port=port)
         try:
-            return neighbour, _open_all(resolve(neighbour), backlog)
+            return neighbour, _open_all([replace(address, port=port) for address in addresses], backlog)
         except _OpenError as exc:
             if exc.cause.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise doctor.explain(neighbour, exc.address, exc.cause) from exc.cause
