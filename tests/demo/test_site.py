@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from werkzeug.test import Client, TestResponse
@@ -104,11 +106,23 @@ def test_inspect_shows_the_request_as_json(client: Client) -> None:
     assert facts["query"] == [["colour", "blue"], ["colour", "red"], ["token", "•••"]]
     assert ["Authorization", "Bearer •••"] in facts["headers"]  # type: ignore[operator]
     assert ["Cookie", "a=•••; b=•••"] in facts["headers"]  # type: ignore[operator]
-    assert facts["body"] == {"length": 5, "endless": False, "text": "über", "hex": None, "shown": 5}
+    assert facts["body"] == {"length": 5, "text": "über", "hex": None, "shown": 5}
     answered_by = facts["answered_by"]
     assert isinstance(answered_by, dict)
     assert (answered_by["server"], answered_by["port"], answered_by["client_port"]) == ("test/1", 8000, 54321)
     assert "abc" not in response.text
+
+
+def test_endless_body_is_refused(client: Client) -> None:
+    class Endless(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            return len(buffer)
+
+    environ = {"wsgi.input": io.BufferedReader(Endless()), "wsgi.input_terminated": True}
+    assert client.post("/inspect", environ_overrides=environ).status_code == 413
 
 
 def test_inspect_page_shows_markup_as_text(client: Client) -> None:

@@ -15,8 +15,6 @@ from webdemo.demo.masking import MASK, is_secret_name, mask_text, shown_environ
 # Shown of a body: as text, or as hexadecimal, which takes five times the room.
 TEXT_BYTES = 64 * 1024
 HEX_BYTES = 4 * 1024
-# Read of a body to tell its length, and because some servers reset a connection whose body was left unread.
-READ_BYTES = 16 * 1024 * 1024
 _BLOCK = 64 * 1024
 _HEX_COLUMNS = 16
 
@@ -29,10 +27,9 @@ _shortened.maxdict = 20
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The beginning of a request's body. `length` is what was read: at least that long when `endless`."""
+    """A request's body: how long it was in bytes, and its beginning as text or in hexadecimal."""
 
     length: int
-    endless: bool
     text: str | None
     hex: str | None
     shown: int
@@ -65,7 +62,7 @@ class Inspection:
 
 
 def inspect_request(environ: Mapping[str, Any], path: str, body: BinaryIO) -> Inspection:
-    """Read the request. `path` is the decoded path, `body` a stream that ends where the body does."""
+    """Read the request. `path` is the decoded path, `body` a bounded stream that ends where the body does."""
     shown = shown_environ(environ)
     return Inspection(
         method=environ["REQUEST_METHOD"],
@@ -80,18 +77,16 @@ def inspect_request(environ: Mapping[str, Any], path: str, body: BinaryIO) -> In
 
 
 def read_body(stream: BinaryIO) -> Body:
-    """Keep a body's beginning and count the rest, up to READ_BYTES."""
+    """Keep a body's beginning and read on to its end: some servers reset a connection with unread data."""
     kept = bytearray()
     length = 0
-    while block := stream.read(min(_BLOCK, READ_BYTES - length)):
+    while block := stream.read(_BLOCK):
         length += len(block)
         kept += block[: TEXT_BYTES - len(kept)]
-        if length >= READ_BYTES:
-            break
     text = _decode(bytes(kept), whole=length == len(kept))
     if text is not None:
-        return Body(length, length >= READ_BYTES, text, None, len(kept))
-    return Body(length, length >= READ_BYTES, None, dump(kept[:HEX_BYTES]), min(len(kept), HEX_BYTES))
+        return Body(length, text, None, len(kept))
+    return Body(length, None, dump(kept[:HEX_BYTES]), min(len(kept), HEX_BYTES))
 
 
 def dump(data: bytes | bytearray) -> str:

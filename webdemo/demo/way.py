@@ -149,6 +149,8 @@ def _local_end(
             if _is_loopback(entry) and ipaddress.ip_address(entry).version == version
         ]
         if len(family) == 1:
+            if family[0] == name:
+                return name, "what you typed", port, None
             return family[0], f"the name’s only IPv{version} address, since yours is IPv{version}", port, None
     return None, "", port, None
 
