@@ -180,7 +180,8 @@ _COMPRESSED = frozenset(
 
 
 def _suffix(name: str) -> str:
-    return name.rpartition(".")[2].lower()
+    _, dot, suffix = name.rpartition(".")
+    return suffix.lower() if dot else ""
 
 
 def content_type(name: str) -> str:

@@ -261,7 +261,7 @@ def _check_folder(directory: str | os.PathLike[str]) -> None:
         raise FolderMissing(f"The folder {path} does not exist.", remedy="Make it, or name one that exists.")
     if not os.path.isdir(path):  # noqa: PTH112
         raise FolderMissing(f"{path} is a file, not a folder.", remedy="Name the folder that holds it.")
-    if not os.access(path, os.R_OK | os.X_OK):
+    if not os.access(path, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise FolderMissing(
             f"The folder {path} may not be read by this user.", remedy=f"Let it: chmod o+rx {path}"
         )

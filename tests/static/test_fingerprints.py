@@ -1,0 +1,86 @@
+"""URLs with the content's hash in them: for ever where the hash is right, and honest where it is not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.static.calling import call
+from tests.static.conftest import keep_at_once
+from webdemo.web.static import StaticFiles
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("app.css", r"app\.[0-9a-f]{12}\.css"),
+        ("/app.css", r"app\.[0-9a-f]{12}\.css"),
+        ("sub/index.html", r"sub/index\.[0-9a-f]{12}\.html"),
+        ("large.bin", r"large\.[0-9a-f]{12}\.bin"),
+        ("app.min.js", r"app\.min\.[0-9a-f]{12}\.js"),
+        ("LICENSE", r"LICENSE\.[0-9a-f]{12}"),
+        ("ends.", r"ends\.[0-9a-f]{12}\."),
+        ("grüße und?.txt", r"gr%C3%BC%C3%9Fe%20und%3F\.[0-9a-f]{12}\.txt"),
+    ],
+)
+def test_a_url_carries_the_contents_hash_and_is_served_for_ever(
+    either_app: StaticFiles, folder: Path, name: str, pattern: str
+) -> None:
+    file = folder / name.lstrip("/")
+    if not file.exists():
+        file.write_text(f"content of {name}")
+    url = either_app.url(name)
+    assert re.fullmatch(pattern, url)
+    assert either_app.url(name) == url
+    for _ in range(2):
+        answer = call(either_app, "/" + url)
+        assert (answer.status, answer.body, answer["Cache-Control"]) == (200, file.read_bytes(), IMMUTABLE)
+    assert call(either_app, "/" + quote(name.lstrip("/")))["ETag"] == answer["ETag"]
+    assert call(either_app, "/" + url, if_none_match=answer["ETag"])["Cache-Control"] == IMMUTABLE
+
+
+@pytest.mark.parametrize("name", ["app.css", "large.bin"])
+def test_a_changed_file_gets_a_new_url_and_the_old_one_is_no_longer_for_ever(
+    either_app: StaticFiles, folder: Path, name: str
+) -> None:
+    old = either_app.url(name)
+    assert call(either_app, "/" + old)["Cache-Control"] == IMMUTABLE
+    (folder / name).write_bytes(b"changed" * 50_000)
+    new = either_app.url(name)
+    assert new != old
+    assert call(either_app, "/" + new)["Cache-Control"] == IMMUTABLE
+    stale = call(either_app, "/" + old)
+    assert (stale.body, stale["Cache-Control"]) == (b"changed" * 50_000, "no-cache")
+
+
+def test_a_stale_url_is_not_cached_whatever_the_max_age(folder: Path) -> None:
+    app = keep_at_once(StaticFiles(folder, max_age=3600))
+    assert call(app, "/app.css")["Cache-Control"] == "public, max-age=3600"
+    assert call(app, "/app.000000000000.css")["Cache-Control"] == "no-cache"
+
+
+def test_a_file_that_really_has_such_a_name_is_itself(either_app: StaticFiles, folder: Path) -> None:
+    (folder / "app.0123456789ab.css").write_text("built")
+    answer = call(either_app, "/app.0123456789ab.css")
+    assert (answer.body, answer["Cache-Control"]) == (b"built", "no-cache")
+
+
+def test_the_url_of_no_file_has_no_hash(either_app: StaticFiles) -> None:
+    assert either_app.url("no ne.css") == "no%20ne.css"
+    assert either_app.url("../secret") == "../secret"
+    assert either_app.url("sub") == "sub"
+    assert call(either_app, "/none.0123456789ab.css").status == 404
+    assert call(either_app, "/.env.0123456789ab").status == 404
+
+
+def test_a_fingerprinted_file_negotiates_its_encoding(either_app: StaticFiles, folder: Path) -> None:
+    (folder / "app.css.gz").write_bytes(b"gzip")
+    url = either_app.url("app.css")
+    answer = call(either_app, "/" + url, accept_encoding="gzip")
+    assert (answer.body, answer["Content-Encoding"], answer["Cache-Control"]) == (b"gzip", "gzip", IMMUTABLE)
+    assert answer["Content-Type"] == "text/css; charset=utf-8"

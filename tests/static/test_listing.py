@@ -1,0 +1,234 @@
+"""Listings: what would be served, in an order one can choose, with links that lead there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.static.calling import Answer, call
+from webdemo.web.listing import Order, readable_size
+from webdemo.web.static import StaticFiles
+
+NAMES = [
+    b"a b?c#d%.txt",
+    b"\xff\xfe",
+    b"\"<i>&'\n",
+    "grüße".encode(),
+    b"a:b",
+    b"javascript:alert(1)",
+    b"file10",
+    b"file2",
+]
+
+
+class Links(HTMLParser):
+    """The links of a page, and the text of each."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.links: list[tuple[str, str]] = []
+        self.inside = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.inside = True
+            self.links.append((dict(attrs)["href"] or "", ""))
+        elif tag in ("script", "style", "i"):
+            raise AssertionError(f"<{tag}> in a listing")
+
+    def handle_data(self, data: str) -> None:
+        if self.inside and data.strip():
+            self.links[-1] = (self.links[-1][0], self.links[-1][1] + data.strip())
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag != "a"
+
+
+@pytest.fixture
+def app(folder: Path) -> StaticFiles:
+    return StaticFiles(folder, listing=True)
+
+
+@pytest.fixture
+def odd(folder: Path) -> Path:
+    odd = folder / "odd"
+    odd.mkdir()
+    for name in NAMES:
+        with open(os.fsencode(odd) + b"/" + name, "wb") as file:
+            file.write(name)
+    return odd
+
+
+def as_json(app: StaticFiles, target: str) -> list[dict[str, Any]]:
+    answer = call(app, target, accept="application/json")
+    assert answer["Content-Type"] == "application/json"
+    entries: list[dict[str, Any]] = json.loads(answer.body)["entries"]
+    return entries
+
+
+def names(answer: Answer) -> list[str]:
+    return re.findall(r'<td class="name[^>]*><a[^>]*><bdi>(.*?)</bdi>', answer.body.decode())
+
+
+def test_folders_are_listed_only_where_asked_for(app: StaticFiles, folder: Path) -> None:
+    assert call(StaticFiles(folder), "/empty/").status == 404
+    assert call(app, "/empty/").status == 200
+    assert call(app, "/").body == b"<h1>home</h1>"
+
+
+def test_every_link_leads_to_its_file_under_any_mount(app: StaticFiles, odd: Path) -> None:
+    for script_name in ("", "/files", "/a/b"):
+        page = call(app, "/odd/", script_name=script_name).body.decode()
+        base = f"http://host{script_name}/odd/"
+        found = {urljoin(base, href) for href, _ in Links(page).links if href.startswith("./")}
+        bodies = set()
+        for url in found:
+            assert url.startswith(base)
+            bodies.add(call(app, url.removeprefix(f"http://host{script_name}")).body)
+        assert bodies >= set(NAMES)
+    for entry in as_json(app, "/odd/"):
+        path = urljoin("http://host/odd/", entry["url"]).removeprefix("http://host")
+        assert len(call(app, path).body) == entry["size"]
+
+
+def test_breadcrumbs_and_the_parent_link_lead_up(app: StaticFiles, folder: Path) -> None:
+    (folder / "sub" / "inner").mkdir()
+    page = call(app, "/sub/inner/", script_name="/files").body.decode()
+    links = [(urljoin("/files/sub/inner/", href), text) for href, text in Links(page).links]
+    for expected in (("/files/", "files"), ("/files/sub/", "sub"), ("/files/sub/inner/", "inner")):
+        assert expected in links
+    assert ("/files/sub/", "Parent folder") in links
+    root = StaticFiles(folder, listing=True, index=None)
+    assert "Parent folder" not in call(root, "/").body.decode()
+
+
+def test_the_stylesheet_is_served_beside_every_folder(app: StaticFiles, folder: Path) -> None:
+    (folder / "sub" / "inner").mkdir()
+    for target, script_name in (("/empty/", ""), ("/sub/inner/", "/files")):
+        page = call(app, target, script_name=script_name)
+        assert "unsafe" not in page["Content-Security-Policy"]
+        for href in re.findall(r'<link [^>]*href="(.*?)"', page.body.decode()):
+            path = urljoin(script_name + target, href).removeprefix(script_name)
+            assert path.startswith("/.webdemo/")
+            answer = call(app, path, script_name=script_name)
+            assert (answer.status, answer["Cache-Control"]) == (200, "public, max-age=31536000, immutable")
+    assert call(StaticFiles(folder), "/.webdemo/webdemo.css").status == 404
+
+
+def test_what_is_not_served_is_not_listed(app: StaticFiles, folder: Path) -> None:
+    mixed = folder / "mixed"
+    mixed.mkdir()
+    (mixed / ".env").touch()
+    (mixed / ".git").mkdir()
+    (mixed / "dangling").symlink_to("nowhere")
+    (mixed / "out").symlink_to("/etc")
+    (mixed / "passwd").symlink_to("/etc/passwd")
+    (mixed / "inside").symlink_to("../ten.txt")
+    (mixed / "inside-folder").symlink_to("../sub")
+    (mixed / "plain").touch()
+    os.mkfifo(mixed / "fifo")
+    listed = [(entry["name"], entry["type"], entry["size"]) for entry in as_json(app, "/mixed/")]
+    assert listed == [("inside-folder", "folder", None), ("inside", "file", 10), ("plain", "file", 0)]
+
+
+def test_json_is_sent_where_accept_prefers_it(app: StaticFiles, odd: Path) -> None:
+    for accept in ("text/html", "*/*", "text/html,application/json;q=0.9"):
+        answer = call(app, "/odd/", accept=accept)
+        assert answer["Content-Type"] == "text/html; charset=utf-8"
+        assert answer["Vary"] == "Accept"
+    entries = as_json(app, "/odd/")
+    assert {"name": "\"<i>&'\n", "type": "file", "size": 7} == {
+        key: value for key, value in entries[0].items() if key in ("name", "type", "size")
+    }
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entries[0]["modified"])
+
+
+def test_sorting_works_by_links_alone(app: StaticFiles, folder: Path) -> None:
+    shop = folder / "shop"
+    shop.mkdir()
+    for name, size, day in (("file10", 30, 1), ("File2", 10, 3), ("a", 20, 2)):
+        (shop / name).write_bytes(bytes(size))
+        os.utime(shop / name, (day * 86400, day * 86400))
+    (shop / "zoo").mkdir()
+    for query, expected in (
+        ("", ["zoo", "a", "File2", "file10"]),
+        ("?sort=name&order=desc", ["zoo", "file10", "File2", "a"]),
+        ("?sort=size", ["zoo", "file10", "a", "File2"]),
+        ("?sort=size&order=asc", ["zoo", "File2", "a", "file10"]),
+        ("?sort=date", ["zoo", "File2", "a", "file10"]),
+        ("?sort=date&order=asc", ["zoo", "file10", "a", "File2"]),
+        ("?sort=colour&order=up", ["zoo", "a", "File2", "file10"]),
+        ("?sort=%ff&order=" + "x" * 5000, ["zoo", "a", "File2", "file10"]),
+    ):
+        assert names(call(app, f"/shop/{query}")) == expected, query
+        assert [entry["name"] for entry in as_json(app, f"/shop/{query}")] == expected
+    page = call(app, "/shop/?sort=size").body.decode()
+    assert re.search(
+        r'<th scope="col" class="size" aria-sort="descending"><a href="\?sort=size&amp;order=asc">', page
+    )
+    assert page.count("aria-sort") == 1
+
+
+def test_a_second_click_turns_the_order_round() -> None:
+    assert Order.parse("").link("name") == "?sort=name&order=desc"
+    assert Order.parse("sort=name&order=desc").link("name") == "?sort=name&order=asc"
+    assert Order.parse("").link("size") == "?sort=size&order=desc"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1536, "1.5 kB"), (9999, "10 kB"), (999_499, "999 kB")]
+    + [(999_500, "1.0 MB"), (20_000_000, "20 MB"), (3 * 10**12, "3.0 TB"), (5 * 10**18, "5000 PB")],
+)
+def test_sizes_are_readable_and_exact_in_their_title(size: int, text: str) -> None:
+    assert readable_size(size) == text
+
+
+def test_exact_bytes_stand_in_the_title(app: StaticFiles, folder: Path) -> None:
+    (folder / "empty" / "file").write_bytes(bytes(12345))
+    assert '<data value="12345" title="12,345 bytes">12 kB</data>' in call(app, "/empty/").body.decode()
+
+
+def test_times_beyond_every_calendar_are_listed(app: StaticFiles, folder: Path) -> None:
+    (folder / "empty" / "old").touch()
+    (folder / "empty" / "new").touch()
+    os.utime(folder / "empty" / "old", (-(2**31), -(2**31)))
+    os.utime(folder / "empty" / "new", (2**33, 2**33))
+    assert names(call(app, "/empty/")) == ["new", "old"]
+
+
+@pytest.mark.timeout(30)
+def test_ten_thousand_entries_are_listed(app: StaticFiles, folder: Path) -> None:
+    for number in range(10_000):
+        (folder / "empty" / f"file{number}").touch()
+    began = time.process_time()
+    assert names(call(app, "/empty/"))[-1] == "file9999"
+    assert time.process_time() - began < 5
+
+
+def test_a_file_that_goes_away_while_listed_is_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "empty" / "going").touch()
+    (folder / "empty" / "staying").touch()
+    access = os.access
+
+    def vanish(name: bytes, mode: int, **options: Any) -> bool:
+        (folder / "empty" / "going").unlink(missing_ok=True)
+        return access(name, mode, **options)
+
+    monkeypatch.setattr(os, "access", vanish)
+    assert "staying" in names(call(StaticFiles(folder, listing=True), "/empty/"))
+
+
+def test_a_listing_is_not_changed_by_conditions_and_ranges(app: StaticFiles) -> None:
+    assert call(app, "/empty/", if_none_match="*", range="bytes=0-0").status == 200
