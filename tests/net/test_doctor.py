@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tests.net.programs import listening, needs_root, run_as_nobody
+from tests.net.programs import listening, needs_root, program, run_as_nobody
 from webdemo.errors import PortInUse, PortNotPermitted, PortUnavailable
 from webdemo.net import doctor
 from webdemo.net.addresses import Address
@@ -80,12 +80,31 @@ def test_right_holder_is_named_when_each_family_has_its_own() -> None:
         assert refusal(f"[::1]:{port}").pid == six.pid
 
 
+def test_connection_that_goes_out_from_the_port_is_named() -> None:
+    code = """
+import socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+print(client.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+    with program(code) as (process, line):
+        error = refusal(f"127.0.0.1:{line}")
+        assert error.pid is None
+        assert error.problem.startswith(f"Port {line} is taken by a connection of python")
+        assert f" (pid {process.pid}, yours, started " in error.problem
+        assert error.remedy == f"Use {error.free}, which is free: -b 127.0.0.1:{error.free}"
+
+
 def test_port_that_is_bound_but_not_listened_on_has_a_holder_that_cannot_be_seen() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        error = refusal(f"127.0.0.1:{silent.getsockname()[1]}")
+        port = silent.getsockname()[1]
+        error = refusal(f"127.0.0.1:{port}")
         assert error.pid is None
-        assert "is taken by a program that cannot be seen (" in error.problem
+        assert error.problem == (
+            f"Port {port} is taken by a socket that does not listen, or that cannot be seen from here."
+        )
         assert error.remedy == f"Use {error.free}, which is free: -b 127.0.0.1:{error.free}"
 
 
@@ -137,7 +156,7 @@ def test_without_a_holder_and_a_free_port_there_is_a_remedy_still() -> None:
         port = silent.getsockname()[1]
         address = Address(socket.AF_INET, "127.0.0.1", port)
         error = doctor.explain_port_in_use(Bind(port=port), address, free=None)
-    assert error.remedy == "Choose another port, or stop that program"
+    assert error.remedy == "Choose another port"
     assert doctor.remedies(error) == []
 
 

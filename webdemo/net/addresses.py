@@ -42,9 +42,10 @@ def resolve(bind: Bind) -> list[Address]:
     try:
         found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as exc:
+        loopback = replace(bind, host=LOOPBACK[0])
         raise NameUnknown(
             f"The name {bind.host} leads to no address.",
-            remedy=f"Check its spelling, or use an address of this machine: {replace(bind, host='127.0.0.1')}",
+            remedy=f"Check its spelling, or use an address of this machine: {loopback}",
         ) from exc
     addresses = {(family, str(place[0])): None for family, _, _, _, place in found}
     return [

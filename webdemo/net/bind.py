@@ -136,6 +136,23 @@ class Bind:
         return tuple((name, value) for name, value in self.options if name != "mode")
 
 
+def read_port(text: str, *, host: str = "") -> int:
+    """Read a port's number, 0 to 65535. Raises BindTextError; `host` is what stands before it."""
+    if text[:1] == "-" and _DIGITS.match(text[1:]):
+        _refuse(
+            f"A port is not negative: {_shown(text)}.", "one from 0 to 65535, such as 8000", what="Choose"
+        )
+    if not _DIGITS.match(text):
+        _refuse(
+            f"“{_shown(text)}” is not a port number.",
+            f"digits 0 to 9: {host}:8000" if host else "digits: 8000",
+        )
+    significant = text.lstrip("0")
+    if len(significant) > 5 or int(significant or "0") > HIGHEST_PORT:
+        _refuse_high_port(_shown(significant))
+    return int(significant or "0")
+
+
 def parse_ports(text: str) -> list[int]:
     """Read ports: `8000`, `8000-8003`, `8000,8005` or a mixture, in the order written.
 
@@ -146,8 +163,8 @@ def parse_ports(text: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not first and dash:
             _refuse(f"A port is not negative: “{_shown(part)}”.", "8000 or 8000-8003", what="Write")
-        low = _read_port(first, "")
-        high = _read_port(last, "") if dash else low
+        low = read_port(first)
+        high = read_port(last) if dash else low
         if dash and low == 0:
             _refuse("A range starts at port 1 or above: 0 asks for any free port.", "0,0 for two free ports")
         if high < low:
@@ -219,7 +236,7 @@ def _read_address(rest: str, prefix: str) -> tuple[str | None, int]:
     if "@" in rest:
         _refuse(f"A bind has no user: “{_shown(prefix + rest)}”.", prefix + _shown(rest.rpartition("@")[2]))
     if _DIGITS.match(rest):
-        return None, _read_port(rest, prefix)
+        return None, read_port(rest, host=prefix)
     if rest.startswith("["):
         literal, bracket, after = rest[1:].partition("]")
         if not bracket or (after and not after.startswith(":")):
@@ -243,7 +260,7 @@ def _read_address(rest: str, prefix: str) -> tuple[str | None, int]:
     if not port:
         shown = f"[{_shown(host)}]" if ":" in host else _shown(host)
         _refuse(f"The port is missing in “{_shown(prefix + rest)}”.", f"{prefix}{shown}:8000")
-    return host or None, _read_port(port, f"{prefix}{_shown(host)}")
+    return host or None, read_port(port, host=f"{prefix}{_shown(host)}")
 
 
 def _refuse_unbracketed(rest: str, host: str, port: str, prefix: str) -> NoReturn:
@@ -255,22 +272,6 @@ def _refuse_unbracketed(rest: str, host: str, port: str, prefix: str) -> NoRetur
     if "%" in rest:
         _check_host(host)
     _refuse(f"“{_shown(rest)}” has more than one colon.", f"{prefix}HOST:PORT, an IPv6 address in brackets")
-
-
-def _read_port(text: str, host: str) -> int:
-    if text[:1] == "-" and _DIGITS.match(text[1:]):
-        _refuse(
-            f"A port is not negative: {_shown(text)}.", "one from 0 to 65535, such as 8000", what="Choose"
-        )
-    if not _DIGITS.match(text):
-        _refuse(
-            f"“{_shown(text)}” is not a port number.",
-            f"digits 0 to 9: {host}:8000" if host else "digits: 8000",
-        )
-    significant = text.lstrip("0")
-    if len(significant) > 5 or int(significant or "0") > HIGHEST_PORT:
-        _refuse_high_port(_shown(significant))
-    return int(significant or "0")
 
 
 def _refuse_high_port(shown: str) -> NoReturn:

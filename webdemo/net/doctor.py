@@ -65,7 +65,7 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
 
     `free` is a port that can be had instead. The holder is looked for, which takes some milliseconds.
     """
-    from webdemo.net.holders import Listening, hidden_hint, tcp_listeners
+    from webdemo.net.holders import Listening, connected_processes, tcp_listeners
 
     def conflicts(one: Listening) -> bool:
         if (one.family == "ipv6") != (":" in address.host):
@@ -74,14 +74,19 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
 
     found = [one for one in tcp_listeners(address.port) if conflicts(one)]
     found.sort(key=lambda one: one.host == "::" and ":" not in address.host)
-    holder = found[0].describe() if found else f"a program that cannot be seen ({hidden_hint()})"
+    if found:
+        holder = found[0].describe()
+    elif connected := connected_processes(address.port):
+        holder = f"a connection of {connected[0].describe()}"
+    else:
+        holder = "a socket that does not listen, or that cannot be seen from here"
     process = next((one.processes[0] for one in found if one.processes), None)
     ways = []
     if process is not None and process.is_mine:
         ways.append(f"Stop it (webdemo port {address.port} --stop)")
     if free is not None:
         ways.append(f"use {free}, which is free: {_as_option(replace(bind, port=free))}")
-    text = ", or ".join(ways) or "choose another port, or stop that program"
+    text = ", or ".join(ways) or "choose another port"
     return PortInUse(
         f"Port {address.port} is taken by {holder}.",
         remedy=text[0].upper() + text[1:],

@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+_ESTABLISHED = "01"
 _LISTEN = "0A"
 _ACCEPTS = 0x10000  # __SO_ACCEPTON in the flags of /proc/net/unix
 _COMMAND_LENGTH = 80
@@ -95,8 +96,19 @@ def tcp_listeners(port: int | None = None) -> list[Listening]:
     """The TCP sockets that listen on this machine (on one port, if given), in the order of their ports."""
     if sys.platform != "linux":
         return _ask_psutil(port)
-    sockets = [found for found in _read_tcp() if port is None or found.port == port]
+    sockets = [found for found in _read_tcp(_LISTEN) if port is None or found.port == port]
     return _with_processes(sockets)
+
+
+def connected_processes(port: int) -> tuple[Process, ...]:
+    """Whose connections go out from the port, the oldest first: they keep others from listening there.
+
+    Linux only: elsewhere nobody is named.
+    """
+    if sys.platform != "linux":
+        return ()
+    sockets = [found for found in _read_tcp(_ESTABLISHED) if found.port == port]
+    return _oldest_first(process for found in _with_processes(sockets) for process in found.processes)
 
 
 def unix_listeners() -> list[Listening]:
@@ -147,11 +159,11 @@ def inspect_process(pid: int) -> Process | None:
         return None
 
 
-def _read_tcp() -> Iterator[_Socket]:
+def _read_tcp(state: str) -> Iterator[_Socket]:
     for name, family in (("tcp", "ipv4"), ("tcp6", "ipv6")):
         for line in _lines(Path("/proc/net") / name):
             fields = line.split()
-            if len(fields) < 10 or fields[3] != _LISTEN:
+            if len(fields) < 10 or fields[3] != state:
                 continue
             host, _, port = fields[1].partition(":")
             address = _address(host)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from webdemo.errors import BindTextError
 from webdemo.net import registry, uses
-from webdemo.net.bind import HIGHEST_PORT
+from webdemo.net.bind import read_port
 from webdemo.net.holders import Listening, tcp_listeners
 from webdemo.net.registry import Service
 from webdemo.net.uses import Use
@@ -180,8 +180,8 @@ def read_targets(text: str) -> list[int]:
     """
     first, dash, last = text.partition("-")
     if first.isascii() and first.isdigit() and (not dash or (last.isascii() and last.isdigit())):
-        low = _read_number(first)
-        high = _read_number(last) if dash else low
+        low = read_port(first)
+        high = read_port(last) if dash else low
         if high < low:
             raise BindTextError(f"The range {low}-{high} runs backwards.", remedy=f"Write {high}-{low}.")
         return list(range(low, high + 1))
@@ -193,15 +193,6 @@ def read_targets(text: str) -> list[int]:
         f"No port is called {text[:40]!a}.",
         remedy=f"Did you mean {alike}?" if alike else "Give a number, a range such as 8000-8003, or a name.",
     )
-
-
-def _read_number(digits: str) -> int:
-    if len(digits) > 5 or int(digits) > HIGHEST_PORT:
-        raise BindTextError(
-            f"Port {digits[:20]} does not exist: the highest is 65535.",
-            remedy="Choose one from 0 to 65535, such as 8000.",
-        )
-    return int(digits)
 
 
 @cache
