@@ -17,11 +17,6 @@ import pytest
 START_SECONDS = 60
 STOP_SECONDS = 20
 
-_RUN_WERKZEUG = """
-from werkzeug.serving import run_simple
-from webdemo import app
-run_simple("127.0.0.1", 0, app, threaded=True)
-"""
 _RUN_WSGIREF = """
 from wsgiref.simple_server import make_server
 from webdemo import app
@@ -29,21 +24,21 @@ with make_server("127.0.0.1", 0, app) as server:
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
 """
-COMMANDS = {
-    "werkzeug": [sys.executable, "-c", _RUN_WERKZEUG],
-    "waitress": [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", "webdemo:app"],
-    "gunicorn": [sys.executable, "-m", "gunicorn", "webdemo:app", "-b", "127.0.0.1:0"],
-    "wsgiref": [sys.executable, "-c", _RUN_WSGIREF],
+# The site must be right without webdemo's run layer as well.
+BARE_COMMANDS = {
+    "waitress": ["-m", "waitress", "--listen=127.0.0.1:0", "webdemo:app"],
+    "gunicorn": ["-m", "gunicorn", "webdemo:app", "-b", "127.0.0.1:0"],
+    "wsgiref": ["-c", _RUN_WSGIREF],
 }
 _URL = re.compile(r"http://127\.0\.0\.1:[0-9]+")
 
 
 @contextmanager
-def serve_site(server: str, log: Path, **environment: str) -> Iterator[str]:
-    """The URL of the demo site behind a server, which is stopped at the end."""
+def serve_site(arguments: list[str], log: Path, **environment: str) -> Iterator[str]:
+    """The URL of the demo site, served by Python with these arguments and stopped at the end."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            COMMANDS[server],
+            [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -78,5 +73,6 @@ def server(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def site_url(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the demo site answers, behind each of the three servers in turn."""
-    with serve_site(server, tmp_path_factory.mktemp(server) / "log") as url:
+    arguments = ["-m", "webdemo", "-b", f"{server}://127.0.0.1:0"]
+    with serve_site(arguments, tmp_path_factory.mktemp(server) / "log") as url:
         yield url

@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from tests.demo.conftest import serve_site
+from tests.demo.conftest import BARE_COMMANDS, serve_site
 from webdemo.demo import make_app
 
 HTML_PATHS = ["/", "/hello", "/hello?name=Ada", "/hello/Ada", "/inspect", "/nowhere", "/favicon.ico"]
@@ -132,12 +133,21 @@ def test_inspect_page_shows_markup_as_text(client: Client) -> None:
     assert "&lt;b&gt;" in page
 
 
+@pytest.mark.parametrize("server", list(BARE_COMMANDS))
+def test_site_knows_its_way_behind_a_bare_server(server: str, tmp_path: Path) -> None:
+    with serve_site(BARE_COMMANDS[server], tmp_path / "log") as url:
+        answer = httpx.get(f"{url}/inspect", headers={"Accept": "application/json"}, trust_env=False)
+    answered_by = answer.json()["answered_by"]
+    assert answered_by["server"].lower().startswith(server.replace("wsgiref", "wsgiserver"))
+    assert (answered_by["address"], answered_by["port"]) == ("127.0.0.1", int(url.rpartition(":")[2]))
+
+
 def test_environment_of_the_process_is_never_shown(tmp_path: Path) -> None:
     """wsgiref, for one, hands the whole of it to the app."""
-    import httpx
-
     secret = "hunter2-from-the-environment"
-    with serve_site("wsgiref", tmp_path / "log", DATABASE_URL=secret, HTTP_PROXY=secret) as url:
+    with serve_site(
+        BARE_COMMANDS["wsgiref"], tmp_path / "log", DATABASE_URL=secret, HTTP_PROXY=secret
+    ) as url:
         for accept in ("application/json", "text/html"):
             answer = httpx.get(f"{url}/inspect", headers={"Accept": accept}, trust_env=False)
             assert answer.status_code == 200
