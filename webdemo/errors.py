@@ -10,6 +10,15 @@ WebdemoError
     Unsupported             the server cannot do what the bind asks for
     FolderMissing           a folder to serve is not there, is no folder, or may not be read
     HeaderRefused           a header for static files is not one that may be sent
+    ExtraMissing            an optional package that this needs is not installed
+    CertificateUnusable     a TLS certificate cannot be served
+      CertificateMissing      it, or its key, is not there
+      CertificateUnreadable   it, or its key, may not be read
+      CertificateMalformed    it, or its key, is not what a server needs
+      CertificateExpired      its time is over
+      CertificateNotYetValid  its time has not come
+      KeyMismatch             the key is another certificate's
+      KeyEncrypted            the key needs a password
   CompressionFailed     1   a file cannot be compressed, or its sibling not be written
   AppUnavailable        1   the app cannot be loaded, or every server gave up
     ModuleMissing           there is no module of that name
@@ -150,6 +159,48 @@ class FolderMissing(UsageError):
 
 
 class HeaderRefused(UsageError):
+    pass
+
+
+class ExtraMissing(UsageError):
+    """`purpose` begins the sentence: "To make a certificate"."""
+
+    def __init__(self, purpose: str, *, package: str, extra: str) -> None:
+        super().__init__(
+            f"{purpose}, webdemo needs {package}, which is not installed.",
+            remedy=f"Install it: pip install 'webdemo[{extra}]'",
+        )
+
+
+class CertificateUnusable(UsageError):
+    pass
+
+
+class CertificateMissing(CertificateUnusable):
+    pass
+
+
+class CertificateUnreadable(CertificateUnusable):
+    pass
+
+
+class CertificateMalformed(CertificateUnusable):
+    pass
+
+
+class CertificateExpired(CertificateUnusable):
+    pass
+
+
+class CertificateNotYetValid(CertificateUnusable):
+    pass
+
+
+class KeyMismatch(CertificateUnusable):
+    pass
+
+
+class KeyEncrypted(CertificateUnusable):
     pass
 
 

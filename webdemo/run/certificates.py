@@ -1,0 +1,307 @@
+"""TLS certificates before they are served: what is wrong with a given one, and one made at start.
+
+The rule: whatever would make every client turn away is found here and named, before a server starts;
+that a certificate lacks a name is told, but not refused, because other names may lead here too. The
+certificate is looked at as a client would: by a handshake in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import shutil
+import ssl
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from webdemo.errors import (
+    CertificateExpired,
+    CertificateMalformed,
+    CertificateMissing,
+    CertificateNotYetValid,
+    CertificateUnreadable,
+    ExtraMissing,
+    KeyEncrypted,
+    KeyMismatch,
+)
+from webdemo.net.addresses import machine_addresses
+from webdemo.servers import Certificate
+
+ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
+SELF_SIGNED_DAYS = 30
+_CLOCKS_DIFFER_BY = timedelta(hours=1)
+_WILDCARDS = ("*", "0.0.0.0", "::")
+
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which `ssl` has no name for: a certificate that has
+# expired must still tell us when. The dates are compared here.
+_NO_CHECK_TIME = 0x200000
+_NAME_MISMATCHES = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What a certificate says, once it has been found fit to serve."""
+
+    names: tuple[str, ...]  # DNS names and addresses
+    expires: datetime  # aware, UTC
+    fingerprint: str  # SHA-256 as browsers print it: AB:CD:...
+    not_named: tuple[str, ...]  # the hosts asked for that it does not cover: clients will warn
+
+
+@dataclass(frozen=True, slots=True)
+class SelfSigned:
+    """A certificate made for one run. Its files are there until `close`."""
+
+    certificate: Certificate
+    names: tuple[str, ...]
+    expires: datetime
+    fingerprint: str
+
+    def close(self) -> None:
+        shutil.rmtree(self.certificate.chain.parent, ignore_errors=True)
+
+
+def check(certificate: Certificate, hosts: Iterable[str] = ()) -> CertificateFacts:
+    """What the certificate says, and which of `hosts` (names, addresses) it does not cover.
+
+    Raises a CertificateUnusable if it cannot be served, or no client would take it today.
+    """
+    _check_chain_file(certificate.chain)
+    _check_key_file(certificate.key)
+    server = _server_context(certificate)
+    try:
+        facts, der = _handshake(server, certificate.chain, None)
+    except ssl.SSLError as exc:
+        raise _malformed(certificate, exc) from exc
+    begins, expires = _date(facts["notBefore"]), _date(facts["notAfter"])
+    now = datetime.now(UTC)
+    if now > expires:
+        raise CertificateExpired(
+            f"The certificate {certificate.chain} expired on {expires:%Y-%m-%d at %H:%M} UTC.",
+            remedy="Renew it; browsers refuse an expired one.",
+        )
+    if now < begins:
+        raise CertificateNotYetValid(
+            f"The certificate {certificate.chain} is not valid before {begins:%Y-%m-%d at %H:%M} UTC.",
+            remedy=f"Check this machine's clock ({now:%Y-%m-%d %H:%M} UTC), or use another certificate.",
+        )
+    names = tuple(
+        str(ipaddress.ip_address(name)) if kind == "IP Address" else name
+        for kind, name in facts.get("subjectAltName", ())
+        if kind in ("DNS", "IP Address")
+    )
+    not_named = tuple(
+        host
+        for host in dict.fromkeys(hosts)
+        if host not in _WILDCARDS and not _covers(server, certificate.chain, host)
+    )
+    return CertificateFacts(names, expires, _fingerprint(der), not_named)
+
+
+def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> SelfSigned:
+    """Make a certificate for `hosts` and this machine's loopback, in a folder only its owner can read.
+
+    A wildcard among the hosts stands for each address of this machine. Raises ExtraMissing without
+    the package `cryptography`.
+    """
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+    except ImportError as exc:
+        raise ExtraMissing("To make a certificate", package="cryptography", extra="tls") from exc
+
+    names = _names_for(hosts)
+    subject_names = [
+        x509.IPAddress(ipaddress.ip_address(name)) if _is_address(name) else x509.DNSName(name)
+        for name in names
+    ]
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "webdemo, self-signed")])
+    now = datetime.now(UTC).replace(microsecond=0)
+    expires = now + timedelta(days=days)
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.SubjectAlternativeName(subject_names), False),
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+    ]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCKS_DIFFER_BY)
+        .not_valid_after(expires)
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    made = builder.sign(key, hashes.SHA256())
+
+    folder = Path(tempfile.mkdtemp(prefix="webdemo-tls-"))  # mode 0700
+    certificate = Certificate(chain=folder / "certificate.pem", key=folder / "key.pem")
+    certificate.chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    certificate.key.touch(mode=0o600)
+    certificate.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    der = made.public_bytes(serialization.Encoding.DER)
+    return SelfSigned(certificate, names, expires, _fingerprint(der))
+
+
+def _names_for(hosts: Iterable[str]) -> tuple[str, ...]:
+    names = list(ALWAYS_NAMED)
+    for host in hosts:
+        if host in _WILDCARDS:
+            names += machine_addresses()
+        else:
+            names.append(host if _is_address(host) else host.encode("idna").decode())
+    return tuple(dict.fromkeys(names))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+# -- what is wrong with a file --------------------------------------------------------------------
+
+
+def _check_chain_file(path: Path) -> None:
+    text = _read(path, "certificate")
+    if b"-----BEGIN CERTIFICATE-----" in text:
+        return
+    if b"PRIVATE KEY-----" in text:
+        raise CertificateMalformed(
+            f"{path} holds a private key, not a certificate.",
+            remedy="Give the certificate as certificate=FILE, its key as key=FILE.",
+        )
+    raise _not_pem(path, text, "certificate", "openssl x509 -inform der")
+
+
+def _check_key_file(path: Path) -> None:
+    text = _read(path, "key")
+    if b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in text or b"Proc-Type: 4,ENCRYPTED" in text:
+        raise KeyEncrypted(
+            f"The key {path} is encrypted, and a server cannot be asked for its password.",
+            remedy=f"Store it decrypted, readable to its owner only: openssl pkey -in {path} -out FILE",
+        )
+    if b"PRIVATE KEY-----" in text:
+        return
+    if b"-----BEGIN CERTIFICATE-----" in text:
+        raise CertificateMalformed(
+            f"{path} holds a certificate, not a private key.",
+            remedy="Give the certificate as certificate=FILE, its key as key=FILE.",
+        )
+    raise _not_pem(path, text, "key", "openssl pkey -inform der")
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise CertificateMissing(
+            f"There is no {what} {path}.",
+            remedy="Check the path; without certificate= and key= one is made at start, self-signed.",
+        ) from exc
+    except OSError as exc:
+        raise CertificateUnreadable(
+            f"The {what} {path} cannot be read: {exc.strerror}.",
+            remedy="Let the user that runs webdemo read it, or give another file.",
+        ) from exc
+
+
+def _not_pem(path: Path, content: bytes, what: str, convert: str) -> CertificateMalformed:
+    if content.startswith(b"\x30\x82"):
+        return CertificateMalformed(
+            f"The {what} {path} is in DER form, not PEM.",
+            remedy=f"Convert it: {convert} -in {path} -out FILE.pem",
+        )
+    marker = {"certificate": "CERTIFICATE", "key": "PRIVATE KEY"}[what]
+    return CertificateMalformed(
+        f"The {what} {path} is no PEM file.", remedy=f"A PEM file has a line -----BEGIN {marker}-----."
+    )
+
+
+def _malformed(certificate: Certificate, exc: ssl.SSLError) -> CertificateMalformed:
+    reason = getattr(exc, "verify_message", "") or (exc.reason or "not understood").replace("_", " ").lower()
+    return CertificateMalformed(
+        f"The certificate {certificate.chain} with the key {certificate.key} cannot be used: {reason}.",
+        remedy=f"Look at it: openssl x509 -in {certificate.chain} -noout -text",
+    )
+
+
+# -- as a client sees it --------------------------------------------------------------------------
+
+
+def _server_context(certificate: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate.chain, certificate.key, password=_no_password)
+    except ssl.SSLError as exc:
+        if exc.reason == "KEY_VALUES_MISMATCH" or exc.reason == "KEY_TYPE_MISMATCH":
+            raise KeyMismatch(
+                f"The key {certificate.key} does not belong to the certificate {certificate.chain}.",
+                remedy="Give the key it was made for; in a chain the server's own certificate comes first.",
+            ) from exc
+        raise _malformed(certificate, exc) from exc
+    return context
+
+
+def _no_password() -> str:
+    return ""  # without this OpenSSL would ask the terminal
+
+
+def _handshake(server: ssl.SSLContext, chain: Path, host: str | None) -> tuple[dict[str, Any], bytes]:
+    """The certificate as a client that trusts this very one gets it: decoded, and as DER."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = host is not None
+    context.load_verify_locations(chain)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(to_client, to_server, server_hostname=host)
+    serving = server.wrap_bio(to_server, to_client, server_side=True)
+    waiting: list[Callable[[], None]] = [client.do_handshake, serving.do_handshake]
+    while waiting:
+        step = waiting.pop(0)
+        try:
+            step()
+        except ssl.SSLWantReadError:
+            waiting.append(step)
+    decoded, der = client.getpeercert(), client.getpeercert(binary_form=True)
+    assert decoded is not None
+    assert der is not None
+    return decoded, der
+
+
+def _covers(server: ssl.SSLContext, chain: Path, host: str) -> bool:
+    try:
+        _handshake(server, chain, host)
+    except ssl.SSLCertVerificationError as exc:
+        if exc.verify_code not in _NAME_MISMATCHES:
+            raise
+        return False
+    except ValueError:  # no name that a client could ask for
+        return False
+    return True
+
+
+def _date(text: str) -> datetime:
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
+
+
+def _fingerprint(der: bytes) -> str:
+    return hashlib.sha256(der).digest().hex(":").upper()
