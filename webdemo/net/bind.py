@@ -12,25 +12,33 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass
-from typing import NoReturn
-from urllib.parse import quote, quote_from_bytes, unquote, unquote_to_bytes
+from urllib.parse import quote, quote_from_bytes
 
-from webdemo.errors import BindTextError
+from webdemo.net.bindtext import (
+    HIGHEST_PORT,
+    SCHEMES,
+    is_ipv6,
+    read_address,
+    read_fd,
+    read_options,
+    read_path,
+    read_port,
+    read_scheme,
+    refuse,
+    refuse_high_port,
+    refuse_zone,
+    shown,
+)
 
 ALL_ADDRESSES = "*"
 DEFAULT_MODE = 0o600
-HIGHEST_PORT = 65535
 LONGEST_PORT_LIST = 1000
 LONGEST_SOCKET_PATH = 107
 """Bytes of a Unix socket's path: sockaddr_un holds 108 on Linux, the closing NUL included."""
 
-# A scheme without a server's name: the default server, and how it is reached.
-_SCHEMES = ("http", "https", "unix", "fd")
-_SUFFIXES = ("https", "unix", "fd")
 _SERVER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*\Z")
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*\Z")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
-_DIGITS = re.compile(r"[0-9]+\Z")
 _MODE = re.compile(r"0?[0-7]{3}\Z")
 
 
@@ -57,7 +65,7 @@ class Bind:
 
     def __post_init__(self) -> None:
         if sum(place is not None for place in (self.port, self.path, self.fd)) != 1:
-            _refuse(
+            refuse(
                 "A bind needs a port, a Unix socket's path or a descriptor, and only one of them.", ":8000"
             )
         if self.server is not None:
@@ -67,11 +75,11 @@ class Bind:
             if self.host is not None and self.host != ALL_ADDRESSES:
                 _check_host(self.host)
         elif self.host is not None or self.tls:
-            _refuse("A Unix socket or a descriptor has neither a host nor TLS.", "unix:///run/site.sock")
+            refuse("A Unix socket or a descriptor has neither a host nor TLS.", "unix:///run/site.sock")
         if self.path is not None:
             _check_path(self.path)
         if self.fd is not None and self.fd < 0:
-            _refuse(f"A descriptor is not negative: {self.fd}.", "fd://3")
+            refuse(f"A descriptor is not negative: {self.fd}.", "fd://3")
         _check_options(self.options)
         if self.path is not None:
             _ = self.mode
@@ -81,37 +89,36 @@ class Bind:
         """Read a bind text. Raises BindTextError, with the right form as its remedy."""
         for character in text:
             if character.isspace() or not character.isprintable():
-                _refuse(
-                    f"A bind holds no spaces or control characters: “{_shown(text)}”.", ":8000", encode=True
+                refuse(
+                    f"A bind holds no spaces or control characters: “{shown(text)}”.",
+                    ":8000 (a space in a path is written %20)",
                 )
         scheme, separator, rest = text.partition("://")
         if not separator:
             scheme, rest = "", text
-        server, way = _read_scheme(scheme, text) if separator else (None, "http")
+        server, way = read_scheme(scheme, text) if separator else (None, "http")
         rest, _, query = rest.partition("?")
-        options = _read_options(query)
+        options = read_options(query)
         if way == "unix":
-            return cls(server=server, path=_read_path(rest), options=options)
+            return cls(server=server, path=read_path(rest), options=options)
         if way == "fd":
-            return cls(server=server, fd=_read_fd(rest, text), options=options)
+            return cls(server=server, fd=read_fd(rest, text), options=options)
         prefix = f"{scheme}://" if separator else ""
-        host, port = _read_address(rest, prefix)
+        host, port = read_address(rest, prefix)
         return cls(server=server, host=host, port=port, tls=way == "https", options=options)
 
     def __str__(self) -> str:
         """The text that parses to this Bind."""
-        way = (
-            "unix" if self.path is not None else "fd" if self.fd is not None else "https" if self.tls else ""
-        )
-        scheme = "+".join(part for part in (self.server, way) if part)
-        prefix = f"{scheme}://" if scheme else ""
         if self.path is not None:
-            place = quote_from_bytes(os.fsencode(self.path))
+            way, place = "unix", quote_from_bytes(os.fsencode(self.path))
         elif self.fd is not None:
-            place = str(self.fd)
+            way, place = "fd", str(self.fd)
         else:
             host = self.host or ""
+            way = "https" if self.tls else ""
             place = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        scheme = "+".join(part for part in (self.server, way) if part)
+        prefix = f"{scheme}://" if scheme else ""
         query = "&".join(f"{name}={quote(value, safe='/:,')}" for name, value in self.options)
         return f"{prefix}{place}?{query}" if query else f"{prefix}{place}"
 
@@ -121,8 +128,8 @@ class Bind:
         for name, value in self.options:
             if name == "mode":
                 if not _MODE.match(value):
-                    _refuse(
-                        f"A mode is three octal digits, not “{_shown(value)}”.",
+                    refuse(
+                        f"A mode is three octal digits, not “{shown(value)}”.",
                         "unix:///run/site.sock?mode=660",
                     )
                 return int(value, 8)
@@ -136,23 +143,6 @@ class Bind:
         return tuple((name, value) for name, value in self.options if name != "mode")
 
 
-def read_port(text: str, *, host: str = "") -> int:
-    """Read a port's number, 0 to 65535. Raises BindTextError; `host` is what stands before it."""
-    if text[:1] == "-" and _DIGITS.match(text[1:]):
-        _refuse(
-            f"A port is not negative: {_shown(text)}.", "one from 0 to 65535, such as 8000", what="Choose"
-        )
-    if not _DIGITS.match(text):
-        _refuse(
-            f"“{_shown(text)}” is not a port number.",
-            f"digits 0 to 9: {host}:8000" if host else "digits: 8000",
-        )
-    significant = text.lstrip("0")
-    if len(significant) > 5 or int(significant or "0") > HIGHEST_PORT:
-        _refuse_high_port(_shown(significant))
-    return int(significant or "0")
-
-
 def parse_ports(text: str) -> list[int]:
     """Read ports: `8000`, `8000-8003`, `8000,8005` or a mixture, in the order written.
 
@@ -162,191 +152,77 @@ def parse_ports(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first and dash:
-            _refuse(f"A port is not negative: “{_shown(part)}”.", "8000 or 8000-8003", what="Write")
+            refuse(f"A port is not negative: “{shown(part)}”.", "8000 or 8000-8003", what="Write")
         low = read_port(first)
         high = read_port(last) if dash else low
         if dash and low == 0:
-            _refuse("A range starts at port 1 or above: 0 asks for any free port.", "0,0 for two free ports")
+            refuse("A range starts at port 1 or above: 0 asks for any free port.", "0,0 for two free ports")
         if high < low:
-            _refuse(f"The range {low}-{high} runs backwards.", f"{high}-{low}")
+            refuse(f"The range {low}-{high} runs backwards.", f"{high}-{low}")
         if len(ports) + high - low >= LONGEST_PORT_LIST:
-            _refuse(f"“{_shown(text)}” asks for more than {LONGEST_PORT_LIST} ports.", "a shorter range")
+            refuse(f"“{shown(text)}” asks for more than {LONGEST_PORT_LIST} ports.", "a shorter range")
         ports.extend(range(low, high + 1))
     for port in set(ports):
         if port and ports.count(port) > 1:
-            _refuse(f"Port {port} is asked for twice in “{_shown(text)}”.", "each port once")
+            refuse(f"Port {port} is asked for twice in “{shown(text)}”.", "each port once")
     return ports
 
 
-def _refuse(problem: str, form: str, *, what: str = "Write", encode: bool = False) -> NoReturn:
-    hint = " (a space in a path is written %20)" if encode else ""
-    raise BindTextError(problem, remedy=f"{what} {form}{hint}.")
-
-
-def _shown(text: str) -> str:
-    """The text, fit for a message of one line."""
-    short = text if len(text) <= 80 else f"{text[:79]}…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short)
-
-
-def _read_scheme(scheme: str, text: str) -> tuple[str | None, str]:
-    """The server's name and how it is reached: http, https, unix or fd."""
-    name, plus, suffix = scheme.partition("+")
-    if not plus:
-        return (None, name) if name in _SCHEMES else (name, "http")
-    if suffix not in _SUFFIXES:
-        _refuse(
-            f"“+{_shown(suffix)}” is not known.", f"one of {name}+https://, {name}+unix:// and {name}+fd://"
-        )
-    return name, suffix
-
-
-def _read_options(query: str) -> tuple[tuple[str, str], ...]:
-    options: list[tuple[str, str]] = []
-    for item in query.split("&") if query else ():
-        name, equals, value = item.partition("=")
-        if not name or not equals:
-            _refuse(f"“{_shown(item)}” is not an option.", f"{name or 'threads'}=VALUE")
-        options.append((name, unquote(value)))
-    return tuple(options)
-
-
-def _read_path(rest: str) -> str:
-    if not rest:
-        _refuse("The path of the Unix socket is missing.", "unix:///run/site.sock")
-    return os.fsdecode(unquote_to_bytes(rest))
-
-
-def _read_fd(rest: str, text: str) -> int:
-    if not _DIGITS.match(rest) or len(rest) > 9:
-        _refuse(f"“{_shown(text)}” names no descriptor.", "its number: fd://3")
-    return int(rest)
-
-
-def _read_address(rest: str, prefix: str) -> tuple[str | None, int]:
-    """The host and the port of HOST:PORT, :PORT or PORT."""
-    rest = rest.removesuffix("/")  # a URL as browsers copy it
-    if rest.startswith("unix:"):
-        _refuse(f"“{_shown(prefix + rest)}” lacks two slashes.", f"unix:///{_shown(rest[5:].lstrip('/'))}")
-    if "/" in rest:
-        address = rest.partition("/")[0]
-        _refuse(
-            f"A bind has no path after its port: “{_shown(prefix + rest)}”.", f"{prefix}{_shown(address)}"
-        )
-    if "@" in rest:
-        _refuse(f"A bind has no user: “{_shown(prefix + rest)}”.", prefix + _shown(rest.rpartition("@")[2]))
-    if _DIGITS.match(rest):
-        return None, read_port(rest, host=prefix)
-    if rest.startswith("["):
-        literal, bracket, after = rest[1:].partition("]")
-        if not bracket or (after and not after.startswith(":")):
-            _refuse(
-                f"The brackets of “{_shown(prefix + rest)}” do not close before the port.",
-                f"{prefix}[::1]:8000",
-            )
-        host, port = literal, after[1:]
-        if "." in host and ":" not in host:
-            _refuse(
-                f"Brackets are for IPv6 addresses, not for “{_shown(host)}”.", f"{prefix}{_shown(host)}:8000"
-            )
-        if ":" not in host:
-            _refuse(f"“{_shown(host)}” is not an IPv6 address.", f"{prefix}[::1]:8000")
-    else:
-        host, _, port = rest.rpartition(":")
-        if ":" not in rest:
-            host, port = rest, ""
-        if ":" in host:
-            _refuse_unbracketed(rest, host, port, prefix)
-    if not port:
-        shown = f"[{_shown(host)}]" if ":" in host else _shown(host)
-        _refuse(f"The port is missing in “{_shown(prefix + rest)}”.", f"{prefix}{shown}:8000")
-    return host or None, read_port(port, host=f"{prefix}{_shown(host)}")
-
-
-def _refuse_unbracketed(rest: str, host: str, port: str, prefix: str) -> NoReturn:
-    if _is_ipv6(host) and _DIGITS.match(port) and int(port[:6]) <= HIGHEST_PORT:
-        doubt = f" It could also mean the host {rest}." if _is_ipv6(rest) else ""
-        _refuse(f"“{_shown(rest)}” has an IPv6 address without brackets.{doubt}", f"{prefix}[{host}]:{port}")
-    if _is_ipv6(rest):
-        _refuse(f"“{_shown(rest)}” is an IPv6 address without brackets and port.", f"{prefix}[{rest}]:8000")
-    if "%" in rest:
-        _check_host(host)
-    _refuse(f"“{_shown(rest)}” has more than one colon.", f"{prefix}HOST:PORT, an IPv6 address in brackets")
-
-
-def _refuse_high_port(shown: str) -> NoReturn:
-    _refuse(
-        f"Port {shown} does not exist: the highest is 65535.",
-        "one from 0 to 65535, such as 8000",
-        what="Choose",
-    )
-
-
 def _check_server(name: str) -> None:
-    if name in _SCHEMES:
-        _refuse(
+    if name in SCHEMES:
+        refuse(
             f"“{name}” is not the name of a server.",
             "waitress+unix:///run/site.sock or unix:///run/site.sock",
         )
     if not _SERVER.match(name):
-        _refuse(f"“{_shown(name)}” is not the name of a server.", "waitress://:8000")
+        refuse(f"“{shown(name)}” is not the name of a server.", "waitress://:8000")
 
 
 def _check_port(port: int) -> None:
     if port < 0:
-        _refuse(f"A port is not negative: {port}.", "one from 0 to 65535, such as 8000", what="Choose")
+        refuse(f"A port is not negative: {port}.", "one from 0 to 65535, such as 8000", what="Choose")
     if port > HIGHEST_PORT:
-        _refuse_high_port(str(port))
+        refuse_high_port(str(port))
 
 
 def _check_host(host: str) -> None:
     if "%" in host:
-        _refuse(
-            f"A zone such as “{_shown(host)}” cannot be part of a URL.", "an address without %", what="Use"
-        )
+        refuse_zone(host)
     if ":" in host:
-        if not _is_ipv6(host):
-            _refuse(f"“{_shown(host)}” is not an IPv6 address.", "[::1]:8000")
+        if not is_ipv6(host):
+            refuse(f"“{shown(host)}” is not an IPv6 address.", "[::1]:8000")
         mapped = ipaddress.IPv6Address(host).ipv4_mapped
         if mapped is not None:
-            _refuse(f"{host} is an IPv4 address in IPv6 dress.", f"{mapped}:8000")
+            refuse(f"{host} is an IPv4 address in IPv6 dress.", f"{mapped}:8000")
         return
     if not host.isascii():
-        _refuse(
-            f"The host “{_shown(host)}” is not ASCII.", "its form in ASCII (an international name as xn--...)"
+        refuse(
+            f"The host “{shown(host)}” is not ASCII.", "its form in ASCII (an international name as xn--...)"
         )
     labels = host.removesuffix(".").split(".")
     if labels[-1].isdigit():
         try:
             ipaddress.IPv4Address(host)
         except ValueError:
-            _refuse(f"“{_shown(host)}” is not an IPv4 address.", "four numbers from 0 to 255: 127.0.0.1:8000")
+            refuse(f"“{shown(host)}” is not an IPv4 address.", "four numbers from 0 to 255: 127.0.0.1:8000")
     elif len(host) > 253 or not all(_LABEL.match(label) for label in labels):
-        _refuse(f"“{_shown(host)}” is not the name of a host.", "localhost:8000")
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return "%" not in text
+        refuse(f"“{shown(host)}” is not the name of a host.", "localhost:8000")
 
 
 def _check_path(path: str) -> None:
     normal = os.path.abspath(path)  # noqa: PTH100  Path.absolute() leaves `..` standing
     if not path.startswith("/"):
-        _refuse(
-            f"The path “{_shown(path)}” of the Unix socket is not absolute.",
-            f"unix://{quote(_shown(normal))}",
+        refuse(
+            f"The path “{shown(path)}” of the Unix socket is not absolute.",
+            f"unix://{quote(shown(normal))}",
         )
     if not path.isprintable() and any(ord(character) < 32 or ord(character) == 127 for character in path):
-        _refuse(f"The path “{_shown(path)}” holds control characters.", "unix:///run/site.sock")
+        refuse(f"The path “{shown(path)}” holds control characters.", "unix:///run/site.sock")
     if path.endswith("/"):
-        _refuse(f"The path “{_shown(path)}” names a folder, not a socket.", f"unix://{_shown(path)}site.sock")
+        refuse(f"The path “{shown(path)}” names a folder, not a socket.", f"unix://{shown(path)}site.sock")
     length = len(os.fsencode(path))
     if length > LONGEST_SOCKET_PATH:
-        _refuse(
+        refuse(
             f"The path of the Unix socket is {length} bytes long; the system takes {LONGEST_SOCKET_PATH}.",
             "a shorter one, such as unix:///run/site.sock",
             what="Choose",
@@ -357,9 +233,9 @@ def _check_options(options: tuple[tuple[str, str], ...]) -> None:
     seen = set()
     for name, value in options:
         if not _OPTION.match(name):
-            _refuse(f"“{_shown(name)}” is not the name of an option.", "threads=8")
+            refuse(f"“{shown(name)}” is not the name of an option.", "threads=8")
         if name in seen:
-            _refuse(f"The option {name} is given twice.", f"{name} once")
+            refuse(f"The option {name} is given twice.", f"{name} once")
         if any(ord(character) < 32 or ord(character) == 127 for character in value):
-            _refuse(f"The value of {name} holds control characters.", f"{name}=VALUE in plain text")
+            refuse(f"The value of {name} holds control characters.", f"{name}=VALUE in plain text")
         seen.add(name)

@@ -19,7 +19,8 @@ from pathlib import Path
 from webdemo.errors import DescriptorUnusable, OverlappingBinds, PortInUse, WebdemoError
 from webdemo.net import doctor
 from webdemo.net.addresses import Address, resolve
-from webdemo.net.bind import HIGHEST_PORT, Bind
+from webdemo.net.bind import Bind
+from webdemo.net.bindtext import HIGHEST_PORT
 from webdemo.net.socketfile import listen_on_path
 
 BACKLOG = 2048

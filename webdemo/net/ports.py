@@ -15,7 +15,7 @@ from pathlib import Path
 
 from webdemo.errors import BindTextError
 from webdemo.net import registry, uses
-from webdemo.net.bind import read_port
+from webdemo.net.bindtext import read_port
 from webdemo.net.holders import Listening, tcp_listeners
 from webdemo.net.registry import Service
 from webdemo.net.uses import Use

@@ -1,0 +1,150 @@
+"""The parts of a bind text, read one by one.
+
+The rule: every part has one meaning or is refused with the right form. What a part may hold is checked by
+Bind; here is only how it is written.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from typing import NoReturn
+from urllib.parse import unquote, unquote_to_bytes
+
+from webdemo.errors import BindTextError
+
+HIGHEST_PORT = 65535
+# A scheme without a server's name: the default server, and how it is reached.
+SCHEMES = ("http", "https", "unix", "fd")
+_SUFFIXES = ("https", "unix", "fd")
+_DIGITS = re.compile(r"[0-9]+\Z")
+
+
+def read_scheme(scheme: str, text: str) -> tuple[str | None, str]:
+    """The server's name and how it is reached: http, https, unix or fd."""
+    name, plus, suffix = scheme.partition("+")
+    if not plus:
+        return (None, name) if name in SCHEMES else (name, "http")
+    if suffix not in _SUFFIXES:
+        refuse(
+            f"“+{shown(suffix)}” is not known.", f"one of {name}+https://, {name}+unix:// and {name}+fd://"
+        )
+    return name, suffix
+
+
+def read_options(query: str) -> tuple[tuple[str, str], ...]:
+    options: list[tuple[str, str]] = []
+    for item in query.split("&") if query else ():
+        name, equals, value = item.partition("=")
+        if not name or not equals:
+            refuse(f"“{shown(item)}” is not an option.", f"{name or 'threads'}=VALUE")
+        options.append((name, unquote(value)))
+    return tuple(options)
+
+
+def read_path(rest: str) -> str:
+    if not rest:
+        refuse("The path of the Unix socket is missing.", "unix:///run/site.sock")
+    return os.fsdecode(unquote_to_bytes(rest))
+
+
+def read_fd(rest: str, text: str) -> int:
+    if not _DIGITS.match(rest) or len(rest) > 9:
+        refuse(f"“{shown(text)}” names no descriptor.", "its number: fd://3")
+    return int(rest)
+
+
+def read_address(rest: str, prefix: str) -> tuple[str | None, int]:
+    """The host and the port of HOST:PORT, :PORT or PORT."""
+    rest = rest.removesuffix("/")  # a URL as browsers copy it
+    if rest.startswith("unix:"):
+        refuse(f"“{shown(prefix + rest)}” lacks two slashes.", f"unix:///{shown(rest[5:].lstrip('/'))}")
+    if "/" in rest:
+        address = rest.partition("/")[0]
+        refuse(f"A bind has no path after its port: “{shown(prefix + rest)}”.", f"{prefix}{shown(address)}")
+    if "@" in rest:
+        refuse(f"A bind has no user: “{shown(prefix + rest)}”.", prefix + shown(rest.rpartition("@")[2]))
+    if _DIGITS.match(rest):
+        return None, read_port(rest, host=prefix)
+    if rest.startswith("["):
+        literal, bracket, after = rest[1:].partition("]")
+        if not bracket or (after and not after.startswith(":")):
+            refuse(
+                f"The brackets of “{shown(prefix + rest)}” do not close before the port.",
+                f"{prefix}[::1]:8000",
+            )
+        host, port = literal, after[1:]
+        if "." in host and ":" not in host:
+            refuse(
+                f"Brackets are for IPv6 addresses, not for “{shown(host)}”.", f"{prefix}{shown(host)}:8000"
+            )
+        if ":" not in host:
+            refuse(f"“{shown(host)}” is not an IPv6 address.", f"{prefix}[::1]:8000")
+    else:
+        host, _, port = rest.rpartition(":")
+        if ":" not in rest:
+            host, port = rest, ""
+        if ":" in host:
+            _refuse_unbracketed(rest, host, port, prefix)
+    if not port:
+        written = f"[{shown(host)}]" if ":" in host else shown(host)
+        refuse(f"The port is missing in “{shown(prefix + rest)}”.", f"{prefix}{written}:8000")
+    return host or None, read_port(port, host=f"{prefix}{shown(host)}")
+
+
+def _refuse_unbracketed(rest: str, host: str, port: str, prefix: str) -> NoReturn:
+    if is_ipv6(host) and _DIGITS.match(port) and int(port[:6]) <= HIGHEST_PORT:
+        doubt = f" It could also mean the host {rest}." if is_ipv6(rest) else ""
+        refuse(f"“{shown(rest)}” has an IPv6 address without brackets.{doubt}", f"{prefix}[{host}]:{port}")
+    if is_ipv6(rest):
+        refuse(f"“{shown(rest)}” is an IPv6 address without brackets and port.", f"{prefix}[{rest}]:8000")
+    if "%" in rest:
+        refuse_zone(host)
+    refuse(f"“{shown(rest)}” has more than one colon.", f"{prefix}HOST:PORT, an IPv6 address in brackets")
+
+
+def read_port(text: str, *, host: str = "") -> int:
+    """Read a port's number, 0 to 65535. Raises BindTextError; `host` is what stands before it."""
+    if text[:1] == "-" and _DIGITS.match(text[1:]):
+        refuse(f"A port is not negative: {shown(text)}.", "one from 0 to 65535, such as 8000", what="Choose")
+    if not _DIGITS.match(text):
+        refuse(
+            f"“{shown(text)}” is not a port number.",
+            f"digits 0 to 9: {host}:8000" if host else "digits: 8000",
+        )
+    significant = text.lstrip("0")
+    if len(significant) > 5 or int(significant or "0") > HIGHEST_PORT:
+        refuse_high_port(shown(significant))
+    return int(significant or "0")
+
+
+def refuse(problem: str, form: str, *, what: str = "Write") -> NoReturn:
+    """Raise BindTextError with the right form as its remedy."""
+    raise BindTextError(problem, remedy=f"{what} {form}.")
+
+
+def refuse_zone(host: str) -> NoReturn:
+    refuse(f"A zone such as “{shown(host)}” cannot be part of a URL.", "an address without %", what="Use")
+
+
+def shown(text: str) -> str:
+    """The text, fit for a message of one line."""
+    short = text if len(text) <= 80 else f"{text[:79]}…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short)
+
+
+def refuse_high_port(port: str) -> NoReturn:
+    refuse(
+        f"Port {port} does not exist: the highest is 65535.",
+        "one from 0 to 65535, such as 8000",
+        what="Choose",
+    )
+
+
+def is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return "%" not in text
