@@ -31,10 +31,16 @@ PLACES = ("bind", "port")
 
 
 def setting(
-    default: Any, help: str, *, flag: str = "", metavar: str = "", variable: str = "", choices: Iterable[str] = ()
-) -> Any:  # fmt: skip
+    default: Any,
+    text: str,
+    *,
+    flag: str = "",
+    metavar: str = "",
+    variable: str = "",
+    choices: Iterable[str] = (),
+) -> Any:
     """One setting. `variable` is the name that platforms use for it, beside WEBDEMO_NAME."""
-    facts = {"help": help, "flag": flag, "metavar": metavar, "variable": variable, "choices": tuple(choices)}
+    facts = {"help": text, "flag": flag, "metavar": metavar, "variable": variable, "choices": tuple(choices)}
     return field(default=default, metadata=facts)
 
 
@@ -91,7 +97,7 @@ class Settings:
     health: bool = setting(False, "Answer /livez and /readyz, also while the app is being loaded.")
     trusted_proxies: tuple[str, ...] = setting(
         (),
-        "Proxies whose X-Forwarded-* headers are believed: addresses, networks, 'unix', or '*' for everybody. "
+        "Proxies whose X-Forwarded-* headers are believed: addresses, networks, 'unix', '*' for all. "
         "May be repeated.",
         metavar="ADDRESS",
         variable="FORWARDED_ALLOW_IPS",

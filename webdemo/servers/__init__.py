@@ -97,9 +97,9 @@ class NoOptions:
     pass
 
 
-def option(default: Any, help: str) -> Any:
+def option(default: Any, text: str) -> Any:
     """One option of a server, as a dataclass field: its type is the annotation."""
-    return field(default=default, metadata={"help": help})
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True, slots=True)

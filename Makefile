@@ -1,0 +1,38 @@
+# The two commands: `make run` and `make test`. Each makes what it needs; CONTRIBUTING.md has the rest.
+
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check programs clean
+
+run: $(VENV)/installed
+	$(BIN)/python -m webdemo --port $(PORT)
+
+test: $(VENV)/tested programs
+	PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# What CI checks beside the tests.
+check: $(VENV)/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Chromium and the other real programs that the tests drive (Debian, Ubuntu); others are told their names.
+programs:
+	sh tests/programs.sh
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/tested: pyproject.toml tests/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint tests/constraints.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,181 @@
+"""The commands and their exit codes. sys.exit is called here and nowhere else.
+
+`webdemo` itself serves; each other command lies in a module of this package and is imported when it
+is called, so that serving starts fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+import click
+
+from webdemo import config, servers
+from webdemo.errors import UsageError, WebdemoError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EXAMPLES = """\b
+Examples:
+  python -m webdemo --port 8000                  the demo site
+  python -m webdemo --app mysite:app --reload    your app, loaded anew when it changes
+  python -m webdemo --directory dist             a folder
+  python -m webdemo -b werkzeug://:8000 -b waitress://:8001 -b 'gunicorn://:8002?workers=2'
+                                                 one app, three servers, side by side
+\b
+Exit codes: 0 drained, 1 the app cannot be loaded or every server gave up, 2 usage,
+69 port unavailable, 77 port not permitted."""
+
+
+# Each command and the module of this package that holds it.
+COMMANDS = {
+    "compress": "files",
+    "config": "about",
+    "port": "ports",
+    "ps": "running",
+    "reload": "running",
+    "restart": "running",
+    "servers": "about",
+    "start": "running",
+    "stop": "running",
+    "swap": "running",
+    "trace": "ports",
+}
+
+
+class Commands(click.Group):
+    """Imports a command when it is called; shows an error on two lines and exits with its code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        try:
+            sys.exit(super().main(*args, **kwargs | {"standalone_mode": False}) or 0)
+        except WebdemoError as exc:
+            fail(exc)
+        except click.UsageError as exc:
+            path = exc.ctx.command_path if exc.ctx else "webdemo"
+            fail(UsageError(exc.format_message(), remedy=f"See: {path} --help"))
+        except (click.Abort, KeyboardInterrupt):
+            sys.exit(130)
+        except BrokenPipeError:
+            # Whoever read our output (head, less) has seen enough.
+            sys.stdout = None
+            sys.exit(0)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name]}")
+        return cast("click.Command", getattr(module, cmd_name))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if name not in COMMANDS:
+            guess = servers.nearest(name, COMMANDS)
+            remedy = f"Did you mean {guess}?" if guess else f"These are: {', '.join(COMMANDS)}."
+            if ":" in name or name.endswith(".py"):
+                remedy = f"To serve an app: webdemo --app {name}"
+            elif Path(name).is_dir():
+                remedy = f"To serve a folder: webdemo --directory {name}"
+            raise UsageError(f"There is no command {name!r}.", remedy=remedy)
+        return super().resolve_command(ctx, args)
+
+
+def fail(error: WebdemoError) -> NoReturn:
+    from webdemo.run.printer import error_lines
+
+    for line in error_lines(error, colour=sys.stderr.isatty()):
+        click.echo(line, err=True)
+    sys.exit(error.exit_code)
+
+
+def settings_as_options(function: F) -> F:
+    """A click option for each setting, with its words, its type and its default."""
+    for name, f in reversed(config.FIELDS.items()):
+        facts = f.metadata
+        kind = str(f.type)
+        text = facts["help"]
+        if f.default not in ("", (), 0, False):
+            default = "yes" if f.default is True else f"{f.default:g}" if kind == "float" else f.default
+            text += f"  [default: {default}]"
+        if facts["variable"]:
+            text += f"  [environment: {facts['variable']}]"
+        flag = "--" + name.replace("_", "-")
+        if kind == "bool":
+            option = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
+        else:
+            names = [n for n in (facts["flag"], flag) if n]
+            option = click.option(
+                *names,
+                name,
+                default=None,
+                multiple=kind == "tuple[str, ...]",
+                type=click.Choice(facts["choices"])
+                if facts["choices"]
+                else {"int": int, "float": float}.get(kind, str),
+                metavar=facts["metavar"] or None,
+                help=text,
+            )
+        function = option(function)
+    return function
+
+
+def print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from webdemo.cli.about import versions
+
+        click.echo(versions())
+        ctx.exit()
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Serve one WSGI app with any server, on any port, side by side.",
+    epilog=EXAMPLES,
+)
+@settings_as_options
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version,
+    help="Show the versions of webdemo, Python and the servers installed.",
+)  # fmt: skip
+@click.pass_context
+def main(ctx: click.Context, /, **flags: Any) -> None:
+    ctx.obj = flags
+    if ctx.invoked_subcommand is None:
+        sys.exit(run(flags))
+
+
+def run(flags: dict[str, Any]) -> int:
+    """Open the sockets, then start the servers on them: a bind's way begins here."""
+    from webdemo.cli.opening import open_sockets
+    from webdemo.run.printer import Printer
+    from webdemo.run.supervisor import Supervisor
+
+    resolved = config.read(flags)
+    wanted = config.binds(resolved, config.activated_binds())
+    colour = sys.stdout.isatty()
+    config.make_plan(resolved, wanted, colour=colour)  # what cannot be is refused before a socket is opened
+    listeners, note = open_sockets(wanted, host=config.default_host(resolved))
+    plan = config.make_plan(resolved, [bind for bind, _ in listeners], colour=colour)
+    printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
+    for text in (note, config.why_host(resolved)):
+        if text:
+            printer.say(text)
+    try:
+        return Supervisor(plan, listeners, printer).run()
+    finally:
+        printer.close()
+
+
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

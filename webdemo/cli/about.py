@@ -1,0 +1,67 @@
+"""`webdemo config` and `webdemo servers`: what is set, and what can serve."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+import webdemo.config
+from webdemo import servers as registry
+from webdemo.cli import print_table
+from webdemo.run.plan import describe
+
+
+def versions() -> str:
+    """webdemo, Python and the servers that are installed, a line each."""
+    lines = [f"webdemo {version('webdemo')}, Python {platform.python_version()}"]
+    lines += [
+        f"{adapter.name} {adapter.version()}" for adapter in registry.installed() if adapter.distribution
+    ]
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def config(flags: dict[str, Any], as_json: bool) -> None:
+    """Show every setting and where its value came from."""
+    rows = webdemo.config.shown(webdemo.config.read(flags))
+    if as_json:
+        click.echo(
+            json.dumps({name: {"value": value, "source": source} for name, value, source in rows}, indent=2)
+        )
+    else:
+        print_table([("SETTING", "VALUE", "FROM"), *rows])
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME ...]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def servers(names: tuple[str, ...], as_json: bool) -> None:
+    """List the servers: installed version or the command that installs it, abilities, options."""
+    facts = [describe(registry.find(name)) for name in names or registry.names()]
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    rows = [("SERVER", "VERSION", "TLS", "UNIX", "WORKERS", "HOW IT ANSWERS")]
+    for fact in facts:
+        rows.append(
+            (
+                fact["name"],
+                fact["version"] or f"not installed: {fact['install']}",
+                "yes" if fact["tls"] else "-",
+                "yes" if fact["unix"] else "-",
+                fact["workers"],
+                fact["summary"],
+            )
+        )
+    print_table(rows)
+    for fact in facts if names else ():
+        click.echo(f"\nOptions of {fact['name']}, as in {fact['name']}://:8000?NAME=VALUE")
+        print_table(
+            [(f"  {o['name']}", f"{o['type']}, default {o['default']!r}", o["help"]) for o in fact["options"]]
+        )

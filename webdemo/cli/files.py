@@ -1,0 +1,40 @@
+"""`webdemo compress`: smaller siblings of a folder's files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from webdemo.web.compress import Summary, codings
+from webdemo.web.compress import compress as compress_folder
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def compress(directory: Path) -> None:
+    """Make .br, .zst and .gz siblings of the files in DIRECTORY, which are then served in their place.
+
+    Files that do not shrink, are compressed already or have fresh siblings are left alone.
+    """
+    _, missing = codings()
+    summary = Summary()
+    with click.progressbar(compress_folder(directory), label="Compressing", length=0) as progress:
+        for event in progress:
+            progress.length = event.total
+            summary.add(event)
+    click.echo(f"Files: {listed(summary.files)}. Made: {listed(summary.siblings)}.")
+    if summary.size:
+        share = 100 * summary.saved / summary.size
+        click.echo(
+            f"A client that takes the smallest form loads {summary.served:,} bytes "
+            f"instead of {summary.size:,}: {share:.0f} % saved."
+        )
+    if missing:
+        click.echo(f"Not made: {', '.join(missing)}. What makes them: pip install 'webdemo[compress]'")
+
+
+def listed(counts: Mapping[Any, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"

@@ -1,0 +1,54 @@
+"""Opens the sockets of a run; on a terminal, a taken port may be dealt with on the spot."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+import click
+
+from webdemo.errors import PortInUse
+from webdemo.net.bind import Bind
+from webdemo.net.listener import DEFAULT_PORT, listen_all, listen_default
+
+Opened = list[tuple[Bind, list[socket.socket]]]
+
+
+def open_sockets(wanted: Sequence[Bind], *, host: str | None) -> tuple[Opened, str | None]:
+    """The sockets of every bind, and a note when the default port has moved; raises PortUnavailable."""
+    if not wanted:
+        bind, sockets, taken = listen_default(Bind(host=host, port=DEFAULT_PORT))
+        return [(bind, sockets)], f"{taken.problem} Using {bind.port} instead." if taken else None
+    while True:
+        try:
+            return listen_all(wanted), None
+        except PortInUse as exc:
+            if not (sys.stdin.isatty() and sys.stderr.isatty()):
+                raise
+            wanted = choose_remedy(exc, wanted)
+
+
+def choose_remedy(error: PortInUse, wanted: Sequence[Bind]) -> Sequence[Bind]:
+    """Ask which remedy to take, take it, and return the binds to try next; raises `error` if none."""
+    from webdemo.net import stopping
+
+    click.echo(error.problem, err=True)
+    remedies = {}
+    if error.pid is not None:
+        remedies["stop it, and use the port"] = "stop"
+    if error.free is not None:
+        remedies[f"use {error.free}, which is free"] = "move"
+    remedies["give up"] = "give up"
+    for number, text in enumerate(remedies, 1):
+        click.echo(f"  {number}  {text}", err=True)
+    number = click.prompt("Which", type=click.IntRange(1, len(remedies)), default=len(remedies), err=True)
+    match list(remedies.values())[number - 1]:
+        case "stop":
+            for stopped in stopping.stop(stopping.find_stoppable(error.port)):
+                click.echo(stopped.describe(), err=True)
+            return wanted
+        case "move":
+            return [replace(b, port=error.free) if b.port == error.port else b for b in wanted]
+    raise error
