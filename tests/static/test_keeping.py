@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,13 @@ def app(folder: Path) -> StaticFiles:
 def counted_stats(app: StaticFiles, target: str, monkeypatch: pytest.MonkeyPatch) -> int:
     calls = []
     stat = os.stat
+
+    def counted(*args: Any, **options: Any) -> os.stat_result:
+        calls.append(args)
+        return stat(*args, **options)
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "stat", lambda *args, **options: calls.append(args) or stat(*args, **options))
+        patch.setattr(os, "stat", counted)
         patch.setattr(os, "open", None)
         assert call(app, target).status == 200
     return len(calls)
