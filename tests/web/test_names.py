@@ -1,0 +1,39 @@
+"""What `import webdemo` gives, and what it leaves alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import webdemo
+
+
+def test_names_are_the_ones_promised() -> None:
+    assert webdemo.__all__ == ["App", "Request", "Response", "StaticFiles", "abort", "app", "redirect"]
+    assert set(webdemo.__all__) <= set(dir(webdemo))
+
+
+def imported_by(code: str) -> set[str]:
+    """The modules loaded after some code ran in a fresh interpreter."""
+    command = [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.split())
+
+
+def test_import_loads_nothing_that_a_request_does_not_need() -> None:
+    assert not imported_by("import webdemo") & {"werkzeug", "jinja2", "webdemo.web", "webdemo.demo"}
+    loaded = imported_by("from webdemo import App, Response, StaticFiles; App()")
+    assert not loaded & {
+        "jinja2",
+        "click",
+        "psutil",
+        "rich",
+        "webdemo.demo",
+        "webdemo.run",
+        "webdemo.net",
+        "webdemo.servers",
+    }
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(webdemo, "nonsense")
