@@ -85,7 +85,7 @@ class PortUnavailable(WebdemoError):
 
 
 class PortInUse(PortUnavailable):
-    """`pid` is the holder's, when it can be seen; `free` is a port that was free a moment ago."""
+    """`pid` is the holder's, when the user may stop it; `free` is a port that was free a moment ago."""
 
     def __init__(self, problem: str, *, remedy: str, port: int, pid: int | None, free: int | None) -> None:
         super().__init__(problem, remedy=remedy)

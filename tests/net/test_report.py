@@ -47,6 +47,16 @@ def test_without_arguments_everything_that_listens_is_told(tmp_path: Path) -> No
         assert str(path) in [one["path"] for one in found]
 
 
+def test_path_made_to_deceive_is_shown_without_its_control_characters(tmp_path: Path) -> None:
+    path = tmp_path / "a\x1b[31m\x0bb\nc d e f g h i j"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        text = answer()
+    assert f"{tmp_path}/a\\x1b[31m\\x0bb" in text
+    assert text.replace("\n", "").isprintable()
+
+
 def test_nothing_that_listens_is_told_too() -> None:
     assert render_listening([]) == "Nothing listens on this machine, as far as this user can see."
 

@@ -210,12 +210,8 @@ def _check_host(host: str) -> None:
 
 
 def _check_path(path: str) -> None:
-    normal = os.path.abspath(path)  # noqa: PTH100  Path.absolute() leaves `..` standing
     if not path.startswith("/"):
-        refuse(
-            f"The path “{shown(path)}” of the Unix socket is not absolute.",
-            f"unix://{quote(shown(normal))}",
-        )
+        refuse(f"The path “{shown(path)}” of the Unix socket is not absolute.", "unix:///run/site.sock")
     if not path.isprintable() and any(ord(character) < 32 or ord(character) == 127 for character in path):
         refuse(f"The path “{shown(path)}” holds control characters.", "unix:///run/site.sock")
     if path.endswith("/"):

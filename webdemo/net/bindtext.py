@@ -87,10 +87,10 @@ def read_address(rest: str, prefix: str) -> tuple[str | None, int]:
             host, port = rest, ""
         if ":" in host:
             _refuse_unbracketed(rest, host, port, prefix)
+    written = prefix + (f"[{shown(host)}]" if ":" in host else shown(host))
     if not port:
-        written = f"[{shown(host)}]" if ":" in host else shown(host)
-        refuse(f"The port is missing in “{shown(prefix + rest)}”.", f"{prefix}{written}:8000")
-    return host or None, read_port(port, host=f"{prefix}{shown(host)}")
+        refuse(f"The port is missing in “{shown(prefix + rest)}”.", f"{written}:8000")
+    return host or None, read_port(port, host=written)
 
 
 def _refuse_unbracketed(rest: str, host: str, port: str, prefix: str) -> NoReturn:
@@ -129,8 +129,8 @@ def refuse_zone(host: str) -> NoReturn:
 
 
 def shown(text: str) -> str:
-    """The text, fit for a message of one line."""
-    short = text if len(text) <= 80 else f"{text[:79]}…"
+    """The text, fit for a message of one line: no control characters, cut after 120."""
+    short = text if len(text) <= 120 else f"{text[:119]}…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short)
 
 

@@ -7,7 +7,8 @@ what cannot be seen is said. Nothing is looked at until something has failed.
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, replace
+import os
+from dataclasses import replace
 
 from webdemo.errors import (
     AddressUnavailable,
@@ -20,30 +21,6 @@ from webdemo.errors import (
 )
 from webdemo.net.addresses import Address, machine_addresses
 from webdemo.net.bind import Bind
-
-
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """One way out of a taken port. At most one of `port` and `stop_pid` is given."""
-
-    text: str
-    port: int | None = None
-    """Serve there instead."""
-    stop_pid: int | None = None
-    """End this process, which is the user's own, and try again."""
-
-
-def remedies(error: PortInUse) -> list[Remedy]:
-    """The ways out, the least harmful first, for a numbered list to pick from."""
-    from webdemo.net.holders import inspect_process
-
-    found = []
-    if error.free is not None:
-        found.append(Remedy(f"Use port {error.free}, which is free.", port=error.free))
-    holder = inspect_process(error.pid) if error.pid is not None else None
-    if holder is not None and holder.is_mine:
-        found.append(Remedy(f"Stop {holder.describe()}.", stop_pid=holder.pid))
-    return found
 
 
 def explain(bind: Bind, address: Address, cause: OSError) -> WebdemoError:
@@ -74,15 +51,18 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
 
     found = [one for one in tcp_listeners(address.port) if conflicts(one)]
     found.sort(key=lambda one: one.host == "::" and ":" not in address.host)
-    if found:
+    process = next((one.processes[0] for one in found if one.processes), None)
+    if process is not None and process.pid == os.getpid():
+        holder, process = "a socket of this process itself", None
+    elif found:
         holder = found[0].describe()
     elif connected := connected_processes(address.port):
         holder = f"a connection of {connected[0].describe()}"
     else:
         holder = "a socket that does not listen, or that cannot be seen from here"
-    process = next((one.processes[0] for one in found if one.processes), None)
+    pid = process.pid if process is not None and process.is_mine else None
     ways = []
-    if process is not None and process.is_mine:
+    if pid is not None:
         ways.append(f"Stop it (webdemo port {address.port} --stop)")
     if free is not None:
         ways.append(f"use {free}, which is free: {_as_option(replace(bind, port=free))}")
@@ -91,7 +71,7 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
         f"Port {address.port} is taken by {holder}.",
         remedy=text[0].upper() + text[1:],
         port=address.port,
-        pid=process.pid if process is not None else None,
+        pid=pid,
         free=free,
     )
 

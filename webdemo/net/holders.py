@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import struct
 import sys
@@ -23,6 +24,11 @@ _ESTABLISHED = "01"
 _LISTEN = "0A"
 _ACCEPTS = 0x10000  # __SO_ACCEPTON in the flags of /proc/net/unix
 _COMMAND_LENGTH = 80
+# A path may hold anything, also a line's end, so that what looks like no entry is left out.
+_UNIX_LINE = re.compile(
+    r"[0-9a-f]+: [0-9A-F]{8} [0-9A-F]{8} (?P<flags>[0-9A-F]{8}) "
+    r"[0-9A-F]{4} [0-9A-F]{2} +(?P<inode>\d+) (?P<path>.+)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +186,14 @@ def _read_tcp(state: str) -> Iterator[_Socket]:
 
 def _read_unix() -> Iterator[_Socket]:
     for line in _lines(Path("/proc/net/unix")):
-        fields = line.split(maxsplit=7)
-        if len(fields) == 8 and int(fields[3], 16) & _ACCEPTS and not fields[7].startswith("@"):
-            yield _Socket("unix", "", 0, fields[7], int(fields[6]), None)
+        entry = _UNIX_LINE.match(line)
+        if entry and int(entry["flags"], 16) & _ACCEPTS and not entry["path"].startswith("@"):
+            yield _Socket("unix", "", 0, entry["path"], int(entry["inode"]), None)
 
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+        return path.read_text(encoding="utf-8", errors="replace").split("\n")[1:]
     except OSError:
         return []
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from webdemo.errors import WebdemoError
 from webdemo.net.bind import Bind
+from webdemo.net.bindtext import shown
 from webdemo.net.holders import Listening, format_age, hidden_hint, tcp_listeners, unix_listeners
 from webdemo.net.listener import hold_next_free, listen
 from webdemo.net.ports import PortFacts, find_shadows, gather_facts, range_of, read_targets
@@ -88,7 +89,7 @@ def render_listening(listening: Sequence[Listening]) -> str:
         rows.append(
             (
                 "unix" if one.path else str(one.port),
-                one.path or one.host,
+                shown(one.path) or one.host,
                 one.user or "?",
                 str(process.pid) if process else "?",
                 format_age(now - process.started) if process else "?",
@@ -144,13 +145,13 @@ def render_report(report: PortReport) -> str:
 def render_ports(ports: Sequence[int], listening: Sequence[Listening]) -> str:
     """A table of many ports: all of a short list; of a long one, those in use or with a known use."""
     held = {one.port: one for one in reversed(listening)}
-    shown = _pick(ports, listening)
+    picked = _pick(ports, listening)
     rows = [("PORT", "RANGE", "USED FOR", "LISTENS")]
-    for port in shown:
+    for port in picked:
         meaning = "; ".join(use.name for use in uses(port))
         rows.append((str(port), range_of(port).name, meaning, held[port].describe() if port in held else ""))
     taken = sum(port in held for port in ports)
-    lines = _columns(rows) if shown else []
+    lines = _columns(rows) if picked else []
     return "\n".join([*lines, f"{len(ports)} ports, {taken} of them in use."])
 
 
