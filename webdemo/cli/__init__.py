@@ -156,6 +156,8 @@ def main(ctx: click.Context, /, **flags: Any) -> None:
 def run(flags: dict[str, Any]) -> int:
     """Open the sockets, then start the servers on them: a bind's way begins here."""
     from webdemo.cli.opening import open_sockets
+    from webdemo.run.certificates import with_certificates
+    from webdemo.run.events import Note
     from webdemo.run.printer import Printer
     from webdemo.run.supervisor import Supervisor
 
@@ -165,14 +167,15 @@ def run(flags: dict[str, Any]) -> int:
     config.make_plan(resolved, wanted, colour=colour)  # what cannot be is refused before a socket is opened
     listeners, note = open_sockets(wanted, host=config.default_host(resolved))
     plan = config.make_plan(resolved, [bind for bind, _ in listeners], colour=colour)
-    printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
-    for text in (note, config.why_host(resolved)):
-        if text:
-            printer.say(text)
-    try:
-        return Supervisor(plan, listeners, printer).run()
-    finally:
-        printer.close()
+    with with_certificates(plan) as (plan, notes):
+        printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
+        for text in (note, config.why_host(resolved), *notes):
+            if text:
+                printer(Note(text))
+        try:
+            return Supervisor(plan, listeners, printer).run()
+        finally:
+            printer.close()
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:

@@ -12,8 +12,9 @@ import ipaddress
 import shutil
 import ssl
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from webdemo.errors import (
     KeyMismatch,
 )
 from webdemo.net.addresses import machine_addresses
+from webdemo.run.plan import Plan, Service
 from webdemo.servers import Certificate
 
 ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
@@ -305,3 +307,38 @@ def _date(text: str) -> datetime:
 
 def _fingerprint(der: bytes) -> str:
     return hashlib.sha256(der).digest().hex(":").upper()
+
+
+@contextmanager
+def with_certificates(plan: Plan) -> Iterator[tuple[Plan, list[str]]]:
+    """The plan with a fit certificate for each service that speaks TLS, and what to tell of them.
+
+    One is made, once for the run, for those that were given none; it is removed at the end.
+    """
+    notes = []
+    bare = [s for s in plan.services if s.tls and s.certificate is None]
+    made = self_signed(_hosts(bare)) if bare else None
+    try:
+        services = []
+        for service in plan.services:
+            if service.tls and service.certificate is None and made is not None:
+                services.append(replace(service, certificate=made.certificate))
+                continue
+            services.append(service)
+            if service.certificate is not None:
+                facts = check(service.certificate, _hosts([service]))
+                notes.append(f"TLS: {service.certificate.chain}, SHA-256 {facts.fingerprint}")
+                if facts.not_named:
+                    notes.append(f"It does not name {', '.join(facts.not_named)}: clients will warn there.")
+        if made is not None:
+            notes.append(
+                f"TLS: a self-signed certificate for {', '.join(made.names)}, SHA-256 {made.fingerprint}"
+            )
+        yield replace(plan, services=tuple(services)), notes
+    finally:
+        if made is not None:
+            made.close()
+
+
+def _hosts(services: Iterable[Service]) -> list[str]:
+    return [bind.host or "localhost" for service in services for bind in service.binds]

@@ -64,11 +64,13 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     if order["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, order["cpus"])
     adapter = servers.find(order["server"])
+    sources: list[str] = []
     try:
         if app is None:
             if adapter.before_import is not None:
                 adapter.before_import()
             app = load.load(load.Target(**order["target"]))
+            sources = load.source_folders()
         adapter.serve(
             servers.Job(
                 app=edge.wrap(app, edge.EdgeSettings(**order["settings"]), output, draining),
@@ -78,7 +80,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
                 certificate=servers.Certificate(*map(Path, order["certificate"]))
                 if order["certificate"]
                 else None,
-                ready=lambda: tell(events, {"event": "ready"}),
+                ready=lambda: tell(events, {"event": "ready", "sources": sources}),
                 stopping=stopping,
                 grace_seconds=order["grace_seconds"],
             )

@@ -89,6 +89,13 @@ class StoppedService:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth knowing."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """Files changed; the app is loaded anew."""
 
@@ -136,6 +143,7 @@ Event = (
     | GivenUp
     | ReplaceFailed
     | StoppedService
+    | Note
     | Changed
     | Draining
     | CutOff

@@ -11,6 +11,7 @@ import ast
 import importlib
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,3 +179,21 @@ def open_sockets() -> set[str]:
         except OSError:
             continue
     return {link for link in links if link.startswith("socket:")}
+
+
+def source_folders() -> list[str]:
+    """Where the app's own code lies: the folders of what was imported from outside of Python itself.
+
+    With them comes the current folder, if some of it lies there: its templates and data count, too.
+    """
+    apart = {Path(path).resolve() for path in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix)}
+    here, ours = Path.cwd(), Path(__file__).resolve().parents[1]
+    folders = set()
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file:
+            folder = Path(file).resolve().parent
+            parents = {folder, *folder.parents}
+            if not (parents & apart or ours in parents):
+                folders.add(here if here in parents and here != Path.home() else folder)
+    return sorted(map(str, folders))

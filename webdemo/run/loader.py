@@ -49,7 +49,12 @@ class Loader:
             return False
         reason = load.opened_at_import(before)
         self._channel.send(
-            {"event": "loaded", "seconds": time.perf_counter() - began, "not_shared_because": reason}
+            {
+                "event": "loaded",
+                "seconds": time.perf_counter() - began,
+                "not_shared_because": reason,
+                "sources": load.source_folders(),
+            }
         )
         # What is there now stays: no collection will touch it, so the children share its pages.
         gc.collect()
@@ -150,7 +155,7 @@ def main() -> int:
     if start["share"] and not loader.load(load.Target(**start["target"])):
         return child.FAILED
     if not start["share"]:
-        channel.send({"event": "loaded", "seconds": 0.0, "not_shared_because": None})
+        channel.send({"event": "loaded", "seconds": 0.0, "not_shared_because": None, "sources": []})
     order = loader.run()
     if order is None:
         return 0

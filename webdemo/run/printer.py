@@ -42,10 +42,6 @@ class Printer:
         for line in self.json_lines(event) if self._as_json else self.lines(event):
             self._put(line)
 
-    def say(self, note: str) -> None:
-        """Write a note that is no event of the run."""
-        self._put(json.dumps({"time": _now(), "event": "Note", "note": note}) if self._as_json else note)
-
     def _put(self, line: str) -> None:
         try:
             self._lines.put_nowait(line)
@@ -126,6 +122,8 @@ class Printer:
                 ]
             case events.StoppedService(service):
                 return [f"{service} is stopped; its port is closed."]
+            case events.Note(text):
+                return [printable(text)]
             case events.Changed(paths):
                 shown = ", ".join(map(printable, paths[:3])) + (" ..." if len(paths) > 3 else "")
                 return [f"Changed: {shown}"]

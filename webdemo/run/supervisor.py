@@ -14,9 +14,11 @@ import secrets
 import signal
 import threading
 import time
+import webbrowser
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from webdemo import servers
@@ -29,9 +31,11 @@ from webdemo.run.channel import Message
 from webdemo.run.control import ControlServer, Reply, refusal
 from webdemo.run.load import Target
 from webdemo.run.loop import Loop
+from webdemo.run.notify import Notifier
 from webdemo.run.plan import Plan, Service, rebind, service_for
 from webdemo.run.processes import LoaderProcess, Process, State, read_events, read_output
 from webdemo.run.service import Listener, RunningService
+from webdemo.run.watch import Watcher
 
 PROBE_SECONDS = 60.0
 _DOUBLED_SIGNAL_SECONDS = 0.5  # platforms send SIGTERM twice; that is not impatience
@@ -101,6 +105,11 @@ class Supervisor:
         self._stopping_since: float | None = None
         self._exit_code = 0
         self._stand_ins: list[servers.Stopping] = []
+        self._notifier = Notifier()
+        self._watcher: Watcher | None = None
+        self._watched: set[str] = set()
+        self._loading = False
+        self._changed_while_loading = False
         self._needs_terminal = False
 
     # -- the run ---------------------------------------------------------------------------------
@@ -121,6 +130,8 @@ class Supervisor:
         if self.plan.health:
             self._stand_in()
         self._load(self._generation, self._first_load, self._first_load_failed)
+        if self._notifier.watchdog_seconds is not None:
+            self._watchdog()
         try:
             self.loop.run()
         finally:
@@ -137,11 +148,18 @@ class Supervisor:
 
     def _first_load_failed(self, error: WebdemoError) -> None:
         self.emit(events.LoadFailed(error, old_code_serves=False))
+        if self.plan.reload:
+            # A typing error is no reason to go: the next change may mend it.
+            self._stand_in()
+            self._watch([str(Path.cwd())])
+            return
         self._end_stand_in()
         self._exit_code = error.exit_code
         self._drain("the app cannot be loaded")
 
     def _close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
         for listener in self._listeners.values():
             listener.close()
         for loader in self._loaders:
@@ -174,6 +192,7 @@ class Supervisor:
         def heard(loader: LoaderProcess, message: Message) -> None:
             event = message["event"]
             if event == "loaded":
+                self._watch(message["sources"])
                 generation.waiting.discard(loader)
                 generation.seconds += message["seconds"]
                 if message["not_shared_because"]:
@@ -183,18 +202,23 @@ class Supervisor:
                     if False not in generation.loaders:
                         start(share=False)
                 if not generation.waiting:
+                    self._loading = False
                     then()
             elif event == "failed" and loader in generation.waiting:
-                generation.waiting.clear()
-                failed(error_of(message))
+                give_up(error_of(message))
             elif event == "gone":
                 if loader in generation.waiting:
-                    generation.waiting.clear()
-                    failed(_ended_while_loading(self.plan.target, message["code"]))
+                    give_up(_ended_while_loading(self.plan.target, message["code"]))
                 self._loader_gone(loader)
             else:
                 self._heard_of_process(message)
 
+        def give_up(error: WebdemoError) -> None:
+            generation.waiting.clear()
+            self._loading = False
+            failed(error)
+
+        self._loading = True
         for share in {generation.shares(s.service) for s in self.services}:
             start(share)
 
@@ -273,6 +297,7 @@ class Supervisor:
 
     def _told_by(self, process: Process, message: Message) -> None:
         if message["event"] == "ready" and process.state is State.STARTING:
+            self._watch(message["sources"])
             process.state = State.READY
             self._probe(process)
         elif message["event"] == "failed":
@@ -329,6 +354,11 @@ class Supervisor:
         if all(s.state in ("up", "given up") for s in self.services) and self._stopping_since is None:
             self._started = True
             self.emit(events.Started(tuple(self.rows()), time.monotonic() - self._began))
+            self._notifier.ready()
+            if self.plan.open_browser:
+                url = next((u for row in self.rows() for u in row.urls if u.startswith("http")), None)
+                if url:
+                    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     def _heard_of_process(self, message: Message) -> None:
         process = self._processes.get(message["process"])
@@ -404,6 +434,7 @@ class Supervisor:
         self, why: str, *, only: list[RunningService] | None = None, done: Done = lambda _: None
     ) -> None:
         old_generation, generation = self._generation, Generation()
+        self._notifier.reloading()
 
         def loaded() -> None:
             if self._stopping_since is not None:
@@ -418,7 +449,7 @@ class Supervisor:
                 retired = generation if error else old_generation
                 for loader in retired.loaders.values():
                     loader.retire()
-                done(error)
+                over(error)
 
             self._replace(Replacement(why, old, new, settled))
 
@@ -426,9 +457,47 @@ class Supervisor:
             self.emit(events.LoadFailed(error, old_code_serves=True))
             for loader in generation.loaders.values():
                 loader.close()
+            over(error)
+
+        def over(error: WebdemoError | None) -> None:
+            self._notifier.ready()
             done(error)
+            if self._changed_while_loading:
+                self._changed_while_loading = False
+                self._reload("reload")
 
         self._load(generation, loaded, failed)
+
+    def _watch(self, folders: list[str]) -> None:
+        """With --reload: watch these folders as well, and load the app anew when something changes."""
+        if not self.plan.reload or set(folders) <= self._watched or self._stopping_since is not None:
+            return
+        self._watched |= {*folders, *self.plan.reload_paths}
+        if self._watcher is not None:
+            self._watcher.stop()
+        self._watcher = Watcher(
+            self._watched,
+            lambda paths: self.loop.post(partial(self._files_changed, paths)),
+            on_polling=lambda text: self.loop.post(partial(self.emit, events.Note(text))),
+        )
+        self._watcher.start()
+
+    def _files_changed(self, paths: tuple[str, ...]) -> None:
+        if self._stopping_since is not None:
+            return
+        if self._loading or self._replacements:
+            self._changed_while_loading = True
+            return
+        self.emit(events.Changed(paths))
+        if self._started:
+            self._reload("reload")
+        else:
+            self._generation = Generation()
+            self._load(self._generation, self._first_load, self._first_load_failed)
+
+    def _watchdog(self) -> None:
+        self._notifier.watchdog()
+        self.loop.after(self._notifier.watchdog_seconds or 1.0, self._watchdog)
 
     def _replace(self, replacement: Replacement) -> None:
         self._replacements.append(replacement)
@@ -625,6 +694,7 @@ class Supervisor:
         if self._stopping_since is not None:
             return
         self._stopping_since = time.monotonic()
+        self._notifier.stopping()
         self.emit(events.Draining(why, self.plan.grace_seconds))
         os.write(self._draining_write, b"!")
         serving = any(s.state == "up" for s in self.services)
@@ -666,7 +736,9 @@ class Supervisor:
         """Answer health checks while the app is being loaded: alive, and not ready."""
         from webdemo.servers import wsgiref
 
-        app = edge.health(edge.not_loaded, lambda: False)
+        if self._stand_ins:
+            return
+        app = edge.health(edge.not_loaded, lambda: False) if self.plan.health else edge.not_loaded
         for running in self.services:
             if not running.service.tls:
                 stopping = servers.Stopping()
@@ -678,6 +750,7 @@ class Supervisor:
     def _end_stand_in(self) -> None:
         for stopping in self._stand_ins:
             stopping.set()
+        self._stand_ins.clear()
 
     def _reap(self) -> None:
         """Collect what has ended: retired loaders and, as PID 1, whatever was left to us."""
