@@ -165,12 +165,11 @@ def test_short_range_is_shown_port_by_port() -> None:
 
 def test_long_range_shows_what_is_in_use_or_well_known() -> None:
     with listening() as (_, port):
-        text = answer(["0-65535"])
-        shown = [line.split()[0] for line in text.splitlines()[1:-1]]
-        assert {str(port), "80", "443", "8000"} <= set(shown)
-        assert "81" not in shown
-        entries = json.loads(answer(["0-65535"], as_json=True))
-        assert [str(entry["port"]) for entry in entries] == shown
+        table = [line.split()[0] for line in answer(["0-65535"]).splitlines()[1:-1]]
+        entries = [str(entry["port"]) for entry in json.loads(answer(["0-65535"], as_json=True))]
+        for shown in (table, entries):  # other programs' ports come and go between the two
+            assert {str(port), "80", "443", "8000"} <= set(shown)
+            assert "81" not in shown
 
 
 def test_several_targets_are_answered_together() -> None:

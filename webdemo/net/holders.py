@@ -283,6 +283,8 @@ def _shown(words: list[str]) -> str:
 
 
 def _is_webdemo(words: list[str]) -> bool:
-    """`python -m webdemo ...`, or the installed command, run by Python or by itself."""
-    by_module = any(pair == ("-m", "webdemo") for pair in pairwise(words))
-    return by_module or any(Path(word).name == "webdemo" for word in words[:2])
+    """`python -m webdemo ...` or a module of it, or the installed command, run by Python or by itself."""
+    modules = [module for flag, module in pairwise(words) if flag == "-m"]
+    return any(module == "webdemo" or module.startswith("webdemo.") for module in modules) or "webdemo" in (
+        Path(word).name for word in words[:2]
+    )
