@@ -567,8 +567,8 @@ def test_name_that_is_not_there_is_an_error_in_a_template(tmp_path: Path) -> Non
         App(templates=tmp_path).render("page.html")
 
 
-def test_text_templates_are_not_escaped(tmp_path: Path) -> None:
-    (tmp_path / "mail.txt").write_text("{{ name }}")
+def test_template_of_plain_text_can_leave_escaping_off(tmp_path: Path) -> None:
+    (tmp_path / "mail.txt").write_text("{% autoescape false %}{{ name }}{% endautoescape %}")
     assert App(templates=tmp_path).render("mail.txt", name="<Ada>") == "<Ada>"
 
 
