@@ -158,7 +158,7 @@ def _as_html(
 ) -> bytes:
     up = "../" * len(names)
     root = script_name.encode("latin-1", "replace").rpartition(b"/")[2]
-    crumbs = [_text(name) for name in (root or b"/", *names)]
+    crumbs = [_text(name) for name in (root or b"Files", *names)]
     context = {
         "entries": entries,
         "order": order,
