@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -35,6 +37,19 @@ from webdemo.servers import Certificate
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
 Make = Callable[..., Certificate]
+
+
+CHECK_AS_NOBODY = f"""
+import os, pathlib, sys
+from webdemo.errors import WebdemoError
+from webdemo.run.certificates import check
+from webdemo.servers import Certificate
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+try:
+    check(Certificate(*map(pathlib.Path, sys.argv[1:])))
+except WebdemoError as error:
+    print(type(error).__name__, error.problem)
+"""
 
 
 @pytest.fixture
@@ -126,22 +141,12 @@ def test_a_folder_is_no_certificate(tmp_path: Path) -> None:
 def test_a_key_that_may_not_be_read_is_named(make: Make) -> None:
     certificate = make()
     certificate.key.chmod(0o600)
-    for folder in certificate.key.parents[:3]:
-        folder.chmod(0o755)
-    code = f"""
-import pathlib
-from webdemo.errors import WebdemoError
-from webdemo.run.certificates import check
-from webdemo.servers import Certificate
-import os
-os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
-try:
-    check(Certificate(pathlib.Path({str(certificate.chain)!r}), pathlib.Path({str(certificate.key)!r})))
-except WebdemoError as error:
-    print(type(error).__name__, error.problem)
-"""
-    with program(code) as (_, line):
-        assert line == f"CertificateUnreadable The key {certificate.key} cannot be read: Permission denied."
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        key = Path(shutil.move(certificate.key, folder))
+        chain = Path(shutil.move(certificate.chain, folder))
+        with program(CHECK_AS_NOBODY, str(chain), str(key)) as (_, line):
+            assert line == f"CertificateUnreadable The key {key} cannot be read: Permission denied."
 
 
 def test_a_file_that_is_not_pem_is_named(make: Make) -> None:
@@ -230,7 +235,7 @@ def test_a_certificate_of_tomorrow_is_refused_and_the_clock_is_shown(make: Make)
     assert caught.value.problem == (
         f"The certificate {certificate.chain} is not valid before {NOW + DAY:%Y-%m-%d at %H:%M} UTC."
     )
-    assert caught.value.remedy.startswith("Check this machine's clock, (")
+    assert caught.value.remedy.startswith("Check this machine's clock (")
 
 
 def test_the_self_signed_certificate_is_fit_to_serve_and_names_loopback_and_the_hosts() -> None:
