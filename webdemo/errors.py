@@ -10,6 +10,7 @@ WebdemoError
     Unsupported             the server cannot do what the bind asks for
     FolderMissing           a folder to serve is not there, is no folder, or may not be read
     HeaderRefused           a header for static files is not one that may be sent
+    UrlRefused              a URL to be traced that has no one meaning
     ExtraMissing            an optional package that this needs is not installed
     CertificateUnusable     a TLS certificate cannot be served
       CertificateMissing      it, or its key, is not there
@@ -26,6 +27,9 @@ WebdemoError
     AttributeMissing        the module has no such attribute
     NotCallable             what was found is no WSGI app
   ControlUnavailable    1   no running webdemo can be spoken to
+  TraceFailed           1   what was reached by a URL did not answer as its scheme asks
+    PlaceUnreachable   69   no connection came about
+    PlaceNotAllowed    77   the address is not one that may be contacted from here
   PortUnavailable      69   a port (or socket file) cannot be had
     PortInUse               another program listens there
     AddressUnavailable      the address is not one of this machine
@@ -226,3 +230,23 @@ class NotCallable(AppUnavailable):
 
 class ControlUnavailable(WebdemoError):
     pass
+
+
+class UrlRefused(UsageError):
+    pass
+
+
+class TraceFailed(WebdemoError):
+    """`kind` tells programs what went wrong: refused, timed out, speaks TLS ..."""
+
+    def __init__(self, problem: str, *, remedy: str, kind: str) -> None:
+        super().__init__(problem, remedy=remedy)
+        self.kind = kind
+
+
+class PlaceUnreachable(TraceFailed):
+    exit_code = 69
+
+
+class PlaceNotAllowed(TraceFailed):
+    exit_code = 77
