@@ -19,7 +19,7 @@ _ITEM = re.compile(
 )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def choose(accept: str | None, available: tuple[str, ...]) -> str | None:
     """The coding to send, or None when the client accepts none (406).
 
