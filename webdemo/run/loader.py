@@ -93,7 +93,7 @@ class Loader:
         if message["do"] == "signal":
             for pid, number in self._children.items():
                 if number == message["process"]:
-                    os.kill(pid, message["signal"])  # not reaped yet, so the pid is still its own
+                    send_signal(pid, message["signal"])  # not reaped yet, so the pid is still its own
             return None
         sys.stdout.flush()
         sys.stderr.flush()
@@ -101,6 +101,8 @@ class Loader:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         pid = os.fork()
         if pid == 0:
+            # A group for it and the workers it makes: whoever is killed takes those along.
+            os.setpgid(0, 0)
             self._channel.close()
             shared = None if message["own_import"] else self._app
             return message, descriptors, shared
@@ -113,11 +115,14 @@ class Loader:
 
     def _reap(self) -> None:
         for pid in list(self._children):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                number = self._children.pop(pid)
-                code = os.waitstatus_to_exitcode(status)
-                self._send({"event": "exited", "process": number, "code": code})
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                continue
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGTERM)  # workers that it left behind drain
+            _, status = os.waitpid(pid, 0)
+            number = self._children.pop(pid)
+            code = os.waitstatus_to_exitcode(status)
+            self._send({"event": "exited", "process": number, "code": code})
 
     def _send(self, message: Message) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -126,13 +131,22 @@ class Loader:
     def _end_children(self) -> None:
         """The supervisor is gone: its servers drain, or are killed when the time is over."""
         for pid in self._children:
-            os.kill(pid, signal.SIGTERM)
+            send_signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + self._grace_seconds
         while self._children and time.monotonic() < deadline:
             self._reap()
             time.sleep(0.02)
         for pid in self._children:
-            os.kill(pid, signal.SIGKILL)
+            send_signal(pid, signal.SIGKILL)
+
+
+def send_signal(pid: int, number: int) -> None:
+    """Signal a server process; SIGKILL reaches the workers it has made as well."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has no group yet
+        if number == signal.SIGKILL:
+            os.killpg(pid, number)
+            return
+    os.kill(pid, number)
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from webdemo.run.accesslog import COMPLETE
 from webdemo.run.channel import Message, pair
 from webdemo.run.load import Target
+from webdemo.run.loader import send_signal
 from webdemo.run.loop import Loop
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Process:
             self.loader.send({"do": "signal", "process": self.number, "signal": int(number)})
         elif self.pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+                send_signal(self.pid, number)
 
 
 class LineReader:

@@ -686,7 +686,10 @@ class Supervisor:
             for process in self._processes.values():
                 process.signal(signal.SIGKILL)
             for loader in self._loaders:
-                loader.kill()
+                if loader.children:
+                    loader.close()  # it obeys first, and then ends
+                else:
+                    loader.kill()  # it may be importing
             self.loop.stop()
 
     def _drain(self, why: str) -> None:
