@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from dataclasses import dataclass
 
-from webdemo.servers import Adapter, Job, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers._draining import IdleConnections
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +18,27 @@ class Options:
 
 def serve(job: Job) -> None:
     from cheroot import wsgi
+    from cheroot.server import HTTPConnection, HTTPRequest
 
-    class Server(wsgi.Server):  # type: ignore[misc]
+    idle = IdleConnections()
+
+    class Request(HTTPRequest):
+        def read_request_line(self) -> bool:
+            idle.add(self.conn.socket)
+            try:
+                valid: bool = super().read_request_line()  # type: ignore[no-untyped-call]  # Cheroot's stub
+            finally:
+                idle.discard(self.conn.socket)
+            if job.stopping.is_set():
+                self.close_connection = True
+            return valid
+
+    class Connection(HTTPConnection):
+        RequestHandlerClass = Request
+
+    class Server(wsgi.Server):
+        ConnectionClass = Connection
+
         def __init__(self, listener: socket.socket) -> None:
             super().__init__(listener.getsockname()[:2], job.app, numthreads=job.options.threads)
             self.shutdown_timeout = job.grace_seconds
@@ -31,7 +52,7 @@ def serve(job: Job) -> None:
 
                 self.ssl_adapter = BuiltinSSLAdapter(str(job.certificate.chain), str(job.certificate.key))
 
-        def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
+        def bind(self, *_: int) -> socket.socket:
             self.socket = self.listener
             return self.listener
 
@@ -43,11 +64,15 @@ def serve(job: Job) -> None:
         thread.start()
     job.ready()
     job.stopping.wait()
+    time.sleep(LINGER_SECONDS)  # clients that keep their connection busy learn that it ends
     stops = [threading.Thread(target=server.stop) for server in servers]
-    for thread in [*stops]:
-        thread.start()
+    for stop in stops:
+        stop.start()
+    hang_up = threading.Timer(LINGER_SECONDS, idle.hang_up)
+    hang_up.start()
     for thread in [*stops, *threads]:
         thread.join()
+    hang_up.cancel()
 
 
 adapter = Adapter(

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import socket
+import stat
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from webdemo.servers import Adapter, Job, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +31,23 @@ class Options:
 def serve(job: Job) -> None:
     import gunicorn.app.base
 
+    busy: set[int] = set()
+
     class Application(gunicorn.app.base.BaseApplication):  # type: ignore[misc]
         def load_config(self) -> None:
-            for name, value in settings(job).items():
+            for name, value in settings(job, busy).items():
                 self.cfg.set(name, value)
 
         def load(self) -> Any:
-            return job.app
+            return told_of_connections(job.app, busy)
 
     # The arbiter sets its own signal handlers; SIGTERM drains.
     Application().run()
 
 
-def settings(job: Job) -> dict[str, Any]:
-    """Gunicorn's settings, by the names in its documentation."""
+def settings(job: Job, busy: set[int]) -> dict[str, Any]:
+    """Gunicorn's settings, by the names in its documentation. The sockets are Gunicorn's from now on."""
+    places = {place(sock) for sock in job.sockets}
 
     def when_ready(arbiter: Any) -> None:
         # As under systemd, the sockets are not its own: it must not remove their files.
@@ -43,9 +56,24 @@ def settings(job: Job) -> dict[str, Any]:
         if job.stopping.is_set():  # told before the arbiter had its signal handlers
             signal.raise_signal(signal.SIGTERM)
 
+    def post_worker_init(worker: Any) -> None:
+        """Let a worker that is told to stop hang up on idle clients; a sync worker would wait for them."""
+        drain = signal.getsignal(signal.SIGTERM)
+
+        def stop(number: int, frame: Any) -> None:
+            hang_up = threading.Timer(LINGER_SECONDS, hang_up_idle, [places, busy])
+            hang_up.daemon = True
+            hang_up.start()
+            drain(number, frame)  # type: ignore[operator,misc]
+
+        signal.signal(signal.SIGTERM, stop)
+
+    def post_request(worker: Any, request: Any, environ: WSGIEnvironment, response: Any) -> None:
+        busy.discard(environ["gunicorn.socket"].fileno())
+
     options = job.options
     chosen = {
-        "bind": [f"fd://{sock.fileno()}" for sock in job.sockets],
+        "bind": [f"fd://{sock.detach()}" for sock in job.sockets],
         "workers": job.workers,
         "threads": options.threads,
         "timeout": options.timeout,
@@ -53,6 +81,8 @@ def settings(job: Job) -> dict[str, Any]:
         "keepalive": options.keepalive,
         "max_requests": options.max_requests,
         "when_ready": when_ready,
+        "post_worker_init": post_worker_init,
+        "post_request": post_request,
         "control_socket_disable": True,  # two Gunicorns of one user would claim the same one
         "forwarded_allow_ips": "",  # the run layer decides whom to trust
         "loglevel": "warning",
@@ -63,6 +93,32 @@ def settings(job: Job) -> dict[str, Any]:
     if job.certificate is not None:
         chosen |= {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
     return chosen
+
+
+def told_of_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication:
+    """The app; from a request's beginning to its `post_request` its connection's descriptor is in `busy`."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        busy.add(environ["gunicorn.socket"].fileno())
+        return app(environ, start_response)
+
+    return application
+
+
+def hang_up_idle(places: set[Any], busy: set[int]) -> None:
+    """End the wait for a request on each connection that came in at these places and has none."""
+    for fd in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if fd not in busy and stat.S_ISSOCK(os.fstat(fd).st_mode):
+                with socket.socket(fileno=os.dup(fd)) as sock:
+                    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                    if not listens and place(sock) in places:
+                        sock.shutdown(socket.SHUT_RD)
+
+
+def place(sock: socket.socket) -> Any:
+    """What a listening socket and the connections accepted from it have in common."""
+    return sock.family, sock.getsockname() if sock.family == socket.AF_UNIX else sock.getsockname()[1]
 
 
 adapter = Adapter(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from webdemo.servers import Adapter, Job, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -25,7 +25,8 @@ def serve(job: Job) -> None:
     from hypercorn.config import Config
 
     config = Config()
-    config.bind = [f"fd://{sock.detach()}" for sock in job.sockets]
+    listening = [sock.detach() for sock in job.sockets]
+    config.bind = [f"fd://{fd}" for fd in listening]
     config.graceful_timeout = job.grace_seconds
     config.keep_alive_timeout = job.options.keepalive
     config.wsgi_max_body_size = job.options.max_request_body_size
@@ -38,17 +39,51 @@ def serve(job: Job) -> None:
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.setdefault("SERVER_SOFTWARE", software)  # every other server tells it
-        return job.app(environ, start_response)
+        environ["SERVER_PORT"] = str(environ["SERVER_PORT"])
+        environ["wsgi.input_terminated"] = True  # it has the whole body
+        written: list[bytes] = []
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[..., Any]:
+            if job.stopping.is_set() and environ["SERVER_PROTOCOL"] != "HTTP/2":
+                headers = [*headers, ("Connection", "close")]
+            start_response(status, headers, exc_info)
+            return written.append
+
+        return chunks(job.app(environ, start), written)
 
     async def until_stopped() -> None:
-        """Hypercorn awaits this once it accepts, and drains when it returns."""
+        """Hypercorn awaits this once it accepts; when it returns, idle connections are closed at once."""
         job.ready()
+        loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
-        asyncio.get_running_loop().add_reader(job.stopping.fileno(), stopped.set)
+        loop.add_reader(job.stopping.fileno(), stopped.set)
         await stopped.wait()
-        asyncio.get_running_loop().remove_reader(job.stopping.fileno())
+        for fd in [job.stopping.fileno(), *listening]:
+            loop.remove_reader(fd)
+        await asyncio.sleep(LINGER_SECONDS)
 
-    asyncio.run(serve_asyncio(app, config, shutdown_trigger=until_stopped, mode="wsgi"))  # type: ignore[arg-type]
+    asyncio.run(serve_asyncio(app, config, shutdown_trigger=until_stopped, mode="wsgi"))
+
+
+def chunks(body: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:
+    """What was passed to write(), then the body, and one empty chunk if there is nothing else.
+
+    Hypercorn sends the status and the headers with the first chunk.
+    """
+    try:
+        none = True
+        for chunk in body:
+            yield from written
+            written.clear()
+            yield chunk
+            none = False
+        yield from written
+        if none and not written:
+            yield b""
+    finally:
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
 
 
 adapter = Adapter(

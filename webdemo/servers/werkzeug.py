@@ -10,10 +10,13 @@ from webdemo.servers import Adapter, Job
 if TYPE_CHECKING:
     from socket import socket
 
+    from _typeshed.wsgi import WSGIEnvironment
+
 
 def serve(job: Job) -> None:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
+    from webdemo.servers._bodies import with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
 
     context = None
@@ -31,6 +34,14 @@ def serve(job: Job) -> None:
                 self.request = context.wrap_socket(self.request, server_side=True)
                 self.request.settimeout(None)
             super().setup()
+
+        def make_environ(self) -> WSGIEnvironment:
+            environ = super().make_environ()
+            environ["REMOTE_PORT"] = str(environ["REMOTE_PORT"])
+            if "wsgi.input_terminated" not in environ:  # a chunked body has its end
+                environ["wsgi.input"] = with_an_end(environ["wsgi.input"], environ)
+                environ["wsgi.input_terminated"] = True
+            return environ
 
         def log_request(self, *_: Any) -> None:
             """Nothing: the run layer writes one access log for all servers."""

@@ -8,22 +8,51 @@ from typing import Any
 
 from webdemo.servers import Adapter, Job
 
+_LONGEST_LINE = 65536
+
 
 def serve(job: Job) -> None:
+    from wsgiref.handlers import SimpleHandler
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+    from webdemo.servers._bodies import with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
+
+    class Answer(SimpleHandler):
+        os_environ = {}  # noqa: RUF012  # the process's own is nothing an app should show
+        server_software = WSGIRequestHandler.server_version
 
     class Handler(DrainingHandler, WSGIRequestHandler):
         idle = IdleConnections()
 
+        def setup(self) -> None:
+            address: Any = self.client_address
+            self.client_address = address if isinstance(address, tuple) else ("", 0)  # of a Unix socket
+            super().setup()
+
         def get_environ(self) -> dict[str, Any]:
             environ = super().get_environ()
-            environ["REMOTE_PORT"] = str(self.client_address[1]) if self.client_address[1:] else ""
+            environ["wsgi.input_terminated"] = True
+            environ["REMOTE_PORT"] = str(self.client_address[1])
+            if "Content-Type" not in self.headers:
+                del environ["CONTENT_TYPE"]  # a guess
             return environ
 
+        def handle(self) -> None:
+            self.raw_requestline = self.rfile.readline(_LONGEST_LINE + 1)
+            if len(self.raw_requestline) > _LONGEST_LINE:
+                self.requestline = self.request_version = self.command = ""
+                self.send_error(414)
+            elif self.parse_request():
+                if "Transfer-Encoding" in self.headers:
+                    self.send_error(411, explain="This server reads no chunked body: send a Content-Length.")
+                else:
+                    environ = self.get_environ()
+                    body = with_an_end(self.rfile, environ)
+                    Answer(body, self.wfile, self.get_stderr(), environ).run(job.app)  # type: ignore[arg-type]  # a BinaryIO in all but name
+
         def address_string(self) -> str:
-            return str(self.client_address[0]) if self.client_address else "unix"
+            return str(self.client_address[0])
 
         def log_request(self, *_: Any) -> None:
             """Nothing: the run layer writes one access log for all servers."""
@@ -41,8 +70,6 @@ def serve(job: Job) -> None:
             self.setup_environ()
 
     servers = [Server(sock) for sock in job.sockets]
-    for server in servers:
-        server.set_app(job.app)
     job.ready()
     serve_until_stopped(list(servers), job.stopping, Handler.idle)
 

@@ -1,0 +1,123 @@
+"""SIGTERM: what is in flight is finished on every server, and nothing is left."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.raw_http import Answer, Connection, get
+from tests.running import Start
+from tests.servers.app import STREAM_PARTS
+from tests.servers.kinds import bind
+
+BODY = bytes(range(256)) * 4096
+DIGEST = f"{len(BODY)} {hashlib.sha256(BODY).hexdigest()}"
+
+
+def upload_slowly(url: str, seconds: float) -> Answer:
+    """A body that arrives in pieces over this time."""
+    with Connection(url) as connection:
+        connection.send_head("POST", "/upload", [("Content-Length", str(len(BODY)))])
+        pieces = 6
+        for i in range(pieces):
+            connection.send(BODY[i * len(BODY) // pieces : (i + 1) * len(BODY) // pieces])
+            time.sleep(seconds / pieces)
+        return connection.answer()
+
+
+def is_free(url: str) -> bool:
+    """Whether the port can be had at once, as a restart would want it."""
+    parts = urlsplit(url)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((parts.hostname or "", parts.port or 0))
+        sock.listen()
+    return True
+
+
+def test_requests_in_flight_are_finished_and_nothing_is_left(kind: str, serving: Start) -> None:
+    # A sync worker has one request at a time, so it takes several of them.
+    run = serving("-b", bind(kind, "127.0.0.1:0", *(["workers=3"] if kind == "gunicorn-sync" else [])))
+    url = run.url
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(get, url, "/slow?3")
+        streamed = pool.submit(get, url, "/stream")
+        uploaded = pool.submit(upload_slowly, url, 3)
+        time.sleep(0.7)  # all three have begun
+        run.processes()
+        began = time.monotonic()
+        run.signal(signal.SIGTERM)
+        assert slow.result().text == "slow, and whole"
+        assert streamed.result().body.count(b" ") == STREAM_PARTS * 1000
+        assert uploaded.result().text == DIGEST
+    assert run.wait() == 0
+    assert time.monotonic() - began < 8, "it waited for the end of the grace time"
+    assert is_free(url)
+    run.wait_until_gone(1)
+
+
+def test_idle_connections_are_closed_soon(kind: str, serving: Start) -> None:
+    run = serving("-b", bind(kind, "127.0.0.1:0", *(["workers=2"] if kind == "gunicorn-sync" else [])))
+    with Connection(run.url) as never_used, Connection(run.url) as kept:
+        assert kept.request("/").status == 200
+        began = time.monotonic()
+        run.processes()
+        run.signal(signal.SIGTERM)
+        assert never_used.ended()
+        assert kept.ended()
+        assert run.wait() == 0
+    assert time.monotonic() - began < 4
+    run.wait_until_gone(1)
+
+
+def test_a_request_that_comes_on_an_idle_connection_while_it_drains_is_answered(
+    kind: str, serving: Start
+) -> None:
+    if kind == "gunicorn-sync":
+        pytest.skip("keeps no connection alive")
+    run = serving("-b", bind(kind))
+    with Connection(run.url) as connection:
+        first = connection.request("/")
+        if first.version == 10 or "close" in first.headers.get("Connection", ""):
+            pytest.skip("keeps no connection alive")
+        run.signal(signal.SIGTERM)
+        time.sleep(0.2)
+        assert connection.request("/").status == 200
+        assert connection.ended(2)
+    assert run.wait() == 0
+
+
+def test_a_second_signal_stops_at_once(serving: Start) -> None:
+    run = serving("-b", bind("waitress"), "-b", bind("gunicorn"))
+    with Connection(run.urls[0]) as one, Connection(run.urls[1]) as two:
+        one.send_head("GET", "/slow?20")
+        two.send_head("GET", "/slow?20")
+        time.sleep(0.3)
+        run.processes()
+        run.signal(signal.SIGINT)
+        time.sleep(1)
+        run.signal(signal.SIGINT)
+        assert run.wait(3) == 1
+    run.wait_until_gone(3)
+
+
+def test_a_request_that_takes_longer_than_the_grace_time_is_cut_off_and_named(
+    kind: str, serving: Start
+) -> None:
+    run = serving("-b", bind(kind), "--grace", "1")
+    with Connection(run.url) as connection:
+        connection.send_head("GET", "/slow?20")
+        time.sleep(0.3)
+        began = time.monotonic()
+        assert run.terminate(10) == 1
+        assert time.monotonic() - began < 5
+        assert connection.ended()
+    run.wait_until_gone(3)
+    assert re.search(r"^Requests of process \d+ were cut off after 1 s\.$", run.log(), re.MULTILINE)
