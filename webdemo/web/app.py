@@ -20,7 +20,7 @@ from webdemo.errors import AppUnavailable
 from webdemo.web.http_errors import answer_error
 from webdemo.web.request import Request
 from webdemo.web.response import Answer, Response, Stream, answer, make_response, redirect, type_html
-from webdemo.web.routing import RedirectNeeded, Router, View, quote_root, source
+from webdemo.web.routing import Mount, RedirectNeeded, Router, View, quote_root, source
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -33,6 +33,7 @@ V = TypeVar("V", bound=Callable[..., Any])
 Handler = Callable[[Request, Any], Any]
 
 _log = getLogger("webdemo")
+_not_found = NotFound()  # never raised and seen by no handler, so one serves all
 
 
 class App:
@@ -150,7 +151,7 @@ class App:
         views = self._exact.get(method)
         view = views.get(path) if views is not None else None
         if view is None and self._router.mounts and (mount := self._router.find_mount(path)) is not None:
-            return mount(environ, start_response)
+            return self._pass_on(mount, environ, start_response)
         token = self._script_name.set(script_name) if script_name else None
         request = self.request_class(environ)
         try:
@@ -165,7 +166,7 @@ class App:
                 view, arguments = match
                 result = view(request, **arguments)
             else:
-                result = NotFound()
+                result = NotFound() if self._handlers else _not_found
             if type(result) is str:
                 content = result.encode()
                 status, headers = "200 OK", [type_html, ("Content-Length", str(len(content)))]
@@ -179,12 +180,26 @@ class App:
         finally:
             if token is not None:
                 self._script_name.reset(token)
-        if request.holds_files and not isinstance(body, Stream):
+        if request.uploads and not isinstance(body, Stream):
             request.close()
         if method == "HEAD":
-            body = _without_content(body)
-        start_response(status, headers)
+            _close(body)
+            body = []
+        try:
+            start_response(status, headers)
+        except BaseException:  # the server has not got the body, so it cannot close it
+            _close(body)
+            raise
         return body
+
+    def _pass_on(
+        self, mount: Mount, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        token = self._script_name.set(environ.get("SCRIPT_NAME", ""))
+        try:
+            return mount(environ, start_response)
+        finally:
+            self._script_name.reset(token)
 
     def _answer_error(self, error: Exception, request: Request, view: View | None) -> Answer:
         environ = request.environ
@@ -229,12 +244,10 @@ def _with_status(result: Any, error: HTTPException, handler: Handler) -> Any:
     return response
 
 
-def _without_content(body: Iterable[bytes]) -> Iterable[bytes]:
-    """What HEAD sends instead of a body, which is closed unread."""
+def _close(body: Iterable[bytes]) -> None:
     close = getattr(body, "close", None)
     if close is not None:
         close()
-    return []
 
 
 def _folder(kind: str, given: str | Path | None, beside: Path) -> Path | None:

@@ -8,7 +8,7 @@ does not store itself in the environ.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
@@ -57,7 +57,7 @@ class Request(WerkzeugRequest):
     max_content_length = 16 * 1024 * 1024
     max_form_parts = 1000
     shallow = False
-    holds_files = False  # uploads may lie in temporary files; whoever made the request closes them
+    uploads: Sequence[IO[bytes]] = ()  # perhaps temporary files: whoever made the request closes it
 
     def __init__(
         self, environ: WSGIEnvironment, populate_request: bool = False, shallow: bool = False
@@ -138,17 +138,20 @@ class Request(WerkzeugRequest):
     @_lazy
     def form(self) -> ImmutableMultiDict[str, str]:
         environ = self.environ
-        length = environ.get("CONTENT_LENGTH", "")
+        digits = environ.get("CONTENT_LENGTH", "")
+        length = int(digits) if digits.isdecimal() else 0
         if (
             environ.get("CONTENT_TYPE") != "application/x-www-form-urlencoded"
-            or not length.isdecimal()
-            or int(length) > min(self.max_content_length or _short_form_bytes, _short_form_bytes)
+            or not 0 < length <= _short_form_bytes
+            or (self.max_content_length is not None and length > self.max_content_length)
             or "wsgi.input_terminated" in environ
             or "HTTP_TRANSFER_ENCODING" in environ
-            or not self.__dict__.keys().isdisjoint(("stream", "shallow", "_cached_data"))
+            or "stream" in self.__dict__  # somebody has begun to read
+            or "_cached_data" in self.__dict__
+            or self.shallow
         ):
             return super().form
-        body = _read_exactly(environ["wsgi.input"], int(length))
+        body = _read_exactly(environ["wsgi.input"], length)
         pairs = _plain_pairs(body.decode("latin-1"))
         if pairs is None:
             self.stream = BytesIO(body)
@@ -158,8 +161,20 @@ class Request(WerkzeugRequest):
         return cast("ImmutableMultiDict[str, str]", self.parameter_storage_class(pairs))
 
     def make_form_data_parser(self) -> FormDataParser:
-        self.holds_files = True
-        return super().make_form_data_parser()
+        parser = super().make_form_data_parser()
+        make_stream, uploads = parser.stream_factory, list[IO[bytes]]()
+
+        def make_and_keep(*args: Any, **named: Any) -> IO[bytes]:
+            uploads.append(make_stream(*args, **named))
+            return uploads[-1]
+
+        parser.stream_factory = make_and_keep
+        self.uploads = uploads
+        return parser
+
+    def close(self) -> None:
+        for upload in self.uploads:
+            upload.close()
 
 
 def decode_path(text: str) -> str:

@@ -67,10 +67,9 @@ class Router:
 
     def add(self, rule: str, view: View, methods: Iterable[str] | None, name: str | None) -> None:
         """Route a rule to a view. Of two routes that match equally well, the first one stands."""
-        if not rule.startswith("/"):
-            raise UsageError(
-                f"The rule {rule!r} does not begin with a slash.", remedy=f"Write {'/' + rule!r}."
-            )
+        if not rule.startswith("/") or "//" in rule:
+            right = "/" + re.sub("/+", "/", rule).lstrip("/")
+            raise UsageError(f"The rule {rule!r} is not a path.", remedy=f"Write {right!r}.")
         added = Rule(rule, endpoint=view, methods=methods)
         self._map.add(added)
         named = self._named.setdefault(name or _name(view), [])
@@ -120,17 +119,16 @@ class Router:
             return None
         head, _, tail = path.rpartition("/")
         view = tails.get(head)
-        return (view, decode_path(tail)) if view is not None and tail else None
+        if view is None or not tail:
+            return None
+        return view, tail if tail.isascii() else decode_path(tail)
 
     def match(self, method: str, path: str) -> tuple[View, Mapping[str, Any]] | None:
         """The view for a path that no dict has, and its arguments; None when there is no such page.
 
         Raises MethodNotAllowed (with the methods that are) or RedirectNeeded.
         """
-        if (
-            not self._any_first_segment
-            and path.partition("/")[2].partition("/")[0] not in self._first_segments
-        ):
+        if not self._any_first_segment and path.lstrip("/").partition("/")[0] not in self._first_segments:
             return None
         known_method = method if method.isupper() else "--"  # methods are case-sensitive, RFC 9110 9.1
         try:
