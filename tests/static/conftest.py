@@ -9,10 +9,8 @@ from webdemo.web.kept import KeptFiles
 from webdemo.web.static import StaticFiles
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A small site: text, pictures, folders, and a file that is too large to be kept in memory."""
-    folder = tmp_path / "site"
+def make_site(folder: Path) -> Path:
+    """A small site: text, folders, and a file that is too large to be kept in memory."""
     (folder / "sub").mkdir(parents=True)
     (folder / "empty").mkdir()
     (folder / "index.html").write_text("<h1>home</h1>")
@@ -24,6 +22,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A site that the test may change."""
+    return make_site(tmp_path / "site")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site for the tests that only read it."""
+    return make_site(tmp_path_factory.mktemp("static") / "site")
+
+
+@pytest.fixture
 def app(folder: Path) -> StaticFiles:
     return StaticFiles(folder)
 
@@ -31,11 +41,22 @@ def app(folder: Path) -> StaticFiles:
 @pytest.fixture(params=["read afresh", "kept"])
 def either_app(request: pytest.FixtureRequest, folder: Path) -> StaticFiles:
     """The app as it is when files have just changed, and as when all have rested."""
-    app = StaticFiles(folder)
-    return keep_at_once(app) if request.param == "kept" else app
+    return keep_at_once(StaticFiles(folder)) if request.param == "kept" else keep_nothing(StaticFiles(folder))
+
+
+@pytest.fixture(params=["read afresh", "kept"])
+def site_app(request: pytest.FixtureRequest, site: Path) -> StaticFiles:
+    """The same for the site that is only read."""
+    return keep_at_once(StaticFiles(site)) if request.param == "kept" else keep_nothing(StaticFiles(site))
 
 
 def keep_at_once(app: StaticFiles) -> StaticFiles:
     """Turn the clock by which files must have rested before they are kept, so that tests need not wait."""
     app._kept = KeptFiles(clock=lambda: time.time() + 60)
+    return app
+
+
+def keep_nothing(app: StaticFiles) -> StaticFiles:
+    """Turn the clock so that no file has rested long enough to be kept."""
+    app._kept = KeptFiles(clock=lambda: 0.0)
     return app
