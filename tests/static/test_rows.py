@@ -244,6 +244,11 @@ def test_nosniff_is_sent_with_every_body(either_app: StaticFiles, folder: Path) 
     assert call(either_app, "/ten.txt", range="bytes=0-0")["X-Content-Type-Options"] == "nosniff"
 
 
+def test_a_file_dated_before_every_calendar_is_served(app: StaticFiles, folder: Path) -> None:
+    os.utime(folder / "ten.txt", (-(2**31), -(2**31)))
+    assert call(app, "/ten.txt")["Last-Modified"] == "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
 def test_a_file_dated_in_the_future_is_said_to_be_of_now(app: StaticFiles, folder: Path) -> None:
     os.utime(folder / "ten.txt", (time.time() + 10**6, time.time() + 10**6))
     modified = parse_date(call(app, "/ten.txt")["Last-Modified"])

@@ -22,7 +22,7 @@ from webdemo.web.content_coding import IDENTITY, choose
 from webdemo.web.kept import KeptFiles
 from webdemo.web.sending import refuse, send, spans_asked
 from webdemo.web.stored import FINGERPRINT_DIGITS, Headers, StoredFile, dress, look_at
-from webdemo.web.tree import Tree, split_path
+from webdemo.web.tree import Signature, Tree, split_path
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -53,7 +53,7 @@ _OUR_HEADERS = frozenset(
 _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_LOOKS = 3
+_LOOKS = 10
 
 
 class StaticFiles:
@@ -84,7 +84,7 @@ class StaticFiles:
         self._cache_control = f"public, max-age={max_age}" if max_age > 0 else REVALIDATE
         self._extra = _checked_headers(headers or {})
         self._kept = KeptFiles()
-        self._urls: dict[str, tuple[StoredFile, str]] = {}
+        self._urls: dict[str, tuple[Signature, str]] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
@@ -105,7 +105,7 @@ class StaticFiles:
         path_info = "/" + name.decode("latin-1")
         file = self._kept.get(path_info)
         known = self._urls.get(path_info)
-        if known is not None and known[0] is file:
+        if known is not None and file is not None and known[0] == file.signature:
             return known[1]
         try:
             file = file or self._look_up(path_info)
@@ -115,7 +115,7 @@ class StaticFiles:
         folder, slash, last = name.rpartition(b"/")
         stem, dot, suffix = last.rpartition(b".")
         url = quote(folder + slash + (stem + mark + dot + suffix if stem else last + mark))
-        self._urls[path_info] = (file, url)
+        self._urls[path_info] = (file.signature, url)
         return url
 
     def _serve(
@@ -208,8 +208,8 @@ class StaticFiles:
             below = path.removeprefix(folder_listing.ASSETS_PREFIX)
             return self._page_assets({**environ, "PATH_INFO": below}, start_response)
         elif isinstance(error, IsADirectoryError) and self._answers_for_folder(path + "/"):
-            moved = ("Location", _with_slash(environ))
-            return refuse(start_response, method, "308 Permanent Redirect", moved)
+            headers = (("Location", _with_slash(environ)), ("Cache-Control", REVALIDATE))
+            return refuse(start_response, method, "308 Permanent Redirect", *headers)
         if isinstance(error, PermissionError):
             return refuse(start_response, method, "403 Forbidden")
         if error.errno in _BUSY:

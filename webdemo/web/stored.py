@@ -116,7 +116,8 @@ def dress(
     """Make each representation's headers, once for all requests."""
     codings = tuple(coding for coding in contents if coding != IDENTITY)
     media_type = content_type(name)
-    modified = min(contents[IDENTITY].signature.modified_ns / 10**9, time.time())  # RFC 9110 8.8.2.1
+    changed = contents[IDENTITY].signature.modified_ns / 10**9
+    modified = max(0, min(changed, time.time()))  # RFC 9110 8.8.2.1: never in the future
     common: Headers = (("Last-Modified", http_date(int(modified))), ("Cache-Control", cache_control))
     if codings:
         common += (("Vary", "Accept-Encoding"),)
