@@ -1,24 +1,23 @@
 """From what the user named to a WSGI app: `MODULE:ATTR`, `MODULE:FACTORY(...)` or a folder.
 
 The rule: say what went wrong as the user would. A module that is not there is told from a module
-whose own import failed, and only in the second case is a traceback wanted: the one of the app's
-own code, without our frames.
+whose own import failed, and only in the second case is a traceback wanted (see own_code).
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
+import inspect
+import pkgutil
 import sys
-import sysconfig
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from webdemo.errors import AppImportFailed, AttributeMissing, ModuleMissing, NotCallable, UsageError
+from webdemo.errors import AttributeMissing, ModuleMissing, NotCallable, UsageError
+from webdemo.run.own_code import failure, is_own
 from webdemo.servers import nearest
 
 if TYPE_CHECKING:
@@ -50,112 +49,184 @@ def load(target: Target) -> WSGIApplication:
     if not colon:
         expression = _usual_name(module, module_name)
     found = _evaluate(module, module_name, expression)
-    if not callable(found):
-        raise NotCallable(
-            f"{module_name}:{expression} is no WSGI app: it is {_a(type(found).__name__)}, which cannot be called.",
-            remedy="A WSGI app is called with (environ, start_response); name the attribute that holds it.",
-        )
+    _check_callable(found, f"{module_name}:{expression}")
     return cast("WSGIApplication", found)
 
 
+# -- the module -----------------------------------------------------------------------------------
+
+
 def _import(name: str, text: str) -> ModuleType:
-    if not name or not all(part.isidentifier() for part in name.split(".")):
-        remedy = "Give it as MODULE:ATTR, for example --app mysite:app"
-        if name.endswith(".py") or "/" in name:
-            dotted = name.removesuffix(".py").replace("/", ".").strip(".")
-            attribute = text.partition(":")[2] or "app"
-            remedy = f"Give the module, not its file: --app {dotted}:{attribute}"
-        raise UsageError(f"{text!r} does not name an app.", remedy=remedy)
+    if "/" in name or name.endswith(".py") or not all(part.strip() for part in name.split(".")):
+        raise UsageError(f"{text!r} does not name an app.", remedy=_module_instead(name, text))
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:
-        # Ours is missing only if the missing one is a part of the name that was asked for.
+        # It is what was asked for that is missing only if it is a part of that name.
         if exc.name is None or not (name == exc.name or name.startswith(exc.name + ".")):
-            raise _failed(name, exc) from exc
-        known = [p.stem for p in Path.cwd().glob("*.py")] + [
-            p.parent.name for p in Path.cwd().glob("*/__init__.py")
-        ]
-        guess = nearest(exc.name, known)
+            raise failure(name, exc) from exc
+        guess = nearest(exc.name, _modules_beside(exc.name))
         remedy = (
             f"Did you mean {guess}?"
             if guess
             else f"Start in the folder that holds it (this is {Path.cwd()})."
         )
         raise ModuleMissing(f"There is no module {exc.name!r} for the app {text!r}.", remedy=remedy) from exc
-    except SystemExit as exc:
-        raise _failed(name, exc) from exc
-    except Exception as exc:
-        raise _failed(name, exc) from exc
+    except (Exception, SystemExit) as exc:
+        raise failure(name, exc) from exc
+
+
+def _module_instead(name: str, text: str) -> str:
+    """How to name what was given as a file or a folder."""
+    path = Path(name).resolve()
+    if path.is_dir() and "/" in name:
+        return f"To serve a folder: --directory {name}"
+    if "/" not in name and not name.endswith(".py"):
+        return "Give it as MODULE:ATTR, for example --app mysite:app"
+    attribute = text.partition(":")[2] or "app"
+    if path.is_relative_to(Path.cwd()):
+        dotted = ".".join(path.relative_to(Path.cwd()).with_suffix("").parts)
+        return f"Give the module, not its file: --app {dotted}:{attribute}"
+    return f"Give the module, and start in its folder: cd {path.parent}; --app {path.stem}:{attribute}"
+
+
+def _modules_beside(name: str) -> list[str]:
+    """The modules that `name` could have been meant to be."""
+    parent, dot, _ = name.rpartition(".")
+    if not dot:
+        return [module.name for module in pkgutil.iter_modules([str(Path.cwd())])]
+    folders = getattr(sys.modules.get(parent), "__path__", [])
+    return [f"{parent}.{module.name}" for module in pkgutil.iter_modules(folders)]
+
+
+# -- what is in it --------------------------------------------------------------------------------
 
 
 def _usual_name(module: ModuleType, module_name: str) -> str:
     for name in _USUAL_NAMES:
-        if callable(getattr(module, name.removesuffix("()"), None)):
+        try:
+            found = _attribute(module, name.removesuffix("()"), f"{module_name}:{name}")
+        except AttributeError:
+            continue
+        if callable(found):
             return name
     raise AttributeMissing(
         f"The module {module_name!r} has none of {', '.join(_USUAL_NAMES)}.",
-        remedy=f"Name the app: --app {module_name}:NAME",
+        remedy=_hidden_by(module) or f"Name the app: --app {module_name}:NAME",
     )
 
 
 def _evaluate(module: ModuleType, module_name: str, expression: str) -> Any:
     """`a.b`, or `a.b(1, key="x")` with literal arguments, read off the module."""
+    path, call = _parse(module_name, expression)
+    found: Any = module
+    for depth, part in enumerate(path):
+        try:
+            found = _attribute(found, part, f"{module_name}:{expression}")
+        except AttributeError as exc:
+            callables = [n for n in dir(found) if callable(getattr(found, n, None)) and not n.startswith("_")]
+            guess = nearest(part, callables)
+            remedy = (
+                f"Did you mean {'.'.join([*path[:depth], guess])}?"
+                if guess
+                else _hidden_by(module) or f"Name its app: --app {module_name}:NAME"
+            )
+            raise AttributeMissing(
+                f"The module {module_name!r} has no {'.'.join(path[: depth + 1])!r}.", remedy=remedy
+            ) from exc
+    if call is None:
+        return found
+    arguments, keywords = call
+    try:
+        return found(*arguments, **keywords)
+    except (Exception, SystemExit) as exc:
+        raise failure(f"{module_name}:{expression}", exc) from exc
+
+
+def _parse(module_name: str, expression: str) -> tuple[list[str], tuple[list[Any], dict[str, Any]] | None]:
+    """The path of names, and the arguments if it is a call."""
     try:
         node = ast.parse(expression.strip(), mode="eval").body
-        call = node if isinstance(node, ast.Call) else None
-        path = ast.unparse(call.func if call else node)
-        if not all(part.isidentifier() for part in path.split(".")):
+        call = None
+        if isinstance(node, ast.Call):
+            if not all(keyword.arg for keyword in node.keywords):
+                raise ValueError
+            call = (
+                [ast.literal_eval(argument) for argument in node.args],
+                {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords},
+            )
+            node = node.func
+        path = ast.unparse(node).split(".")
+        if not all(part.isidentifier() for part in path):
             raise ValueError
-        arguments = [ast.literal_eval(a) for a in call.args] if call else []
-        keywords = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords if k.arg} if call else {}
     except (SyntaxError, ValueError):
         raise UsageError(
             f"{expression!r} does not name an app in {module_name}.",
-            remedy=f"Give an attribute or a call: --app {module_name}:app or --app '{module_name}:make_app()'",
+            remedy=f"Give an attribute, or a call with plain values: --app '{module_name}:make_app(2)'",
         ) from None
-    found: Any = module
-    for part in path.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as exc:
-            public = [n for n in dir(found) if callable(getattr(found, n, None)) and not n.startswith("_")]
-            guess = nearest(part, public)
-            remedy = f"Did you mean {guess}?" if guess else f"Name its app: --app {module_name}:NAME"
-            raise AttributeMissing(f"The module {module_name!r} has no {path!r}.", remedy=remedy) from exc
-    if call is None:
-        return found
+    return path, call
+
+
+def _attribute(holder: Any, name: str, app: str) -> Any:
+    """The attribute; raises AttributeError if it is not there.
+
+    An app may be made when it is first asked for, and fail then, with an AttributeError of its own too.
+    """
     try:
-        return found(*arguments, **keywords)
-    except Exception as exc:
-        raise _failed(f"{module_name}:{expression}", exc) from exc
+        return getattr(holder, name)
+    except AttributeError as exc:
+        if exc.name == name and exc.obj is holder:
+            raise
+        raise failure(app, exc) from exc
+    except (Exception, SystemExit) as exc:
+        raise failure(app, exc) from exc
 
 
-def _failed(name: str, exc: BaseException) -> AppImportFailed:
-    """The failure of the user's own code, with its frames and without those that led to it."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(exc.__traceback__)
-        if frame.filename != __file__ and not frame.filename.startswith("<frozen importlib")
-        and importlib.__file__ != frame.filename
-    ]  # fmt: skip
-    lines = ["Traceback (of the app):\n", *traceback.format_list(frames)] if frames else []
-    lines += traceback.format_exception_only(exc)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    what = (
-        f"it called sys.exit({exc.code!r})" if isinstance(exc, SystemExit) else f"{type(exc).__name__}: {exc}"
+def _hidden_by(module: ModuleType) -> str | None:
+    """The remedy when a module of Python's stands before one of the same name in this folder."""
+    own = Path.cwd() / f"{module.__name__}.py"
+    if own.exists() and not is_own(getattr(module, "__file__", None) or ""):
+        return f"Python has a module {module.__name__!r} of its own, which hides yours: rename {own.name}."
+    return None
+
+
+def _check_callable(found: Any, name: str) -> None:
+    """Refuse what is no WSGI app as far as that can be seen without a request."""
+    if not callable(found):
+        raise NotCallable(
+            f"{name} is no WSGI app: it is {_a(type(found).__name__)}, which cannot be called.",
+            remedy="A WSGI app is called with (environ, start_response); name the attribute that holds it.",
+        )
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return  # written in C: it does not say
+    if _takes(signature, 2):
+        return
+    if _takes(signature, 3):
+        remedy = "It looks like an ASGI app (scope, receive, send), and webdemo serves WSGI apps."
+    elif _takes(signature, 0):
+        remedy = f"If it makes the app, call it: --app '{name}()'"
+    else:
+        remedy = "Name the attribute that holds the app, or call what makes it: --app 'MODULE:make_app()'"
+    raise NotCallable(
+        f"{name} is no WSGI app: it cannot be called with (environ, start_response).", remedy=remedy
     )
-    remedy = f"Mend the app{where}, or choose another --app."
-    if isinstance(exc, ModuleNotFoundError) and exc.name:
-        remedy = f"Install or mend what it imports: {exc.name}{where}."
-    return AppImportFailed(
-        f"The app {name!r} cannot be loaded: {' '.join(what.split())}",
-        remedy=remedy,
-        traceback="".join(lines),
-    )
+
+
+def _takes(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def _a(word: str) -> str:
     return f"{'an' if word[0].lower() in 'aeiou' else 'a'} {word}"
+
+
+# -- what the import did --------------------------------------------------------------------------
 
 
 def opened_at_import(before: set[str]) -> str | None:
@@ -182,18 +253,15 @@ def open_sockets() -> set[str]:
 
 
 def source_folders() -> list[str]:
-    """Where the app's own code lies: the folders of what was imported from outside of Python itself.
+    """Where the app's own code lies: the folders of what was imported, without installed packages.
 
     With them comes the current folder, if some of it lies there: its templates and data count, too.
     """
-    apart = {Path(path).resolve() for path in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix)}
-    here, ours = Path.cwd(), Path(__file__).resolve().parents[1]
+    here = Path.cwd()
     folders = set()
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if file:
-            folder = Path(file).resolve().parent
-            parents = {folder, *folder.parents}
-            if not (parents & apart or ours in parents):
-                folders.add(here if here in parents and here != Path.home() else folder)
+        if file and is_own(file):
+            folder = Path(file).parent
+            folders.add(here if folder.is_relative_to(here) and here != Path.home() else folder)
     return sorted(map(str, folders))
