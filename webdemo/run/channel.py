@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 Message = dict[str, Any]
 
 _MOST_DESCRIPTORS = 200  # in one packet; Linux allows 253
+_INT_BYTES = array("i").itemsize
+_ANCILLARY_BYTES = socket.CMSG_LEN(_MOST_DESCRIPTORS * _INT_BYTES)
 
 
 class Channel:
@@ -24,6 +27,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self._text = b""
+        self._lines: deque[bytes] = deque()
         self._descriptors: deque[int] = deque()
 
     def fileno(self) -> int:
@@ -37,25 +41,35 @@ class Channel:
         self.socket.sendall(line)
 
     def receive(self) -> Iterator[tuple[Message, list[int]]]:
-        """Yield the messages that have arrived; raises EOFError when the other side is gone."""
+        """Yield the messages that have arrived; raises EOFError when the other side is gone.
+
+        Those that the caller does not take come first the next time.
+        """
+        while self._lines:
+            yield self._next()
         try:
-            data, descriptors, _, _ = socket.recv_fds(
-                self.socket, 65536, _MOST_DESCRIPTORS, socket.MSG_DONTWAIT
-            )
+            # Not socket.recv_fds, which loses its flags before Python 3.13.
+            data, ancillary, _, _ = self.socket.recvmsg(65536, _ANCILLARY_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except ConnectionError:
             raise EOFError from None
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)
-        self._descriptors += descriptors
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors = array("i", content[: len(content) // _INT_BYTES * _INT_BYTES])
+                for descriptor in descriptors:
+                    os.set_inheritable(descriptor, False)
+                self._descriptors += descriptors
         if not data:
             raise EOFError
         *lines, self._text = (self._text + data).split(b"\n")
-        for line in filter(None, lines):
-            message = json.loads(line)
-            count = message.pop("descriptors")
-            yield message, [self._descriptors.popleft() for _ in range(count)]
+        self._lines += filter(None, lines)
+        while self._lines:
+            yield self._next()
+
+    def _next(self) -> tuple[Message, list[int]]:
+        message = json.loads(self._lines.popleft())
+        return message, [self._descriptors.popleft() for _ in range(message.pop("descriptors"))]
 
     def close(self) -> None:
         while self._descriptors:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import select
 import selectors
 import signal
 import socket
@@ -72,22 +73,20 @@ class Loader:
             selector.register(self._channel, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)
             while True:
-                for key, _ in selector.select():
-                    if key.fileobj is woken:
-                        with contextlib.suppress(BlockingIOError):
-                            woken.recv(4096)
-                        self._reap()
-                        continue
-                    try:
-                        for message, descriptors in self._channel.receive():
-                            if order := self._obey(message, descriptors):
-                                signal.set_wakeup_fd(-1)
-                                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                                return order
-                    except EOFError:
-                        signal.set_wakeup_fd(-1)
-                        self._end_children()
-                        return None
+                try:
+                    for message, descriptors in self._channel.receive():
+                        if order := self._obey(message, descriptors):
+                            signal.set_wakeup_fd(-1)
+                            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                            return order
+                except EOFError:
+                    signal.set_wakeup_fd(-1)
+                    self._end_children()
+                    return None
+                selector.select()
+                with contextlib.suppress(BlockingIOError):
+                    woken.recv(4096)
+                self._reap()
 
     def _obey(self, message: Message, descriptors: list[int]) -> _Order | None:
         if message["do"] == "signal":
@@ -154,17 +153,14 @@ def main() -> int:
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)  # the supervisor decides
-    selector = selectors.DefaultSelector()
-    selector.register(channel, selectors.EVENT_READ)
-    first: list[tuple[Message, list[int]]] = []
-    while not first:
-        selector.select()
+    while True:
+        select.select([channel], [], [])
         try:
-            first = list(channel.receive())
+            if first := next(channel.receive(), None):
+                break
         except EOFError:
             return 0
-    selector.close()
-    [(start, _)] = first
+    start, _ = first
     loader = Loader(channel, start["grace_seconds"])
     if start["share"] and not loader.load(load.Target(**start["target"])):
         return child.FAILED
@@ -177,4 +173,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the supervisor is gone already
+        sys.exit(main())

@@ -49,6 +49,7 @@ class Process:
         self.started_at = time.time()
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.failure: Message | None = None
+        self.was_draining = False  # its end was asked for
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal through the loader, which alone knows that the pid is still its child's."""
@@ -160,9 +161,6 @@ class LoaderProcess:
             self._popen.kill()
             self._popen.wait()
 
-    def kill(self) -> None:
-        self._popen.kill()
-
     def _receive(self) -> None:
         try:
             for message, _ in self._channel.receive():
@@ -199,3 +197,12 @@ def read_events(
     loop: Loop, fd: int, on_message: Callable[[dict[str, Any]], None], on_end: Callable[[], None]
 ) -> None:
     LineReader(loop, fd, lambda line: on_message(json.loads(line)), on_end)
+
+
+def how_it_ended(code: int | None) -> str:
+    """An exit code, or -N for a signal, in words; None: nobody knows it."""
+    if code is None:
+        return "ended"
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"

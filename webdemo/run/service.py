@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from webdemo import servers
 from webdemo.net.bind import Bind
+from webdemo.run.events import Row
 from webdemo.run.plan import Service
 from webdemo.run.probe import Place, place_of
 from webdemo.run.processes import Process, State
@@ -39,6 +40,10 @@ class Listener:
     def name(self) -> str:
         """What one calls it in a command: its port, or its path."""
         return str(self.port) if self.port is not None else str(self.places[0][1])
+
+    def label(self) -> str:
+        """How the log calls it: `:8000`, or its path."""
+        return f":{self.port}" if self.port is not None else self.name()
 
     def urls(self) -> list[str]:
         """The true URLs, the ones of this machine where it listens on all addresses."""
@@ -80,6 +85,30 @@ class RunningService:
     @property
     def pids(self) -> tuple[int, ...]:
         return tuple(p.pid for p in self.processes if p.pid is not None and p.state is not State.DEAD)
+
+    def successor(self) -> RunningService:
+        """The same service on the same listeners, to be started anew."""
+        return RunningService(self.service, self.listeners, restarts=self.restarts)
+
+    def part(self, listeners: list[Listener]) -> RunningService:
+        """The same service on some of its listeners."""
+        binds = tuple(listener.bind for listener in listeners)
+        return RunningService(replace(self.service, binds=binds), listeners, restarts=self.restarts)
+
+    def without(self, listener: Listener) -> list[RunningService]:
+        """What remains of the service without one of its listeners: a service, or none."""
+        rest = [other for other in self.listeners if other is not listener]
+        return [self.part(rest)] if rest else []
+
+    def row(self) -> Row:
+        return Row(
+            server=self.service.server,
+            version=self.version,
+            urls=tuple(url for listener in self.listeners for url in listener.urls()),
+            pids=self.pids,
+            workers=self.service.workers,
+            state=self.state,
+        )
 
     def is_up(self) -> bool:
         wanted = self.service.processes

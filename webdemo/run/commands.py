@@ -1,0 +1,146 @@
+"""The commands of the control socket, carried out on the supervisor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from webdemo import servers
+from webdemo.errors import UsageError, WebdemoError
+from webdemo.net.listener import listen
+from webdemo.run.control import Reply, refusal
+from webdemo.run.plan import rebind, service_for
+from webdemo.run.service import Listener, RunningService
+
+if TYPE_CHECKING:
+    from webdemo.run.supervisor import Done, Supervisor
+
+
+class Commands:
+    """Each command answers when it is done; one that cannot be is refused with a UsageError."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def obey(self, message: dict[str, Any], reply: Callable[[Reply], None]) -> None:
+        what, port = message.get("do"), message.get("port")
+
+        def done(error: WebdemoError | None) -> None:
+            reply({"ok": True} if error is None else refusal(error))
+
+        if self._supervisor.is_stopping and what != "status":
+            raise UsageError("This webdemo is stopping.", remedy="Start a new one.")
+        match what:
+            case "status":
+                reply({"ok": True} | self.status())
+            case "reload":
+                self._supervisor.reload(done)
+            case "restart":
+                self.restart(port, done)
+            case "stop":
+                self.stop(port, done)
+            case "start":
+                self.start(str(port), done)
+            case "swap":
+                self.swap(str(port), str(message.get("server")), done)
+            case _:
+                known = "status, reload, restart, stop, start, swap"
+                raise UsageError(f"There is no command {what!r}.", remedy=f"These are: {known}.")
+
+    def status(self) -> dict[str, Any]:
+        """Everything that `webdemo ps` shows, JSON-able."""
+        supervisor = self._supervisor
+        return {
+            "pid": os.getpid(),
+            "target": str(supervisor.plan.target),
+            "since": supervisor.since,
+            "stopping": supervisor.is_stopping,
+            "services": [running.status() for running in supervisor.services],
+        }
+
+    def restart(self, port: str | None, done: Done) -> None:
+        if port is not None and self._find(port)[0].state in ("stopped", "given up"):
+            self.start(port, done)
+            return
+        services = self._supervisor.services
+        old = [self._find(port)[0]] if port is not None else [s for s in services if s.state == "up"]
+        self._replace("restart", old, [running.successor() for running in old], done)
+
+    def stop(self, port: str | None, done: Done) -> None:
+        if port is None:
+            done(None)
+            self._supervisor.drain("asked to")
+            return
+        running, listener = self._find(port)
+        if running.state == "stopped":
+            raise UsageError(f"{running} is stopped already.", remedy=f"Start it: webdemo start {port}")
+        stopped = running.part([listener])
+        stopped.state = "stopped"
+
+        def close(error: WebdemoError | None) -> None:
+            if error is None:
+                listener.close()
+            done(error)
+
+        self._replace("stop", [running], running.without(listener), close, beside=[stopped])
+
+    def start(self, port: str, done: Done) -> None:
+        running, _ = self._find(port)
+        if running.state not in ("stopped", "given up"):
+            raise UsageError(f"{running} is {running.state} already.", remedy="See: webdemo ps")
+        for listener in running.listeners:
+            if listener.bind.fd is not None and not listener.sockets:
+                raise UsageError(
+                    f"The socket {listener.bind} was inherited; once closed it cannot be opened again.",
+                    remedy="Restart webdemo by what opened it.",
+                )
+        for listener in running.listeners:
+            if not listener.sockets:
+                same_port = (
+                    listener.bind if listener.port is None else replace(listener.bind, port=listener.port)
+                )
+                listener.sockets = listen(same_port)
+        self._replace("start", [running], [running.successor()], done)
+
+    def swap(self, port: str, server: str, done: Done) -> None:
+        running, listener = self._find(port)
+        if running.state == "stopped":
+            raise UsageError(f"{running} is stopped.", remedy=f"Start it first: webdemo start {port}")
+        bind = rebind(listener.bind, server)
+        service = service_for(bind, default_server=running.service.server)
+        for name in (running.service.server, service.server):
+            if servers.find(name).opens_own_sockets:
+                raise UsageError(
+                    f"The server {name} opens its port itself, so it cannot be swapped without a gap.",
+                    remedy="Stop webdemo and start it with the other server.",
+                )
+        if service.tls and service.certificate is None:
+            service = replace(service, certificate=running.service.certificate)
+        new = RunningService(replace(service, binds=(listener.bind,)), [listener])
+        self._replace("swap", [running], [new, *running.without(listener)], done)
+
+    def _replace(
+        self,
+        why: str,
+        old: list[RunningService],
+        new: list[RunningService],
+        done: Done,
+        beside: tuple[RunningService, ...] | list[RunningService] = (),
+    ) -> None:
+        from webdemo.run.supervisor import Replacement
+
+        for running in old:
+            if self._supervisor.is_being_replaced(running):
+                raise UsageError(f"{running} is being replaced right now.", remedy="Try again in a moment.")
+        self._supervisor.replace(Replacement(why, old, new, done, beside))
+
+    def _find(self, port: str) -> tuple[RunningService, Listener]:
+        services = self._supervisor.services
+        for running in services:
+            for listener in running.listeners:
+                if listener.name() == str(port):
+                    return running, listener
+        known = ", ".join(listener.name() for running in services for listener in running.listeners)
+        raise UsageError(f"Nothing of this webdemo listens on {port}.", remedy=f"It has {known}.")

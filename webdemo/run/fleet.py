@@ -1,0 +1,195 @@
+"""The server processes of a run: started, probed, told to drain, heard of when they end.
+
+What follows from an end or from an answer is decided in the supervisor.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from webdemo import servers
+from webdemo.net.listener import listen
+from webdemo.run import child, edge, probe
+from webdemo.run.channel import Message
+from webdemo.run.generation import Generation
+from webdemo.run.loop import Loop
+from webdemo.run.plan import Plan
+from webdemo.run.processes import Process, State, read_events, read_output
+from webdemo.run.service import RunningService
+
+PROBE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Whom the fleet tells what."""
+
+    on_output: Callable[[str, bytes], None]
+    on_sources: Callable[[list[str]], None]
+    on_answer: Callable[[Process], None]  # it has answered its first request
+    on_end: Callable[[Process, int | None], None]  # with its exit code, if that is known
+    on_cut_off: Callable[[Process], None]  # it did not drain in time and was killed
+
+
+class Fleet:
+    """Every server process, by our number for it."""
+
+    def __init__(self, loop: Loop, plan: Plan, hooks: Hooks) -> None:
+        self.processes: dict[int, Process] = {}
+        self._loop = loop
+        self._plan = plan
+        self._hooks = hooks
+        self._token = secrets.token_urlsafe(24)
+        self._numbers = itertools.count(1)
+        self._draining_read, self._draining_write = os.pipe()
+
+    def spawn(self, running: RunningService, generation: Generation) -> None:
+        """Start one process of the service, on its sockets."""
+        service = running.service
+        adapter = servers.find(service.server)
+        loader = generation.loader_for(service)
+        process = Process(next(self._numbers), running, loader)
+        if adapter.opens_own_sockets:
+            for listener in running.listeners:
+                if not listener.sockets:  # the process that is gone had the port to itself
+                    listener.sockets = listen(replace(listener.bind, port=listener.port))
+        events_read, events_write = os.pipe()
+        output_read, output_write = os.pipe()
+        order = child.order(
+            server=service.server,
+            options=dict(service.options),
+            workers=service.workers if adapter.own_workers else 1,
+            cpus=list(service.cpus),
+            certificate=service.certificate,
+            grace_seconds=self._plan.grace_seconds,
+            settings=self._edge_settings(process),
+            target=self._plan.target,
+        )
+        loader.children += 1
+        running.processes.append(process)
+        self.processes[process.number] = process
+        loader.send(
+            {"do": "spawn", "process": process.number, "own_import": not loader.share, **order},
+            [events_write, output_write, self._draining_read, *(s.fileno() for s in running.sockets())],
+        )
+        os.close(events_write)
+        os.close(output_write)
+        if adapter.opens_own_sockets:
+            for listener in running.listeners:
+                listener.close()
+        read_output(self._loop, output_read, process, self._hooks.on_output)
+        read_events(self._loop, events_read, partial(self._told, process), partial(self._hung_up, process))
+
+    def drain(self, process: Process) -> None:
+        """Let it finish what is in flight; kill it when the grace time is over."""
+        if process.state in (State.DEAD, State.DRAINING):
+            return
+        # One that has not begun to serve has nothing to finish.
+        has_begun = process.state in (State.READY, State.UP)
+        process.state = State.DRAINING
+        process.signal(signal.SIGTERM if has_begun else signal.SIGKILL)
+
+        def cut_off() -> None:
+            if process.state is State.DRAINING:
+                process.signal(signal.SIGKILL)
+                self._hooks.on_cut_off(process)
+
+        self._loop.after(self._plan.grace_seconds, cut_off)
+
+    def fail_readiness(self) -> None:
+        """From now on every process answers /readyz with 503."""
+        os.write(self._draining_write, b"!")
+
+    def close(self) -> None:
+        os.close(self._draining_read)
+        os.close(self._draining_write)
+
+    def heard(self, message: Message) -> None:
+        """What a loader tells of its children."""
+        process = self.processes.get(message["process"])
+        if process is None:
+            return
+        if message["event"] == "spawned":
+            process.pid = message["pid"]
+        else:
+            self._ended(process, message["code"])
+
+    def _edge_settings(self, process: Process) -> edge.EdgeSettings:
+        running = process.service
+        return edge.EdgeSettings(
+            process_id=process.number,
+            token=self._token,
+            server=running.service.server,
+            version=running.version,
+            binds={listener.name(): listener.label() for listener in running.listeners},
+            health=self._plan.health,
+            access_log=self._plan.access_log,
+            colour=self._plan.colour,
+            trusted_proxies=self._plan.trusted_proxies,
+            rfc7239=self._plan.forwarded == "forwarded",
+        )
+
+    def _told(self, process: Process, message: Message) -> None:
+        """What the process itself tells."""
+        if message["event"] == "failed":
+            process.failure = message
+        elif message["event"] == "ready" and process.state is State.STARTING:
+            process.state = State.READY
+            self._hooks.on_sources(message["sources"])
+            self._probe(process)
+
+    def _probe(self, process: Process) -> None:
+        """Ask the port, in a thread, until this process has answered."""
+        running = process.service
+        listeners = set(running.listeners)
+        others = [
+            other
+            for other in self.processes.values()
+            if other is not process and listeners & set(other.service.listeners)
+        ]
+
+        def ask() -> None:
+            answered = probe.wait_for(
+                running.listeners[0].places[0],
+                self._token,
+                process.number,
+                tls=running.service.tls,
+                alone=not others,
+                give_up_at=time.monotonic() + PROBE_SECONDS,
+            )
+            self._loop.post(partial(self._probed, process, answered))
+
+        threading.Thread(target=ask, daemon=True).start()
+
+    def _probed(self, process: Process, answered: bool) -> None:
+        if process.state is not State.READY:
+            return
+        if answered:
+            process.state = State.UP
+            self._hooks.on_answer(process)
+        else:
+            process.signal(signal.SIGKILL)
+
+    def _hung_up(self, process: Process) -> None:
+        """Its pipe is closed; if its loader is gone too, nobody else will tell of its end."""
+        if not process.loader.alive:
+            self._ended(process, None)
+
+    def _ended(self, process: Process, code: int | None) -> None:
+        if self.processes.pop(process.number, None) is None:
+            return
+        was_draining = process.state is State.DRAINING
+        process.state = State.DEAD
+        process.was_draining = was_draining
+        process.loader.children -= 1
+        if process.loader.retired:
+            process.loader.retire()
+        self._hooks.on_end(process, code)

@@ -1,0 +1,140 @@
+"""One state of the app's code: the loaders that hold it.
+
+One loader has imported the app and shares it by fork; one has not, for servers that must be prepared
+before the import, or when sharing is not safe. A loader that is needed and not there is started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from webdemo import servers
+from webdemo.errors import AppImportFailed, AppUnavailable, UsageError, WebdemoError
+from webdemo.run.channel import Message
+from webdemo.run.load import Target
+from webdemo.run.loop import Loop
+from webdemo.run.plan import Service
+from webdemo.run.processes import LoaderProcess, how_it_ended
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Whom a generation tells what."""
+
+    on_output: Callable[[str, bytes], None]
+    on_process: Callable[[Message], None]  # a child of a loader was spawned or has ended
+    on_sources: Callable[[list[str]], None]  # where the code lies
+    on_lost: Callable[[LoaderProcess], None]  # a loader has ended that should not have
+
+
+class Generation:
+    """`load` imports the code, and calls back; then `loader_for` gives who can fork a server."""
+
+    def __init__(self, loop: Loop, target: Target, grace_seconds: float, hooks: Hooks) -> None:
+        self.seconds = 0.0
+        self.not_shared_because: str | None = None
+        self.loaders: list[LoaderProcess] = []
+        self._loop = loop
+        self._target = target
+        self._grace_seconds = grace_seconds
+        self._hooks = hooks
+        self._waiting: set[LoaderProcess] = set()
+        self._then: Callable[[], None] = lambda: None
+        self._failed: Callable[[WebdemoError], None] = lambda _: None
+
+    def load(
+        self,
+        services: Iterable[Service],
+        then: Callable[[], None],
+        failed: Callable[[WebdemoError], None],
+    ) -> None:
+        """Start the loaders that the services need; `then` when all have the code."""
+        self._then, self._failed = then, failed
+        for share in {self.shares(service) for service in services}:
+            self._waiting.add(self._start(share))
+
+    def shares(self, service: Service) -> bool:
+        """Whether the service's processes share what a loader has imported."""
+        return self.not_shared_because is None and servers.find(service.server).before_import is None
+
+    def loader_for(self, service: Service) -> LoaderProcess:
+        share = self.shares(service)
+        for loader in self.loaders:
+            if loader.share is share and loader.alive:
+                return loader
+        return self._start(share)
+
+    def is_alive(self) -> bool:
+        return any(loader.alive for loader in self.loaders)
+
+    def retire(self) -> None:
+        """Let each loader end when its last child has."""
+        for loader in self.loaders:
+            loader.retire()
+
+    def close(self) -> None:
+        """End the loaders now, and their children with them."""
+        self._waiting.clear()
+        for loader in self.loaders:
+            loader.close()
+
+    def _start(self, share: bool) -> LoaderProcess:
+        loader = LoaderProcess(
+            self._loop,
+            self._target,
+            share=share,
+            grace_seconds=self._grace_seconds,
+            on_message=self._hear,
+            on_output=self._hooks.on_output,
+        )
+        self.loaders.append(loader)
+        return loader
+
+    def _hear(self, loader: LoaderProcess, message: Message) -> None:
+        match message["event"]:
+            case "loaded":
+                self._loaded(loader, message)
+            case "failed" if loader in self._waiting:
+                self._give_up(error_of(message))
+            case "gone" if loader in self._waiting:
+                self._give_up(_ended_while_loading(self._target, message["code"]))
+            case "gone":
+                if not loader.retired:
+                    self._hooks.on_lost(loader)
+            case "spawned" | "exited":
+                self._hooks.on_process(message)
+
+    def _loaded(self, loader: LoaderProcess, message: Message) -> None:
+        self._hooks.on_sources(message["sources"])
+        self.seconds += message["seconds"]
+        reason = message["not_shared_because"]
+        if reason is not None and self.not_shared_because is None:
+            self.not_shared_because = reason
+            loader.retire()
+            if not any(other.alive and not other.share for other in self.loaders):
+                self._waiting.add(self._start(share=False))
+        if loader in self._waiting:
+            self._waiting.discard(loader)
+            if not self._waiting:
+                self._then()
+
+    def _give_up(self, error: WebdemoError) -> None:
+        self._waiting.clear()
+        self._failed(error)
+
+
+def error_of(message: Message) -> WebdemoError:
+    """A loader's or a child's failure as an error."""
+    if message["traceback"]:
+        return AppImportFailed(message["problem"], remedy=message["remedy"], traceback=message["traceback"])
+    kind = UsageError if message["exit_code"] == UsageError.exit_code else AppUnavailable
+    return kind(message["problem"], remedy=message["remedy"])
+
+
+def _ended_while_loading(target: Target, code: int) -> WebdemoError:
+    module = target.app.partition(":")[0]
+    return AppUnavailable(
+        f"The app {str(target)!r} cannot be loaded: the process that imported it {how_it_ended(code)}.",
+        remedy=f"Import it by hand to see why: python -c 'import {module}'",
+    )

@@ -1,0 +1,44 @@
+"""Answers for the app while there is none yet: 503, and with --health alive but not ready."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from webdemo import servers
+from webdemo.run import edge
+from webdemo.run.service import RunningService
+from webdemo.servers import wsgiref
+
+
+class StandIn:
+    """A server in threads of the supervisor, on copies of the services' sockets."""
+
+    def __init__(self, *, health: bool) -> None:
+        self._app = edge.health(edge.not_loaded, lambda: False) if health else edge.not_loaded
+        self._stopping: list[servers.Stopping] = []
+
+    def serve(self, services: Iterable[RunningService]) -> None:
+        """Serve until `end`; ports with TLS stay silent, because their keys are the servers' affair."""
+        if self._stopping:
+            return
+        for running in services:
+            if not running.service.tls:
+                stopping = servers.Stopping()
+                job = servers.Job(
+                    app=self._app,
+                    sockets=[sock.dup() for sock in running.sockets()],
+                    options=servers.NoOptions(),
+                    workers=1,
+                    certificate=None,
+                    ready=lambda: None,
+                    stopping=stopping,
+                    grace_seconds=1.0,
+                )
+                threading.Thread(target=wsgiref.serve, args=(job,), daemon=True).start()
+                self._stopping.append(stopping)
+
+    def end(self) -> None:
+        for stopping in self._stopping:
+            stopping.set()
+        self._stopping.clear()
