@@ -1,0 +1,122 @@
+"""Which process of this machine is at the other end, and which webdemo's server it is.
+
+The rule: only what the system shows is told. The process that holds this very connection is sought
+first, which works as long as the connection is open at both ends; then the holder of the listening
+socket.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from contextlib import suppress
+from typing import Any
+
+from webdemo.errors import WebdemoError
+from webdemo.net.addresses import machine_addresses
+from webdemo.net.holders import Listening, Process, inspect_process, tcp_listeners, unix_listeners
+from webdemo.run import control
+from webdemo.trace.facts import AnsweredBy, ConnectFacts
+
+_STATUS_SECONDS = 2.0
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether an address (not a name) leads to the machine that asks."""
+    number = ipaddress.ip_address(address.partition("%")[0])
+    return number.is_loopback or number.is_unspecified or _plain(address) in machine_addresses()
+
+
+def find_answering(connection: ConnectFacts) -> AnsweredBy | None:
+    """Who answered on a connection; None when it leads to another machine or nothing is to be seen."""
+    if connection.remote_port is None:
+        listening = [one for one in unix_listeners() if _is_same_file(one.path, connection.remote_address)]
+        exact = None
+        name = connection.remote_address
+    else:
+        if not is_this_machine(connection.remote_address):
+            return None
+        listening = listening_at(connection.remote_address, connection.remote_port)
+        exact = _holder_of_connection(connection)
+        name = str(connection.remote_port)
+    process = exact or _first_process(listening)
+    if process is None and not listening:
+        return None
+    return _tell(process, exact is not None, listening, name)
+
+
+def listening_at(address: str, port: int) -> list[Listening]:
+    """The listeners that take connections to the address, the one that names it before a wildcard."""
+    plain = _plain(address)
+    same_family = "ipv6" if ":" in plain else "ipv4"
+    found = [
+        one
+        for one in tcp_listeners(port)
+        if one.host == plain or (one.is_wildcard and (one.family == same_family or one.host == "::"))
+    ]
+    return sorted(found, key=lambda one: (one.is_wildcard, one.family != same_family))
+
+
+def _tell(process: Process | None, is_exact: bool, listening: list[Listening], name: str) -> AnsweredBy:
+    pids = {one.pid for listener in listening for one in listener.processes}
+    if process is not None:
+        pids.add(process.pid)
+    service, webdemo = _webdemo_service(name, pids)
+    if not is_exact and service.get("processes"):
+        workers = [worker["pid"] for worker in service["processes"] if worker["pid"] is not None]
+        process = (inspect_process(workers[0]) if len(workers) == 1 else None) or process
+    return AnsweredBy(
+        pid=process.pid if process is not None else None,
+        process=process.describe() if process is not None else listening[0].describe(),
+        is_exact=is_exact,
+        server=" ".join(filter(None, (service.get("server"), service.get("version")))),
+        webdemo_pid=webdemo.get("pid"),
+        serves=str(webdemo.get("target", "")),
+    )
+
+
+def _webdemo_service(name: str, pids: set[int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a webdemo of this user says of its service on a port (or path), and of itself."""
+    with suppress(WebdemoError, OSError):
+        for instance in control.instances():
+            with suppress(WebdemoError, OSError, ValueError):
+                status = instance.call({"do": "status"}, timeout_seconds=_STATUS_SECONDS)
+                for service in status["services"]:
+                    of_service = {process["pid"] for process in service["processes"]}
+                    if name in service["ports"] and pids & {instance.pid, *of_service}:
+                        return service, status
+    return {}, {}
+
+
+def _holder_of_connection(connection: ConnectFacts) -> Process | None:
+    """The process whose end of the connection mirrors ours."""
+    import psutil
+
+    ours = (_plain(connection.local_address), connection.local_port)
+    theirs = (_plain(connection.remote_address), connection.remote_port)
+    with suppress(psutil.AccessDenied):  # macOS shows a user no one else's
+        for found in psutil.net_connections(kind="tcp"):
+            if found.pid is None or not found.raddr:
+                continue
+            near, far = found.laddr, found.raddr
+            if (_plain(far.ip), far.port) == ours and (_plain(near.ip), near.port) == theirs:
+                return inspect_process(found.pid)
+    return None
+
+
+def _first_process(listening: list[Listening]) -> Process | None:
+    return next((one.processes[0] for one in listening if one.processes), None)
+
+
+def _plain(address: str) -> str:
+    """The address without its zone, and an IPv4 address in IPv6 clothes as IPv4."""
+    number = ipaddress.ip_address(address.partition("%")[0])
+    mapped = number.ipv4_mapped if isinstance(number, ipaddress.IPv6Address) else None
+    return str(mapped or number)
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)  # noqa: PTH121  paths of sockets are texts here
+    except OSError:
+        return False

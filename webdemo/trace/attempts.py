@@ -1,0 +1,153 @@
+"""From addresses to one connection: Happy Eyeballs, RFC 8305.
+
+The rule: the next address is tried when the last one has failed, or has not answered for 250 ms; the
+first to answer wins and the others are given up. Each attempt is told with its outcome.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from webdemo.net.ports import ephemeral_range
+from webdemo.trace.clock import Clock
+from webdemo.trace.facts import Attempt, ConnectFacts
+from webdemo.trace.lookup import Place
+
+ATTEMPT_DELAY_SECONDS = 0.25
+"""RFC 8305, section 8: the recommended Connection Attempt Delay."""
+MOST_ATTEMPTS = 16
+
+_OUTCOMES = {
+    errno.ECONNREFUSED: "refused",
+    errno.ETIMEDOUT: "timed out",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.EADDRNOTAVAIL: "unreachable",  # no address of our own to start from: no IPv6 here
+    errno.EAFNOSUPPORT: "unreachable",
+}
+_UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
+
+
+@dataclass(slots=True)
+class _Running:
+    place: Place
+    sock: socket.socket
+    start_ms: float
+
+
+def connect(places: list[Place], clock: Clock) -> tuple[socket.socket | None, ConnectFacts]:
+    """Connect to the first place that answers; None when none does in time. The caller closes the socket."""
+    waiting = places[:MOST_ATTEMPTS]
+    done: list[Attempt] = []
+    winner: _Running | None = None
+    next_start = 0.0
+    with selectors.DefaultSelector() as selector:
+        while winner is None and (waiting or selector.get_map()):
+            now = time.perf_counter()
+            if waiting and (now >= next_start or not selector.get_map()):
+                _begin(waiting.pop(0), selector, done, clock)
+                next_start = now + ATTEMPT_DELAY_SECONDS
+                continue
+            try:
+                seconds = clock.remaining()
+            except TimeoutError:
+                break
+            if waiting:
+                seconds = min(seconds, next_start - now)
+            for key, _ in selector.select(seconds):
+                running: _Running = key.data
+                number = running.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                selector.unregister(running.sock)
+                if number == 0 and winner is None:
+                    winner = running
+                    done.append(_ended(running, "connected", "", clock))
+                    continue
+                running.sock.close()
+                next_start = 0.0
+                done.append(_failed(running, number, clock) if number else _given_up(running, clock))
+        for key in list(selector.get_map().values()):
+            key.data.sock.close()
+            outcome = _given_up(key.data, clock)
+            if winner is None:
+                outcome = _failed(key.data, errno.ETIMEDOUT, clock)
+            done.append(outcome)
+    return winner.sock if winner else None, _tell(winner, done)
+
+
+def _begin(place: Place, selector: selectors.BaseSelector, done: list[Attempt], clock: Clock) -> None:
+    started = clock.milliseconds()
+    try:
+        sock = socket.socket(place.family, socket.SOCK_STREAM)
+    except OSError as exc:  # the machine does not have the family
+        outcome = _OUTCOMES.get(exc.errno or 0, "failed")
+        done.append(Attempt(place.address, started, 0.0, outcome, exc.strerror or str(exc)))
+        return
+    running = _Running(place, sock, started)
+    sock.setblocking(False)
+    number = sock.connect_ex(place.sockaddr)
+    if number in _UNDER_WAY:
+        selector.register(sock, selectors.EVENT_WRITE, running)
+    else:
+        sock.close()
+        done.append(_failed(running, number, clock))
+
+
+def _failed(running: _Running, number: int, clock: Clock) -> Attempt:
+    return _ended(running, _OUTCOMES.get(number, "failed"), os.strerror(number), clock)
+
+
+def _given_up(running: _Running, clock: Clock) -> Attempt:
+    return _ended(running, "given up", "", clock)
+
+
+def _ended(running: _Running, outcome: str, detail: str, clock: Clock) -> Attempt:
+    duration = clock.milliseconds() - running.start_ms
+    return Attempt(running.place.address, running.start_ms, duration, outcome, detail)
+
+
+def _tell(winner: _Running | None, done: list[Attempt]) -> ConnectFacts:
+    attempts = tuple(sorted(done, key=lambda attempt: attempt.start_ms))
+    if winner is None:
+        return ConnectFacts(attempts, "", None, "", None, None)
+    local, remote = winner.sock.getsockname(), winner.place.sockaddr
+    with suppress(OSError):  # it may have been reset already
+        remote = winner.sock.getpeername()  # 0.0.0.0 becomes the address that it leads to
+    return ConnectFacts(
+        attempts=attempts,
+        local_address=str(local[0]),
+        local_port=int(local[1]),
+        remote_address=str(remote[0]),
+        remote_port=int(remote[1]),
+        ephemeral_range=ephemeral_range(),
+    )
+
+
+def connect_unix(path: str, clock: Clock) -> tuple[socket.socket | None, ConnectFacts]:
+    """Connect to a Unix socket; None when nobody answers there."""
+    started = clock.milliseconds()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    outcome, detail = "connected", ""
+    try:
+        sock.settimeout(clock.remaining())
+        sock.connect(path)
+    except TimeoutError:
+        outcome, detail = "timed out", os.strerror(errno.ETIMEDOUT)
+    except OSError as exc:
+        outcome = {
+            errno.ECONNREFUSED: "refused",
+            errno.ENOENT: "missing",
+            errno.ENOTDIR: "missing",
+            errno.EACCES: "not permitted",
+        }.get(exc.errno or 0, "failed")
+        detail = exc.strerror or str(exc)
+    attempt = Attempt(path, started, clock.milliseconds() - started, outcome, detail)
+    if outcome != "connected":
+        sock.close()
+        return None, ConnectFacts((attempt,), "", None, "", None, None)
+    return sock, ConnectFacts((attempt,), "", None, path, None, None)

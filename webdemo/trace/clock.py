@@ -1,0 +1,36 @@
+"""One deadline for a whole trace, and times in milliseconds since a hop began."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """Raises TimeoutError from `remaining` once the time is up."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self.began = time.perf_counter()
+        self.timeout_seconds = timeout_seconds
+        self._ends = self.began + timeout_seconds
+
+    def restarted(self) -> Clock:
+        """A clock that counts from now, with the same deadline: for the next hop."""
+        clock = Clock(self.timeout_seconds)
+        clock._ends = self._ends
+        return clock
+
+    def milliseconds(self) -> float:
+        return (time.perf_counter() - self.began) * 1000
+
+    def remaining(self) -> float:
+        """Seconds that are left, for a socket's timeout. Raises TimeoutError when none are."""
+        left = self._ends - time.perf_counter()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def at_most(self, seconds: float) -> Clock:
+        """A clock whose deadline is this near, or nearer: for a question asked by the way."""
+        clock = Clock(seconds)
+        clock._ends = min(clock._ends, self._ends)
+        return clock

@@ -1,0 +1,162 @@
+"""What a trace found, in sentences: for the terminal and for pages.
+
+The rule: text that a server chose is made harmless here, and cut.
+"""
+
+from __future__ import annotations
+
+from webdemo.trace.facts import (
+    AnsweredBy,
+    AnswerFacts,
+    Attempt,
+    ConnectFacts,
+    Facts,
+    GreetingFacts,
+    NameFacts,
+    Redirect,
+    RequestFacts,
+    TlsFacts,
+    TransferFacts,
+    UrlFacts,
+)
+
+_LONGEST = 300
+_MOST_LINES = 8
+
+
+def describe(facts: Facts) -> list[str]:
+    """A sentence or more about a step."""
+    match facts:
+        case UrlFacts():
+            return _url(facts)
+        case NameFacts():
+            return _name(facts)
+        case ConnectFacts():
+            return _connect(facts)
+        case TlsFacts():
+            return _tls(facts)
+        case RequestFacts():
+            return [f"{facts.method} {clean(facts.target)}, {facts.size_bytes} bytes"]
+        case AnswerFacts():
+            return _answer(facts)
+        case GreetingFacts():
+            return [f"{facts.code} {clean(line)}" for line in facts.lines[:_MOST_LINES]]
+        case TransferFacts():
+            return [_transfer(facts)]
+
+
+def describe_answering(who: AnsweredBy) -> list[str]:
+    """Who answered; a webdemo's server before its process."""
+    how = "" if who.is_exact else " (it holds the port)"
+    if who.server:
+        pid = f", pid {who.pid}" if who.pid is not None and who.is_exact else ""
+        return [
+            f"{who.server}{pid}, with {clean(who.serves)}",
+            f"of the webdemo with pid {who.webdemo_pid}",
+        ]
+    return [f"{clean(who.process)}{how}"]
+
+
+def describe_redirect(redirect: Redirect) -> list[str]:
+    target = clean(redirect.url or redirect.location)
+    lines = [f"{redirect.status} leads to {target}{'' if redirect.is_followed else ', not followed'}"]
+    if redirect.leaves_tls:
+        lines.append("from TLS to plain HTTP: from here on others can read and change it")
+    return lines
+
+
+def clean(text: str) -> str:
+    """The text without control characters, and not too long."""
+    short = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in short)
+
+
+def format_bytes(count: float) -> str:
+    """In units of 1000: 12 bytes, 1.5 kB, 20 MB."""
+    if count < 1000:
+        return f"{count:.0f} byte{'' if round(count) == 1 else 's'}"
+    for unit in ("kB", "MB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+    return f"{count / 1000:.3g} GB"
+
+
+def _url(facts: UrlFacts) -> list[str]:
+    if facts.socket_path is not None:
+        lines = [
+            f"the Unix socket {clean(facts.socket_path)}: a path of this machine, no address and no port"
+        ]
+    elif facts.port_given:
+        lines = [f"scheme {facts.scheme}, host {facts.host}, port {facts.port} (given)"]
+    else:
+        lines = [
+            f"scheme {facts.scheme}, host {facts.host}, port {facts.port} (the default of {facts.scheme})"
+        ]
+    if facts.fragment:
+        lines.append(f"#{clean(facts.fragment)} is not sent: it is the browser's own")
+    return lines
+
+
+def _name(facts: NameFacts) -> list[str]:
+    if facts.is_address:
+        lines = [f"{facts.host} is an address: nothing to look up"]
+    else:
+        lines = [f"{facts.host} is {', then '.join(facts.addresses[:_MOST_LINES])}"]
+    if facts.withheld:
+        lines.append(f"{facts.withheld} more may not be contacted from here")
+    return lines
+
+
+def _connect(facts: ConnectFacts) -> list[str]:
+    lines = [_attempt(one) for one in facts.attempts if one.outcome != "connected"]
+    if facts.remote_port is None:
+        return lines or [f"to {clean(facts.remote_address)}"]
+    near = _place(facts.local_address, facts.local_port)
+    lines.append(
+        f"from your port {facts.local_port} ({near}) to {_place(facts.remote_address, facts.remote_port)}"
+    )
+    if facts.ephemeral_range is not None:
+        low, high = facts.ephemeral_range
+        lines.append(f"the kernel took yours from {low}-{high}, for this connection only")
+    return lines
+
+
+def _attempt(attempt: Attempt) -> str:
+    outcome = "given up, another was faster" if attempt.outcome == "given up" else attempt.outcome
+    return f"{clean(attempt.address)}: {outcome} after {attempt.duration_ms:.1f} ms"
+
+
+def _tls(facts: TlsFacts) -> list[str]:
+    certificate = facts.certificate
+    agreed = f", {facts.alpn}" if facts.alpn else ""
+    lines = [f"{facts.version}, {facts.cipher}{agreed}"]
+    if certificate.subject or certificate.names:
+        issuer = "itself" if certificate.is_self_signed else certificate.issuer
+        lines += [
+            f"certificate of {clean(certificate.subject) or 'nobody'}, signed by {clean(issuer)}",
+            f"for {clean(', '.join(certificate.names)) or 'no name'}",
+            f"valid {certificate.valid_from[:10]} to {certificate.valid_until[:10]}",
+        ]
+    lines.append(f"SHA-256 {certificate.fingerprint}")
+    lines.append("trusted" if facts.is_trusted else f"not trusted: {facts.why_not_trusted}")
+    return lines
+
+
+def _answer(facts: AnswerFacts) -> list[str]:
+    lines = [f"{facts.status} {clean(facts.reason)}".rstrip() + f", HTTP/{facts.http_version}"]
+    for name in ("server", "content-type"):
+        value = facts.header(name)
+        if value is not None:
+            lines.append(f"{name}: {clean(value)}")
+    return lines
+
+
+def _transfer(facts: TransferFacts) -> str:
+    rate = f", {format_bytes(facts.bytes_per_second)}/s" if facts.bytes_per_second is not None else ""
+    rest = "" if facts.is_whole else "; not to its end"
+    return f"{format_bytes(facts.body_bytes)} of body{rate}{rest}"
+
+
+def _place(address: str, port: int | None) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

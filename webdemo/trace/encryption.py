@@ -1,0 +1,109 @@
+"""TLS: the handshake, and whether the certificate can be trusted.
+
+The rule: trust is always judged as a browser would, by the machine's own store (or SSL_CERT_FILE). A
+certificate that is not trusted is shown with the reason; only who says so goes on with it. `ssl` decodes
+only certificates that it trusts, so one that it does not is asked for again and trusted for that moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from webdemo.trace.clock import Clock
+from webdemo.trace.facts import CertificateFacts, TlsFacts
+
+Reconnect = Callable[[], socket.socket]
+ALPN = ["http/1.1"]
+
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which `ssl` has no name for: an expired
+# certificate must still tell us when.
+_NO_CHECK_TIME = 0x200000
+
+
+def shake_hands(
+    sock: socket.socket, host: str, reconnect: Reconnect, clock: Clock
+) -> tuple[ssl.SSLSocket, TlsFacts]:
+    """Begin TLS on the connection, which is closed if that fails. Raises OSError and ssl.SSLError.
+
+    When the certificate is not trusted, the socket returned is another one, made by `reconnect`.
+    """
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(ALPN)
+    try:
+        secured = _wrap(sock, context, host, clock)
+    except ssl.SSLCertVerificationError as exc:
+        return _look_again(exc.verify_message, host, reconnect, clock)
+    return secured, _facts(secured, secured.getpeercert(), "")
+
+
+def unverified_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(ALPN)
+    return context
+
+
+def _look_again(why: str, host: str, reconnect: Reconnect, clock: Clock) -> tuple[ssl.SSLSocket, TlsFacts]:
+    with _wrap(reconnect(), unverified_context(), host, clock) as glance:
+        der = glance.getpeercert(binary_form=True) or b""
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname = False
+    trusting.set_alpn_protocols(ALPN)
+    trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    try:
+        trusting.load_verify_locations(cadata=der)
+        secured = _wrap(reconnect(), trusting, host, clock)
+    except (ssl.SSLCertVerificationError, ValueError):  # it is not fit for a server, or not even readable
+        secured = _wrap(reconnect(), unverified_context(), host, clock)
+    return secured, _facts(secured, secured.getpeercert(), why)
+
+
+def _wrap(sock: socket.socket, context: ssl.SSLContext, host: str, clock: Clock) -> ssl.SSLSocket:
+    try:
+        sock.settimeout(clock.remaining())
+        return context.wrap_socket(sock, server_hostname=host)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _facts(secured: ssl.SSLSocket, decoded: dict[str, Any] | None, why_not: str) -> TlsFacts:
+    cipher = secured.cipher()
+    return TlsFacts(
+        version=secured.version() or "",
+        cipher=cipher[0] if cipher else "",
+        alpn=secured.selected_alpn_protocol(),
+        certificate=_certificate(decoded or {}, secured.getpeercert(binary_form=True) or b""),
+        is_trusted=not why_not,
+        why_not_trusted=why_not,
+    )
+
+
+def _certificate(decoded: dict[str, Any], der: bytes) -> CertificateFacts:
+    return CertificateFacts(
+        subject=_name(decoded.get("subject", ())),
+        issuer=_name(decoded.get("issuer", ())),
+        names=tuple(str(value) for kind, value in decoded.get("subjectAltName", ())),
+        valid_from=_date(decoded.get("notBefore")),
+        valid_until=_date(decoded.get("notAfter")),
+        fingerprint=hashlib.sha256(der).digest().hex(":").upper(),
+    )
+
+
+def _name(parts: tuple[tuple[tuple[str, str], ...], ...]) -> str:
+    """A distinguished name by its common name, or else by all that it has."""
+    pairs = [pair for part in parts for pair in part]
+    common = [value for key, value in pairs if key == "commonName"]
+    return ", ".join(common or [value for _, value in pairs])
+
+
+def _date(text: str | None) -> str:
+    if text is None:
+        return ""
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC).isoformat()

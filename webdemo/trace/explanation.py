@@ -1,0 +1,331 @@
+"""Why a URL was not answered, and what to do about it.
+
+The rule: every failure becomes one problem and one remedy. What listens on this machine, and what really
+speaks at the other end, is looked for only now.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from webdemo.errors import PlaceNotAllowed, PlaceUnreachable, TraceFailed
+from webdemo.net.bindtext import shown
+from webdemo.net.holders import Listening, tcp_listeners
+from webdemo.trace.answering import is_this_machine
+from webdemo.trace.clock import Clock
+from webdemo.trace.exchange import NoAnswer
+from webdemo.trace.facts import ConnectFacts, TlsFacts
+from webdemo.trace.recognition import Dial, recognise, speaks_plainly, speaks_tls
+from webdemo.trace.url import HTTP, Url
+
+_MOST_NEIGHBOURS = 3
+_SELF_SIGNED = "webdemo, self-signed"  # the name that webdemo gives to what it makes at start
+
+
+def explain_no_connection(url: Url, facts: ConnectFacts, clock: Clock) -> TraceFailed:
+    """No attempt to connect has come about."""
+    if url.facts.socket_path is not None:
+        return _explain_socket_file(url.facts.socket_path, facts, clock)
+    port = url.facts.port
+    outcomes = {attempt.outcome for attempt in facts.attempts}
+    tried = " and ".join(_place(attempt.address, port) for attempt in facts.attempts[:4])
+    if "refused" in outcomes:
+        refusing = next(one.address for one in facts.attempts if one.outcome == "refused")
+        if is_this_machine(refusing):
+            return _explain_nobody_listens(url, tried)
+        return PlaceUnreachable(
+            f"{tried} refuses: nothing listens there, or a firewall says so.",
+            remedy=f"See on that machine what listens: webdemo port {port}",
+            kind="refused",
+        )
+    if "timed out" in outcomes or not outcomes:
+        return PlaceUnreachable(
+            f"{tried or url.facts.host} did not answer within {clock.timeout_seconds:g} s.",
+            remedy="The machine is off, or a firewall drops what is sent to this port; "
+            "or allow more time (--max-time).",
+            kind="timed out",
+        )
+    if "unreachable" in outcomes:
+        is_ipv6 = all(":" in attempt.address for attempt in facts.attempts)
+        return PlaceUnreachable(
+            f"There is no way from here to {tried}: {facts.attempts[0].detail}.",
+            remedy="This machine may have no IPv6: try -4 or another address."
+            if is_ipv6
+            else "Check that this machine is on that network.",
+            kind="unreachable",
+        )
+    return PlaceUnreachable(
+        f"No connection to {tried}: {facts.attempts[0].detail}.",
+        remedy="Check the address and the network.",
+        kind="failed",
+    )
+
+
+def explain_tls(url: Url, cause: Exception, dial: Dial, clock: Clock) -> TraceFailed:
+    """The handshake failed, by whatever means."""
+    spoken = speaks_plainly(dial, clock)
+    if spoken:
+        return _explain_plain(url, spoken)
+    if isinstance(cause, TimeoutError):
+        return TraceFailed(
+            f"Port {url.facts.port} took the connection, but did not answer the TLS handshake.",
+            remedy=f"It may not speak TLS: try {url.with_scheme('http')}",
+            kind="timed out",
+        )
+    if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
+        return _explain_alert(cause)
+    why = _words(cause) if isinstance(cause, ssl.SSLError) and cause.reason else "the connection was closed"
+    return TraceFailed(
+        f"The TLS handshake failed: {why}.",
+        remedy=f"Does the port speak TLS? Without it the URL would be {url.with_scheme('http')}",
+        kind="tls failed",
+    )
+
+
+def explain_distrust(url: Url, facts: TlsFacts) -> TraceFailed:
+    certificate = facts.certificate
+    why = facts.why_not_trusted
+    if certificate.subject == _SELF_SIGNED:
+        problem = "The certificate is not trusted: a webdemo signed it itself, at its start."
+        remedy = "Compare its fingerprint with the one that was printed there, then go on with --insecure."
+    elif certificate.is_self_signed:
+        problem = (
+            "The certificate is not trusted: it is signed by itself, not by anyone whom this machine trusts."
+        )
+        remedy = (
+            "If its fingerprint is the right one, go on with --insecure, or trust it: SSL_CERT_FILE=FILE."
+        )
+    elif "expired" in why:
+        problem = f"The certificate is not trusted: it expired on {certificate.valid_until[:10]}."
+        remedy = (
+            "Its owner has to renew it (or this machine's clock is wrong); --insecure goes on all the same."
+        )
+    elif "mismatch" in why:
+        names = ", ".join(certificate.names[:8]) or "no name at all"
+        problem = f"The certificate is not for {url.facts.host}: it names {names}."
+        remedy = "Use one of its names, or go on with --insecure."
+    else:
+        problem = f"The certificate is not trusted: {why}."
+        remedy = "Trust its issuer (SSL_CERT_FILE=FILE), or go on with --insecure."
+    return TraceFailed(problem, remedy=remedy, kind="not trusted")
+
+
+def explain_no_answer(url: Url, cause: NoAnswer, dial: Dial, clock: Clock) -> TraceFailed:
+    """The connection came about, and something else than the scheme's answer."""
+    spoken = recognise(cause.first)
+    if spoken == "tls" or (not cause.first and url.facts.scheme != "https" and speaks_tls(dial, clock)):
+        return explain_tls_port(url)
+    if spoken and spoken != url.facts.scheme:
+        return _explain_plain(url, spoken)
+    if not cause.first:
+        return TraceFailed(
+            f"{_whole_place(url)} took the connection and closed it without an answer.",
+            remedy="See the server's log: its process may have died over the request, or refuse this client.",
+            kind="closed",
+        )
+    return TraceFailed(
+        f"{_whole_place(url)} does not answer in {_language(url)}: it said {_shown(cause.first)}",
+        remedy=f"Another service holds this port{_what_holds(url)}; check the port.",
+        kind="not understood",
+    )
+
+
+def explain_silence(url: Url, dial: Dial, clock: Clock) -> TraceFailed:
+    """The connection came about, and nothing was said until the time was up. Takes a second or two more."""
+    extra = Clock(clock.timeout_seconds)
+    if url.facts.scheme == "http" and speaks_tls(dial, extra):
+        return explain_tls_port(url)
+    if url.facts.scheme not in HTTP and (spoken := speaks_plainly(dial, extra)):
+        return _explain_plain(url, spoken)
+    return TraceFailed(
+        f"{_whole_place(url)} took the connection, but did not answer within {clock.timeout_seconds:g} s.",
+        remedy=f"Its server is busy or stuck, or does not speak {_language(url)}; --max-time allows more.",
+        kind="timed out",
+    )
+
+
+def explain_broken(url: Url, cause: OSError, dial: Dial, clock: Clock) -> TraceFailed:
+    """The connection failed while the request was on its way, or the answer."""
+    if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
+        return _explain_alert(cause)
+    return explain_no_answer(url, NoAnswer(b""), dial, clock)
+
+
+def explain_tls_port(url: Url) -> TraceFailed:
+    if url.facts.scheme != "http":
+        return TraceFailed(
+            f"Port {url.facts.port} speaks TLS, not {_language(url)}.",
+            remedy="Use the port without TLS; for the web the URL begins with https://",
+            kind="speaks tls",
+        )
+    return TraceFailed(
+        f"Port {url.facts.port} speaks TLS, not plain HTTP.",
+        remedy=f"Use https: {url.with_scheme('https')}",
+        kind="speaks tls",
+    )
+
+
+def explain_cut(body_bytes: int) -> TraceFailed:
+    return TraceFailed(
+        f"The connection ended after {body_bytes} bytes of the body, before the body did.",
+        remedy="See the server's log: its process may have died while it sent.",
+        kind="cut",
+    )
+
+
+def explain_endless(body_bytes: int, clock: Clock) -> TraceFailed:
+    return TraceFailed(
+        f"After {clock.timeout_seconds:g} s the body was not at its end; {body_bytes} bytes had come.",
+        remedy="It may be a stream without an end; or allow more time (--max-time).",
+        kind="timed out",
+    )
+
+
+def explain_loop(url: Url) -> TraceFailed:
+    return TraceFailed(
+        f"The redirects go in a circle: {url.text} has been there before.",
+        remedy="The app sends its visitors back; it may want a cookie, which a trace does not keep.",
+        kind="redirect loop",
+    )
+
+
+def explain_too_many_redirects(most: int) -> TraceFailed:
+    return TraceFailed(
+        f"There are more than {most} redirects, one after another.",
+        remedy="Browsers give up as well: let the app lead there directly.",
+        kind="too many redirects",
+    )
+
+
+def explain_refusal(code: int, text: str) -> TraceFailed:
+    """An SMTP or FTP server greeted with something else than 2xx."""
+    return TraceFailed(
+        f"The server does not serve this client now: {code} {_shown(text.encode())}",
+        remedy="Try again later; a code that begins with 5 is meant for good.",
+        kind="refused service",
+    )
+
+
+def explain_forbidden_socket() -> PlaceNotAllowed:
+    return PlaceNotAllowed(
+        "Unix sockets may not be contacted from here.",
+        remedy="Trace it from a terminal of your own: webdemo trace URL",
+        kind="not allowed",
+    )
+
+
+def _explain_nobody_listens(url: Url, tried: str) -> PlaceUnreachable:
+    port = url.facts.port or 0
+    listening = tcp_listeners()
+    here = [one for one in listening if one.port == port]
+    webdemos = sorted({one.port for one in listening if any(p.is_webdemo for p in one.processes)})
+    if here:
+        problem = f"Nothing listens on {tried}, but {here[0].place} is {here[0].describe()}."
+        scheme, path = url.facts.scheme, url.facts.request_target
+        host = here[0].place if not here[0].is_wildcard else f"{_loopback(here[0])}:{port}"
+        remedy = f"Use {scheme}://{host}{path}"
+    elif webdemos:
+        problem = f"Nothing listens on {tried}, but {_ports(webdemos[:_MOST_NEIGHBOURS])} a webdemo."
+        remedy = f"Use that port, or start one here: webdemo --port {port}"
+    else:
+        near = _nearest({one.port for one in listening}, port)
+        problem = f"Nothing listens on {tried}."
+        remedy = f"Start a server there: webdemo --port {port}"
+        if near:
+            remedy += f". On this machine something listens on {', '.join(map(str, near))}."
+    return PlaceUnreachable(problem, remedy=remedy, kind="refused")
+
+
+def _explain_socket_file(path: str, facts: ConnectFacts, clock: Clock) -> PlaceUnreachable:
+    attempt = facts.attempts[0]
+    if attempt.outcome == "missing":
+        problem, remedy = (
+            f"There is no {shown(path)}.",
+            "Check the path, and that its server runs: webdemo port",
+        )
+    elif attempt.outcome == "refused":
+        problem = f"Nobody listens on {shown(path)}: its server is gone, or it is no socket."
+        remedy = "Start the server again; it replaces the file."
+    elif attempt.outcome == "not permitted":
+        problem = f"This user may not connect to {shown(path)}."
+        remedy = "Its owner can allow it: the bind's option mode=660 lets the group, mode=666 everyone."
+    elif attempt.outcome == "timed out":
+        problem = f"{shown(path)} did not take the connection within {clock.timeout_seconds:g} s."
+        remedy = "Its server is busy or stuck; see its log."
+    else:
+        problem = f"No connection to {shown(path)}: {attempt.detail}."
+        remedy = "See what listens on Unix sockets: webdemo port"
+    return PlaceUnreachable(problem, remedy=remedy, kind=attempt.outcome)
+
+
+def _explain_alert(cause: ssl.SSLError) -> TraceFailed:
+    return TraceFailed(
+        f"The server broke off TLS: {_words(cause)}.",
+        remedy="It may want another TLS version, another name or a certificate of yours.",
+        kind="tls failed",
+    )
+
+
+def _explain_plain(url: Url, spoken: str) -> TraceFailed:
+    if spoken == "http":
+        return TraceFailed(
+            f"Port {url.facts.port} answers in plain HTTP, not {_language(url)}.",
+            remedy=f"Use http: {url.with_scheme('http')}",
+            kind="speaks http",
+        )
+    names = {"smtp": "a mail server (SMTP)", "ftp": "an FTP server", "ssh": "an SSH server"}
+    remedy = f"Use {spoken}://{_whole_place(url)}" if spoken != "ssh" else "Use ssh, or check the port."
+    return TraceFailed(
+        f"{_whole_place(url)} is {names[spoken]}, and does not speak {_language(url)}.",
+        remedy=remedy,
+        kind=f"speaks {spoken}",
+    )
+
+
+def _language(url: Url) -> str:
+    return {"https": "TLS", "smtp": "SMTP", "ftp": "FTP"}.get(url.facts.scheme, "HTTP")
+
+
+def _whole_place(url: Url) -> str:
+    return url.facts.socket_path or _place(url.facts.host, url.facts.port)
+
+
+def _what_holds(url: Url) -> str:
+    if url.facts.port is None:
+        return ""
+    holders = tcp_listeners(url.facts.port) if _is_local(url) else []
+    return f" ({holders[0].describe()})" if holders else ""
+
+
+def _is_local(url: Url) -> bool:
+    try:
+        return is_this_machine(url.facts.host)
+    except ValueError:
+        return url.facts.host == "localhost"
+
+
+def _place(address: str, port: int | None) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _loopback(listening: Listening) -> str:
+    return "[::1]" if listening.family == "ipv6" else "127.0.0.1"
+
+
+def _ports(ports: list[int]) -> str:
+    text = ", ".join(map(str, ports))
+    return f"{text} has" if len(ports) == 1 else f"{text} have"
+
+
+def _nearest(ports: set[int], port: int) -> list[int]:
+    return sorted(sorted(ports, key=lambda other: abs(other - port))[:_MOST_NEIGHBOURS])
+
+
+def _words(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).replace("_", " ").lower()
+
+
+def _shown(data: bytes) -> str:
+    """The first line of what came, harmless in a message."""
+    line = data.decode("utf-8", "replace").splitlines()[0][:80] if data.strip() else ""
+    return f"“{shown(line)}”"

@@ -1,0 +1,39 @@
+"""What an SMTP or FTP server says first: a code and one line or more (RFC 5321 4.2, RFC 959 4.2).
+
+The rule: it is read, answered with QUIT, and nothing is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from webdemo.trace.clock import Clock
+from webdemo.trace.exchange import NoAnswer
+from webdemo.trace.facts import GreetingFacts
+
+LARGEST_GREETING_BYTES = 8192
+_LAST_LINE = re.compile(rb"^[0-9]{3}(?: .*)?\r?\n", re.MULTILINE)
+_START = re.compile(rb"[0-9]{3}[ -]")
+
+
+def read_greeting(sock: socket.socket, at_first_byte: Callable[[], object], clock: Clock) -> GreetingFacts:
+    """Raises NoAnswer for what is no greeting, TimeoutError when none comes, and OSError."""
+    text = b""
+    while not (last := _LAST_LINE.search(text)):
+        sock.settimeout(clock.remaining())
+        try:
+            data = sock.recv(4096)
+        except ConnectionResetError:
+            data = b""
+        if data and not text:
+            at_first_byte()
+        text += data
+        if not data or len(text) > LARGEST_GREETING_BYTES or (len(text) > 3 and not _START.match(text)):
+            raise NoAnswer(text[:200])
+    with suppress(OSError):
+        sock.sendall(b"QUIT\r\n")
+    lines = text[: last.end()].decode("utf-8", "replace").splitlines()
+    return GreetingFacts(int(last.group()[:3]), tuple(line[4:] for line in lines))

@@ -1,0 +1,150 @@
+"""From a name to the addresses to try, in the order to try them.
+
+The rule: what is tried is a number, looked up once and judged before anything is sent to it, so that a
+name cannot lead elsewhere a moment later.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from webdemo.errors import PlaceNotAllowed, PlaceUnreachable
+from webdemo.trace.clock import Clock
+from webdemo.trace.facts import NameFacts
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+Allow = Callable[[IPAddress, int], bool]
+"""May this address be contacted on this port? An IPv4 address in IPv6 clothes arrives as IPv4."""
+
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An address as `socket.connect` takes it."""
+
+    family: socket.AddressFamily
+    sockaddr: tuple[Any, ...]
+
+    @property
+    def address(self) -> str:
+        return str(self.sockaddr[0])
+
+
+def loopback_only(address: IPAddress, port: int) -> bool:
+    """The policy that keeps a trace on this machine: 127.0.0.0/8 and ::1, on every port.
+
+    0.0.0.0 and ::, which lead to this machine as well, are not loopback and are refused.
+    """
+    return address.is_loopback
+
+
+def is_allowed(address: str, port: int, allow: Allow | None) -> bool:
+    if allow is None:
+        return True
+    number = ipaddress.ip_address(address.partition("%")[0])
+    mapped = number.ipv4_mapped if isinstance(number, ipaddress.IPv6Address) else None
+    return allow(mapped or number, port)
+
+
+def look_up(host: str, port: int, family: int | None, clock: Clock) -> list[Place]:
+    """Every address of the name, the first family's and the other's in turn (RFC 8305, section 4).
+
+    `family` is 4, 6 or None for both. Raises PlaceUnreachable.
+    """
+    is_literal = is_address(host)
+    if is_literal and family is not None and (":" in host) != (family == 6):
+        other = 6 if family == 4 else 4
+        raise PlaceUnreachable(
+            f"{host} is an IPv{other} address, and only IPv{family} was asked for.",
+            remedy=f"Leave out -{family}.",
+            kind="no address",
+        )
+    try:
+        found = _ask(host, port, FAMILIES[family] if family else socket.AF_UNSPEC, clock)
+    except TimeoutError as exc:
+        raise PlaceUnreachable(
+            f"The name {host} could not be looked up within {clock.timeout_seconds:g} s.",
+            remedy="Check the network and its name server, or allow more time (--max-time).",
+            kind="timed out",
+        ) from exc
+    except (socket.gaierror, UnicodeError) as exc:
+        raise _explain(host, family, exc) from exc
+    places = list(dict.fromkeys(Place(kind, sockaddr) for kind, _, _, _, sockaddr in found))
+    if not places:
+        raise _explain(host, family, None)
+    first = [place for place in places if place.family == places[0].family]
+    second = [place for place in places if place.family != places[0].family]
+    return [place for pair in zip_longest(first, second) for place in pair if place is not None]
+
+
+def judge(places: list[Place], host: str, port: int, allow: Allow | None) -> tuple[list[Place], NameFacts]:
+    """The places that may be contacted. The others are counted and not named."""
+    allowed = [place for place in places if is_allowed(place.address, port, allow)]
+    facts = NameFacts(
+        host=host,
+        is_address=is_address(host),
+        addresses=tuple(place.address for place in allowed),
+        withheld=len(places) - len(allowed),
+    )
+    return allowed, facts
+
+
+def not_allowed(host: str, port: int) -> PlaceNotAllowed:
+    return PlaceNotAllowed(
+        f"Port {port} of {host} may not be contacted from here.",
+        remedy="Trace it from a terminal of your own: webdemo trace URL",
+        kind="not allowed",
+    )
+
+
+def is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _ask(host: str, port: int, family: int, clock: Clock) -> list[Any]:
+    """getaddrinfo, which knows no time-out, in a thread that may be left behind."""
+    answers: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as exc:
+            answers.put(exc)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=clock.remaining())
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _explain(host: str, family: int | None, cause: Exception | None) -> PlaceUnreachable:
+    if getattr(cause, "errno", None) == socket.EAI_AGAIN:
+        return PlaceUnreachable(
+            f"The name {host} cannot be looked up now: no name server answers.",
+            remedy="Check the network and /etc/resolv.conf, or use an address.",
+            kind="name unknown",
+        )
+    kind = f"IPv{family} address" if family else "address"
+    return PlaceUnreachable(
+        f"The name {host} leads to no {kind}.",
+        remedy=f"Leave out -{family}, or check its spelling."
+        if family
+        else "Check its spelling. Names of your own go into /etc/hosts; localhost is this machine.",
+        kind="name unknown",
+    )

@@ -1,0 +1,96 @@
+"""A trace drawn for a terminal: a bar for each step, all on one axis of time.
+
+The rule: no line is wider than asked for, and nothing that a server sent can move the cursor.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from webdemo.trace.description import clean, describe, describe_answering, describe_redirect
+from webdemo.trace.facts import Failure, GreetingFacts, Hop, Step, Trace
+
+NARROWEST = 40
+_LABEL = 11
+_TIME = 10
+_WIDEST_BAR = 60
+
+_BOLD, _DIM, _RED, _GREEN, _YELLOW, _CYAN = "1", "2", "31", "32", "33", "36"
+
+
+def render(trace: Trace, width: int = 80, colour: bool = False) -> str:
+    """The picture, without a newline at its end. A width below 40 is taken as 40."""
+    pen = _Pen(max(width, NARROWEST), colour)
+    return "\n\n".join("\n".join(_draw(hop, pen)) for hop in trace.hops)
+
+
+class _Pen:
+    def __init__(self, width: int, colour: bool) -> None:
+        self.width = width
+        self._colour = colour
+        self.bar = min(width - _LABEL - _TIME - 4, _WIDEST_BAR)
+
+    def paint(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
+
+    def wrap(self, text: str, code: str | None = None, label: str = "") -> Iterable[str]:
+        """The text in the column of facts, behind a label in the first line."""
+        lines = textwrap.wrap(text, self.width - _LABEL - 2, break_on_hyphens=False) or [""]
+        for number, line in enumerate(lines):
+            start = self.paint(f"{label:<{_LABEL}}", _BOLD) if number == 0 and label else " " * _LABEL
+            yield f"{start} {self.paint(line, code) if code else line}".rstrip()
+
+
+def _draw(hop: Hop, pen: _Pen) -> Iterable[str]:
+    for number, line in enumerate(textwrap.wrap(clean(hop.url), pen.width - 2)):
+        yield pen.paint(line, _BOLD) if number == 0 else f"  {line}"
+    yield from pen.wrap(*_verdict(hop))
+    for step in hop.steps:
+        yield _bar(step, hop, pen)
+        for sentence in describe(step.facts) if step.facts is not None else ():
+            yield from pen.wrap(sentence, _DIM)
+        if step.failure is not None:
+            yield from _explain(step.failure, pen)
+    if hop.answered_by is not None:
+        for number, sentence in enumerate(describe_answering(hop.answered_by)):
+            yield from pen.wrap(sentence, label="process" if number == 0 else "")
+    if hop.redirect is not None:
+        for number, sentence in enumerate(describe_redirect(hop.redirect)):
+            yield from pen.wrap(sentence, label="redirect" if number == 0 else "")
+        if hop.redirect.failure is not None:
+            yield from _explain(hop.redirect.failure, pen)
+
+
+def _verdict(hop: Hop) -> tuple[str, str]:
+    """What came of it, and its colour."""
+    took = f"after {_milliseconds(hop.duration_ms)}"
+    failed = next((step for step in hop.steps if step.failure is not None), None)
+    if failed is not None:
+        return f"ended at {failed.name} {took}", _RED
+    if hop.answer is not None:
+        code = _GREEN if hop.answer.status < 400 else _YELLOW
+        return f"{hop.answer.status} {clean(hop.answer.reason)}".rstrip() + f" {took}", code
+    greeting = hop.steps[-1].facts
+    assert isinstance(greeting, GreetingFacts), "a hop that has not failed has an answer or a greeting"
+    return f"{greeting.code} {took}", _GREEN
+
+
+def _bar(step: Step, hop: Hop, pen: _Pen) -> str:
+    scale = pen.bar / hop.duration_ms if hop.duration_ms > 0 else 0.0
+    start = min(round(step.start_ms * scale), pen.bar - 1)
+    length = max(1, min(round(step.duration_ms * scale), pen.bar - start))
+    mark = "█" if step.duration_ms * scale >= 0.5 else "▏"
+    code = _RED if step.failure is not None else _CYAN
+    bar = " " * start + pen.paint(mark * length, code) + " " * (pen.bar - start - length)
+    label = pen.paint(f"{step.name:<{_LABEL}}", _BOLD)
+    return f"{label} {bar} {_milliseconds(step.duration_ms):>{_TIME}}"
+
+
+def _explain(failure: Failure, pen: _Pen) -> Iterable[str]:
+    yield from pen.wrap(clean(failure.problem), _RED)
+    yield from pen.wrap(clean(failure.remedy))
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f} ms" if value < 10 else f"{value:.1f} ms" if value < 1000 else f"{value / 1000:.2f} s"

@@ -1,0 +1,57 @@
+"""What really speaks at a place that did not speak as its URL said.
+
+The rule: each question is a connection of its own and is bounded to a second, because it is asked only to
+explain a failure.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from webdemo.trace.clock import Clock
+from webdemo.trace.encryption import unverified_context
+
+QUESTION_SECONDS = 1.0
+Dial = Callable[[Clock], socket.socket]
+"""A new connection to the place; raises OSError."""
+
+_TLS_ALERT = b"\x15\x03"
+
+
+def recognise(first: bytes) -> str:
+    """What the first bytes of an answer are: tls, http, smtp, ftp, ssh, or "" for none that is known."""
+    text = first[:200].upper()
+    if first.startswith(_TLS_ALERT):
+        return "tls"
+    if text.startswith(b"HTTP/"):
+        return "http"
+    if text.startswith(b"SSH-"):
+        return "ssh"
+    if text[:3].isdigit() and text[3:4] in (b" ", b"-"):
+        return "smtp" if b"SMTP" in text else "ftp" if b"FTP" in text else ""
+    return ""
+
+
+def speaks_tls(dial: Dial, clock: Clock) -> bool:
+    """Whether a TLS handshake succeeds there, whatever the certificate."""
+    try:
+        clock = clock.at_most(QUESTION_SECONDS)
+        with dial(clock) as sock:
+            sock.settimeout(clock.remaining())
+            with unverified_context().wrap_socket(sock):
+                return True
+    except OSError:
+        return False
+
+
+def speaks_plainly(dial: Dial, clock: Clock) -> str:
+    """What answers there without TLS: http, smtp, ftp, ssh, or "" for none that is known."""
+    try:
+        clock = clock.at_most(QUESTION_SECONDS)
+        with dial(clock) as sock:
+            sock.settimeout(clock.remaining())
+            sock.sendall(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return recognise(sock.recv(200))
+    except OSError:
+        return ""

@@ -1,0 +1,276 @@
+"""The trace itself: one hop after another, step by step.
+
+The rule: a hop ends at the first step that fails, and the failure is a part of the trace. An address is
+judged by `allow` after it has become a number and before anything is sent to it, in every hop.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from webdemo.errors import TraceFailed, UrlRefused
+from webdemo.trace import explanation
+from webdemo.trace.answering import find_answering
+from webdemo.trace.attempts import connect, connect_unix
+from webdemo.trace.clock import Clock
+from webdemo.trace.encryption import shake_hands
+from webdemo.trace.exchange import Exchange, NoAnswer
+from webdemo.trace.facts import (
+    AnsweredBy,
+    AnswerFacts,
+    ConnectFacts,
+    Facts,
+    Failure,
+    Hop,
+    Redirect,
+    Step,
+    Trace,
+)
+from webdemo.trace.greeting import read_greeting
+from webdemo.trace.lookup import Allow, Place, is_allowed, judge, look_up, not_allowed
+from webdemo.trace.recognition import speaks_tls
+from webdemo.trace.url import HTTP, Url, parse_url, redirected
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+MOST_REDIRECTS = 10
+_REDIRECTS = (301, 302, 303, 307, 308)
+_FOR_HANDSHAKE = 0.75
+"""The part of the time that a TLS handshake may take, so that some is left to see what else speaks there."""
+
+
+def trace(
+    url: str,
+    *,
+    family: int | None = None,
+    follow: bool = True,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    head: bool = False,
+    verify: bool = True,
+    allow: Allow | None = None,
+) -> Trace:
+    """Follow a URL to the program that answers, and time each step.
+
+    `family` is 4, 6 or None for both; `timeout_seconds` bounds everything together, redirects too (to
+    explain a silence may take two more); `head` asks for no body; without `verify` a certificate that is
+    not trusted is told and passed by. `allow(address, port)` is asked before anything is sent there; with
+    it Unix sockets are not contacted. Raises UrlRefused for a URL without one meaning; every other
+    failure is in the trace.
+    """
+    whole = Clock(timeout_seconds)
+    text = url
+    seen: set[str] = set()
+    hops: list[Hop] = []
+    while True:
+        start_ms = whole.milliseconds()
+        runner = _HopRunner(text, whole.restarted(), family, head=head, verify=verify, allow=allow)
+        runner.run()
+        seen.add(runner.url.text)
+        redirect = None
+        if runner.answer is not None and not runner.has_failed:
+            redirect = _redirect(runner.url, runner.answer, seen, follow=follow)
+        hops.append(runner.hop(start_ms, redirect))
+        if redirect is None or not redirect.is_followed:
+            return Trace(tuple(hops))
+        text = redirect.url
+
+
+class _Draft:
+    """A step while it is under way."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.facts: Facts | None = None
+        self.ended_ms: float | None = None
+
+    def end(self) -> float:
+        """It ends now, if it has not ended: what follows, such as an explanation, is not counted."""
+        if self.ended_ms is None:
+            self.ended_ms = self._clock.milliseconds()
+        return self.ended_ms
+
+
+class _HopRunner:
+    """Takes the steps of one hop, and keeps what they found."""
+
+    def __init__(
+        self, text: str, clock: Clock, family: int | None, *, head: bool, verify: bool, allow: Allow | None
+    ) -> None:
+        self._text = text
+        self._clock = clock
+        self._family = family
+        self._method = "HEAD" if head else "GET"
+        self._verify = verify
+        self._allow = allow
+        self._target: tuple[int, Any] = (socket.AF_UNIX, "")
+        self._steps: list[Step] = []
+        self._answered_by: AnsweredBy | None = None
+        self.answer: AnswerFacts | None = None
+        self.url: Url
+
+    @property
+    def has_failed(self) -> bool:
+        return self._steps[-1].failure is not None
+
+    def run(self) -> None:
+        """Raises UrlRefused; every other failure ends in a step."""
+        with self._step("url") as step:
+            self.url = parse_url(self._text)
+            step.facts = self.url.facts
+        with suppress(TraceFailed):
+            sock, connection = self._connect()
+            try:
+                if self.url.facts.scheme == "https":
+                    sock = self._encrypt(sock)
+                if self.url.facts.scheme in HTTP:
+                    self._exchange(sock)
+                else:
+                    self._greet(sock)
+            finally:
+                self._answered_by = find_answering(connection)
+                sock.close()
+
+    def hop(self, start_ms: float, redirect: Redirect | None) -> Hop:
+        last = self._steps[-1]
+        duration = last.start_ms + last.duration_ms
+        return Hop(self.url.text, start_ms, duration, tuple(self._steps), self._answered_by, redirect)
+
+    @contextmanager
+    def _step(self, name: str, start_ms: float | None = None) -> Iterator[_Draft]:
+        draft = _Draft(self._clock)
+        start = self._clock.milliseconds() if start_ms is None else start_ms
+        failure = None
+        try:
+            yield draft
+        except TraceFailed as exc:
+            failure = Failure.of(exc)
+            raise
+        finally:
+            self._steps.append(Step(name, start, draft.end() - start, draft.facts, failure))
+
+    def _connect(self) -> tuple[socket.socket, ConnectFacts]:
+        url = self.url.facts
+        places = [] if url.port is None else self._look_up(url.host, url.port)
+        with self._step("connect") as step:
+            if url.port is not None:
+                sock, step.facts = connect(places, self._clock)
+            elif url.socket_path is not None and self._allow is None:
+                sock, step.facts = connect_unix(url.socket_path, self._clock)
+            else:
+                raise explanation.explain_forbidden_socket()
+            step.end()
+            if sock is None:
+                raise explanation.explain_no_connection(self.url, step.facts, self._clock)
+            if url.port is None:
+                self._target = (socket.AF_UNIX, url.socket_path)
+                return sock, step.facts
+            if not is_allowed(step.facts.remote_address, url.port, self._allow):
+                sock.close()
+                raise not_allowed(url.host, url.port)
+            won = next(one.address for one in step.facts.attempts if one.outcome == "connected")
+            self._target = next((place.family, place.sockaddr) for place in places if place.address == won)
+            return sock, step.facts
+
+    def _look_up(self, host: str, port: int) -> list[Place]:
+        with self._step("name") as step:
+            found = look_up(host, port, self._family, self._clock)
+            places, step.facts = judge(found, host, port, self._allow)
+            if not places:
+                raise not_allowed(host, port)
+        return places
+
+    def _encrypt(self, sock: socket.socket) -> socket.socket:
+        with self._step("tls") as step:
+            try:
+                clock = self._clock.at_most(self._clock.remaining() * _FOR_HANDSHAKE)
+                secured, step.facts = shake_hands(sock, self.url.facts.host, lambda: self._dial(clock), clock)
+            except OSError as exc:
+                step.end()
+                raise explanation.explain_tls(self.url, exc, self._dial, self._clock) from exc
+            if not step.facts.is_trusted and self._verify:
+                secured.close()
+                raise explanation.explain_distrust(self.url, step.facts)
+        return secured
+
+    def _exchange(self, sock: socket.socket) -> None:
+        exchange = Exchange(sock, self.url, self._method, self._clock)
+        with self._step("request") as step, self._explaining(step):
+            step.facts = exchange.send()
+        with self._step("first byte") as step, self._explaining(step):
+            self.answer = step.facts = exchange.wait_for_answer(step.end)
+            # 400 is what nginx, Cheroot and others say to plain HTTP on a TLS port.
+            is_suspect = self.answer.status == 400 and self.url.facts.scheme == "http"
+            if is_suspect and speaks_tls(self._dial, self._clock):
+                raise explanation.explain_tls_port(self.url)
+        with self._step("transfer", start_ms=step.end()) as step:
+            try:
+                step.facts = exchange.read_body()
+            except NoAnswer as exc:
+                step.facts = exchange.transferred(is_whole=False)
+                raise explanation.explain_cut(exchange.body_bytes) from exc
+            except OSError as exc:
+                step.facts = exchange.transferred(is_whole=False)
+                if isinstance(exc, TimeoutError):
+                    raise explanation.explain_endless(exchange.body_bytes, self._clock) from exc
+                raise explanation.explain_cut(exchange.body_bytes) from exc
+
+    def _greet(self, sock: socket.socket) -> None:
+        with self._step("greeting") as step, self._explaining(step):
+            step.facts = read_greeting(sock, step.end, self._clock)
+            if step.facts.code >= 400:
+                raise explanation.explain_refusal(step.facts.code, step.facts.lines[0])
+
+    @contextmanager
+    def _explaining(self, step: _Draft) -> Iterator[None]:
+        try:
+            yield
+        except NoAnswer as exc:
+            step.end()
+            raise explanation.explain_no_answer(self.url, exc, self._dial, self._clock) from exc
+        except TimeoutError as exc:
+            step.end()
+            raise explanation.explain_silence(self.url, self._dial, self._clock) from exc
+        except OSError as exc:
+            step.end()
+            raise explanation.explain_broken(self.url, exc, self._dial, self._clock) from exc
+
+    def _dial(self, clock: Clock) -> socket.socket:
+        """Another connection to the very address that was judged and reached. Raises OSError."""
+        family, address = self._target
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(clock.remaining())
+            sock.connect(address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def _redirect(url: Url, answer: AnswerFacts, seen: set[str], *, follow: bool) -> Redirect | None:
+    """Where an answer leads to, and whether to go there; None when it leads nowhere."""
+    header = answer.header("location")
+    if answer.status not in _REDIRECTS or header is None:
+        return None
+    location = header.encode("latin-1").decode("utf-8", "replace")
+    try:
+        target = redirected(url, location)
+    except UrlRefused as exc:
+        failed = TraceFailed(exc.problem, remedy=exc.remedy, kind="bad redirect")
+        return Redirect(answer.status, location, "", False, False, Failure.of(failed) if follow else None)
+    leaves_tls = url.facts.scheme == "https" and target.facts.scheme == "http"
+    failure = None
+    if follow and target.text in seen:
+        failure = explanation.explain_loop(target)
+    elif follow and len(seen) > MOST_REDIRECTS:
+        failure = explanation.explain_too_many_redirects(MOST_REDIRECTS)
+    return Redirect(
+        status=answer.status,
+        location=location,
+        url=target.text,
+        is_followed=follow and failure is None,
+        leaves_tls=leaves_tls,
+        failure=Failure.of(failure) if failure is not None else None,
+    )

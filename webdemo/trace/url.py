@@ -1,0 +1,239 @@
+"""The URL: which scheme, host and port, and why that port.
+
+The rule: a URL has one meaning or is refused with the right form. What browsers, resolvers and people
+read differently (a user's name before the host, 0x7f.1, backslashes) is refused, so that nothing hides
+where it leads.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from typing import NoReturn
+from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urljoin, urlsplit
+
+from webdemo.errors import UrlRefused
+from webdemo.net.bind import LONGEST_SOCKET_PATH
+from webdemo.net.bindtext import HIGHEST_PORT, is_ipv6, shown
+from webdemo.trace.facts import UrlFacts
+
+DEFAULT_PORTS = {"http": 80, "https": 443, "smtp": 25, "ftp": 21}
+HTTP = ("http", "https", "unix")
+LONGEST_URL = 8000
+"""Characters; RFC 9110, section 4.1, asks every recipient for that many."""
+
+_FORM = "http://127.0.0.1:8000/"
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
+_NUMBER = re.compile(r"(0[xX][0-9A-Fa-f]*|[0-9]+)\Z")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
+# RFC 3986's characters of a path and a query; the percent sign, because escapes are left as they are.
+_PATH = "/:@!$&'()*+,;=-._~%"
+_QUERY = f"{_PATH}?"
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """What a URL says, and its normal text."""
+
+    text: str
+    facts: UrlFacts
+
+    @property
+    def host_header(self) -> str:
+        """RFC 9110, section 7.2; a Unix socket has no name, so it is called localhost."""
+        facts = self.facts
+        if facts.socket_path is not None:
+            return "localhost"
+        host = f"[{facts.host}]" if ":" in facts.host else facts.host
+        return host if facts.port == DEFAULT_PORTS[facts.scheme] else f"{host}:{facts.port}"
+
+    def with_scheme(self, scheme: str) -> str:
+        """The same place and path by another scheme: for a remedy."""
+        host = f"[{self.facts.host}]" if ":" in self.facts.host else self.facts.host
+        return f"{scheme}://{host}:{self.facts.port}{self.facts.request_target or '/'}"
+
+
+def parse_url(text: str) -> Url:
+    """Read a URL. Raises UrlRefused, with the right form as its remedy.
+
+    `unix:/run/site.sock` is the form for a Unix socket, and `unix:/run/site.sock:/path` asks for a path.
+    """
+    if len(text) > LONGEST_URL:
+        _refuse(f"The URL is {len(text)} characters long; {LONGEST_URL} are the limit.", "a shorter one")
+    if not text:
+        _refuse("The URL is empty.", _FORM)
+    for character in text:
+        if character.isspace() or not character.isprintable():
+            _refuse(
+                f"A URL holds no spaces or control characters: “{shown(text)}”.", "%20 for a space in a path"
+            )
+    if "\\" in text:
+        _refuse(f"A URL holds no backslashes: “{shown(text)}”.", shown(text.replace("\\", "/")))
+    scheme, colon, rest = text.partition(":")
+    scheme = scheme.lower()
+    if scheme == "unix":
+        return _parse_unix(rest)
+    if not colon or scheme not in DEFAULT_PORTS or not rest.startswith("//"):
+        _refuse_form(text, scheme, rest)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # brackets that do not match, or characters that become others
+        _refuse(f"“{shown(text)}” has no host that can be read.", "http://[::1]:8000/ for IPv6")
+    host, port = _read_authority(parts.netloc, scheme, _rest_of(parts.path))
+    request_target = ""
+    if scheme in HTTP:
+        request_target = quote(parts.path or "/", safe=_PATH)
+        if parts.query:
+            request_target += f"?{quote(parts.query, safe=_QUERY)}"
+    facts = UrlFacts(
+        scheme=scheme,
+        host=host,
+        port=DEFAULT_PORTS[scheme] if port is None else port,
+        port_given=port is not None,
+        socket_path=None,
+        request_target=request_target,
+        fragment=parts.fragment,
+    )
+    place = f"[{host}]" if ":" in host else host
+    shown_port = "" if port is None else f":{port}"
+    return Url(f"{scheme}://{place}{shown_port}{request_target}", facts)
+
+
+def redirected(url: Url, location: str) -> Url:
+    """Where a Location header leads to from `url` (RFC 9110, section 10.2.2). Raises UrlRefused.
+
+    From a Unix socket, a path or the name that it was asked by stays on the socket.
+    """
+    socket_path = url.facts.socket_path
+    base = url.text if socket_path is None else f"http://localhost{url.facts.request_target}"
+    cleaned = location.strip().replace(" ", "%20")  # not allowed, and often sent
+    try:
+        target = urljoin(base, cleaned)
+    except ValueError:
+        _refuse(
+            f"The server redirects to “{shown(location)}”, which is no URL.", "a URL, in the server's app"
+        )
+    if not target.lower().startswith(("http:", "https:")):
+        _refuse(f"The server redirects to “{shown(location)}”, which is not HTTP.", "http:// or https://")
+    found = parse_url(target)
+    if socket_path is not None and found.text.startswith("http://localhost/"):
+        return _on_socket(socket_path, found.facts.request_target)
+    return found
+
+
+def _parse_unix(rest: str) -> Url:
+    path, colon, target = rest.partition(":/")
+    if not re.match(r"/(//)?[^/]", path):
+        _refuse(f"“unix:{shown(rest)}” has no absolute path.", "unix:/run/site.sock")
+    raw = unquote_to_bytes("/" + path.lstrip("/"))
+    if b"\0" in raw or any(byte < 32 or byte == 127 for byte in raw):
+        _refuse(f"The path “{shown(path)}” holds control characters.", "unix:/run/site.sock")
+    if len(raw) > LONGEST_SOCKET_PATH:
+        _refuse(
+            f"The path of the Unix socket is {len(raw)} bytes long; the system takes {LONGEST_SOCKET_PATH}.",
+            "a shorter path",
+        )
+    parts = urlsplit(f"http://localhost/{target}")
+    request_target = quote(parts.path, safe=_PATH)
+    if parts.query:
+        request_target += f"?{quote(parts.query, safe=_QUERY)}"
+    return _on_socket(os.fsdecode(raw), request_target if colon else "/", parts.fragment)
+
+
+def _on_socket(path: str, request_target: str, fragment: str = "") -> Url:
+    facts = UrlFacts("unix", "", None, False, path, request_target, fragment)
+    shown = quote_from_bytes(os.fsencode(path))
+    return Url(f"unix:{shown}" if request_target == "/" else f"unix:{shown}:{request_target}", facts)
+
+
+def _refuse_form(text: str, scheme: str, rest: str) -> NoReturn:
+    """A text that does not begin with a scheme and two slashes."""
+    if scheme == "http+unix":
+        path = os.fsdecode(unquote_to_bytes(rest.removeprefix("//").partition("/")[0]))
+        _refuse("A Unix socket is written without http.", f"unix:{shown(path)}")
+    if scheme in DEFAULT_PORTS:
+        place = rest.lstrip("/")
+        place = f"localhost:{place}/" if place.isdigit() else place or "localhost/"
+        _refuse(f"“{shown(text)}” lacks the two slashes.", f"{scheme}://{shown(place)}")
+    if rest.startswith("//") and _SCHEME.match(scheme):
+        known = ", ".join(f"{name}://" for name in DEFAULT_PORTS)
+        _refuse(f"URLs of the scheme {shown(scheme)} cannot be traced.", f"one of {known} and unix:/PATH")
+    if text.isascii() and text.isdigit():
+        _refuse(f"“{shown(text)}” is no URL.", f"http://localhost:{shown(text)}/")
+    guess = text.removeprefix("//")
+    guess = f"localhost{guess}" if guess.startswith((":", "/")) else guess
+    _refuse(f"“{shown(text)}” has no scheme.", f"http://{shown(guess)}{'' if '/' in guess else '/'}")
+
+
+def _read_authority(authority: str, scheme: str, rest: str) -> tuple[str, int | None]:
+    """Host and port of [user@]host[:port]."""
+    place = authority.rpartition("@")[2]
+    if "@" in authority:
+        _refuse(
+            f"“{shown(authority)}” holds a user's name, which can hide where a URL leads.",
+            f"it without: {scheme}://{shown(place)}{rest}",
+        )
+    if place.startswith("["):
+        host, bracket, port = place[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            _refuse(f"“{shown(place)}” has brackets that do not match.", f"{scheme}://[::1]:8000/")
+        if not is_ipv6(host):
+            form = f"{scheme}://[::1]:8000/"
+            _refuse(f"“{shown(host)}” is not an IPv6 address (zones are not taken).", form)
+        address = str(ipaddress.IPv6Address(host))
+        return address, _read_port(port[1:], scheme, f"[{address}]", rest)
+    host, _, port = place.partition(":")
+    if ":" in port:
+        _refuse(f"“{shown(place)}” may be read in several ways.", f"{scheme}://[{shown(place)}]{rest}")
+    if not host:
+        _refuse("The URL has no host.", f"{scheme}://localhost{':' if port else ''}{shown(port)}{rest}")
+    number = _read_port(port, scheme, shown(host), rest)
+    return _read_host(host, scheme, port, rest), number
+
+
+def _read_port(text: str, scheme: str, host: str, rest: str) -> int | None:
+    """None for no port, which `host:` means as well (RFC 3986, section 3.2.3)."""
+    if not text:
+        return None
+    form = f"{scheme}://{host}:{DEFAULT_PORTS[scheme]}{rest}"
+    if not text.isascii() or not text.isdigit():
+        _refuse(f"“{shown(text)}” is not a port number.", form)
+    if len(text.lstrip("0")) > 5 or int(text) > HIGHEST_PORT:
+        _refuse(f"There is no port {shown(text)}: ports end at {HIGHEST_PORT}.", form)
+    if int(text) == 0:
+        _refuse("Nothing can be reached on port 0: it asks for any free one.", form)
+    return int(text)
+
+
+def _read_host(host: str, scheme: str, port: str, rest: str) -> str:
+    def form(better: str) -> str:
+        return f"{scheme}://{better}{':' if port else ''}{port}{rest}"
+
+    if not host.isascii():
+        try:
+            better = form(host.encode("idna").decode())
+        except UnicodeError:
+            better = "its form in ASCII (xn--...)"
+        _refuse(f"The host “{shown(host)}” is not ASCII.", better)
+    labels = host.removesuffix(".").split(".")
+    if _NUMBER.match(labels[-1]):
+        # What ends in a number is an IPv4 address (the URL standard), which resolvers take in many
+        # forms: 2130706433, 0x7f.1 and 0177.0.0.1 all lead to this machine.
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            better = form("127.0.0.1")
+            _refuse(f"“{shown(host)}” is not four numbers from 0 to 255.", f"an address as {better}")
+    if len(host) > 253 or not all(_LABEL.match(label) for label in labels):
+        _refuse(f"“{shown(host)}” is not the name of a host.", f"it as {scheme}://localhost:8000/")
+    return host.lower()
+
+
+def _rest_of(path: str) -> str:
+    return shown(path) or "/"
+
+
+def _refuse(problem: str, form: str) -> NoReturn:
+    raise UrlRefused(problem, remedy=f"Write {form}.")
