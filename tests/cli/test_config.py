@@ -1,0 +1,223 @@
+"""Settings come from the file, the environment and the flags, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from webdemo import config
+from webdemo.errors import BindTextError, UsageError
+from webdemo.net.bind import Bind
+
+
+def resolve(
+    folder: Path, flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+) -> config.Resolved:
+    return config.resolve(flags or {}, environment or {}, folder)
+
+
+def message(excinfo: pytest.ExceptionInfo[UsageError]) -> tuple[str, str]:
+    return excinfo.value.problem, excinfo.value.remedy
+
+
+def test_without_anything_every_setting_has_its_default(tmp_path: Path) -> None:
+    resolved = resolve(tmp_path)
+    assert resolved.settings == config.Settings()
+    assert set(resolved.sources.values()) == {"default"}
+    assert config.binds(resolved) == []
+
+
+def test_a_file_is_overridden_by_the_environment_and_that_by_a_flag(tmp_path: Path) -> None:
+    (tmp_path / "webdemo.toml").write_text('server = "waitress"\ngrace = 3\napp = "site:app"\n')
+    environment = {"WEBDEMO_SERVER": "gunicorn", "WEBDEMO_GRACE": "4"}
+    resolved = resolve(tmp_path, {"server": "wsgiref"}, environment)
+    assert (resolved.settings.server, resolved.sources["server"]) == ("wsgiref", "flag")
+    assert (resolved.settings.grace, resolved.sources["grace"]) == (4.0, "WEBDEMO_GRACE")
+    assert (resolved.settings.app, resolved.sources["app"]) == ("site:app", "webdemo.toml")
+
+
+def test_pyproject_is_read_where_there_is_no_file_of_our_own(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.webdemo]\nbind = [":1", "waitress://:2"]\n')
+    resolved = resolve(tmp_path)
+    assert resolved.settings.bind == (":1", "waitress://:2")
+    assert resolved.sources["bind"] == "pyproject.toml"
+
+
+def test_a_pyproject_of_something_else_is_no_matter(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "site"\n')
+    assert resolve(tmp_path).settings == config.Settings()
+
+
+def test_a_list_may_be_given_as_its_only_item_and_a_port_as_a_number(tmp_path: Path) -> None:
+    (tmp_path / "webdemo.toml").write_text("port = 8001\n")
+    assert config.binds(resolve(tmp_path)) == [Bind(port=8001)]
+
+
+def test_keys_may_be_written_with_hyphens(tmp_path: Path) -> None:
+    (tmp_path / "webdemo.toml").write_text("access-log = false\n")
+    assert resolve(tmp_path).settings.access_log is False
+
+
+def test_where_to_listen_is_answered_whole_by_the_one_who_speaks_last(tmp_path: Path) -> None:
+    (tmp_path / "webdemo.toml").write_text('bind = ["waitress://:8001"]\n')
+    assert config.binds(resolve(tmp_path, {"port": ("8005",)})) == [Bind(port=8005)]
+    assert config.binds(resolve(tmp_path, environment={"WEBDEMO_PORT": "8006"})) == [Bind(port=8006)]
+
+
+def test_ports_may_be_ranges_and_lists(tmp_path: Path) -> None:
+    resolved = resolve(tmp_path, {"port": ("8000-8001", "8005")})
+    assert [bind.port for bind in config.binds(resolved)] == [8000, 8001, 8005]
+
+
+def test_a_port_in_the_environment_opens_every_address_and_says_so(tmp_path: Path) -> None:
+    resolved = resolve(tmp_path, environment={"PORT": "5000"})
+    assert config.binds(resolved) == [Bind(host="*", port=5000)]
+    assert config.why_host(resolved) == (
+        "Listening on every address, because PORT is in the environment; --host 127.0.0.1 changes that."
+    )
+
+
+def test_a_port_in_the_environment_opens_binds_that_name_no_host(tmp_path: Path) -> None:
+    resolved = resolve(tmp_path, {"bind": ("gunicorn://:5000", "gunicorn://[::1]:5001")}, {"PORT": "5000"})
+    assert [bind.host for bind in config.binds(resolved)] == ["*", "::1"]
+
+
+def test_a_host_given_wins_over_the_port_in_the_environment(tmp_path: Path) -> None:
+    resolved = resolve(tmp_path, {"host": "127.0.0.1"}, {"PORT": "5000"})
+    assert config.binds(resolved) == [Bind(host="127.0.0.1", port=5000)]
+    assert config.why_host(resolved) is None
+
+
+def test_platforms_name_workers_and_proxies_in_their_way(tmp_path: Path) -> None:
+    environment = {"WEB_CONCURRENCY": "3", "FORWARDED_ALLOW_IPS": "10.0.0.0/8, 127.0.0.1"}
+    settings = resolve(tmp_path, environment=environment).settings
+    assert settings.workers == 3
+    assert settings.trusted_proxies == ("10.0.0.0/8", "127.0.0.1")
+
+
+def test_our_own_name_wins_over_the_platforms(tmp_path: Path) -> None:
+    environment = {"WEB_CONCURRENCY": "3", "WEBDEMO_WORKERS": "2"}
+    assert resolve(tmp_path, environment=environment).settings.workers == 2
+
+
+def test_workers_in_the_environment_reach_every_service(tmp_path: Path) -> None:
+    resolved = resolve(tmp_path, {"bind": ("waitress://:1", "gunicorn://:2?workers=5")}, {"WEB_CONCURRENCY": "3"})
+    plan = config.make_plan(resolved, config.binds(resolved), colour=False)
+    assert [service.workers for service in plan.services] == [3, 5]
+
+
+def test_binds_with_the_same_server_and_options_share_a_service(tmp_path: Path) -> None:
+    resolved = resolve(tmp_path, {"bind": ("waitress://:1", "waitress://:2", "waitress://:3?threads=8", ":4")})
+    plan = config.make_plan(resolved, config.binds(resolved), colour=False)
+    assert [(s.server, len(s.binds)) for s in plan.services] == [("waitress", 2), ("waitress", 1), ("werkzeug", 1)]
+
+
+REFUSED_FILES = {
+    'serer = "waitress"': ("webdemo.toml has a setting that is not known: serer.", "Did you mean server?"),
+    "grace = true": ("grace in webdemo.toml cannot be True.", "It is a number."),
+    "grace = -1": ("grace in webdemo.toml cannot be '-1'.", "It is a number, 0 or more."),
+    'access-log = "no"': ("access-log in webdemo.toml cannot be 'no'.", "It is true or false."),
+    "app = 3": ("app in webdemo.toml cannot be 3.", "It is a text."),
+    "bind = [1.5]": ("bind in webdemo.toml cannot be [1.5].", "It is a list of texts."),
+    'log-format = "xml"': ("log-format in webdemo.toml cannot be 'xml'.", "Choose text or json."),
+}
+
+
+@pytest.mark.parametrize("text", REFUSED_FILES)
+def test_a_file_that_makes_no_sense_is_refused_with_the_reason(text: str, tmp_path: Path) -> None:
+    (tmp_path / "webdemo.toml").write_text(text)
+    with pytest.raises(UsageError) as excinfo:
+        resolve(tmp_path)
+    assert message(excinfo) == REFUSED_FILES[text]
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "webdemo.toml").write_text("server = \n")
+    with pytest.raises(UsageError, match=r"^webdemo\.toml cannot be read: .*line 1") as excinfo:
+        resolve(tmp_path)
+    assert excinfo.value.remedy == "Mend it; it is TOML."
+
+
+def test_an_unknown_variable_of_ours_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as excinfo:
+        resolve(tmp_path, environment={"WEBDEMO_SERVR": "waitress"})
+    problem, remedy = message(excinfo)
+    assert problem == "The environment has a setting that is not known: WEBDEMO_SERVR."
+    assert remedy == "Did you mean WEBDEMO_SERVER?"
+
+
+def test_a_variable_of_the_wrong_form_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as excinfo:
+        resolve(tmp_path, environment={"WEB_CONCURRENCY": "many"})
+    assert message(excinfo) == ("WEB_CONCURRENCY cannot be 'many'.", "It is a whole number, 0 or more.")
+
+
+def test_an_app_and_a_folder_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as excinfo:
+        resolve(tmp_path, {"app": "site:app", "directory": "dist"})
+    assert message(excinfo) == ("--app and --directory exclude each other.", "Leave one of them out.")
+
+
+def test_an_app_on_the_command_line_stands_in_for_the_folder_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "webdemo.toml").write_text('directory = "dist"\n')
+    assert resolve(tmp_path, {"app": "site:app"}).settings.directory == ""
+
+
+REFUSED_BINDS = {
+    ("wairtess://:1",): ("There is no server called 'wairtess'.", "Did you mean waitress?"),
+    ("waitress://:1?threds=8",): ("The server waitress has no option 'threds'.", "Did you mean threads?"),
+    ("waitress://:1?worker_class=sync",): (
+        "The server waitress has no option 'worker_class'.",
+        "gunicorn has it.",
+    ),
+    ("waitress://:1?threads=many",): (
+        "waitress's option threads cannot be 'many'.",
+        "It is a whole number, 0 or more.",
+    ),
+    ("waitress+https://:1",): (
+        "The server waitress has no TLS.",
+        "These have: cheroot, gevent, gunicorn, hypercorn, werkzeug.",
+    ),
+    ("paste.waitress+unix:///tmp/x.sock",): (
+        "The server paste.waitress has no Unix sockets.",
+        "These have: cheroot, gevent, gunicorn, hypercorn, waitress, werkzeug, wsgiref.",
+    ),
+    ("werkzeug+https://:1?certificate=a.pem",): (
+        "A certificate and its key go together.",
+        "Give both: ?certificate=FILE&key=FILE",
+    ),
+    ("werkzeug://:1?certificate=a.pem&key=b.pem",): (
+        "A certificate needs TLS, which werkzeug://:1?certificate=a.pem&key=b.pem does not ask for.",
+        "Write werkzeug+https:// in front of the address.",
+    ),
+    ("waitress://:1?workers=0",): ("0 workers cannot be.", "Choose from 1 to 512: ?workers=2"),
+    ("waitress://:1?cpus=x",): ("cpus cannot be 'x'.", "Write numbers and ranges: ?cpus=0,2-3"),
+    ("paste.waitress://*:1",): (
+        "The server paste.waitress opens its port itself: one address and one process.",
+        "Name one address, for example paste.waitress://127.0.0.1:1",
+    ),
+}
+
+
+@pytest.mark.parametrize("binds", REFUSED_BINDS)
+def test_a_bind_that_its_server_cannot_serve_is_refused(binds: tuple[str, ...], tmp_path: Path) -> None:
+    resolved = resolve(tmp_path, {"bind": binds})
+    with pytest.raises(UsageError) as excinfo:
+        config.make_plan(resolved, config.binds(resolved), colour=False)
+    assert message(excinfo) == REFUSED_BINDS[binds]
+
+
+def test_a_bind_without_meaning_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BindTextError):
+        config.binds(resolve(tmp_path, {"bind": ("::1:80",)}))
+
+
+def test_every_setting_is_shown_with_its_source(tmp_path: Path) -> None:
+    rows = config.shown(resolve(tmp_path, {"port": ("8001",)}, {"HOST": "::1"}))
+    assert [row[0] for row in rows] == [name.replace("_", "-") for name in config.FIELDS]
+    assert ("port", "8001", "flag") in rows
+    assert ("host", "::1", "HOST") in rows
+    assert ("grace", "8", "default") in rows
