@@ -1,17 +1,23 @@
 """Behind a proxy: the client's address, scheme and host, told by those who are trusted only.
 
 One family of headers is read, the one that the proxy writes: X-Forwarded-* or Forwarded (RFC 7239).
-Reading both would let a client write the one that its proxy passes on untouched. Headers that
-nobody vouches for are removed, so that the app cannot believe them by mistake.
+Reading both would let a client write the one that its proxy passes on untouched. What a client wrote
+stands to the left of what its proxy added, so lists are read from the right, and no further than the
+first hop that comes from an address nobody vouches for. Headers that are not read are removed, so that
+the app cannot believe them by mistake.
+
+X-Forwarded-Proto, -Host and -Port are no lists with most proxies: whoever is trusted must set them, or
+remove the client's.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import TYPE_CHECKING
 
 from webdemo.errors import UsageError
@@ -23,14 +29,25 @@ ANYBODY = "*"
 UNIX = "unix"
 
 _X_FORWARDED = tuple(f"HTTP_X_FORWARDED_{name}" for name in ("FOR", "PROTO", "HOST", "PORT"))
-_FORWARDED = "HTTP_FORWARDED"
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?\Z")
-_PAIR = re.compile(r'\s*([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^;,"\s]*)\s*(;|,|\Z)')
+_FORWARDED = ("HTTP_FORWARDED",)
+# Read by no one here, but by some frameworks and apps.
+_OTHERS = (
+    *(f"HTTP_X_FORWARDED_{name}" for name in ("PREFIX", "SCHEME", "PROTOCOL", "SSL", "SERVER", "BY")),
+    "HTTP_X_REAL_IP",
+)
+_USUAL_PORTS = {"http": "80", "https": "443"}
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+# RFC 7239, section 4. Unquoted values may hold what needs quotes by the book: [::1]:80 is common.
+_PAIR = rf'({_TOKEN})=("(?:[^"\\]|\\.)*"|[^;,"\s]*)'
+_ELEMENT = re.compile(rf"\s*{_PAIR}(?:\s*;\s*{_PAIR})*\s*;?\s*")
+_PAIRS = re.compile(_PAIR)
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What one proxy said of whoever spoke to it."""
+    """What one proxy said of whoever spoke to it; "" for what it did not say."""
 
     client: str = ""
     scheme: str = ""
@@ -59,25 +76,21 @@ class Trusted:
         if self._all:
             return True
         try:
-            parsed = ipaddress.ip_address(address)
+            parsed = _plain(ipaddress.ip_address(address))
         except ValueError:
-            return self._unix and address in ("", "localhost", UNIX)
-        mapped = getattr(parsed, "ipv4_mapped", None)
-        return any((mapped or parsed) in network for network in self._networks)
+            return self._unix  # a TCP peer has an address; what servers call the others differs
+        return any(parsed in network for network in self._networks)
 
 
 class ForwardedHeaders:
-    """WSGI middleware; sets REMOTE_ADDR, wsgi.url_scheme and HTTP_HOST to what the client used.
-
-    The hops are read from the last one, which the trusted peer wrote, back to the first one that
-    comes from an address nobody vouches for.
-    """
+    """WSGI middleware; sets REMOTE_ADDR, REMOTE_PORT, wsgi.url_scheme and HTTP_HOST to the client's."""
 
     def __init__(self, app: WSGIApplication, proxies: Iterable[str], *, rfc7239: bool = False) -> None:
         self._app = app
         self._trusted = Trusted(proxies)
-        self._read = read_forwarded if rfc7239 else read_x_forwarded
-        self._unread = _X_FORWARDED if rfc7239 else (_FORWARDED,)
+        self._hops: Callable[[WSGIEnvironment], Iterator[Hop]]
+        self._hops = read_forwarded if rfc7239 else read_x_forwarded
+        self._unread = (*_OTHERS, *(_X_FORWARDED if rfc7239 else _FORWARDED))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         for key in self._unread:
@@ -85,71 +98,90 @@ class ForwardedHeaders:
         if self._trusted.includes(environ.get("REMOTE_ADDR") or ""):
             self._apply(environ)
         else:
-            for key in (*_X_FORWARDED, _FORWARDED):
+            for key in (*_X_FORWARDED, *_FORWARDED):
                 environ.pop(key, None)
         return self._app(environ, start_response)
 
     def _apply(self, environ: WSGIEnvironment) -> None:
-        for hop in reversed(self._read(environ)):
-            client = _address(hop.client)
-            if client:
-                environ["REMOTE_ADDR"] = client
-                environ.pop("REMOTE_PORT", None)
-            if hop.scheme in ("http", "https"):
+        for hop in self._hops(environ):
+            if hop.scheme in _USUAL_PORTS:
                 environ["wsgi.url_scheme"] = hop.scheme
-            if _HOST.match(hop.host):
+            if _HOST.fullmatch(hop.host):
                 environ["HTTP_HOST"] = hop.host
-            if not client or not self._trusted.includes(client):
+            client, port = _node(hop.client)
+            if client is None:
+                return
+            environ["REMOTE_ADDR"] = client
+            environ.pop("REMOTE_HOST", None)
+            environ.pop("REMOTE_PORT", None)
+            if port:
+                environ["REMOTE_PORT"] = port
+            if not self._trusted.includes(client):
                 return
 
 
-def read_x_forwarded(environ: WSGIEnvironment) -> list[Hop]:
-    """The hops of X-Forwarded-For, -Proto, -Host and -Port: lists, aligned at their last items."""
-    clients, schemes, hosts, ports = (
-        [item.strip() for item in environ.get(key, "").split(",") if item.strip()] for key in _X_FORWARDED
-    )
-    hops = []
-    for back in range(1, max(map(len, (clients, schemes, hosts))) + 1):
-        # A list that is shorter than the others was written once, by the last proxy.
-        client = clients[-back] if back <= len(clients) else ""
-        scheme = (schemes[-back] if back <= len(schemes) else "").lower()
-        host = hosts[-back] if back <= len(hosts) else ""
-        port = ports[-back] if back <= len(ports) else ""
-        if host and port.isdecimal() and not re.search(r":\d+\Z", host):
-            usual = {"http": "80", "https": "443"}.get(scheme)
-            host = host if port == usual else f"{host}:{port}"
-        hops.append(Hop(client, scheme, host))
-    return hops[::-1]
+def read_x_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
+    """The hops of X-Forwarded-For, -Proto, -Host and -Port, the nearest first.
+
+    A list that is shorter than the others was written once, by the nearest proxy.
+    """
+    lists = [
+        [item.strip() for item in reversed(environ.get(key, "").split(",")) if item.strip()]
+        for key in _X_FORWARDED
+    ]
+    for index in count():
+        client, scheme, host, port = (items[index] if index < len(items) else "" for items in lists)
+        if not (client or scheme or host):
+            return
+        scheme = scheme.lower()
+        if host and port.isdecimal() and port != _USUAL_PORTS.get(scheme) and not re.search(r":\d+\Z", host):
+            host = f"{host}:{port}"
+        yield Hop(client, scheme, host)
 
 
-def read_forwarded(environ: WSGIEnvironment) -> list[Hop]:
-    """The hops of Forwarded (RFC 7239 section 4); [] when its syntax is broken."""
-    text = environ.get(_FORWARDED, "")
-    hops: list[Hop] = []
-    pairs: dict[str, str] = {}
-    at = 0
-    while at < len(text):
-        match = _PAIR.match(text, at)
-        if match is None:
-            return []
-        value = match[2]
-        if value.startswith('"'):
-            value = re.sub(r"\\(.)", r"\1", value[1:-1])
-        pairs[match[1].lower()] = value
-        at = match.end()
-        if match[3] != ";":
-            hops.append(Hop(pairs.get("for", ""), pairs.get("proto", "").lower(), pairs.get("host", "")))
-            pairs = {}
-    return hops
+def read_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
+    """The hops of Forwarded (RFC 7239 section 4), the nearest first, as far as the syntax is right."""
+    text = environ.get("HTTP_FORWARDED", "")
+    end = len(text)
+    while end >= 0:
+        # The nearest hop is the shortest text at the end that is an element: a quote that a client left
+        # open to the left of it does not count.
+        start = end
+        while True:
+            start = text.rfind(",", 0, start)
+            if _ELEMENT.fullmatch(text, start + 1, end):
+                break
+            if start < 0:
+                return
+        pairs = {name.lower(): _unquoted(value) for name, value in _PAIRS.findall(text, start + 1, end)}
+        yield Hop(pairs.get("for", ""), pairs.get("proto", "").lower(), pairs.get("host", ""))
+        end = start
 
 
-def _address(text: str) -> str | None:
-    """The address in `192.0.2.1`, `192.0.2.1:47011`, `2001:db8::1` or `[2001:db8::1]:4711`."""
+def _unquoted(value: str) -> str:
+    return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+
+
+def _node(text: str) -> tuple[str | None, str]:
+    """Address and port of `192.0.2.1`, `192.0.2.1:47011`, `2001:db8::1` or `[2001:db8::1]:4711`."""
+    port = ""
     if text.startswith("["):
-        text = text[1:].partition("]")[0]
+        text, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
     elif text.count(":") == 1:
-        text = text.partition(":")[0]
+        text, _, port = text.partition(":")
     try:
-        return str(ipaddress.ip_address(text))
+        if "%" in text:
+            raise ValueError("a zone, which may hold any text")
+        address = str(_plain(ipaddress.ip_address(text)))
     except ValueError:
-        return None
+        return None, ""
+    is_port = port.isascii() and port.isdecimal() and int(port) < 65536
+    return address, port if is_port else ""
+
+
+def _plain(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address in an IPv6 one that stands for it."""
+    return getattr(address, "ipv4_mapped", None) or address
