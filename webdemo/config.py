@@ -227,9 +227,18 @@ def binds(resolved: Resolved, activated: Iterable[Bind] = ()) -> list[Bind]:
     wanted = [Bind.parse(text) for text in settings.bind]
     for text in settings.port:
         wanted += [Bind(port=port) for port in parse_ports(text)]
+    return [*(_with_host(bind, resolved) for bind in wanted), *activated]
+
+
+def _with_host(bind: Bind, resolved: Resolved) -> Bind:
     host = default_host(resolved)
-    wanted = [replace(b, host=host) if b.port is not None and b.host is None and host else b for b in wanted]
-    return [*wanted, *activated]
+    if bind.port is None or bind.host is not None or host is None:
+        return bind
+    # A platform routes HTTP; mail and files are opened to other machines only by somebody who says so.
+    server = bind.server or resolved.settings.server
+    if not resolved.settings.host and not servers.find(server).runs_app:
+        return bind
+    return replace(bind, host=host)
 
 
 def default_host(resolved: Resolved) -> str | None:

@@ -12,6 +12,7 @@ WebdemoError
     HeaderRefused           a header for static files is not one that may be sent
     UrlRefused              a URL to be traced that has no one meaning
     ExtraMissing            an optional package that this needs is not installed
+    SpoolUnavailable        the folder for caught mail cannot be had
     CertificateUnusable     a TLS certificate cannot be served
       CertificateMissing      it, or its key, is not there
       CertificateUnreadable   it, or its key, may not be read
@@ -174,6 +175,10 @@ class ExtraMissing(UsageError):
             f"{purpose}, webdemo needs {package}, which is not installed.",
             remedy=f"Install it: pip install 'webdemo[{extra}]'",
         )
+
+
+class SpoolUnavailable(UsageError):
+    pass
 
 
 class CertificateUnusable(UsageError):

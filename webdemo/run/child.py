@@ -66,14 +66,17 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     adapter = servers.find(order["server"])
     sources: list[str] = []
     try:
-        if app is None:
+        if app is None and not adapter.runs_app:
+            app = edge.not_loaded
+        elif app is None:
             if adapter.before_import is not None:
                 adapter.before_import()
             app = load.load(load.Target(**order["target"]))
             sources = load.source_folders()
+        settings = edge.EdgeSettings(**order["settings"])
         adapter.serve(
             servers.Job(
-                app=edge.wrap(app, edge.EdgeSettings(**order["settings"]), output, draining),
+                app=edge.wrap(app, settings, output, draining),
                 sockets=[_adopt(fd) for fd in listening],
                 options=adapter.parse_options(order["options"]),
                 workers=order["workers"],
@@ -83,6 +86,8 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
                 ready=lambda: tell(events, {"event": "ready", "sources": sources}),
                 stopping=stopping,
                 grace_seconds=order["grace_seconds"],
+                directory=order["target"]["directory"],
+                log=_log if settings.access_log else lambda line: None,
             )
         )
     except WebdemoError as exc:
@@ -95,6 +100,10 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
+
+
+def _log(line: str) -> None:
+    print(line, flush=True)
 
 
 def _adopt(fd: int) -> socket.socket:

@@ -98,10 +98,7 @@ class Commands:
                 )
         for listener in running.listeners:
             if not listener.sockets:
-                same_port = (
-                    listener.bind if listener.port is None else replace(listener.bind, port=listener.port)
-                )
-                listener.sockets = listen(same_port)
+                listener.sockets = listen(listener.bind)
         self._replace("start", [running], [running.successor()], done)
 
     def swap(self, port: str, server: str, done: Done) -> None:
@@ -110,6 +107,12 @@ class Commands:
             raise UsageError(f"{running} is stopped.", remedy=f"Start it first: webdemo start {port}")
         bind = rebind(listener.bind, server)
         service = service_for(bind, default_server=running.service.server)
+        if service.scheme != running.service.scheme:
+            raise UsageError(
+                f"The port {port} speaks {running.service.scheme}, and the server {service.server} speaks "
+                f"{service.scheme}: its clients would not understand it.",
+                remedy=f"Give it a port of its own: -b {service.server}://:PORT",
+            )
         for name in (running.service.server, service.server):
             if servers.find(name).opens_own_sockets:
                 raise UsageError(

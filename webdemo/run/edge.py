@@ -11,7 +11,7 @@ import os
 import select
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webdemo.run.accesslog import AccessLog
 from webdemo.run.proxy import ForwardedHeaders
@@ -39,6 +39,7 @@ class EdgeSettings:
     colour: bool = False
     trusted_proxies: Sequence[str] = ()
     rfc7239: bool = False  # the proxies write Forwarded, not X-Forwarded-*
+    services: Sequence[dict[str, Any]] = ()  # all of the run when this process began: server, urls, options
 
     def bind_of(self, environ: WSGIEnvironment) -> str:
         return self.binds.get(environ.get("SERVER_PORT", "")) or next(iter(self.binds.values()))
@@ -48,7 +49,12 @@ def wrap(app: WSGIApplication, settings: EdgeSettings, log_fd: int, draining: in
     """The app as the server is to run it. `draining` is a descriptor, readable once the run ends."""
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
     token = settings.token
-    facts = {"name": settings.server, "version": settings.version, "binds": settings.binds}
+    facts = {
+        "name": settings.server,
+        "version": settings.version,
+        "binds": settings.binds,
+        "services": settings.services,
+    }
 
     if settings.access_log:
         app = AccessLog(

@@ -12,8 +12,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from webdemo import servers
 from webdemo.net.listener import listen
@@ -37,6 +38,7 @@ class Hooks:
     on_answer: Callable[[Process], None]  # it has answered its first request
     on_end: Callable[[Process, int | None], None]  # with its exit code, if that is known
     on_cut_off: Callable[[Process], None]  # it did not drain in time and was killed
+    neighbours: Callable[[], list[dict[str, Any]]]  # the services of the run, as apps may know them
 
 
 class Fleet:
@@ -60,7 +62,7 @@ class Fleet:
         if adapter.opens_own_sockets:
             for listener in running.listeners:
                 if not listener.sockets:  # the process that is gone had the port to itself
-                    listener.sockets = listen(replace(listener.bind, port=listener.port))
+                    listener.sockets = listen(listener.bind)
         events_read, events_write = os.pipe()
         output_read, output_write = os.pipe()
         order = child.order(
@@ -135,6 +137,7 @@ class Fleet:
             colour=self._plan.colour,
             trusted_proxies=self._plan.trusted_proxies,
             rfc7239=self._plan.forwarded == "forwarded",
+            services=self._hooks.neighbours(),
         )
 
     def _told(self, process: Process, message: Message) -> None:
@@ -157,14 +160,19 @@ class Fleet:
         ]
 
         def ask() -> None:
-            answered = probe.wait_for(
-                running.listeners[0].places[0],
-                self._token,
-                process.number,
-                tls=running.service.tls,
-                alone=not others,
-                give_up_at=time.monotonic() + PROBE_SECONDS,
-            )
+            place = running.listeners[0].places[0]
+            give_up_at = time.monotonic() + PROBE_SECONDS
+            if running.service.runs_app:
+                answered = probe.wait_for(
+                    place,
+                    self._token,
+                    process.number,
+                    tls=running.service.tls,
+                    alone=not others,
+                    give_up_at=give_up_at,
+                )
+            else:
+                answered = probe.wait_for_greeting(place, give_up_at=give_up_at)
             self._loop.post(partial(self._probed, process, answered))
 
         threading.Thread(target=ask, daemon=True).start()

@@ -1,7 +1,8 @@
 """One state of the app's code: the loaders that hold it.
 
 One loader has imported the app and shares it by fork; one has not, for servers that must be prepared
-before the import, or when sharing is not safe. A loader that is needed and not there is started.
+before the import or run no app, or when sharing is not safe. A loader that is needed and not there is
+started.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Generation:
 
     def shares(self, service: Service) -> bool:
         """Whether the service's processes share what a loader has imported."""
-        return self.not_shared_because is None and servers.find(service.server).before_import is None
+        adapter = servers.find(service.server)
+        return self.not_shared_because is None and adapter.before_import is None and adapter.runs_app
 
     def loader_for(self, service: Service) -> LoaderProcess:
         share = self.shares(service)

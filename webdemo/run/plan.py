@@ -48,6 +48,15 @@ class Service:
         return f"{self.server} {' '.join(map(place, self.binds))}"
 
     @property
+    def scheme(self) -> str:
+        """What its URLs begin with."""
+        return "https" if self.tls else servers.find(self.server).protocol
+
+    @property
+    def runs_app(self) -> bool:
+        return servers.find(self.server).runs_app
+
+    @property
     def processes(self) -> int:
         """How many processes the supervisor starts for it."""
         return 1 if servers.find(self.server).own_workers else self.workers
@@ -79,6 +88,7 @@ def describe(adapter: Adapter) -> dict[str, Any]:
     return {
         "name": adapter.name,
         "summary": adapter.summary,
+        "protocol": adapter.protocol,
         "version": adapter.version(),
         "install": adapter.install_command(),
         "tls": adapter.tls,
@@ -153,7 +163,7 @@ def _check_options(adapter: Adapter, own: dict[str, str]) -> None:
     except UnknownOption as exc:
         [name] = [n for n in own if n not in option_names(adapter.options)][:1]
         known = sorted([*option_names(adapter.options), *option_names(CommonOptions)])
-        others = [a.name for a in servers.installed() if name in option_names(a.options)]
+        others = [a.name for a in _like(adapter) if name in option_names(a.options)]
         if others:
             raise Unsupported(
                 f"The server {adapter.name} has no option {name!r}.", remedy=f"{_listed(others)} has it."
@@ -167,10 +177,12 @@ def _check_abilities(adapter: Adapter, bind: Bind, common: dict[str, Any]) -> No
         (bind.path is not None, "unix", "Unix sockets"),
     ):
         if wanted and not getattr(adapter, has):
-            able = [a.name for a in servers.installed() if getattr(a, has)]
+            able = [a.name for a in _like(adapter) if getattr(a, has)]
             raise Unsupported(
                 f"The server {adapter.name} has no {what}.",
-                remedy=f"These have: {', '.join(able)}.",
+                remedy=f"These have: {', '.join(able)}."
+                if able
+                else f"Give it a port: {adapter.name}://:{bind.port or 8000}",
             )
     if (common.get("certificate") or common.get("key")) and not bind.tls:
         raise UsageError(
@@ -186,6 +198,11 @@ def _check_abilities(adapter: Adapter, bind: Bind, common: dict[str, Any]) -> No
             f"The server {adapter.name} opens its port itself: one address and one process.",
             remedy=f"Name one address, for example {adapter.name}://127.0.0.1:{bind.port}",
         )
+
+
+def _like(adapter: Adapter) -> list[Adapter]:
+    """Those that could stand in its place."""
+    return [other for other in servers.installed() if other.protocol == adapter.protocol]
 
 
 def _listed(names: list[str]) -> str:

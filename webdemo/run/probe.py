@@ -1,7 +1,8 @@
 """Is it up? Up is a first answer: with an inherited socket a connect succeeds before any server runs.
 
 The probe is a real request over the real socket. Its answer names the process, because the one that
-is about to be replaced may answer as well.
+is about to be replaced may answer as well. A server of another protocol speaks first, and cannot be told
+from its predecessor: that it has said that it accepts, and that the port greets, must do.
 """
 
 from __future__ import annotations
@@ -59,6 +60,28 @@ def _exchange(sock: socket.socket, request: bytes) -> int | None:
         if name.lower() == ANSWERED_HEADER.lower():
             return int(value.split()[0])
     return None
+
+
+def greets(place: Place) -> bool:
+    """Whether the server there says 220 (RFC 5321 3.1, RFC 959 5.4). Blocks for two seconds at most."""
+    try:
+        family, address = place
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.settimeout(ATTEMPT_SECONDS)
+            sock.connect(address)
+            greeting = sock.recv(4096)
+            sock.sendall(b"QUIT\r\n")
+            return greeting.startswith(b"220")
+    except OSError:
+        return False
+
+
+def wait_for_greeting(place: Place, *, give_up_at: float) -> bool:
+    while time.monotonic() < give_up_at:
+        if greets(place):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def wait_for(place: Place, token: str, process: int, *, tls: bool, alone: bool, give_up_at: float) -> bool:

@@ -45,16 +45,16 @@ class Listener:
         """How the log calls it: `:8000`, or its path."""
         return f":{self.port}" if self.port is not None else self.name()
 
-    def urls(self) -> list[str]:
+    def urls(self, scheme: str) -> list[str]:
         """The true URLs, the ones of this machine where it listens on all addresses."""
-        scheme = "https" if self.bind.tls else "http"
+        root = "/" if scheme in ("http", "https") else ""
         urls = []
         for family, address in self.places:
             if family == socket.AF_UNIX:
                 urls.append(f"unix:{address}")
             else:
                 host = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
-                urls.append(f"{scheme}://{host}:{address[1]}/")
+                urls.append(f"{scheme}://{host}:{address[1]}{root}")
         return urls
 
     def close(self) -> None:
@@ -104,11 +104,14 @@ class RunningService:
         return Row(
             server=self.service.server,
             version=self.version,
-            urls=tuple(url for listener in self.listeners for url in listener.urls()),
+            urls=tuple(self.urls()),
             pids=self.pids,
             workers=self.service.workers,
             state=self.state,
         )
+
+    def urls(self) -> list[str]:
+        return [url for listener in self.listeners for url in listener.urls(self.service.scheme)]
 
     def is_up(self) -> bool:
         wanted = self.service.processes
@@ -121,6 +124,14 @@ class RunningService:
         """The last lines of the process that ended last."""
         return tuple(self.processes[-1].tail) if self.processes else ()
 
+    def neighbour(self) -> dict[str, Any]:
+        """What an app beside it may know of it, JSON-able."""
+        return {
+            "server": self.service.server,
+            "urls": self.urls(),
+            "options": dict(self.service.options),
+        }
+
     def status(self) -> dict[str, Any]:
         """What is known of it, JSON-able."""
         return {
@@ -128,7 +139,7 @@ class RunningService:
             "version": self.version,
             "state": self.state,
             "ports": [listener.name() for listener in self.listeners],
-            "urls": [url for listener in self.listeners for url in listener.urls()],
+            "urls": self.urls(),
             "workers": self.service.workers,
             "restarts": self.restarts,
             "processes": [

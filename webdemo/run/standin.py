@@ -23,7 +23,7 @@ class StandIn:
         if self._stopping:
             return
         for running in services:
-            if not running.service.tls:
+            if not running.service.tls and running.service.runs_app:
                 stopping = servers.Stopping()
                 job = servers.Job(
                     app=self._app,

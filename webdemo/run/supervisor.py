@@ -81,6 +81,7 @@ class Supervisor:
                 on_answer=self._answered,
                 on_end=self._ended,
                 on_cut_off=self._cut_off,
+                neighbours=lambda: [running.neighbour() for running in self.services],
             ),
         )
         self._generation = self._new_generation()

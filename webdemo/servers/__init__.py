@@ -36,6 +36,8 @@ PASTE = "paste."
 # that was about to send one gets its answer.
 LINGER_SECONDS = 0.5
 
+HTTP = "http"
+
 
 class Stopping:
     """Tells a server to drain: a flag that a signal handler may set and a selector can wait for."""
@@ -77,7 +79,7 @@ class Certificate:
 class Job:
     """What one server process is to do."""
 
-    app: WSGIApplication
+    app: WSGIApplication  # not called by a server that runs no app
     sockets: list[socket.socket]  # they listen, and do not block
     options: Any  # an instance of the adapter's `options`
     workers: int  # for a server that makes its own worker processes; 1 for the others
@@ -85,6 +87,8 @@ class Job:
     ready: Callable[[], None]  # to be called when the server is about to accept
     stopping: Stopping  # when set: accept no more, finish what is in flight, return
     grace_seconds: float  # after which whoever has not returned is killed
+    directory: str | None = None  # the folder that is served instead of an app
+    log: Callable[[str], None] = lambda line: None  # the access log of a server that runs no app
 
 
 class Serve(Protocol):
@@ -109,6 +113,7 @@ class Adapter:
     name: str
     serve: Serve
     summary: str  # how it answers requests, in half a line
+    protocol: str = HTTP  # the scheme of its URLs; with any other its first words are "220"
     distribution: str | None = None  # the package that holds it; None: the standard library
     extra: str | None = None  # the extra of webdemo that installs it
     options: type = NoOptions  # a frozen dataclass of `option` fields
@@ -118,6 +123,10 @@ class Adapter:
     own_workers: bool = False  # makes its worker processes itself
     opens_own_sockets: bool = False  # cannot serve on a socket that is already open
     before_import: Callable[[], None] | None = None  # must run before the app is imported
+
+    @property
+    def runs_app(self) -> bool:
+        return self.protocol == HTTP
 
     def version(self) -> str | None:
         """The installed version; None if it is not installed."""
@@ -165,6 +174,11 @@ def parse_value(what: str, kind: str, text: str) -> Any:
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `word` was probably meant to be."""
     return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)), None)
+
+
+def one_line(text: str) -> str:
+    """The text of a client, fit for a log and for a header: what is not printable becomes a question mark."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def built_in() -> list[str]:

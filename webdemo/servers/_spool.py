@@ -1,0 +1,121 @@
+"""Where caught mail lies: a folder that belongs to its user alone, with one file for each message.
+
+The file of a message appears whole or not at all, whoever is killed meanwhile, and several processes may
+add and read at once. The folder is bounded: what comes in pushes out what is oldest. A message's id is
+its file's name, so that the order of the names is the order of arrival.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from webdemo.errors import SpoolUnavailable
+
+_ID = re.compile(r"[0-9]{20}-[0-9a-f]{8}\Z")
+_SUFFIX = ".eml"
+_UNFINISHED = ".part"
+_ABANDONED_SECONDS = 3600.0
+
+
+class Caught(NamedTuple):
+    """A message that lies in the spool; `time` in seconds since the epoch, `size` in bytes."""
+
+    id: str
+    time: float
+    size: int
+
+
+def default_folder() -> Path:
+    """The folder of this user: all their webdemos share it, unless told otherwise."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return Path(runtime, "webdemo-mail")
+    return Path(tempfile.gettempdir(), f"webdemo-mail-{os.getuid()}")
+
+
+class Spool:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def make(self) -> None:
+        """Make the folder if need be. Raises SpoolUnavailable, also when others may write into it."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._is_ours():
+                return
+            problem = "is not yours alone"
+        except OSError as exc:
+            problem = f"cannot be made: {exc.strerror}"
+        raise SpoolUnavailable(
+            f"The folder for mail, {self.folder}, {problem}.", remedy="Name another: smtp://:2525?spool=DIR"
+        )
+
+    def add(self, message: bytes, *, most_messages: int, most_bytes: int) -> str:
+        """Keep a message and remove the oldest beyond the bounds; its id. Raises OSError."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        name = f"{time.time_ns():020d}-{os.urandom(4).hex()}"
+        unfinished = self.folder / (name + _UNFINISHED)
+        try:
+            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(message)
+            unfinished.rename(self.folder / (name + _SUFFIX))
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+        self._remove_oldest(most_messages, most_bytes)
+        return name
+
+    def messages(self) -> list[Caught]:
+        """The newest first; none where there is no folder, or one that is not ours."""
+        if not self._is_ours():
+            return []
+        found = [
+            Caught(path.stem, status.st_mtime, status.st_size)
+            for path, status in self._files()
+            if path.suffix == _SUFFIX and _ID.match(path.stem)
+        ]
+        return sorted(found, reverse=True)
+
+    def read(self, message_id: str, *, most_bytes: int = -1) -> bytes | None:
+        """A message, or its first bytes; None if it is not there (any more)."""
+        if not _ID.match(message_id) or not self._is_ours():
+            return None
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with os.fdopen(os.open(self.folder / (message_id + _SUFFIX), flags), "rb") as file:
+                return file.read(most_bytes)
+        except OSError:
+            return None
+
+    def _remove_oldest(self, most_messages: int, most_bytes: int) -> None:
+        kept = total = 0
+        for message in self.messages():
+            kept, total = kept + 1, total + message.size
+            if kept > 1 and (kept > most_messages or total > most_bytes):
+                (self.folder / (message.id + _SUFFIX)).unlink(missing_ok=True)
+        for path, status in self._files():
+            if path.suffix == _UNFINISHED and time.time() - status.st_mtime > _ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                with contextlib.suppress(OSError):  # another process may have removed it
+                    yield path, path.lstat()
+
+    def _is_ours(self) -> bool:
+        """Whether nobody else can have put anything there."""
+        try:
+            status = self.folder.lstat()
+        except OSError:
+            return False
+        return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
