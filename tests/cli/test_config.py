@@ -104,15 +104,23 @@ def test_our_own_name_wins_over_the_platforms(tmp_path: Path) -> None:
 
 
 def test_workers_in_the_environment_reach_every_service(tmp_path: Path) -> None:
-    resolved = resolve(tmp_path, {"bind": ("waitress://:1", "gunicorn://:2?workers=5")}, {"WEB_CONCURRENCY": "3"})
+    resolved = resolve(
+        tmp_path, {"bind": ("waitress://:1", "gunicorn://:2?workers=5")}, {"WEB_CONCURRENCY": "3"}
+    )
     plan = config.make_plan(resolved, config.binds(resolved), colour=False)
     assert [service.workers for service in plan.services] == [3, 5]
 
 
 def test_binds_with_the_same_server_and_options_share_a_service(tmp_path: Path) -> None:
-    resolved = resolve(tmp_path, {"bind": ("waitress://:1", "waitress://:2", "waitress://:3?threads=8", ":4")})
+    resolved = resolve(
+        tmp_path, {"bind": ("waitress://:1", "waitress://:2", "waitress://:3?threads=8", ":4")}
+    )
     plan = config.make_plan(resolved, config.binds(resolved), colour=False)
-    assert [(s.server, len(s.binds)) for s in plan.services] == [("waitress", 2), ("waitress", 1), ("werkzeug", 1)]
+    assert [(s.server, len(s.binds)) for s in plan.services] == [
+        ("waitress", 2),
+        ("waitress", 1),
+        ("werkzeug", 1),
+    ]
 
 
 REFUSED_FILES = {
@@ -166,7 +174,7 @@ def test_an_app_on_the_command_line_stands_in_for_the_folder_in_the_file(tmp_pat
     assert resolve(tmp_path, {"app": "site:app"}).settings.directory == ""
 
 
-REFUSED_BINDS = {
+REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("wairtess://:1",): ("There is no server called 'wairtess'.", "Did you mean waitress?"),
     ("waitress://:1?threds=8",): ("The server waitress has no option 'threds'.", "Did you mean threads?"),
     ("waitress://:1?worker_class=sync",): (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ def compress(directory: Path) -> None:
     """
     _, missing = codings()
     summary = Summary()
-    with click.progressbar(compress_folder(directory), label="Compressing", length=0) as progress:
-        for event in progress:
-            progress.length = event.total
-            summary.add(event)
+    events = compress_folder(directory)
+    first = next(events, None)  # what is wrong with the folder is told before anything else
+    if first is not None:
+        with click.progressbar(chain([first], events), length=first.total, label="Compressing") as progress:
+            for event in progress:
+                summary.add(event)
     click.echo(f"Files: {listed(summary.files)}. Made: {listed(summary.siblings)}.")
     if summary.size:
         share = 100 * summary.saved / summary.size

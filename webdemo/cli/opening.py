@@ -23,11 +23,16 @@ def open_sockets(wanted: Sequence[Bind], *, host: str | None) -> tuple[Opened, s
         return [(bind, sockets)], f"{taken.problem} Using {bind.port} instead." if taken else None
     while True:
         try:
-            return listen_all(wanted), None
+            return [(with_real_port(bind, sockets), sockets) for bind, sockets in listen_all(wanted)], None
         except PortInUse as exc:
             if not (sys.stdin.isatty() and sys.stderr.isatty()):
                 raise
             wanted = choose_remedy(exc, wanted)
+
+
+def with_real_port(bind: Bind, sockets: list[socket.socket]) -> Bind:
+    """The bind with the port that the system chose, where it asked for any."""
+    return replace(bind, port=sockets[0].getsockname()[1]) if bind.port == 0 else bind
 
 
 def choose_remedy(error: PortInUse, wanted: Sequence[Bind]) -> Sequence[Bind]:

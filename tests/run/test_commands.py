@@ -1,0 +1,227 @@
+"""Swap, restart, stop, start and reload, by the commands a user types, under load where it matters."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import raw_http
+from tests import running as runs
+
+APP = """
+import os
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%s" % environ["SERVER_SOFTWARE"].split("/")[0].lower().encode()]
+"""
+HTTP_SERVERS = ("werkzeug", "waitress", "gunicorn", "wsgiref", "cheroot", "gevent", "hypercorn")
+
+
+def command(running: runs.Running, *arguments: str, code: int = 0) -> str:
+    """Run `webdemo ARGUMENTS` beside a running one; what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "webdemo", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"XDG_RUNTIME_DIR": str(running.log_file.parent)},
+        check=False,
+    )
+    assert done.returncode == code, done.stderr + running.log()
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def serving(running: runs.Start, tmp_path: Path) -> runs.Start:
+    """Starts a webdemo with a runtime folder of its own, so that commands find it alone."""
+
+    def start(*arguments: str, **options: object) -> runs.Running:
+        folder = tmp_path / "run1"
+        return running(*arguments, app=APP, environment={"XDG_RUNTIME_DIR": str(folder)}, **options)
+
+    return start
+
+
+def port_of(url: str) -> str:
+    return url.rstrip("/").rpartition(":")[2]
+
+
+def status(running: runs.Running) -> list[dict[str, object]]:
+    [found] = json.loads(command(running, "ps", "--json"))
+    services: list[dict[str, object]] = found["services"]
+    return services
+
+
+def test_swapping_through_every_server_loses_no_request(serving: runs.Start) -> None:
+    running = serving("--no-access-log", "-b", "werkzeug://127.0.0.1:0")
+    url = running.url
+    with raw_http.Load([url], clients=4) as load:
+        for server in (*HTTP_SERVERS[1:], "werkzeug"):
+            load.wait_for(30)
+            out = command(running, "swap", port_of(url), server)
+            assert "swapped after" in out
+            assert status(running)[0]["server"] == server
+        load.wait_for(30)
+    assert load.outcomes["refused"] == 0, load.details
+    assert load.outcomes["lost"] == 0, load.details
+    assert {name.split(" ")[0] for name in load.answered_by} >= {
+        "werkzeug",
+        "waitress",
+        "gunicorn",
+        "cheroot",
+    }
+
+
+def test_restart_and_reload_under_load_lose_no_request(serving: runs.Start) -> None:
+    running = serving(
+        "--no-access-log", "-b", "waitress://127.0.0.1:0", "-b", "gunicorn://127.0.0.1:0?workers=2"
+    )
+    before = {pid for row in running.rows() for pid in row.pids}
+    with raw_http.Load(running.urls, clients=4) as load:
+        load.wait_for(30)
+        assert "restarted after" in command(running, "restart")
+        load.wait_for(30)
+        assert "reloaded after" in command(running, "reload")
+        load.wait_for(30)
+        running.signal(signal.SIGHUP)
+        running.wait_for("has the new code", times=4)
+        load.wait_for(30)
+    assert load.outcomes["refused"] == 0, load.details
+    assert load.outcomes["lost"] == 0, load.details
+    after = {p["pid"] for s in status(running) for p in s["processes"]}  # type: ignore[attr-defined]
+    assert not before & after
+
+
+def test_ps_shows_what_runs(serving: runs.Start) -> None:
+    running = serving("-b", "waitress://127.0.0.1:0?workers=2", "-b", "werkzeug://127.0.0.1:0")
+    out = command(running, "ps")
+    header, waitress, werkzeug = out.splitlines()
+    assert header.split()[:6] == ["WEBDEMO", "APP", "SERVER", "PORT", "STATE", "PROCESS"]
+    assert str(running.pid) in waitress
+    assert "served:app" in waitress
+    assert waitress.count(" up ") == 1
+    assert port_of(running.urls[1]) in werkzeug
+
+
+def test_one_port_of_a_shared_process_can_be_swapped_alone(serving: runs.Start) -> None:
+    running = serving("-b", "waitress://127.0.0.1:0", "-b", "waitress://127.0.0.1:0")
+    [row] = running.rows()
+    first, second = row.urls
+    command(running, "swap", port_of(first), "gunicorn?threads=2")
+    assert raw_http.get(first).text == "gunicorn"
+    assert raw_http.get(second).text == "waitress"
+    assert {s["server"] for s in status(running)} == {"gunicorn", "waitress"}
+
+
+def test_a_stopped_port_is_closed_and_can_be_started_again(serving: runs.Start) -> None:
+    running = serving("-b", "waitress://127.0.0.1:0", "-b", "waitress://127.0.0.1:0")
+    first, second = running.urls
+    command(running, "stop", port_of(first))
+    with pytest.raises(ConnectionRefusedError):
+        raw_http.get(first)
+    assert raw_http.get(second).status == 200
+    assert "is stopped already." in command(running, "stop", port_of(first), code=2)
+    command(running, "start", port_of(first))
+    assert raw_http.get(first).status == 200
+    assert "is up already." in command(running, "start", port_of(first), code=2)
+
+
+def test_stop_without_a_port_ends_it_with_exit_code_0(serving: runs.Start) -> None:
+    running = serving("-b", "waitress://127.0.0.1:0")
+    command(running, "stop")
+    assert running.wait() == 0
+    running.wait_until_gone()
+    assert command(running, "ps") == "No webdemo of yours is running.\n"
+
+
+REFUSED = {
+    ("swap", "1", "gunicorn"): "Nothing of this webdemo listens on 1.",
+    ("swap", "PORT", "guniorn"): "There is no server called 'guniorn'.",
+    ("swap", "PORT", "gunicorn?worker=2"): "The server gunicorn has no option 'worker'.",
+    ("swap", "PORT", "paste.waitress"): (
+        "The server paste.waitress opens its port itself, so it cannot be swapped without a gap."
+    ),
+    ("restart", "1"): "Nothing of this webdemo listens on 1.",
+}
+
+
+def test_commands_that_cannot_be_are_refused_and_change_nothing(serving: runs.Start) -> None:
+    running = serving("-b", "waitress://127.0.0.1:0")
+    port = port_of(running.url)
+    before = status(running)
+    for arguments, problem in REFUSED.items():
+        out = command(running, *(port if a == "PORT" else a for a in arguments), code=2)
+        assert out.splitlines()[0] == problem
+    assert status(running) == before
+
+
+def test_several_webdemos_are_told_apart(serving: runs.Start, running: runs.Start, tmp_path: Path) -> None:
+    one = serving("-b", "waitress://127.0.0.1:0")
+    other = runs.start(
+        tmp_path / "other",
+        "-b",
+        "waitress://127.0.0.1:0",
+        app=APP,
+        environment={"XDG_RUNTIME_DIR": str(one.log_file.parent)},
+    )
+    try:
+        assert len(command(one, "ps").splitlines()) == 3
+        out = command(one, "reload", code=2)
+        assert out.startswith("Several webdemos are running: ")
+        command(one, "reload", "--pid", str(other.pid))
+        other.wait_for("has the new code")
+        command(one, "restart", port_of(one.url))
+        one.wait_for("has been restarted")
+    finally:
+        other.clean_up()
+    # What it left behind is cleaned up by the next look.
+    assert len(command(one, "ps").splitlines()) == 2
+
+
+def test_a_swap_to_a_server_that_dies_leaves_the_old_one(serving: runs.Start) -> None:
+    running = serving("-b", "waitress://127.0.0.1:0")
+    out = command(running, "swap", port_of(running.url), "gunicorn?worker_class=nonsense", code=2)
+    assert "did not come up" in out
+    assert raw_http.get(running.url).text == "waitress"
+    assert [s["server"] for s in status(running)] == ["waitress"]
+
+
+def test_code_that_cannot_be_imported_leaves_the_old_code_serving(serving: runs.Start) -> None:
+    running = serving("-b", "waitress://127.0.0.1:0", "-b", "gevent://127.0.0.1:0")
+    source = running.log_file.parent / "served.py"
+    source.write_text("import surely_not_there\n")
+    out = command(running, "reload", code=2)
+    assert "surely_not_there" in out
+    running.wait_for("The old code goes on serving")
+    assert [raw_http.get(url).status for url in running.urls] == [200, 200]
+    source.write_text(APP.replace(b"%s".decode(), "new %s"))
+    command(running, "reload")
+    assert [raw_http.get(url).text.split()[0] for url in running.urls] == ["new", "new"]
+
+
+def test_the_control_socket_is_its_users_alone(serving: runs.Start) -> None:
+    running = serving("-b", "waitress://127.0.0.1:0")
+    path = running.log_file.parent / "webdemo" / f"{running.pid}.sock"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_nonsense_on_the_control_socket_is_refused(serving: runs.Start) -> None:
+    import socket
+
+    running = serving("-b", "waitress://127.0.0.1:0")
+    path = running.log_file.parent / "webdemo" / f"{running.pid}.sock"
+    for line in (b"nonsense", b"[1]", b'{"do": "dance"}', b"\xff\xfe"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(30)
+            sock.connect(str(path))
+            sock.sendall(line + b"\n")
+            assert json.loads(sock.makefile("rb").readline())["ok"] is False
+    assert status(running)[0]["state"] == "up"
