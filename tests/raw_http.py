@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 SECONDS = 30.0
 
 
-class Cut(Exception):  # noqa: N818  (it says what happened to the answer)
+class Cut(Exception):
     """The connection ended before the answer did."""
 
 
@@ -95,7 +95,7 @@ class Connection:
         try:
             response.begin()
             body = response.read()
-        except (http.client.IncompleteRead, http.client.BadStatusLine) as exc:
+        except (http.client.IncompleteRead, http.client.RemoteDisconnected) as exc:
             raise Cut(repr(exc)) from exc
         finally:
             response.close()
@@ -112,7 +112,8 @@ class Connection:
         if body:
             headers = [*headers, ("Content-Length", str(len(body)))]
         self.send_head(method, target, headers)
-        self.send(body)
+        if body:
+            self.send(body)
         return self.answer(method)
 
     def ended(self, seconds: float = SECONDS) -> bool:

@@ -94,7 +94,15 @@ class Running:
                 )
             else:
                 server, version, url, pids, workers = re.split(r" {2,}", line)
-                rows.append(Row(server, version, (url,), tuple(map(int, pids.split())), int(workers)))
+                rows.append(
+                    Row(
+                        server,
+                        version,
+                        (url,),
+                        tuple(int(pid) for pid in pids.split() if pid != "-"),
+                        int(workers),
+                    )
+                )
         raise AssertionError(f"the start table has no end:\n{self.log()}")
 
     @property

@@ -12,6 +12,8 @@ STREAM_PAUSE_SECONDS = 0.5
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    if environ["PATH_INFO"] in RAW:
+        return RAW[environ["PATH_INFO"]](environ, start_response)
     body = PAGES.get(environ["PATH_INFO"], name)(environ)
     headers = [("Content-Type", "text/plain")]
     if not isinstance(body, bytes):
@@ -60,6 +62,29 @@ def head_with_body(environ: dict[str, Any]) -> Iterator[bytes]:
     yield b"a body"
 
 
+def large(environ: dict[str, Any]) -> bytes:
+    return bytes(range(256)) * 16384
+
+
+def nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """An answer without a body, in the form that leaves nothing to iterate over."""
+    start_response("204 No Content", [("X-Nothing", "yes")])
+    return []
+
+
+def length_and_body(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """A body to every method, with its length."""
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "6")])
+    return [b"a body"]
+
+
+def by_write(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """The body by PEP 3333's write(), and then some."""
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    write(b"written, ")
+    return [b"and returned"]
+
+
 def show_environ(environ: dict[str, Any]) -> bytes:
     shown = {key: value for key, value in environ.items() if isinstance(value, str | int | tuple | bool)}
     return json.dumps(shown | {"file_wrapper": "wsgi.file_wrapper" in environ}).encode()
@@ -72,5 +97,11 @@ PAGES: dict[str, Callable[[dict[str, Any]], bytes | Iterator[bytes]]] = {
     "/read-all": read_all,
     "/ignore-body": ignore_body,
     "/head": head_with_body,
+    "/large": large,
     "/environ": show_environ,
+}
+RAW: dict[str, Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]] = {
+    "/nothing": nothing,
+    "/write": by_write,
+    "/head-length": length_and_body,
 }

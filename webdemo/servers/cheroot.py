@@ -5,10 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers._alike import UNIX
 from webdemo.servers._draining import IdleConnections
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,12 @@ def serve(job: Job) -> None:
     from cheroot.server import HTTPConnection, HTTPRequest
 
     idle = IdleConnections()
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not environ["SERVER_PORT"]:
+            environ.update(UNIX)
+            del environ["REMOTE_PORT"]
+        return job.app(environ, start_response)
 
     class Request(HTTPRequest):
         def read_request_line(self) -> bool:
@@ -40,13 +52,12 @@ def serve(job: Job) -> None:
         ConnectionClass = Connection
 
         def __init__(self, listener: socket.socket) -> None:
-            super().__init__(listener.getsockname()[:2], job.app, numthreads=job.options.threads)
+            # An address of this form, whatever the socket's, makes Cheroot call bind().
+            super().__init__(
+                ("localhost", 0), app, numthreads=job.options.threads, server_name=name(listener)
+            )
             self.shutdown_timeout = job.grace_seconds
             self.listener = listener
-            self.is_unix = listener.family == socket.AF_UNIX
-            if self.is_unix:
-                # Cheroot opens the path of a Unix socket itself, unless it is given an address.
-                self.bind_addr = ("localhost", 0)
             if job.certificate is not None:
                 from cheroot.ssl.builtin import BuiltinSSLAdapter
 
@@ -54,6 +65,8 @@ def serve(job: Job) -> None:
 
         def bind(self, *_: int) -> socket.socket:
             self.socket = self.listener
+            address = self.listener.getsockname()
+            self.bind_addr = address if isinstance(address, str) else address[:2]
             return self.listener
 
     servers = [Server(sock) for sock in job.sockets]
@@ -73,6 +86,11 @@ def serve(job: Job) -> None:
     for thread in [*stops, *threads]:
         thread.join()
     hang_up.cancel()
+
+
+def name(listener: socket.socket) -> str:
+    """Its address, for SERVER_NAME: Cheroot would say its own name."""
+    return "localhost" if listener.family == socket.AF_UNIX else str(listener.getsockname()[0])
 
 
 adapter = Adapter(

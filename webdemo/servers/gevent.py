@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers._alike import UNIX, without_body
 from webdemo.servers._draining import IdleConnections
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,11 @@ def serve(job: Job) -> None:
             idle.discard(self.socket)
             return line
 
+        def finalize_headers(self) -> None:
+            super().finalize_headers()
+            if self.command == "HEAD":
+                self.response_use_chunked = False  # no last chunk follows
+
         def read_request(self, raw_requestline: str) -> Any:
             valid = super().read_request(raw_requestline)
             if job.stopping.is_set():
@@ -53,8 +64,23 @@ def serve(job: Job) -> None:
     if job.certificate is not None:
         tls = {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
     pool = Pool(job.options.connections)
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ.setdefault("REMOTE_ADDR", "")
+        body = job.app(environ, start_response)
+        return body if environ["REQUEST_METHOD"] != "HEAD" else without_body(body)
+
     servers = [
-        WSGIServer(sock, job.app, spawn=pool, log=None, handler_class=Handler, **tls) for sock in job.sockets
+        WSGIServer(
+            sock,
+            app,
+            environ=dict(UNIX) if sock.family == socket.AF_UNIX else None,
+            spawn=pool,
+            log=None,
+            handler_class=Handler,
+            **tls,
+        )
+        for sock in job.sockets
     ]
     for server in servers:
         server.start()

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers._alike import with_an_end
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -39,8 +40,11 @@ def serve(job: Job) -> None:
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.setdefault("SERVER_SOFTWARE", software)  # every other server tells it
+        environ.setdefault("REMOTE_ADDR", "")
         environ["SERVER_PORT"] = str(environ["SERVER_PORT"])
-        environ["wsgi.input_terminated"] = True  # it has the whole body
+        environ["wsgi.input_terminated"] = True
+        if "CONTENT_LENGTH" in environ:  # what Hypercorn has of the body may be a part of it
+            environ["wsgi.input"] = with_an_end(environ["wsgi.input"], environ)
         written: list[bytes] = []
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[..., Any]:

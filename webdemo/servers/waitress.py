@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers._alike import UNIX, without_body
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +54,30 @@ def serve(job: Job) -> None:
 
     connections: dict[int, Any] = {}
     WakeUp(job.stopping.fileno(), connections)
-    server = waitress.create_server(
-        job.app,
-        map=connections,
-        sockets=job.sockets,
-        threads=job.options.threads,
-        # Each listening socket takes two of these places for itself.
-        connection_limit=job.options.connection_limit + 2 * len(job.sockets),
-        channel_timeout=job.options.channel_timeout,
-        max_request_body_size=job.options.max_request_body_size,
-        asyncore_use_poll=True,
-        clear_untrusted_proxy_headers=False,  # the run layer decides whom to trust
-    )
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["SERVER_PORT"].startswith("/"):
+            environ.update(UNIX)
+            del environ["REMOTE_PORT"]
+        body = job.app(environ, start_response)
+        return body if environ["REQUEST_METHOD"] != "HEAD" else without_body(body)
+
+    servers = [
+        waitress.create_server(
+            app,
+            map=connections,
+            sockets=sockets,
+            server_name="localhost",
+            threads=job.options.threads,
+            # Each listening socket takes two of these places for itself.
+            connection_limit=job.options.connection_limit + 2 * len(job.sockets),
+            channel_timeout=job.options.channel_timeout,
+            max_request_body_size=job.options.max_request_body_size,
+            asyncore_use_poll=True,
+            clear_untrusted_proxy_headers=False,  # the run layer decides whom to trust
+        )
+        for sockets in by_kind(job.sockets)
+    ]
     listeners = [c for c in connections.values() if isinstance(c, BaseWSGIServer)]
     for listener in listeners:
         listener.channel_class = Channel
@@ -75,7 +93,15 @@ def serve(job: Job) -> None:
             for channel in channels:
                 channel.will_close = channel.will_close or channel.is_idle()
         wasyncore.loop(timeout=0.05, use_poll=True, map=connections, count=1)
-    server.task_dispatcher.shutdown()
+    for server in servers:
+        server.task_dispatcher.shutdown()
+
+
+def by_kind(sockets: list[socket.socket]) -> list[list[socket.socket]]:
+    """Internet sockets and Unix sockets apart: Waitress takes no mixture."""
+    unix = [sock for sock in sockets if sock.family == socket.AF_UNIX]
+    internet = [sock for sock in sockets if sock.family != socket.AF_UNIX]
+    return [kind for kind in (internet, unix) if kind]
 
 
 adapter = Adapter(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def serve(job: Job) -> None:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
-    from webdemo.servers._bodies import with_an_end
+    from webdemo.servers._alike import UNIX, with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
 
     context = None
@@ -37,7 +37,12 @@ def serve(job: Job) -> None:
 
         def make_environ(self) -> WSGIEnvironment:
             environ = super().make_environ()
-            environ["REMOTE_PORT"] = str(environ["REMOTE_PORT"])
+            port = environ.pop("REMOTE_PORT")
+            listener: Any = self.server.server_address
+            if isinstance(listener, str):
+                environ.update(UNIX)
+            else:
+                environ["REMOTE_PORT"] = str(port)
             if "wsgi.input_terminated" not in environ:  # a chunked body has its end
                 environ["wsgi.input"] = with_an_end(environ["wsgi.input"], environ)
                 environ["wsgi.input_terminated"] = True

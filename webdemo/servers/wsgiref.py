@@ -15,7 +15,7 @@ def serve(job: Job) -> None:
     from wsgiref.handlers import SimpleHandler
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-    from webdemo.servers._bodies import with_an_end
+    from webdemo.servers._alike import with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
 
     class Answer(SimpleHandler):
@@ -33,7 +33,8 @@ def serve(job: Job) -> None:
         def get_environ(self) -> dict[str, Any]:
             environ = super().get_environ()
             environ["wsgi.input_terminated"] = True
-            environ["REMOTE_PORT"] = str(self.client_address[1])
+            if self.client_address[1]:
+                environ["REMOTE_PORT"] = str(self.client_address[1])
             if "Content-Type" not in self.headers:
                 del environ["CONTENT_TYPE"]  # a guess
             return environ
