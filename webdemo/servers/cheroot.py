@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
-from webdemo.servers._alike import UNIX
+from webdemo.servers._alike import UNIX, without_body
 from webdemo.servers._draining import IdleConnections
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def serve(job: Job) -> None:
         if not environ["SERVER_PORT"]:
             environ.update(UNIX)
             del environ["REMOTE_PORT"]
-        return job.app(environ, start_response)
+        body = job.app(environ, start_response)
+        return body if environ["REQUEST_METHOD"] != "HEAD" else without_body(body)
 
     class Request(HTTPRequest):
         def read_request_line(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._alike import UNIX, without_body
@@ -53,12 +53,9 @@ def serve(job: Job) -> None:
             super().finalize_headers()
             if self.command == "HEAD":
                 self.response_use_chunked = False  # no last chunk follows
-
-        def read_request(self, raw_requestline: str) -> Any:
-            valid = super().read_request(raw_requestline)
             if job.stopping.is_set():
                 self.close_connection = True
-            return valid
+                self.response_headers.append((b"Connection", b"close"))
 
     tls = {}
     if job.certificate is not None:

@@ -1,0 +1,98 @@
+"""Replaced under load: no connection is refused, and nothing is lost but what a killed process held."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import psutil
+
+from tests.raw_http import Load
+from tests.running import Running, Start
+from tests.servers.kinds import bind
+
+ANSWERS = 60  # between two events, so that each happens in the middle of traffic
+
+
+def wait_for_a_new_process(run: Running, load: Load, old: set[str]) -> None:
+    """Until somebody answers who did not before, and then for some more answers."""
+    deadline = time.monotonic() + 30
+    while not set(load.answered_by) - old:
+        assert time.monotonic() < deadline, run.log()
+        time.sleep(0.02)
+    load.wait_for(ANSWERS)
+
+
+def test_a_killed_server_is_replaced_and_no_connection_refused(kind: str, serving: Start) -> None:
+    run = serving("-b", bind(kind), "--no-access-log")
+    with Load(run.urls) as load:
+        for _ in range(2):
+            load.wait_for(ANSWERS)
+            before = set(load.answered_by)
+            [server] = run.servers()
+            server.kill()
+            wait_for_a_new_process(run, load, before)
+    assert load.outcomes["refused"] == 0, load.details
+    # Each of the four clients has one request in flight, or one connection that waits in the process.
+    assert load.outcomes["lost"] <= 2 * 4, load.details
+    assert run.terminate() == 0
+    run.wait_until_gone(1)
+
+
+def test_a_killed_worker_of_gunicorn_is_replaced_and_no_connection_refused(serving: Start) -> None:
+    run = serving("-b", bind("gunicorn", "127.0.0.1:0", "workers=2"), "--no-access-log")
+    with Load(run.urls) as load:
+        load.wait_for(ANSWERS)
+        before = set(load.answered_by)
+        [master] = run.servers()
+        for worker in master.children():
+            worker.kill()
+        wait_for_a_new_process(run, load, before)
+    assert load.outcomes["refused"] == 0, load.details
+    assert load.outcomes["lost"] <= 4, load.details
+
+
+def test_a_reload_loses_no_request(kind: str, serving: Start) -> None:
+    run = serving("-b", bind(kind), "--no-access-log")
+    with Load(run.urls) as load:
+        for _ in range(2):
+            load.wait_for(ANSWERS)
+            before = set(load.answered_by)
+            run.signal(signal.SIGHUP)
+            wait_for_a_new_process(run, load, before)
+        time.sleep(1)  # the old one drains
+    assert load.outcomes["refused"] == 0, load.details
+    assert load.outcomes["lost"] == 0, load.details
+    run.wait_for("has the new code", times=2)
+    assert run.terminate() == 0
+    run.wait_until_gone(1)
+
+
+def test_a_killed_loader_is_replaced_and_no_request_lost(serving: Start) -> None:
+    run = serving("-b", bind("waitress"), "-b", bind("gunicorn"), "--no-access-log")
+    with Load(run.urls) as load:
+        load.wait_for(ANSWERS)
+        [loader] = run.loaders()
+        old = run.servers()
+        loader.kill()
+        load.wait_for(ANSWERS)
+        deadline = time.monotonic() + 20
+        while any(process.is_running() for process in old):
+            assert time.monotonic() < deadline, run.log()
+            time.sleep(0.05)
+        load.wait_for(ANSWERS)
+    assert load.outcomes["refused"] == 0, load.details
+    assert load.outcomes["lost"] == 0, load.details
+    assert run.terminate() == 0
+    run.wait_until_gone(1)
+
+
+def test_nothing_outlives_a_killed_supervisor(serving: Start) -> None:
+    kinds = ("werkzeug", "waitress", "gunicorn", "gevent")
+    run = serving(
+        *(a for kind in kinds for a in ("-b", bind(kind, "127.0.0.1:0", "workers=2"))), "--grace", "3"
+    )
+    assert len(run.processes()) >= 1 + 2 + 8
+    psutil.Process(run.pid).kill()
+    run.wait()
+    run.wait_until_gone(5)
