@@ -13,14 +13,26 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from webdemo import assets
 from webdemo.demo.inspection import inspect_request
+from webdemo.demo.lesson import add_lesson
+from webdemo.demo.mail import add_mail_pages
 from webdemo.demo.port_line import percent, text_anchor
+from webdemo.demo.port_pages import add_port_pages
+from webdemo.demo.trace_page import add_trace_page
 from webdemo.demo.way import Way, python_version, trace_way
 from webdemo.net.ports import RANGES, ephemeral_range, range_of
 from webdemo.web import App, Request, Response, StaticFiles, redirect
 from webdemo.web.http_errors import prefers_json
 
 # Path below the home page, and label.
-PAGES = (("", "Home"), ("hello", "Hello"), ("inspect", "Inspect"), ("files/", "Files"))
+PAGES = (
+    ("", "Home"),
+    ("learn", "Learn"),
+    ("ports", "Ports"),
+    ("trace", "Trace"),
+    ("hello", "Hello"),
+    ("inspect", "Inspect"),
+    ("files/", "Files"),
+)
 
 PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -56,6 +68,11 @@ def make_app() -> App:
         response = redirect(location, status)
         response.headers.update(PAGE_HEADERS)
         return response
+
+    add_lesson(app, page)
+    add_mail_pages(app, page)
+    add_port_pages(app, page)
+    add_trace_page(app, page)
 
     @app.get("/")
     def home(request: Request) -> Response:

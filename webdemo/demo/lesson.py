@@ -1,0 +1,152 @@
+"""/learn: a lesson about ports in five steps, told by the servers that run.
+
+What it shows of this machine (who holds the port, which servers run) is for a visitor at this machine;
+to others the same step tells it in words. The fourth step's try is made in earnest, so it is asked for
+with POST from this site's own page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from werkzeug.exceptions import NotFound
+
+from webdemo.demo.page import Page
+from webdemo.demo.port_line import percent, text_anchor
+from webdemo.demo.running_servers import RunningServer, running_servers
+from webdemo.demo.visitor import is_at_this_machine, is_from_this_site
+from webdemo.demo.way import Way, python_version, trace_way
+from webdemo.errors import WebdemoError
+from webdemo.net.bind import Bind
+from webdemo.net.listener import listen
+from webdemo.net.ports import RANGES, ephemeral_range, range_of
+from webdemo.web import App, Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    slug: str
+    title: str
+    summary: str
+
+    @property
+    def template(self) -> str:
+        return f"lesson_{self.slug.replace('-', '_')}.html"
+
+
+STEPS = (
+    Step("port", "What a port is", "A number that finds the program, where the address found the machine."),
+    Step("way", "Name, address, port", "How the text in the address bar becomes a connection."),
+    Step("ranges", "Three ranges", "Who assigns the numbers, and which are yours."),
+    Step("one-server", "One server on a port", "Try to take a port that is taken, and see what happens."),
+    Step(
+        "many-servers",
+        "Many servers on a machine",
+        "See them side by side, and what keeps them apart.",
+    ),
+)
+
+# More would only make the list, and the policy in the answer's head, longer.
+MOST_OTHERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """What came of trying to listen on the port: the error as the terminal prints it, or none."""
+
+    port: int
+    error: WebdemoError | None
+
+
+def add_lesson(app: App, page: Page) -> None:
+    def show(
+        request: Request, step: Step, status: int = 200, tried: Try | None = None, problem: str = ""
+    ) -> Response:
+        way = trace_way(request.environ)
+        number = STEPS.index(step)
+        may_see = is_at_this_machine(request.environ)
+        running = running_servers() if may_see and step is STEPS[-1] else []
+        others = other_origins(way, running)
+        response = page(
+            step.template,
+            status,
+            way=way,
+            steps=STEPS,
+            step=step,
+            number=number + 1,
+            before=STEPS[number - 1] if number else None,
+            after=STEPS[number + 1] if number + 1 < len(STEPS) else None,
+            may_see=may_see,
+            ranges=RANGES,
+            port_range=range_of(way.port) if way.port else None,
+            client_port_range=range_of(way.client_port) if way.client_port else None,
+            ephemeral=ephemeral_range(),
+            percent=percent,
+            text_anchor=text_anchor,
+            python=python_version(),
+            running=running,
+            others=others,
+            tried=tried,
+            problem=problem,
+        )
+        if others:
+            # The page's policy must let the request out, so that it is the browser's own rule that keeps
+            # the answer from the page.
+            response.headers["Content-Security-Policy"] += f"; connect-src 'self' {' '.join(others)}"
+        return response
+
+    @app.get("/learn")
+    def learn(request: Request) -> Response:
+        return page("learn.html", steps=STEPS, way=trace_way(request.environ))
+
+    @app.get("/learn/<slug>")
+    def learn_step(request: Request, slug: str) -> Response:
+        return show(request, _find(slug))
+
+    @app.post("/learn/one-server")
+    def take_port(request: Request) -> Response:
+        """Try to listen on the port that this request came to."""
+        step = _find("one-server")
+        port = trace_way(request.environ).port
+        if not is_at_this_machine(request.environ):
+            return show(request, step, 403, problem="Only somebody who sits at this machine may try.")
+        if not is_from_this_site(request.environ):
+            return show(request, step, 403, problem="This form was sent from another site.")
+        if port is None:
+            return show(request, step, 409, problem="This server does not tell its port.")
+        return show(request, step, tried=take(port))
+
+
+def take(port: int) -> Try:
+    """Listen on the port, as a second server would, and let it go at once."""
+    try:
+        sockets = listen(Bind(port=port))
+    except WebdemoError as exc:
+        return Try(port, exc)
+    for sock in sockets:
+        sock.close()
+    return Try(port, None)
+
+
+def other_origins(way: Way, running: Sequence[RunningServer]) -> list[str]:
+    """The origins of the other servers, by the name that the visitor uses; empty when there is none.
+
+    A content security policy has no form for an IPv6 address, so then they go by their IPv4 one.
+    """
+    name = "127.0.0.1" if way.name is None or ":" in way.name else way.name
+    found = []
+    for one in running:
+        for url in one.urls if one.state == "up" else ():
+            scheme, _, rest = url.partition("://")
+            host, _, port = rest.rstrip("/").rpartition(":")
+            if scheme in ("http", "https") and int(port) != way.port and ":" not in host:
+                found.append(f"{scheme}://{name}:{port}")
+    return list(dict.fromkeys(found))[:MOST_OTHERS]
+
+
+def _find(slug: str) -> Step:
+    for step in STEPS:
+        if step.slug == slug:
+            return step
+    raise NotFound

@@ -1,0 +1,108 @@
+"""/ports and /ports/<number or name>: the line of all ports, and all about one.
+
+Names and ranges are for everybody; who listens on this machine is told only to a client on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from webdemo.demo.page import Page
+from webdemo.demo.port_line import percent, text_anchor
+from webdemo.demo.port_lookup import (
+    Search,
+    holders_by_port,
+    is_name,
+    line_data,
+    neighbours,
+    public_facts,
+    search,
+    uses_by_range,
+)
+from webdemo.demo.visitor import is_at_this_machine
+from webdemo.demo.way import Way, trace_way
+from webdemo.net.holders import Listening, tcp_listeners
+from webdemo.net.ports import RANGES, ephemeral_range, find_shadows, gather_facts
+from webdemo.net.report import dump_json, examine
+from webdemo.web import App, Request, Response
+from webdemo.web.http_errors import prefers_json
+
+_JSON_HEADERS = {"Vary": "Accept", "Cache-Control": "no-store"}
+
+
+def add_port_pages(app: App, page: Page) -> None:
+    @app.get("/ports")
+    def ports(request: Request) -> Response:
+        text = request.args.get("q", "").strip()[:80]
+        found = search(text) if text else None
+        may_see = is_at_this_machine(request.environ)
+        if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
+            facts = found if found is not None else line_data(_listening(may_see))
+            return Response(dump_json(facts), 200, _JSON_HEADERS, mimetype="application/json")
+        listening = _listening(may_see)
+        response = page(
+            "ports.html",
+            **_line(trace_way(request.environ)),
+            search=found,
+            focus=_focus(found) if found else None,
+            may_see=may_see,
+            listening=listening,
+            shadows=find_shadows(listening),
+            holders=holders_by_port(listening),
+            groups=uses_by_range(),
+        )
+        response.vary.add("Accept")
+        return response
+
+    @app.get("/ports/<text>")
+    def port(request: Request, text: str) -> Response:
+        may_see = is_at_this_machine(request.environ)
+        found = search(text[:80])
+        exact = [one.port for one in found.found] if found.is_exact else []
+        as_json = prefers_json(request.environ.get("HTTP_ACCEPT", ""))
+        if not exact or (len(exact) > 1 and not is_name(text)):
+            if as_json:
+                return Response(dump_json(found), 404, _JSON_HEADERS, mimetype="application/json")
+            response = page("port_unknown.html", 404, search=found)
+            response.vary.add("Accept")
+            return response
+        number = exact[0]
+        report = examine(number) if may_see else None
+        if as_json:
+            facts = public_facts(number) if report is None else report
+            return Response(dump_json(facts), 200, _JSON_HEADERS, mimetype="application/json")
+        before, after = neighbours(number)
+        response = page(
+            "port.html",
+            **_line(trace_way(request.environ)),
+            facts=gather_facts(number, []) if report is None else report.facts,
+            report=report,
+            others=[one for one in found.found if one.port != number],
+            before=before,
+            after=after,
+        )
+        response.vary.add("Accept")
+        return response
+
+
+def _focus(found: Search) -> tuple[int, int] | None:
+    """Where on the line a search leads: to a range as a whole, and to the best of several names."""
+    if not found.found:
+        return None
+    first, last = found.found[0].port, found.found[-1].port
+    return (first, first) if is_name(found.text) else (first, last)
+
+
+def _listening(may_see: bool) -> list[Listening]:
+    return tcp_listeners() if may_see else []
+
+
+def _line(way: Way) -> dict[str, Any]:
+    """What a page needs to draw the line of all ports."""
+    return {
+        "way": way,
+        "ranges": RANGES,
+        "ephemeral": ephemeral_range(),
+        "percent": percent,
+        "text_anchor": text_anchor,
+    }

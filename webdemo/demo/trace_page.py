@@ -1,0 +1,144 @@
+"""/trace: a form for a URL, and its way drawn step by step.
+
+GET shows the form, so that a link can fill it in; only POST sends anything, and only for a visitor at
+this machine on a page of this very site. What may be contacted is judged by address, see `trace_policy`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from webdemo.demo.page import Page
+from webdemo.demo.trace_policy import allow_loopback_and
+from webdemo.demo.visitor import is_at_this_machine, is_from_this_site, is_loopback
+from webdemo.demo.way import trace_way
+from webdemo.errors import UrlRefused
+from webdemo.web import App, Request, Response
+from webdemo.web.http_errors import prefers_json
+
+if TYPE_CHECKING:
+    from webdemo.trace import Trace
+
+TIMEOUT_SECONDS = 6.0
+# A trace of this very server occupies two of its threads, and servers have four of them by default.
+MOST_AT_ONCE = 2
+
+_ELSEWHERE = (
+    "A trace starts on this machine, where it could reach what others cannot. So only somebody who sits at "
+    "it may start one: open this page there, at localhost or 127.0.0.1."
+)
+_FOREIGN = "This form was sent from another site. Send it from this page."
+_BUSY = f"{MOST_AT_ONCE} traces are under way. Wait for one to end."
+_ALONE = (
+    "This server answers one request at a time, and is busy with this one: it cannot answer its own trace. "
+    "Trace it from a terminal, with: webdemo trace URL"
+)
+
+
+def add_trace_page(app: App, page: Page) -> None:
+    free = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+    def answer(request: Request, status: int, trace: Trace | None = None, problem: str = "") -> Response:
+        source = request.form if request.method == "POST" else request.args
+        if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
+            response = _as_json(status, trace, problem)
+        else:
+            from webdemo.trace.description import describe_answering, describe_redirect
+
+            response = page(
+                "trace.html",
+                status,
+                url=source.get("url", "") or _own_url(request.environ, app.url_for("home")),
+                insecure="insecure" in source,
+                trace=trace,
+                problem=problem,
+                may_trace=is_at_this_machine(request.environ),
+                hosts=_allowed_hosts(request.environ),
+                draw=draw_hop,
+                describe_answering=describe_answering,
+                describe_redirect=describe_redirect,
+            )
+        response.vary.add("Accept")
+        return response
+
+    @app.get("/trace")
+    def trace(request: Request) -> Response:
+        return answer(request, 200, problem="" if is_at_this_machine(request.environ) else _ELSEWHERE)
+
+    @app.post("/trace")
+    def trace_url(request: Request) -> Response:
+        from webdemo.trace import parse_url
+        from webdemo.trace import trace as follow
+
+        if not is_at_this_machine(request.environ):
+            return answer(request, 403, problem=_ELSEWHERE)
+        if not is_from_this_site(request.environ):
+            return answer(request, 403, problem=_FOREIGN)
+        text = request.form.get("url", "").strip()
+        try:
+            facts = parse_url(text).facts
+        except UrlRefused as exc:
+            return answer(request, 400, problem=f"{exc.problem} {exc.remedy}")
+        if _is_alone(request.environ, facts.host, facts.port):
+            return answer(request, 409, problem=_ALONE)
+        if not free.acquire(blocking=False):
+            return answer(request, 503, problem=_BUSY)
+        try:
+            found = follow(
+                text,
+                timeout_seconds=TIMEOUT_SECONDS,
+                verify="insecure" not in request.form,
+                allow=allow_loopback_and(_allowed_hosts(request.environ)),
+            )
+        finally:
+            free.release()
+        return answer(request, 200, found)
+
+
+def draw_hop(hop: Any) -> list[dict[str, Any]]:
+    """Each step with its sentences, and where its bar begins and how long it is, in percent of the hop."""
+    from webdemo.trace.description import describe
+
+    whole = max(hop.duration_ms, *(step.start_ms + step.duration_ms for step in hop.steps), 0.001)
+    return [
+        {
+            "name": step.name,
+            "milliseconds": f"{step.duration_ms:.{2 if step.duration_ms < 10 else 0}f} ms",
+            "x": f"{min(step.start_ms / whole, 0.995):.2%}",
+            "width": f"{max(step.duration_ms / whole, 0.005):.2%}",
+            "sentences": describe(step.facts) if step.facts is not None else [],
+            "failure": step.failure,
+        }
+        for step in hop.steps
+    ]
+
+
+def _as_json(status: int, trace: Trace | None, problem: str) -> Response:
+    from webdemo.net.report import dump_json
+    from webdemo.trace import to_json
+
+    refusal = {"status": status, "detail": problem or "POST a url."}
+    body = to_json(trace) if trace is not None else dump_json(refusal)
+    return Response(body, status, {"Cache-Control": "no-store"}, mimetype="application/json")
+
+
+def _own_url(environ: Mapping[str, Any], root: str) -> str:
+    way = trace_way(environ)
+    return f"{way.scheme}://{way.typed}{root}" if way.name is not None else ""
+
+
+def _allowed_hosts(environ: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(environ.get("webdemo.trace_hosts", ()))
+
+
+def _is_alone(environ: Mapping[str, Any], host: str, port: int | None) -> bool:
+    """Whether the URL leads to this server, and it has nobody else to answer."""
+    way = trace_way(environ)
+    return (
+        port == way.port
+        and (host == "localhost" or is_loopback(host))
+        and not way.many_threads
+        and not way.many_processes
+    )
