@@ -17,7 +17,7 @@ from typing import Any
 from webdemo.trace.clock import Clock
 from webdemo.trace.facts import CertificateFacts, TlsFacts
 
-Reconnect = Callable[[], socket.socket]
+Reconnect = Callable[[Clock], socket.socket]
 ALPN = ["http/1.1"]
 
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which `ssl` has no name for: an expired
@@ -50,7 +50,7 @@ def unverified_context() -> ssl.SSLContext:
 
 
 def _look_again(why: str, host: str, reconnect: Reconnect, clock: Clock) -> tuple[ssl.SSLSocket, TlsFacts]:
-    with _wrap(reconnect(), unverified_context(), host, clock) as glance:
+    with _wrap(reconnect(clock), unverified_context(), host, clock) as glance:
         der = glance.getpeercert(binary_form=True) or b""
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
@@ -58,9 +58,9 @@ def _look_again(why: str, host: str, reconnect: Reconnect, clock: Clock) -> tupl
     trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
     try:
         trusting.load_verify_locations(cadata=der)
-        secured = _wrap(reconnect(), trusting, host, clock)
+        secured = _wrap(reconnect(clock), trusting, host, clock)
     except (ssl.SSLCertVerificationError, ValueError):  # it is not fit for a server, or not even readable
-        secured = _wrap(reconnect(), unverified_context(), host, clock)
+        secured = _wrap(reconnect(clock), unverified_context(), host, clock)
     return secured, _facts(secured, secured.getpeercert(), why)
 
 

@@ -29,6 +29,12 @@ class NoAnswer(Exception):
         self.first = first
 
 
+def is_other(first: bytes) -> bool:
+    """Whether an answer that begins so is not HTTP; a line of text is waited for, to tell what it is."""
+    is_http = first[:5] == b"HTTP/"[: len(first)]
+    return not is_http and (b"\n" in first or len(first) == 200 or first[0] < 32)
+
+
 class Exchange:
     """Call send, wait_for_answer and read_body once each, in this order.
 
@@ -74,6 +80,8 @@ class Exchange:
                 if not first:
                     at_first_byte()
                 first = (first + data)[:200]
+                if is_other(first):  # h11 would wait for the end of a head
+                    raise NoAnswer(first)
                 self._http.receive_data(data)
             else:
                 raise NoAnswer(first)

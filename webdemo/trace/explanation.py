@@ -85,7 +85,16 @@ def explain_tls(url: Url, cause: Exception, dial: Dial, clock: Clock) -> TraceFa
 def explain_distrust(url: Url, facts: TlsFacts) -> TraceFailed:
     certificate = facts.certificate
     why = facts.why_not_trusted
-    if certificate.subject == _SELF_SIGNED:
+    if "expired" in why:
+        problem = f"The certificate is not trusted: it expired on {certificate.valid_until[:10]}."
+        remedy = (
+            "Its owner has to renew it (or this machine's clock is wrong); --insecure goes on all the same."
+        )
+    elif "mismatch" in why:
+        names = ", ".join(certificate.names[:8]) or "no name at all"
+        problem = f"The certificate is not for {url.facts.host}: it names {names}."
+        remedy = "Use one of its names, or go on with --insecure."
+    elif certificate.subject == _SELF_SIGNED:
         problem = "The certificate is not trusted: a webdemo signed it itself, at its start."
         remedy = "Compare its fingerprint with the one that was printed there, then go on with --insecure."
     elif certificate.is_self_signed:
@@ -95,15 +104,6 @@ def explain_distrust(url: Url, facts: TlsFacts) -> TraceFailed:
         remedy = (
             "If its fingerprint is the right one, go on with --insecure, or trust it: SSL_CERT_FILE=FILE."
         )
-    elif "expired" in why:
-        problem = f"The certificate is not trusted: it expired on {certificate.valid_until[:10]}."
-        remedy = (
-            "Its owner has to renew it (or this machine's clock is wrong); --insecure goes on all the same."
-        )
-    elif "mismatch" in why:
-        names = ", ".join(certificate.names[:8]) or "no name at all"
-        problem = f"The certificate is not for {url.facts.host}: it names {names}."
-        remedy = "Use one of its names, or go on with --insecure."
     else:
         problem = f"The certificate is not trusted: {why}."
         remedy = "Trust its issuer (SSL_CERT_FILE=FILE), or go on with --insecure."

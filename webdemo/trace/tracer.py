@@ -7,6 +7,7 @@ judged by `allow` after it has become a number and before anything is sent to it
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -27,18 +28,19 @@ from webdemo.trace.facts import (
     Hop,
     Redirect,
     Step,
+    TlsFacts,
     Trace,
 )
 from webdemo.trace.greeting import read_greeting
 from webdemo.trace.lookup import Allow, Place, is_allowed, judge, look_up, not_allowed
-from webdemo.trace.recognition import speaks_tls
+from webdemo.trace.recognition import speaks_plainly, speaks_tls
 from webdemo.trace.url import HTTP, Url, parse_url, redirected
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 MOST_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
-_FOR_HANDSHAKE = 0.75
-"""The part of the time that a TLS handshake may take, so that some is left to see what else speaks there."""
+_PATIENCE_SECONDS = 2.0
+"""So long a TLS handshake may be silent before something else is thought of."""
 
 
 def trace(
@@ -184,8 +186,7 @@ class _HopRunner:
     def _encrypt(self, sock: socket.socket) -> socket.socket:
         with self._step("tls") as step:
             try:
-                clock = self._clock.at_most(self._clock.remaining() * _FOR_HANDSHAKE)
-                secured, step.facts = shake_hands(sock, self.url.facts.host, lambda: self._dial(clock), clock)
+                secured, step.facts = self._shake_hands(sock)
             except OSError as exc:
                 step.end()
                 raise explanation.explain_tls(self.url, exc, self._dial, self._clock) from exc
@@ -193,6 +194,17 @@ class _HopRunner:
                 secured.close()
                 raise explanation.explain_distrust(self.url, step.facts)
         return secured
+
+    def _shake_hands(self, sock: socket.socket) -> tuple[ssl.SSLSocket, TlsFacts]:
+        """A server of plain HTTP may wait for ever for a line: look for one before the time is gone."""
+        host = self.url.facts.host
+        patience = self._clock.at_most(min(_PATIENCE_SECONDS, self._clock.remaining() / 2))
+        try:
+            return shake_hands(sock, host, self._dial, patience)
+        except TimeoutError:
+            if speaks_plainly(self._dial, self._clock):
+                raise
+            return shake_hands(self._dial(self._clock), host, self._dial, self._clock)
 
     def _exchange(self, sock: socket.socket) -> None:
         exchange = Exchange(sock, self.url, self._method, self._clock)

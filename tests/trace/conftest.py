@@ -1,0 +1,37 @@
+"""A resolver whose names the test chooses: no real name may be relied on, or asked for, in a test."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Names = Callable[..., None]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """`names(host=["127.0.0.1", ...])` makes names lead to addresses, in this order."""
+    known: dict[str, list[str]] = {}
+    real = socket.getaddrinfo
+
+    def look_up(host: str, port: int, family: int = 0, *args: Any, **options: Any) -> list[Any]:
+        if host not in known:
+            return real(host, port, family, *args, **options)
+        found = []
+        for address in known[host]:
+            kind = socket.AF_INET6 if ":" in address else socket.AF_INET
+            if family in (0, kind):
+                found += real(address, port, kind, *args, **options)
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    def set_names(**addresses: list[str]) -> None:
+        known.update({name.replace("_", "."): found for name, found in addresses.items()})
+
+    return set_names

@@ -1,0 +1,157 @@
+"""What a trace tells of TLS: version, certificate, and whether it is trusted or why not."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from tests.trace.peers import OK, Made, make_certificate, speaking
+from webdemo.trace import Failure, Trace, trace
+from webdemo.trace.facts import TlsFacts
+
+
+def tls_of(found: Trace) -> TlsFacts:
+    step = found.hops[-1].find("tls")
+    assert step is not None
+    assert isinstance(step.facts, TlsFacts)
+    return step.facts
+
+
+def distrust(made: Made, url_host: str = "127.0.0.1") -> tuple[TlsFacts, Failure]:
+    """What is told of a server with this certificate, which must not be trusted."""
+    with speaking(OK, context=made.context()) as peer:
+        found = trace(f"https://{url_host}:{peer.port}/")
+    assert [step.name for step in found.hops[0].steps][-1] == "tls"
+    assert found.failure is not None
+    assert (found.failure.kind, found.exit_code) == ("not trusted", 1)
+    facts = tls_of(found)
+    assert not facts.is_trusted
+    assert facts.certificate.fingerprint == made.fingerprint
+    return facts, found.failure
+
+
+def test_trusted_certificate_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_certificate(tmp_path, "localhost", "127.0.0.1", subject="my server")
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.chain))
+    with speaking(OK, context=made.context()) as peer:
+        found = trace(f"https://127.0.0.1:{peer.port}/")
+        assert peer.connections == 1
+    assert found.exit_code == 0
+    names = [step.name for step in found.hops[0].steps]
+    assert names == ["url", "name", "connect", "tls", "request", "first byte", "transfer"]
+    facts = tls_of(found)
+    assert facts.is_trusted
+    assert facts.why_not_trusted == ""
+    assert facts.version == "TLSv1.3"
+    assert facts.cipher.startswith("TLS_")
+    assert facts.alpn == "http/1.1"
+    certificate = facts.certificate
+    assert (certificate.subject, certificate.issuer) == ("my server", "my server")
+    assert certificate.is_self_signed
+    assert certificate.names == ("localhost", "127.0.0.1")
+    assert certificate.valid_from == made.certificate.not_valid_before_utc.isoformat()
+    assert certificate.valid_until == made.certificate.not_valid_after_utc.isoformat()
+    assert certificate.fingerprint == made.fingerprint
+
+
+def test_self_signed_certificate_ends_the_trace_with_its_reason(tmp_path: Path) -> None:
+    facts, failure = distrust(make_certificate(tmp_path, "127.0.0.1", subject="me"))
+    assert facts.why_not_trusted == "self-signed certificate"
+    assert facts.certificate.subject == "me"
+    assert facts.certificate.names == ("127.0.0.1",)
+    assert failure.problem.startswith("The certificate is not trusted: it is signed by itself")
+    assert "--insecure" in failure.remedy
+
+
+def test_certificate_that_webdemo_made_is_recognised(tmp_path: Path) -> None:
+    made = make_certificate(tmp_path, "127.0.0.1", subject="webdemo, self-signed")
+    _, failure = distrust(made)
+    assert failure.problem == "The certificate is not trusted: a webdemo signed it itself, at its start."
+    assert failure.remedy == (
+        "Compare its fingerprint with the one that was printed there, then go on with --insecure."
+    )
+
+
+def test_name_that_webdemo_gives_is_the_one_that_is_recognised() -> None:
+    from cryptography import x509
+
+    from webdemo.run.certificates import self_signed
+
+    made = self_signed()
+    try:
+        certificate = x509.load_pem_x509_certificate(made.certificate.chain.read_bytes())
+    finally:
+        made.close()
+    assert certificate.subject.rfc4514_string().endswith("webdemo\\, self-signed")
+
+
+def test_expired_certificate_tells_its_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_certificate(tmp_path, "127.0.0.1", begins_days=-20, ends_days=-10)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.chain))
+    facts, failure = distrust(made)
+    assert facts.why_not_trusted == "certificate has expired"
+    assert f"expired on {made.certificate.not_valid_after_utc:%Y-%m-%d}." in failure.problem
+
+
+def test_self_signed_and_expired_is_shown_all_the_same(tmp_path: Path) -> None:
+    facts, _ = distrust(make_certificate(tmp_path, "127.0.0.1", begins_days=-20, ends_days=-10))
+    assert facts.certificate.valid_until
+
+
+def test_certificate_of_another_host_names_those_it_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_certificate(tmp_path, "other.example", "10.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.chain))
+    _, failure = distrust(made)
+    assert failure.problem == "The certificate is not for 127.0.0.1: it names other.example, 10.0.0.1."
+    _, failure = distrust(made, "localhost")
+    assert failure.problem == "The certificate is not for localhost: it names other.example, 10.0.0.1."
+
+
+def test_certificate_of_an_unknown_issuer_is_told(tmp_path: Path) -> None:
+    facts, failure = distrust(make_certificate(tmp_path, "127.0.0.1", issuer="nobody's authority"))
+    assert facts.certificate.issuer == "nobody's authority"
+    assert not facts.certificate.is_self_signed
+    assert failure.problem == "The certificate is not trusted: unable to get local issuer certificate."
+
+
+def test_insecure_tells_the_reason_and_goes_on(tmp_path: Path) -> None:
+    made = make_certificate(tmp_path, "127.0.0.1")
+    with speaking(OK, context=made.context()) as peer:
+        found = trace(f"https://127.0.0.1:{peer.port}/", verify=False)
+    assert found.exit_code == 0
+    facts = tls_of(found)
+    assert not facts.is_trusted
+    assert facts.why_not_trusted == "self-signed certificate"
+    assert facts.certificate.fingerprint == made.fingerprint
+    assert found.hops[0].answer is not None
+    assert found.hops[0].answer.status == 200
+
+
+def test_server_that_takes_only_an_older_tls_is_traced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_certificate(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.chain))
+    context = made.context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with speaking(OK, context=context) as peer:
+        assert tls_of(trace(f"https://127.0.0.1:{peer.port}/")).version == "TLSv1.2"
+
+
+def test_server_that_wants_a_certificate_of_mine_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_certificate(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.chain))
+    context = made.context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(made.chain)
+    with speaking(OK, context=context) as peer:
+        found = trace(f"https://127.0.0.1:{peer.port}/")
+    assert found.failure is not None
+    assert found.failure.kind == "tls failed"
+    assert found.failure.problem == "The server broke off TLS: tlsv13 alert certificate required."
