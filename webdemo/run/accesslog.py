@@ -2,19 +2,22 @@
 
 The fields, in both forms: time, server, bind, client, method, path, status, bytes, ms, request id.
 A line is written when the server has closed the answer, with one write to the supervisor's pipe,
-so that lines of several processes do not mix. Nothing a client sends can start a line of its own
-or colour the terminal.
+so that lines of several processes do not mix. Nothing a client sends can start a line of its own,
+colour the terminal, or look like another field.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import re
+import select
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -22,15 +25,58 @@ if TYPE_CHECKING:
 # Stands before a line that is complete as it is; any other line of a server gets a prefix.
 COMPLETE = b"\x1e"
 
-_LONGEST_PATH = 2000  # a line must fit into the 4,096 bytes that a pipe takes at once
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\"\\]")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
-_COLOURS = {"2": "32", "3": "36", "4": "33", "5": "31"}
+_LONGEST_PATH = 2000
+_LONGEST_METHOD = 32
+# Each character may take twelve bytes to be written out; so short, the line fits into Linux's 4,096.
+_SURELY_SHORT_PATH = 300
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_COLOURS = {2: "32", 3: "36", 4: "33", 5: "31"}
+_UNIX_PEERS = frozenset({"", "localhost", "<local>"})  # what servers call the peer on a Unix socket
+
+
+class Line(NamedTuple):
+    time: float  # when the answer was closed, seconds since the epoch
+    server: str
+    bind: str
+    client: str
+    method: str
+    path: str
+    status: int  # 0: the app never gave one
+    bytes: int  # of the body, as far as the app gave it; a file's as announced
+    ms: float
+    request_id: str
+
+    def as_text(self, *, colour: bool = False) -> str:
+        status = f"{self.status:03d}"
+        if colour:
+            status = f"\x1b[{_COLOURS.get(self.status // 100, '0')}m{status}\x1b[0m"
+        return (
+            f"{_clock(int(self.time))} {self.server} {self.bind} {plain(self.client)} {plain(self.method)} "
+            f"{plain(self.path)} {status} {self.bytes}B {self.ms:.1f}ms {self.request_id}"
+        )
+
+    def as_json(self) -> str:
+        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self.time))
+        fields = self._asdict()
+        fields["time"] = f"{when}.{int(self.time % 1 * 1000):03d}Z"
+        fields["ms"] = round(self.ms, 3)
+        return json.dumps(fields)
 
 
 def plain(text: str) -> str:
-    """The text with control characters, quotes and backslashes written out."""
-    return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode() if m[0] != '"' else '\\"', text)
+    """The text as one word: what is not printable, spaces and backslashes are written out."""
+    if text.isprintable() and " " not in text and "\\" not in text:
+        return text
+    return "".join(char if char.isprintable() and char not in " \\" else _written_out(char) for char in text)
+
+
+def _written_out(char: str) -> str:
+    return r"\x20" if char == " " else char.encode("unicode_escape").decode()
+
+
+@lru_cache(maxsize=4)
+def _clock(second: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(second))
 
 
 class AccessLog:
@@ -54,32 +100,24 @@ class AccessLog:
         self._server = server
         self._bind_of = bind_of
         self._fd = fd
-        self._format = self._as_json if as_json else self._as_text
+        self._as_json = as_json
         self._colour = colour
         self._prefix = os.urandom(3).hex()
         self._pid = os.getpid()
         self._numbers = itertools.count(1)
-        self._second = (0, "")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request_id = environ.get("HTTP_X_REQUEST_ID")
-        if request_id is None or not _REQUEST_ID.match(request_id):
+        if request_id is None:
             request_id = self._new_id()
+        elif not _REQUEST_ID.fullmatch(request_id):
+            request_id = environ["HTTP_X_REQUEST_ID"] = self._new_id()
         environ["webdemo.request_id"] = request_id
         answer = _Answer(self, environ, request_id)
 
-        def started(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            answer.status = status[:3]
-            answer.announced = next((int(v) for n, v in headers if n.lower() == "content-length"), 0)
-            headers = [
-                *headers,
-                ("X-Request-ID", request_id),
-            ]  # the app may keep its list for the next request
-            write = (
-                start_response(status, headers)
-                if exc_info is None
-                else start_response(status, headers, exc_info)
-            )
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            headers = answer.begin(status, headers)
+            write = start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
             def counted(data: bytes) -> None:
                 answer.bytes += len(data)
@@ -88,28 +126,19 @@ class AccessLog:
             return counted
 
         try:
-            body = self._app(environ, started)
+            body = self._app(environ, start)
         except BaseException:
-            answer.status = "500"
+            answer.status = 500
             answer.finish()
             raise
-        if type(body) is list:
+        if isinstance(body, (list, tuple)):
             answer.bytes += sum(map(len, body))
-            return _ListBody(body, answer.finish)
+            return _ListBody(body, answer)
         wrapper = environ.get("wsgi.file_wrapper")
         if isinstance(wrapper, type) and isinstance(body, wrapper):
             # The server must get its own object back, or it would not use sendfile.
-            close = getattr(body, "close", None)
-            answer.bytes = answer.announced
-
-            def close_and_finish() -> None:
-                try:
-                    if close is not None:
-                        close()
-                finally:
-                    answer.finish()
-
-            body.close = close_and_finish  # type: ignore[attr-defined]
+            answer.bytes += answer.announced
+            body.close = _closing(body, answer)  # type: ignore[attr-defined]
             return body
         return _IterableBody(body, answer)
 
@@ -124,60 +153,30 @@ class AccessLog:
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         if query := environ.get("QUERY_STRING"):
             path += "?" + query
-        line = self._format(
-            now,
-            self._bind_of(environ),
-            environ.get("REMOTE_ADDR") or "unix",
-            environ.get("REQUEST_METHOD", "-"),
-            path.encode("latin-1", "replace").decode("utf-8", "replace")[:_LONGEST_PATH],
-            answer.status,
-            answer.bytes,
-            (time.perf_counter() - answer.began) * 1000,
-            answer.request_id,
+        path = path.encode("latin-1", "replace").decode("utf-8", "replace")
+        client = environ.get("REMOTE_ADDR", "")
+        method = environ.get("REQUEST_METHOD", "-")
+        line = Line(
+            time=now,
+            server=self._server,
+            bind=self._bind_of(environ),
+            client="unix" if client in _UNIX_PEERS else client,
+            method=method[:_LONGEST_METHOD],
+            path=path[:_LONGEST_PATH],
+            status=answer.status,
+            bytes=0 if method == "HEAD" else answer.bytes,
+            ms=(time.perf_counter() - answer.began) * 1000,
+            request_id=answer.request_id,
         )
-        try:
-            os.write(self._fd, COMPLETE + line.encode("utf-8", "replace") + b"\n")
-        except OSError:
-            pass  # the supervisor is gone, and with it whoever would have read the line
+        data = self._encode(line)
+        if len(data) > select.PIPE_BUF:  # more would not be written at once
+            data = self._encode(line._replace(path=path[:_SURELY_SHORT_PATH]))
+        with contextlib.suppress(OSError):  # the supervisor is gone, and with it whoever would read the line
+            os.write(self._fd, data)
 
-    def _as_text(
-        self,
-        now: float,
-        bind: str,
-        client: str,
-        method: str,
-        path: str,
-        status: str,
-        size: int,
-        ms: float,
-        rid: str,
-    ) -> str:
-        second = int(now)
-        if self._second[0] != second:
-            self._second = (second, time.strftime("%H:%M:%S", time.localtime(second)))
-        if self._colour:
-            status = f"\x1b[{_COLOURS.get(status[:1], '0')}m{status}\x1b[0m"
-        return (
-            f"{self._second[1]} {self._server} {bind} {plain(client)} {plain(method)} {plain(path)} "
-            f"{status} {size}B {ms:.1f}ms {rid}"
-        )
-
-    def _as_json(
-        self,
-        now: float,
-        bind: str,
-        client: str,
-        method: str,
-        path: str,
-        status: str,
-        size: int,
-        ms: float,
-        rid: str,
-    ) -> str:
-        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-        fields = {"time": when, "server": self._server, "bind": bind, "client": client, "method": method,
-                  "path": path, "status": int(status), "bytes": size, "ms": round(ms, 3), "request_id": rid}  # fmt: skip
-        return json.dumps(fields)
+    def _encode(self, line: Line) -> bytes:
+        text = line.as_json() if self._as_json else line.as_text(colour=self._colour)
+        return COMPLETE + text.encode("utf-8", "replace") + b"\n"
 
 
 class _Answer:
@@ -190,10 +189,22 @@ class _Answer:
         self._environ = environ
         self.request_id = request_id
         self.began = time.perf_counter()
-        self.status = "000"
+        self.status = 0
         self.bytes = 0
         self.announced = 0
         self.finished = False
+
+    def begin(self, status: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Take note of the answer's head; its headers, in a new list: the app may keep its own."""
+        self.status = int(status[:3]) if status[:3].isdecimal() else 0
+        has_id = False
+        for name, value in headers:
+            lowered = name.lower()
+            if lowered == "content-length":
+                self.announced = int(value) if value.isdecimal() else 0
+            elif lowered == "x-request-id":
+                has_id = True
+        return [*headers] if has_id else [*headers, ("X-Request-ID", self.request_id)]
 
     def finish(self) -> None:
         if not self.finished:
@@ -201,31 +212,45 @@ class _Answer:
             self._log.write(self._environ, self)
 
 
+def _closing(body: Any, answer: _Answer) -> Callable[[], None]:
+    """The body's own close, and then the line; a body without one gets the line alone."""
+    close = getattr(body, "close", None)
+
+    def close_and_finish() -> None:
+        try:
+            if close is not None:
+                close()
+        finally:
+            answer.finish()
+
+    return close_and_finish
+
+
 class _ListBody(list[bytes]):
     """A list that the server may take the length of, with the close that a list lacks."""
 
     __slots__ = ("close",)
 
-    def __init__(self, body: list[bytes], close: Callable[[], None]) -> None:
+    def __init__(self, body: Iterable[bytes], answer: _Answer) -> None:
         super().__init__(body)
-        self.close = close
+        self.close = _closing(body, answer)
 
 
 class _IterableBody:
+    __slots__ = ("_answer", "_body", "close")
+
     def __init__(self, body: Iterable[bytes], answer: _Answer) -> None:
         self._body = body
         self._answer = answer
+        self.close = _closing(body, answer)
 
     def __iter__(self) -> Iterator[bytes]:
         answer = self._answer
-        for chunk in self._body:
-            answer.bytes += len(chunk)
-            yield chunk
-
-    def close(self) -> None:
         try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        finally:
-            self._answer.finish()
+            for chunk in self._body:
+                answer.bytes += len(chunk)
+                yield chunk
+        except Exception:
+            if not answer.bytes:
+                answer.status = 500  # nothing is sent yet, so the server says so
+            raise
