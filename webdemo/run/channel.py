@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from webdemo.errors import TooManyFiles
+
 Message = dict[str, Any]
 
 _MOST_DESCRIPTORS = 200  # in one packet; Linux allows 253
@@ -43,7 +45,8 @@ class Channel:
     def receive(self) -> Iterator[tuple[Message, list[int]]]:
         """Yield the messages that have arrived; raises EOFError when the other side is gone.
 
-        Those that the caller does not take come first the next time.
+        Those that the caller does not take come first the next time. Raises TooManyFiles in place of a
+        message whose descriptors did not all find room in this process.
         """
         while self._lines:
             yield self._next()
@@ -69,12 +72,22 @@ class Channel:
 
     def _next(self) -> tuple[Message, list[int]]:
         message = json.loads(self._lines.popleft())
-        return message, [self._descriptors.popleft() for _ in range(message.pop("descriptors"))]
+        count = message.pop("descriptors")
+        if count > len(self._descriptors):  # the system has closed the others
+            self._close_descriptors()
+            raise TooManyFiles(
+                f"The limit of open files leaves no room for {count} descriptors.",
+                remedy="Raise it (ulimit -n), or listen in fewer places.",
+            )
+        return message, [self._descriptors.popleft() for _ in range(count)]
 
     def close(self) -> None:
+        self._close_descriptors()
+        self.socket.close()
+
+    def _close_descriptors(self) -> None:
         while self._descriptors:
             os.close(self._descriptors.popleft())
-        self.socket.close()
 
 
 def pair() -> tuple[Channel, Channel]:

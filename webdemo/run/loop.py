@@ -64,7 +64,9 @@ class Loop:
             while self._running:
                 timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
                 for key, _ in self._selector.select(timeout):
-                    key.data()
+                    # A callback before this one may have forgotten it, and closed it.
+                    if self._selector.get_map().get(key.fd) is key:
+                        key.data()
                 while self._timers and self._timers[0][0] <= time.monotonic():
                     heapq.heappop(self._timers)[2]()
         finally:
