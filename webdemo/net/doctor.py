@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource  # here, because a process without a free descriptor can import nothing
 from dataclasses import replace
 
 from webdemo.errors import (
@@ -86,8 +87,6 @@ def explain_live_socket(path: str) -> SocketFileUnavailable:
 
 def explain_too_many_files(place: str) -> TooManyFiles:
     """The error to raise when no descriptor is left."""
-    import resource
-
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return TooManyFiles(
         f"The limit of {limit} open files leaves no room for a socket on {place}.",
