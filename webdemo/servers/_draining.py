@@ -27,9 +27,12 @@ class IdleConnections:
 
     def __init__(self) -> None:
         self._sockets: set[socket.socket] = set()  # its methods are atomic, so no lock is needed
+        self._hung_up = False
 
     def add(self, connection: socket.socket) -> None:
         self._sockets.add(connection)
+        if self._hung_up:
+            _end_reading(connection)
 
     def discard(self, connection: socket.socket) -> None:
         self._sockets.discard(connection)
@@ -38,10 +41,15 @@ class IdleConnections:
         return bool(self._sockets)
 
     def hang_up(self) -> None:
-        """End the wait for a request; what has already arrived is still answered."""
+        """End the wait for a request, now and from now on; what has already arrived is still answered."""
+        self._hung_up = True
         for connection in list(self._sockets):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)
+            _end_reading(connection)
+
+
+def _end_reading(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)
 
 
 class DrainingHandler(_Handler):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from webdemo.net.listener import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._alike import UNIX, without_body
 from webdemo.servers._draining import IdleConnections
@@ -57,6 +58,7 @@ def serve(job: Job) -> None:
             super().__init__(
                 ("localhost", 0), app, numthreads=job.options.threads, server_name=name(listener)
             )
+            self.request_queue_size = BACKLOG
             self.shutdown_timeout = job.grace_seconds
             self.listener = listener
             if job.certificate is not None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from webdemo.net.listener import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
     options = job.options
     chosen = {
         "bind": [f"fd://{sock.detach()}" for sock in job.sockets],
+        "backlog": BACKLOG,
         "workers": job.workers,
         "threads": options.threads,
         "timeout": options.timeout,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from webdemo.net.listener import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._alike import with_an_end
 
@@ -28,6 +29,7 @@ def serve(job: Job) -> None:
     config = Config()
     listening = [sock.detach() for sock in job.sockets]
     config.bind = [f"fd://{fd}" for fd in listening]
+    config.backlog = BACKLOG
     config.graceful_timeout = job.grace_seconds
     config.keep_alive_timeout = job.options.keepalive
     config.wsgi_max_body_size = job.options.max_request_body_size

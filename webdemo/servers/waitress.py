@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from webdemo.net.listener import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._alike import UNIX, without_body
 
@@ -41,7 +42,8 @@ def serve(job: Job) -> None:
         parser_class = Parser
 
         def is_idle(self) -> bool:
-            return not (self.requests or self.request or self.total_outbufs_len)
+            begun = self.request is not None and self.request.headers_finished
+            return not (self.requests or begun or self.total_outbufs_len)
 
     class WakeUp(wasyncore.file_dispatcher):  # type: ignore[misc]
         """Ends the loop's wait when the server is to stop."""
@@ -68,6 +70,7 @@ def serve(job: Job) -> None:
             map=connections,
             sockets=sockets,
             server_name="localhost",
+            backlog=BACKLOG,
             threads=job.options.threads,
             # Each listening socket takes two of these places for itself.
             connection_limit=job.options.connection_limit + 2 * len(job.sockets),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from webdemo.net.listener import BACKLOG
 from webdemo.servers import Adapter, Job
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def serve(job: Job) -> None:
         server = make_server(
             *_address(sock), job.app, threaded=True, request_handler=Handler, fd=sock.fileno()
         )
+        sock.listen(BACKLOG)  # Werkzeug has set its own, which is small
         server.ssl_context = context
         server.daemon_threads = False  # type: ignore[attr-defined]
         servers.append(server)

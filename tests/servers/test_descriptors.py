@@ -1,0 +1,94 @@
+"""Open files: none more after many requests, and a low limit is survived."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import shutil
+import subprocess
+import time
+
+from tests.raw_http import Connection, Cut, Load, get
+from tests.running import Running, Start
+from tests.servers.kinds import bind
+
+REQUESTS = 2500  # for each of the eight
+
+
+def open_files(run: Running) -> int:
+    """The descriptors of all server processes and their workers."""
+    servers = run.servers()
+    workers = [worker for server in servers for worker in server.children()]
+    return sum(process.num_fds() for process in [*servers, *workers])
+
+
+def come_down_to(run: Running, most: int) -> bool:
+    """Whether so few are open once the connections of the last clients are given up."""
+    deadline = time.monotonic() + 15
+    while open_files(run) > most:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def ask_often(url: str, requests: int) -> None:
+    """Half of the requests on kept connections, half on new ones; by wrk, where it is installed."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        with Load([url], clients=8) as load:
+            load.wait_for(requests, 60)
+        return
+    asked = 0
+    while asked < requests:
+        for headers in ([], ["-H", "Connection: close"]):
+            done = subprocess.run(
+                [wrk, "-t", "1", "-c", "8", "-d", "1", *headers, url],
+                capture_output=True, text=True, timeout=30, check=True,
+            ).stdout  # fmt: skip
+            asked += int(done.partition(" requests in")[0].split()[-1])
+
+
+def test_many_requests_leave_no_descriptor_open(kind: str, serving: Start) -> None:
+    run = serving("-b", bind(kind), "--no-access-log")
+    for _ in range(20):
+        get(run.url)
+    time.sleep(0.3)  # their connections are closed by then
+    before = open_files(run)
+    ask_often(run.url, REQUESTS)
+    # A pool may have grown by one. Werkzeug leaves the selector of a client that has gone to the garbage
+    # collector, which does not run while nothing happens.
+    assert come_down_to(run, before + (25 if kind == "werkzeug" else 1))
+    assert get(run.url).status == 200
+
+
+def test_a_limit_of_64_descriptors_is_survived(kind: str, serving: Start) -> None:
+    run = serving("-b", bind(kind))
+    for process in [*run.servers(), *(w for s in run.servers() for w in s.children())]:
+        process.rlimit(resource.RLIMIT_NOFILE, (64, 64))
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            connection = stack.enter_context(Connection(run.url, seconds=5))
+            with contextlib.suppress(OSError):
+                connection.send_head("GET", "/slow?0")
+    deadline = time.monotonic() + 20
+    answered = False
+    while not answered:
+        with contextlib.suppress(OSError, Cut), Connection(run.url, seconds=5) as connection:
+            answered = connection.request("/", headers=[("Connection", "close")]).status == 200
+        assert time.monotonic() < deadline, run.log()
+    assert run.terminate() == 0
+    run.wait_until_gone(2)
+
+
+def test_a_start_that_needs_more_descriptors_than_allowed_says_so(serving: Start) -> None:
+    binds = [argument for _ in range(80) for argument in ("-b", bind("waitress"))]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+    try:
+        run = serving(*binds, wait=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert run.wait() == 69
+    assert "Traceback" not in run.log()
+    assert "open files" in run.log()
