@@ -67,7 +67,16 @@ class Peer:
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             stack.enter_context(connection)
             if self._context is not None:
-                connection = stack.enter_context(self._context.wrap_socket(connection, server_side=True))
+                secured = self._context.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
+                connection = stack.enter_context(secured)
+                try:
+                    secured.do_handshake()
+                except ssl.SSLError:  # the alert must arrive before a reset overtakes it
+                    connection.shutdown(socket.SHUT_WR)
+                    hang(connection)
+                    return
             self._talk(connection)
 
 
@@ -107,7 +116,7 @@ def redirecting(location: Callable[[str], str | bytes | None]) -> Talk:
 
     def talk(connection: socket.socket) -> None:
         head = read_head(connection)
-        if not head:  # somebody had a look at the certificate, or at whether this is TLS
+        if not head.startswith(b"GET "):  # somebody looks at the certificate, or whether this is TLS
             return
         there = location(head.split(b" ")[1].decode())
         if there is None:

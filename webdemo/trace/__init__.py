@@ -4,7 +4,7 @@
 programs. `loopback_only` is a policy for `trace(allow=...)`, where others than the user choose the URL.
 """
 
-from webdemo.trace.facts import Failure, Hop, Redirect, Step, Trace, to_json
+from webdemo.trace.facts import AnsweredBy, Failure, Hop, Redirect, Step, Trace, to_json
 from webdemo.trace.lookup import Allow, loopback_only
 from webdemo.trace.picture import render
 from webdemo.trace.tracer import DEFAULT_TIMEOUT_SECONDS, MOST_REDIRECTS, trace
@@ -14,6 +14,7 @@ __all__ = [
     "DEFAULT_TIMEOUT_SECONDS",
     "MOST_REDIRECTS",
     "Allow",
+    "AnsweredBy",
     "Failure",
     "Hop",
     "Redirect",

@@ -29,20 +29,16 @@ def is_this_machine(address: str) -> bool:
 
 def find_answering(connection: ConnectFacts) -> AnsweredBy | None:
     """Who answered on a connection; None when it leads to another machine or nothing is to be seen."""
-    if connection.remote_port is None:
-        listening = [one for one in unix_listeners() if _is_same_file(one.path, connection.remote_address)]
-        exact = None
-        name = connection.remote_address
-    else:
-        if not is_this_machine(connection.remote_address):
-            return None
-        listening = listening_at(connection.remote_address, connection.remote_port)
-        exact = _holder_of_connection(connection)
-        name = str(connection.remote_port)
-    process = exact or _first_process(listening)
-    if process is None and not listening:
+    path, port = connection.remote_address, connection.remote_port
+    if port is None:
+        return _tell_holder([one for one in unix_listeners() if _is_same_file(one.path, path)], path)
+    if not is_this_machine(connection.remote_address):
         return None
-    return _tell(process, exact is not None, listening, name)
+    exact = _holder_of_connection(connection)
+    if exact is None:
+        return _tell_holder(listening_at(connection.remote_address, port), str(port))
+    service, webdemo = _webdemo_service(str(port), {exact.pid, exact.parent})
+    return _tell(exact, service, webdemo, is_exact=True)
 
 
 def listening_at(address: str, port: int) -> list[Listening]:
@@ -57,17 +53,25 @@ def listening_at(address: str, port: int) -> list[Listening]:
     return sorted(found, key=lambda one: (one.is_wildcard, one.family != same_family))
 
 
-def _tell(process: Process | None, is_exact: bool, listening: list[Listening], name: str) -> AnsweredBy:
-    pids = {one.pid for listener in listening for one in listener.processes}
-    if process is not None:
-        pids.add(process.pid)
-    service, webdemo = _webdemo_service(name, pids)
-    if not is_exact and service.get("processes"):
-        workers = [worker["pid"] for worker in service["processes"] if worker["pid"] is not None]
-        process = (inspect_process(workers[0]) if len(workers) == 1 else None) or process
+def _tell_holder(listening: list[Listening], name: str) -> AnsweredBy | None:
+    """The holder of the listening socket; of a webdemo that has one process for it, this process."""
+    if not listening:
+        return None
+    processes = [process for one in listening for process in one.processes]
+    service, webdemo = _webdemo_service(name, {process.pid for process in processes})
+    serving = [one["pid"] for one in service.get("processes", ()) if one["pid"] is not None]
+    process = inspect_process(serving[0]) if len(serving) == 1 else None
+    if process is None and not processes:
+        return AnsweredBy(None, listening[0].describe(), False, "", None, "")
+    return _tell(process or processes[0], service, webdemo, is_exact=False)
+
+
+def _tell(
+    process: Process, service: dict[str, Any], webdemo: dict[str, Any], *, is_exact: bool
+) -> AnsweredBy:
     return AnsweredBy(
-        pid=process.pid if process is not None else None,
-        process=process.describe() if process is not None else listening[0].describe(),
+        pid=process.pid,
+        process=process.describe(),
         is_exact=is_exact,
         server=" ".join(filter(None, (service.get("server"), service.get("version")))),
         webdemo_pid=webdemo.get("pid"),
@@ -102,10 +106,6 @@ def _holder_of_connection(connection: ConnectFacts) -> Process | None:
             if (_plain(far.ip), far.port) == ours and (_plain(near.ip), near.port) == theirs:
                 return inspect_process(found.pid)
     return None
-
-
-def _first_process(listening: list[Listening]) -> Process | None:
-    return next((one.processes[0] for one in listening if one.processes), None)
 
 
 def _plain(address: str) -> str:

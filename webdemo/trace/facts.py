@@ -227,6 +227,11 @@ class Hop:
         return step.facts if step is not None and isinstance(step.facts, AnswerFacts) else None
 
     @property
+    def greeting(self) -> GreetingFacts | None:
+        step = self.find("greeting")
+        return step.facts if step is not None and isinstance(step.facts, GreetingFacts) else None
+
+    @property
     def failure(self) -> Failure | None:
         failed = next((step.failure for step in self.steps if step.failure is not None), None)
         return failed or (self.redirect.failure if self.redirect is not None else None)

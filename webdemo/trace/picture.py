@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable
 
 from webdemo.trace.description import clean, describe, describe_answering, describe_redirect
-from webdemo.trace.facts import Failure, GreetingFacts, Hop, Step, Trace
+from webdemo.trace.facts import Failure, Hop, Step, Trace
 
 NARROWEST = 40
 _LABEL = 11
@@ -71,9 +71,8 @@ def _verdict(hop: Hop) -> tuple[str, str]:
     if hop.answer is not None:
         code = _GREEN if hop.answer.status < 400 else _YELLOW
         return f"{hop.answer.status} {clean(hop.answer.reason)}".rstrip() + f" {took}", code
-    greeting = hop.steps[-1].facts
-    assert isinstance(greeting, GreetingFacts), "a hop that has not failed has an answer or a greeting"
-    return f"{greeting.code} {took}", _GREEN
+    assert hop.greeting is not None, "a hop that has not failed has an answer or a greeting"
+    return f"{hop.greeting.code} {took}", _GREEN
 
 
 def _bar(step: Step, hop: Hop, pen: _Pen) -> str:

@@ -1,7 +1,7 @@
 """What really speaks at a place that did not speak as its URL said.
 
-The rule: each question is a connection of its own and is bounded to a second, because it is asked only to
-explain a failure.
+The rule: each question is a connection of its own and is bounded to two seconds, because it is asked only
+to explain a failure.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from webdemo.trace.clock import Clock
 from webdemo.trace.encryption import unverified_context
 
-QUESTION_SECONDS = 1.0
+QUESTION_SECONDS = 2.0
 Dial = Callable[[Clock], socket.socket]
 """A new connection to the place; raises OSError."""
 

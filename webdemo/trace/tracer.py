@@ -106,7 +106,10 @@ class _HopRunner:
         self._method = "HEAD" if head else "GET"
         self._verify = verify
         self._allow = allow
-        self._target: tuple[int, Any] = (socket.AF_UNIX, "")
+        self._sock: socket.socket
+        self._connection: ConnectFacts
+        self._has_hung_up = False
+        self._target: tuple[int, Any]
         self._steps: list[Step] = []
         self._answered_by: AnsweredBy | None = None
         self.answer: AnswerFacts | None = None
@@ -122,22 +125,28 @@ class _HopRunner:
             self.url = parse_url(self._text)
             step.facts = self.url.facts
         with suppress(TraceFailed):
-            sock, connection = self._connect()
+            self._sock, self._connection = self._connect()
             try:
                 if self.url.facts.scheme == "https":
-                    sock = self._encrypt(sock)
+                    self._sock = self._encrypt(self._sock)
                 if self.url.facts.scheme in HTTP:
-                    self._exchange(sock)
+                    self._exchange(self._sock)
                 else:
-                    self._greet(sock)
+                    self._greet(self._sock)
             finally:
-                self._answered_by = find_answering(connection)
-                sock.close()
+                self._hang_up()
 
     def hop(self, start_ms: float, redirect: Redirect | None) -> Hop:
         last = self._steps[-1]
         duration = last.start_ms + last.duration_ms
         return Hop(self.url.text, start_ms, duration, tuple(self._steps), self._answered_by, redirect)
+
+    def _hang_up(self) -> None:
+        """See who is at the other end, and let go: until then a server may have no time for a second one."""
+        if not self._has_hung_up:
+            self._has_hung_up = True
+            self._answered_by = find_answering(self._connection)
+            self._sock.close()
 
     @contextmanager
     def _step(self, name: str, start_ms: float | None = None) -> Iterator[_Draft]:
@@ -239,14 +248,18 @@ class _HopRunner:
         try:
             yield
         except NoAnswer as exc:
-            step.end()
+            self._end(step)
             raise explanation.explain_no_answer(self.url, exc, self._dial, self._clock) from exc
         except TimeoutError as exc:
-            step.end()
+            self._end(step)
             raise explanation.explain_silence(self.url, self._dial, self._clock) from exc
         except OSError as exc:
-            step.end()
+            self._end(step)
             raise explanation.explain_broken(self.url, exc, self._dial, self._clock) from exc
+
+    def _end(self, step: _Draft) -> None:
+        step.end()
+        self._hang_up()
 
     def _dial(self, clock: Clock) -> socket.socket:
         """Another connection to the very address that was judged and reached. Raises OSError."""
