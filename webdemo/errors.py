@@ -7,6 +7,7 @@ WebdemoError
     UnknownServer           no server has this name
     UnknownOption           the server has no such option
     ServerMissing           the server's package is not installed
+    ServerBroken            the server's plug-in, or what it needs, cannot be loaded
     Unsupported             the server cannot do what the bind asks for
     FolderMissing           a folder to serve is not there, is no folder, or may not be read
     HeaderRefused           a header for static files is not one that may be sent
@@ -153,6 +154,14 @@ class UnknownOption(UsageError):
 class ServerMissing(UsageError):
     def __init__(self, name: str, command: str) -> None:
         super().__init__(f"The server {name} is not installed.", remedy=f"Install it: {command}")
+
+
+class ServerBroken(UsageError):
+    def __init__(self, name: str, origin: str, why: str) -> None:
+        super().__init__(
+            f"The server {name} cannot be loaded from {origin}: {why}.",
+            remedy="Install what it needs, report it to whoever wrote it, or choose another server.",
+        )
 
 
 class Unsupported(UsageError):

@@ -39,7 +39,7 @@ def serve(job: Job) -> None:
     server.set_app(app)
     job.ready()
     while not job.stopping.is_set():
-        select.select([sock, job.stopping], [], [])
+        select.select([sock.fileno(), job.stopping.fileno()], [], [])
         server.handle_request()
     server.server_close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +26,7 @@ def plugged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
          "--disable-pip-version-check", "--target", str(target), str(PACKAGE)],
         check=True, timeout=100, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    return {"PYTHONPATH": str(target)}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(target), os.environ.get("PYTHONPATH")]))}
 
 
 def refused(run: Running) -> list[str]:
@@ -74,8 +76,8 @@ def test_a_server_whose_package_is_not_installed_says_how_to_install_it(
 def test_a_plug_in_that_is_no_adapter_is_named(serving: Start, plugged: dict[str, str]) -> None:
     run = serving("-b", "broken://:0", wait=False, environment=plugged)
     assert refused(run) == [
-        "The plug-in tiny_server:broken for the server broken is not a webdemo.servers.Adapter.",
-        "Report it to whoever wrote the plug-in, or choose another --server.",
+        "The server broken cannot be loaded from tiny_server:broken: it is not a webdemo.servers.Adapter.",
+        "Install what it needs, report it to whoever wrote it, or choose another server.",
     ]
 
 
@@ -91,16 +93,26 @@ def test_tls_on_waitress_is_refused_with_the_servers_that_have_it(serving: Start
     assert "gunicorn" in remedy
 
 
-@pytest.mark.parametrize("server", ["waitress", "gunicorn"])
-def test_a_server_with_a_paste_runner_serves_by_its_paste_name(server: str, serving: Start) -> None:
-    run = serving("-b", f"paste.{server}://127.0.0.1:0")
-    assert run.rows()[0].server == f"paste.{server}"
-    assert get(run.url).text.startswith(SOFTWARE[server])
+def test_a_server_with_a_paste_runner_serves_by_its_paste_name(serving: Start) -> None:
+    run = serving("-b", "paste.waitress://127.0.0.1:0")
+    assert run.rows()[0].server == "paste.waitress"
+    assert get(run.url).text.startswith(SOFTWARE["waitress"])
     run.servers()[0].kill()
     run.wait_for("is up again")
     assert get(run.url).status == 200
     assert run.terminate() == 0
     run.wait_until_gone(5)
+
+
+def test_a_paste_runner_that_lacks_what_it_needs_says_so(serving: Start) -> None:
+    if importlib.util.find_spec("paste"):
+        pytest.skip("PasteDeploy is installed, and Gunicorn's runner works")
+    run = serving("-b", "paste.gunicorn://127.0.0.1:0", wait=False)
+    assert run.wait() == 1
+    runner = "gunicorn.app.pasterapp:serve"
+    said = f"The server paste.gunicorn cannot be loaded from {runner}: No module named 'paste'."
+    assert said in run.log().splitlines()
+    assert "Traceback" not in run.log()
 
 
 def test_a_paste_runner_cannot_have_several_addresses(serving: Start) -> None:

@@ -43,7 +43,7 @@ def config(flags: dict[str, Any], as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def servers(names: tuple[str, ...], as_json: bool) -> None:
     """List the servers: installed version or the command that installs it, abilities, options."""
-    facts = [describe(registry.find(name)) for name in names or registry.names()]
+    facts = [describe(adapter) for adapter in (map(registry.find, names) if names else registry.known())]
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return

@@ -9,6 +9,7 @@ removes the file of a Unix socket, because the next process serves on the same o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from webdemo.errors import ServerMissing, UnknownOption, UnknownServer, UsageError
+from webdemo.errors import ServerBroken, ServerMissing, UnknownOption, UnknownServer, UsageError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -206,12 +207,12 @@ def find(name: str) -> Adapter:
 
         return bridge(name, runner)
     for entry in importlib.metadata.entry_points().select(group=GROUP, name=name):
-        adapter = entry.load()
+        try:
+            adapter = entry.load()
+        except Exception as exc:
+            raise ServerBroken(name, entry.value, f"{type(exc).__name__}: {exc}") from exc
         if not isinstance(adapter, Adapter):
-            raise UsageError(
-                f"The plug-in {entry.value} for the server {name} is not a webdemo.servers.Adapter.",
-                remedy="Report it to whoever wrote the plug-in, or choose another --server.",
-            )
+            raise ServerBroken(name, entry.value, "it is not a webdemo.servers.Adapter")
         return adapter
     raise UnknownServer(name, nearest(name, names()), names())
 
@@ -224,5 +225,14 @@ def find_installed(name: str) -> Adapter:
     return adapter
 
 
+def known() -> list[Adapter]:
+    """Every server, installed or not; a broken plug-in is told of only when it is asked for by name."""
+    found = []
+    for name in names():
+        with contextlib.suppress(ServerBroken):
+            found.append(find(name))
+    return found
+
+
 def installed() -> list[Adapter]:
-    return [adapter for adapter in map(find, names()) if adapter.version() is not None]
+    return [adapter for adapter in known() if adapter.version() is not None]

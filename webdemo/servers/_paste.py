@@ -9,15 +9,19 @@ from __future__ import annotations
 import signal
 from importlib.metadata import EntryPoint
 
+from webdemo.errors import ServerBroken
 from webdemo.servers import Adapter, Job
 
 
 def bridge(name: str, entry: EntryPoint) -> Adapter:
     def serve(job: Job) -> None:
+        try:
+            runner = entry.load()
+        except ImportError as exc:
+            raise ServerBroken(name, entry.value, str(exc)) from exc
         [listener] = job.sockets
         host, port = listener.getsockname()[:2]
         listener.close()
-        runner = entry.load()
         # Python's default, so that the server ends as it does when it is run by its own command.
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -86,7 +86,10 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
         "post_worker_init": post_worker_init,
         "post_request": post_request,
         "control_socket_disable": True,  # two Gunicorns of one user would claim the same one
-        "forwarded_allow_ips": "",  # the run layer decides whom to trust
+        # The run layer decides whom to trust; Gunicorn alone would trust whoever comes by a Unix socket.
+        "forwarded_allow_ips": "",
+        "secure_scheme_headers": {},
+        "forwarder_headers": "",
         "loglevel": "warning",
         "proc_name": "webdemo",
     }
