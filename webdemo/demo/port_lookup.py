@@ -44,6 +44,8 @@ class Search:
     text: str
     found: tuple[Found, ...]
     problem: str
+    span: tuple[int, int] | None
+    """Where on the line this is: a whole range, or the best of several names; None when nothing is found."""
     is_exact: bool
     """The text is a port's number, a range, or a name as it is written; otherwise these are like it."""
 
@@ -58,17 +60,18 @@ class RangeUses:
 
 def search(text: str) -> Search:
     """Look up a number, a range (8000-8003), a name, or a word of a meaning."""
+    alike = tuple(Found(*match) for match in find_by_name(text)) if is_name(text) else ()
     try:
         ports = read_targets(text)
     except BindTextError as exc:
-        found = tuple(Found(*match) for match in find_by_name(text)) if is_name(text) else ()
-        return Search(text, found, f"{exc.problem} {exc.remedy}", is_exact=False)
-    shown = tuple(describe(port) for port in ports[:MOST_FOUND])
-    if is_name(text):  # a name first brings the ports that are called so, then those that are alike
-        alike = (Found(*match) for match in find_by_name(text) if match[0] not in ports)
-        return Search(text, (*shown, *alike), "", is_exact=True)
+        span = (alike[0].port, alike[0].port) if alike else None
+        return Search(text, alike, f"{exc.problem} {exc.remedy}", span, is_exact=False)
+    found = tuple(describe(port) for port in ports[:MOST_FOUND])
+    if is_name(text):  # first the ports that are called so, then those that are alike
+        more = tuple(one for one in alike if one.port not in ports)
+        return Search(text, found + more, "", (ports[0], ports[0]), is_exact=True)
     cut = f"These are the first {MOST_FOUND} of {len(ports)} ports." if len(ports) > MOST_FOUND else ""
-    return Search(text, shown, cut, is_exact=True)
+    return Search(text, found, cut, (ports[0], ports[-1]), is_exact=True)
 
 
 def is_name(text: str) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 from webdemo.demo.page import Page
 from webdemo.demo.port_line import percent, text_anchor
 from webdemo.demo.port_lookup import (
-    Search,
     holders_by_port,
     is_name,
     line_data,
@@ -44,7 +43,6 @@ def add_port_pages(app: App, page: Page) -> None:
             "ports.html",
             **_line(trace_way(request.environ)),
             search=found,
-            focus=_focus(found) if found else None,
             may_see=may_see,
             listening=listening,
             shadows=find_shadows(listening),
@@ -83,14 +81,6 @@ def add_port_pages(app: App, page: Page) -> None:
         )
         response.vary.add("Accept")
         return response
-
-
-def _focus(found: Search) -> tuple[int, int] | None:
-    """Where on the line a search leads: to a range as a whole, and to the best of several names."""
-    if not found.found:
-        return None
-    first, last = found.found[0].port, found.found[-1].port
-    return (first, first) if is_name(found.text) else (first, last)
 
 
 def _listening(may_see: bool) -> list[Listening]:

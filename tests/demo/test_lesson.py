@@ -1,0 +1,116 @@
+"""The lesson, asked of the app itself, and of running servers where it tells of them."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+from werkzeug.test import Client
+
+from tests.demo.conftest import BARE_COMMANDS, serve_site
+from tests.running import Start
+from webdemo.demo import make_app
+from webdemo.demo.lesson import STEPS, other_origins
+from webdemo.demo.running_servers import RunningServer
+from webdemo.demo.way import trace_way
+
+HERE = {"REMOTE_ADDR": "127.0.0.1", "SERVER_PORT": "8000"}
+
+
+@pytest.fixture(scope="module")
+def client() -> Client:
+    return Client(make_app(), use_cookies=False)
+
+
+def test_steps_lead_forward_and_back(client: Client) -> None:
+    path, seen = "/learn", []
+    while link := re.search(r'<a class="button"[^>]* href="(/learn/[^"]+)"', client.get(path).text):
+        path = link.group(1)
+        seen.append(path)
+    assert seen == [f"/learn/{step.slug}" for step in STEPS]
+    while link := re.search(r'rel="prev" href="([^"]+)"', client.get(path).text):
+        path = link.group(1)
+    assert path == "/learn/port"
+    assert client.get("/learn/six").status_code == 404
+
+
+def test_ranges_and_the_ports_of_http_https_and_smtp_are_right(client: Client) -> None:
+    page = re.sub(r"\s+", " ", client.get("/learn/ranges", environ_overrides=HERE).text)
+    assert re.findall(r'fact title">(\d+–\d+)<', page) == ["0–1023", "1024–49151", "49152–65535"]
+    assert "HTTP is 80, HTTPS 443, SMTP 25" in page
+
+
+def test_first_step_shows_the_ports_of_this_very_request(client: Client) -> None:
+    page = client.get("/learn/port", environ_overrides=HERE | {"REMOTE_PORT": "54321"}).text
+    assert "54321" in page
+    assert "8000" in page
+
+
+def test_taken_port_gives_the_real_error(client: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        page = client.post("/learn/one-server", environ_overrides=HERE | {"SERVER_PORT": str(port)}).text
+    assert f"Port {port} is taken by a socket of this process itself" in page
+    assert "which is free: --port" in page
+    assert "exit code 69" in page
+
+
+def test_port_that_is_free_is_let_go_at_once(client: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    page = client.post("/learn/one-server", environ_overrides=HERE | {"SERVER_PORT": str(port)}).text
+    assert "It was free" in page
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("headers", "environ"),
+    [
+        ({"Origin": "http://localhost:8001"}, {}),
+        ({"Host": "rebound.example"}, {}),
+        ({}, {"REMOTE_ADDR": "192.0.2.7"}),
+    ],
+)
+def test_nobody_else_tries_to_take_a_port(
+    client: Client, headers: dict[str, str], environ: dict[str, str]
+) -> None:
+    response = client.post("/learn/one-server", headers=headers, environ_overrides=HERE | environ)
+    assert response.status_code == 403
+    assert "exit code" not in response.text
+
+
+def test_step_five_shows_the_servers_that_run_to_this_machine_only(running: Start, tmp_path: Path) -> None:
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    both = running("-b", "waitress://127.0.0.1:0", "-b", "gunicorn://127.0.0.1:0", environment=environment)
+    one, other = (url.rstrip("/") for url in both.urls)
+    with httpx.Client(trust_env=False, timeout=30) as http:
+        response = http.get(f"{one}/learn/many-servers")
+        assert all(f'href="{url}"' in response.text for url in both.urls)
+        assert f"connect-src 'self' {other}" in response.headers["Content-Security-Policy"]
+        stranger = http.get(f"{one}/learn/many-servers", headers={"Host": "rebound.example"})
+        assert other not in stranger.text
+        assert "connect-src" not in stranger.headers["Content-Security-Policy"]
+
+
+def test_one_server_alone_says_how_to_start_more(tmp_path: Path) -> None:
+    with serve_site(BARE_COMMANDS["waitress"], tmp_path / "log", XDG_RUNTIME_DIR=str(tmp_path)) as url:
+        page = httpx.get(f"{url}/learn/many-servers", trust_env=False).text
+    assert "No webdemo of this user runs" in page
+    assert "python -m webdemo -b werkzeug://:0" in page
+
+
+def test_other_origins_go_by_the_name_that_the_visitor_uses() -> None:
+    def origins(host: str) -> list[str]:
+        environ = {"wsgi.url_scheme": "http", "HTTP_HOST": host, "SERVER_PORT": "8000"}
+        urls = ("http://127.0.0.1:8000/", "http://127.0.0.1:8001/", "http://[::1]:8001/", "unix:/run/x.sock")
+        up = RunningServer("waitress", "3", "up", urls, (1,), "app", 1)
+        down = RunningServer("waitress", "3", "given up", ("http://127.0.0.1:8002/",), (), "app", 1)
+        return other_origins(trace_way(environ), [up, down])
+
+    assert origins("localhost:8000") == ["http://localhost:8001"]
+    assert origins("127.0.0.1:8000") == ["http://127.0.0.1:8001"]
+    assert origins("[::1]:8000") == ["http://127.0.0.1:8001"]
