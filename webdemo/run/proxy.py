@@ -6,8 +6,9 @@ stands to the left of what its proxy added, so lists are read from the right, an
 first hop that comes from an address nobody vouches for. Headers that are not read are removed, so that
 the app cannot believe them by mistake.
 
-X-Forwarded-Proto, -Host and -Port are no lists with most proxies: whoever is trusted must set them, or
-remove the client's.
+X-Forwarded-Proto and -Host are no lists with most proxies: whoever is trusted must set them, or remove
+the client's. X-Forwarded-Port is not read, because few proxies set it and none removes a client's; the
+port belongs to X-Forwarded-Host.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 ANYBODY = "*"
 UNIX = "unix"
 
-_X_FORWARDED = tuple(f"HTTP_X_FORWARDED_{name}" for name in ("FOR", "PROTO", "HOST", "PORT"))
+_X_FORWARDED = tuple(f"HTTP_X_FORWARDED_{name}" for name in ("FOR", "PROTO", "HOST"))
 _FORWARDED = ("HTTP_FORWARDED",)
 # Read by no one here, but by some frameworks and apps.
 _OTHERS = (
-    *(f"HTTP_X_FORWARDED_{name}" for name in ("PREFIX", "SCHEME", "PROTOCOL", "SSL", "SERVER", "BY")),
+    *(f"HTTP_X_FORWARDED_{name}" for name in ("PORT", "PREFIX", "SCHEME", "PROTOCOL", "SSL", "SERVER", "BY")),
     "HTTP_X_REAL_IP",
 )
-_USUAL_PORTS = {"http": "80", "https": "443"}
+_SCHEMES = ("http", "https")
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -104,7 +105,7 @@ class ForwardedHeaders:
 
     def _apply(self, environ: WSGIEnvironment) -> None:
         for hop in self._hops(environ):
-            if hop.scheme in _USUAL_PORTS:
+            if hop.scheme in _SCHEMES:
                 environ["wsgi.url_scheme"] = hop.scheme
             if _HOST.fullmatch(hop.host):
                 environ["HTTP_HOST"] = hop.host
@@ -121,7 +122,7 @@ class ForwardedHeaders:
 
 
 def read_x_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
-    """The hops of X-Forwarded-For, -Proto, -Host and -Port, the nearest first.
+    """The hops of X-Forwarded-For, -Proto and -Host, the nearest first.
 
     A list that is shorter than the others was written once, by the nearest proxy.
     """
@@ -130,13 +131,10 @@ def read_x_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
         for key in _X_FORWARDED
     ]
     for index in count():
-        client, scheme, host, port = (items[index] if index < len(items) else "" for items in lists)
+        client, scheme, host = (items[index] if index < len(items) else "" for items in lists)
         if not (client or scheme or host):
             return
-        scheme = scheme.lower()
-        if host and port.isdecimal() and port != _USUAL_PORTS.get(scheme) and not re.search(r":\d+\Z", host):
-            host = f"{host}:{port}"
-        yield Hop(client, scheme, host)
+        yield Hop(client, scheme.lower(), host)
 
 
 def read_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
