@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import subprocess
 import sys
@@ -118,3 +119,10 @@ def test_a_paste_runner_that_lacks_what_it_needs_says_so(serving: Start) -> None
 def test_a_paste_runner_cannot_have_several_addresses(serving: Start) -> None:
     run = serving("-b", "paste.waitress://*:0", wait=False)
     assert refused(run)[0] == "The server paste.waitress opens its port itself: one address and one process."
+
+
+def test_granian_takes_no_open_socket() -> None:
+    granian = pytest.importorskip("granian")
+    parameters = inspect.signature(granian.Granian.__init__).parameters
+    assert {"address", "port", "uds"} <= parameters.keys()
+    assert not [name for name in parameters if "sock" in name.replace("websockets", "") or "fd" in name]
