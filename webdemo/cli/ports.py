@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import click
 
 from webdemo.errors import UsageError
@@ -46,3 +49,53 @@ def stop_holder(ports: tuple[str, ...], *, yes: bool) -> None:
         click.confirm(f"End {'it' if len(processes) == 1 else 'them'}?", abort=True)
     for stopped in stopping.stop(processes):
         click.echo(stopped.describe())
+
+
+@click.command()
+@click.argument("url")
+@click.option("-4", "only_ipv4", is_flag=True, help="Only IPv4 addresses.")
+@click.option("-6", "only_ipv6", is_flag=True, help="Only IPv6 addresses.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--head", is_flag=True, help="Ask for no body.")
+@click.option("--no-follow", is_flag=True, help="Do not follow redirects.")
+@click.option("--insecure", is_flag=True, help="Go on when a certificate is not trusted.")
+@click.option(
+    "--max-time", type=click.FloatRange(0.1, 600), metavar="SECONDS", help="For all of it; 10 without it."
+)
+def trace(
+    url: str,
+    only_ipv4: bool,
+    only_ipv6: bool,
+    as_json: bool,
+    head: bool,
+    no_follow: bool,
+    insecure: bool,
+    max_time: float | None,
+) -> None:
+    """Follow URL step by step: port, name, address, connection, TLS, request, answer, who answered.
+
+    \b
+    webdemo trace 8000                         http://localhost:8000/
+    webdemo trace https://localhost:8443/ --insecure
+    webdemo trace smtp://127.0.0.1:2525
+    """
+    from webdemo import trace as tracing
+
+    if only_ipv4 and only_ipv6:
+        raise UsageError("-4 and -6 exclude each other.", remedy="Leave one of them out, or both.")
+    if "://" not in url and not url.startswith("unix:"):
+        url = f"http://localhost:{url}" if url.isdecimal() else f"http://{url}"
+    followed = tracing.trace(
+        url,
+        family=4 if only_ipv4 else 6 if only_ipv6 else None,
+        follow=not no_follow,
+        timeout_seconds=max_time or tracing.DEFAULT_TIMEOUT_SECONDS,
+        head=head,
+        verify=not insecure,
+    )
+    if as_json:
+        click.echo(tracing.to_json(followed))
+    else:
+        width = shutil.get_terminal_size().columns
+        click.echo(tracing.render(followed, width=width, colour=sys.stdout.isatty()))
+    click.get_current_context().exit(followed.exit_code)
