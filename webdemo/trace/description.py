@@ -19,6 +19,7 @@ from webdemo.trace.facts import (
     TransferFacts,
     UrlFacts,
 )
+from webdemo.trace.url import write_place
 
 _LONGEST = 300
 _MOST_LINES = 8
@@ -112,9 +113,9 @@ def _connect(facts: ConnectFacts) -> list[str]:
     lines = [_attempt(one) for one in facts.attempts if one.outcome != "connected"]
     if facts.remote_port is None:
         return lines or [f"to {clean(facts.remote_address)}"]
-    near = _place(facts.local_address, facts.local_port)
+    near = write_place(facts.local_address, facts.local_port)
     lines.append(
-        f"from your port {facts.local_port} ({near}) to {_place(facts.remote_address, facts.remote_port)}"
+        f"from your port {facts.local_port} ({near}) to {write_place(facts.remote_address, facts.remote_port)}"
     )
     if facts.ephemeral_range is not None:
         low, high = facts.ephemeral_range
@@ -132,13 +133,14 @@ def _tls(facts: TlsFacts) -> list[str]:
     agreed = f", {facts.alpn}" if facts.alpn else ""
     lines = [f"{facts.version}, {facts.cipher}{agreed}"]
     if certificate.subject or certificate.names:
-        issuer = "itself" if certificate.is_self_signed else certificate.issuer
+        issuer = "itself" if certificate.is_self_signed else f"“{clean(certificate.issuer)}”"
         lines += [
-            f"certificate of {clean(certificate.subject) or 'nobody'}, signed by {clean(issuer)}",
+            f"certificate of “{clean(certificate.subject)}”, signed by {issuer}",
             f"for {clean(', '.join(certificate.names)) or 'no name'}",
             f"valid {certificate.valid_from[:10]} to {certificate.valid_until[:10]}",
         ]
-    lines.append(f"SHA-256 {certificate.fingerprint}")
+    half = len(certificate.fingerprint) // 2 + 1  # two lines fit where one would be broken anywhere
+    lines += [f"SHA-256 {certificate.fingerprint[:half]}", certificate.fingerprint[half:]]
     lines.append("trusted" if facts.is_trusted else f"not trusted: {facts.why_not_trusted}")
     return lines
 
@@ -156,7 +158,3 @@ def _transfer(facts: TransferFacts) -> str:
     rate = f", {format_bytes(facts.bytes_per_second)}/s" if facts.bytes_per_second is not None else ""
     rest = "" if facts.is_whole else "; not to its end"
     return f"{format_bytes(facts.body_bytes)} of body{rate}{rest}"
-
-
-def _place(address: str, port: int | None) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

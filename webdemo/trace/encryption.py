@@ -8,6 +8,7 @@ only certificates that it trusts, so one that it does not is asked for again and
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
@@ -89,7 +90,10 @@ def _certificate(decoded: dict[str, Any], der: bytes) -> CertificateFacts:
     return CertificateFacts(
         subject=_name(decoded.get("subject", ())),
         issuer=_name(decoded.get("issuer", ())),
-        names=tuple(str(value) for kind, value in decoded.get("subjectAltName", ())),
+        names=tuple(
+            str(ipaddress.ip_address(value.strip())) if kind == "IP Address" else str(value)
+            for kind, value in decoded.get("subjectAltName", ())
+        ),
         valid_from=_date(decoded.get("notBefore")),
         valid_until=_date(decoded.get("notAfter")),
         fingerprint=hashlib.sha256(der).digest().hex(":").upper(),

@@ -59,14 +59,8 @@ def look_up(host: str, port: int, family: int | None, clock: Clock) -> list[Plac
 
     `family` is 4, 6 or None for both. Raises PlaceUnreachable.
     """
-    is_literal = is_address(host)
-    if is_literal and family is not None and (":" in host) != (family == 6):
-        other = 6 if family == 4 else 4
-        raise PlaceUnreachable(
-            f"{host} is an IPv{other} address, and only IPv{family} was asked for.",
-            remedy=f"Leave out -{family}.",
-            kind="no address",
-        )
+    if is_address(host):
+        return [_literal(host, port, family)]
     try:
         found = _ask(host, port, FAMILIES[family] if family else socket.AF_UNSPEC, clock)
     except TimeoutError as exc:
@@ -111,6 +105,17 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _literal(host: str, port: int, family: int | None) -> Place:
+    own = 6 if ":" in host else 4
+    if family not in (None, own):
+        raise PlaceUnreachable(
+            f"{host} is an IPv{own} address, and only IPv{family} was asked for.",
+            remedy=f"Leave out -{family}.",
+            kind="no address",
+        )
+    return Place(FAMILIES[own], (host, port) if own == 4 else (host, port, 0, 0))
 
 
 def _ask(host: str, port: int, family: int, clock: Clock) -> list[Any]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from webdemo.errors import TraceFailed, UrlRefused
-from webdemo.trace import explanation
+from webdemo.trace import explanation, unreached
 from webdemo.trace.answering import find_answering
 from webdemo.trace.attempts import connect, connect_unix
 from webdemo.trace.clock import Clock
@@ -170,10 +170,10 @@ class _HopRunner:
             elif url.socket_path is not None and self._allow is None:
                 sock, step.facts = connect_unix(url.socket_path, self._clock)
             else:
-                raise explanation.explain_forbidden_socket()
+                raise unreached.explain_forbidden_socket()
             step.end()
             if sock is None:
-                raise explanation.explain_no_connection(self.url, step.facts, self._clock)
+                raise unreached.explain_no_connection(self.url, step.facts, self._clock)
             if url.port is None:
                 self._target = (socket.AF_UNIX, url.socket_path)
                 return sock, step.facts

@@ -46,13 +46,13 @@ class Url:
         facts = self.facts
         if facts.socket_path is not None:
             return "localhost"
-        host = f"[{facts.host}]" if ":" in facts.host else facts.host
-        return host if facts.port == DEFAULT_PORTS[facts.scheme] else f"{host}:{facts.port}"
+        place = write_place(facts.host, facts.port)
+        return place.removesuffix(f":{facts.port}") if facts.port == DEFAULT_PORTS[facts.scheme] else place
 
     def with_scheme(self, scheme: str) -> str:
         """The same place and path by another scheme: for a remedy."""
-        host = f"[{self.facts.host}]" if ":" in self.facts.host else self.facts.host
-        return f"{scheme}://{host}:{self.facts.port}{self.facts.request_target or '/'}"
+        place = write_place(self.facts.host, self.facts.port)
+        return f"{scheme}://{place}{self.facts.request_target or '/'}"
 
 
 def parse_url(text: str) -> Url:
@@ -121,6 +121,11 @@ def redirected(url: Url, location: str) -> Url:
     if socket_path is not None and found.text.startswith("http://localhost/"):
         return _on_socket(socket_path, found.facts.request_target)
     return found
+
+
+def write_place(address: str, port: int | None) -> str:
+    """127.0.0.1:8000, [::1]:8000."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _parse_unix(rest: str) -> Url:
