@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
+from urllib.parse import urlsplit
 
 import psutil
 
-from tests.raw_http import Load
+from tests.raw_http import Load, get
 from tests.running import Running, Start
-from tests.servers.kinds import bind
+from tests.servers.kinds import SOFTWARE, bind
 
 ANSWERS = 60  # between two events, so that each happens in the middle of traffic
 
@@ -64,6 +67,26 @@ def test_a_reload_loses_no_request(kind: str, serving: Start) -> None:
     assert load.outcomes["refused"] == 0, load.details
     assert load.outcomes["lost"] == 0, load.details
     run.wait_for("has the new code", times=2)
+    assert run.terminate() == 0
+    run.wait_until_gone(1)
+
+
+def test_a_swap_through_all_servers_loses_no_request(serving: Start) -> None:
+    run = serving("-b", bind("werkzeug"), "--no-access-log")
+    port = str(urlsplit(run.url).port)
+    with Load(run.urls) as load:
+        for kind in ("waitress", "gunicorn", "cheroot", "gevent", "hypercorn", "wsgiref", "werkzeug"):
+            load.wait_for(ANSWERS)
+            swap = subprocess.run(
+                [sys.executable, "-m", "webdemo", "swap", port, kind],
+                capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            assert swap.returncode == 0, swap.stderr + swap.stdout + run.log()
+            load.wait_for(ANSWERS)
+            assert get(run.url).text.startswith(SOFTWARE[kind])
+        time.sleep(1)  # the last one drains
+    assert load.outcomes["refused"] == 0, load.details
+    assert load.outcomes["lost"] == 0, load.details
     assert run.terminate() == 0
     run.wait_until_gone(1)
 
