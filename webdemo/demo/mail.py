@@ -25,7 +25,7 @@ from webdemo.web.listing import readable_size
 
 _HEAD_BYTES = 65536  # enough for the headers that a list shows
 _LONGEST_NAME = 100
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._ -]")
+_NOT_IN_NAMES = re.compile(r"[^\w. -]")
 _NOT_FOR_STRANGERS = (
     "Mail is private: it is shown to a browser on the machine that caught it, at 127.0.0.1 or localhost, "
     "and not through a proxy."
@@ -106,13 +106,14 @@ def add_mail_pages(app: App, page: Page) -> None:
 
 
 def file_name(part: Part) -> str:
-    """A name that is no path, not hidden, and of harmless characters."""
+    """A name that is no path, not hidden, and made of letters, digits, dots, spaces and dashes."""
     last = re.split(r"[/\\]", part.name)[-1]
     return _NOT_IN_NAMES.sub("_", last).strip(". ")[-_LONGEST_NAME:] or f"part-{part.number}"
 
 
 def _download(content: bytes, name: str) -> Response:
-    disposition = f"attachment; filename=\"{name}\"; filename*=UTF-8''{quote(name)}"
+    plain = name.encode("ascii", "replace").decode().replace("?", "_")
+    disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"  # RFC 6266
     return Response(content, 200, _DOWNLOAD_HEADERS | {"Content-Disposition": disposition})
 
 

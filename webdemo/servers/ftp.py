@@ -214,6 +214,8 @@ class _Folder:
             raise _not_found()
         try:
             with Tree(self.root).enter(names) as place:
+                if not place.is_file and not place.is_folder:
+                    raise _not_found()
                 yield place
         except OSError as exc:
             raise exc if exc.errno else _not_found() from exc  # pyftpdlib answers with the number's text

@@ -18,7 +18,7 @@ from webdemo.servers import LINGER_SECONDS, Adapter, Job, one_line, option
 from webdemo.servers._spool import Spool, default_folder
 
 _MOST_RECIPIENTS = 100  # what RFC 5321 4.5.3.1.8 asks every server for, and no more
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_AFTER_FAILED_ACCEPT = 0.5
 

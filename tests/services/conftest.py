@@ -1,0 +1,53 @@
+"""webdemo with mail and files, as a user starts it, with a runtime folder of the test's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests import running as runs
+
+
+class Services(NamedTuple):
+    """A webdemo and the ports of its servers, by the servers' names."""
+
+    webdemo: runs.Running
+    ports: dict[str, int]
+
+    def pid(self, server: str) -> int:
+        """The process of a server when it started."""
+        [row] = [row for row in self.webdemo.rows() if row.server == server]
+        return row.pids[0]
+
+
+Serve = Callable[..., Services]
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "mail"
+
+
+@pytest.fixture
+def serve(running: runs.Start, spool: Path) -> Serve:
+    """Starts webdemo with these binds, each on 127.0.0.1 and a free port: `serve("smtp", "ftp?timeout=3")`.
+
+    The folder of caught mail is the test's own, unless the bind names another.
+    """
+
+    def start(*binds: str, arguments: tuple[str, ...] = (), **options: object) -> Services:
+        words = []
+        for bind in binds:
+            server, _, query = bind.partition("?")
+            if server == "smtp" and "spool=" not in query:
+                query = "&".join(filter(None, [query, f"spool={spool}"]))
+            words += ["-b", f"{server}://127.0.0.1:0" + (f"?{query}" if query else "")]
+        webdemo = running(*words, *arguments, **options)
+        ports = {row.server: int(re.search(r":([0-9]+)/?\Z", row.urls[0])[1]) for row in webdemo.rows()}  # type: ignore[index]  # each URL has a port
+        return Services(webdemo, ports)
+
+    return start
