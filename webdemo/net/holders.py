@@ -96,6 +96,7 @@ class _Socket:
     path: str
     inode: int
     uid: int | None
+    peer: tuple[str, int] = ("", 0)
 
 
 def tcp_listeners(port: int | None = None) -> list[Listening]:
@@ -115,6 +116,15 @@ def connected_processes(port: int) -> tuple[Process, ...]:
         return ()
     sockets = [found for found in _read_tcp(_ESTABLISHED) if found.port == port]
     return _oldest_first(process for found in _with_processes(sockets) for process in found.processes)
+
+
+def connection_holder(near: tuple[str, int], far: tuple[str, int]) -> Process | None:
+    """Who holds the connection from the address and port `near` to `far`, or None. Linux only, as above."""
+    if sys.platform != "linux":
+        return None
+    sockets = [one for one in _read_tcp(_ESTABLISHED) if (one.host, one.port) == near and one.peer == far]
+    processes = [process for found in _with_processes(sockets) for process in found.processes]
+    return processes[0] if processes else None
 
 
 def unix_listeners() -> list[Listening]:
@@ -171,16 +181,15 @@ def _read_tcp(state: str) -> Iterator[_Socket]:
             fields = line.split()
             if len(fields) < 10 or fields[3] != state:
                 continue
-            host, _, port = fields[1].partition(":")
-            address = _address(host)
-            mapped = getattr(address, "ipv4_mapped", None)
+            host, port = _place(fields[1])
             yield _Socket(
-                family="ipv4" if mapped else family,
-                host=str(mapped or address),
-                port=int(port, 16),
+                family=family if ":" in host else "ipv4",
+                host=host,
+                port=port,
                 path="",
                 inode=int(fields[9]),
                 uid=int(fields[7]),
+                peer=_place(fields[2]),
             )
 
 
@@ -196,6 +205,14 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8", errors="replace").split("\n")[1:]
     except OSError:
         return []
+
+
+def _place(text: str) -> tuple[str, int]:
+    """An address, IPv4 where it is one in IPv6 clothes, and a port."""
+    host, _, port = text.partition(":")
+    address = _address(host)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address), int(port, 16)
 
 
 def _address(digits: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

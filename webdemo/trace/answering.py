@@ -14,7 +14,14 @@ from typing import Any
 
 from webdemo.errors import WebdemoError
 from webdemo.net.addresses import machine_addresses
-from webdemo.net.holders import Listening, Process, inspect_process, tcp_listeners, unix_listeners
+from webdemo.net.holders import (
+    Listening,
+    Process,
+    connection_holder,
+    inspect_process,
+    tcp_listeners,
+    unix_listeners,
+)
 from webdemo.run import control
 from webdemo.trace.facts import AnsweredBy, ConnectFacts
 
@@ -34,7 +41,8 @@ def find_answering(connection: ConnectFacts) -> AnsweredBy | None:
         return _tell_holder([one for one in unix_listeners() if _is_same_file(one.path, path)], path)
     if not is_this_machine(connection.remote_address):
         return None
-    exact = _holder_of_connection(connection)
+    theirs = (_plain(connection.remote_address), port)
+    exact = connection_holder(theirs, (_plain(connection.local_address), connection.local_port or 0))
     if exact is None:
         return _tell_holder(listening_at(connection.remote_address, port), str(port))
     service, webdemo = _webdemo_service(str(port), {exact.pid, exact.parent})
@@ -90,22 +98,6 @@ def _webdemo_service(name: str, pids: set[int]) -> tuple[dict[str, Any], dict[st
                     if name in service["ports"] and pids & {instance.pid, *of_service}:
                         return service, status
     return {}, {}
-
-
-def _holder_of_connection(connection: ConnectFacts) -> Process | None:
-    """The process whose end of the connection mirrors ours."""
-    import psutil
-
-    ours = (_plain(connection.local_address), connection.local_port)
-    theirs = (_plain(connection.remote_address), connection.remote_port)
-    with suppress(psutil.AccessDenied):  # macOS shows a user no one else's
-        for found in psutil.net_connections(kind="tcp"):
-            if found.pid is None or not found.raddr:
-                continue
-            near, far = found.laddr, found.raddr
-            if (_plain(far.ip), far.port) == ours and (_plain(near.ip), near.port) == theirs:
-                return inspect_process(found.pid)
-    return None
 
 
 def _plain(address: str) -> str:

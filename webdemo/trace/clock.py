@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Clock:
@@ -28,6 +30,13 @@ class Clock:
         if left <= 0:
             raise TimeoutError
         return left
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done within does not count against the deadline."""
+        began = time.perf_counter()
+        yield
+        self._ends += time.perf_counter() - began
 
     def at_most(self, seconds: float) -> Clock:
         """A clock whose deadline is this near, or nearer: for a question asked by the way."""

@@ -114,9 +114,8 @@ def _connect(facts: ConnectFacts) -> list[str]:
     if facts.remote_port is None:
         return lines or [f"to {clean(facts.remote_address)}"]
     near = write_place(facts.local_address, facts.local_port)
-    lines.append(
-        f"from your port {facts.local_port} ({near}) to {write_place(facts.remote_address, facts.remote_port)}"
-    )
+    far = write_place(facts.remote_address, facts.remote_port)
+    lines.append(f"from your port {facts.local_port} ({near}) to {far}")
     if facts.ephemeral_range is not None:
         low, high = facts.ephemeral_range
         lines.append(f"the kernel took yours from {low}-{high}, for this connection only")

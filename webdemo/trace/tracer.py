@@ -61,13 +61,14 @@ def trace(
     it Unix sockets are not contacted. Raises UrlRefused for a URL without one meaning; every other
     failure is in the trace.
     """
-    whole = Clock(timeout_seconds)
+    whole = clock = Clock(timeout_seconds)
     text = url
     seen: set[str] = set()
     hops: list[Hop] = []
     while True:
         start_ms = whole.milliseconds()
-        runner = _HopRunner(text, whole.restarted(), family, head=head, verify=verify, allow=allow)
+        clock = clock.restarted()
+        runner = _HopRunner(text, clock, family, head=head, verify=verify, allow=allow)
         runner.run()
         seen.add(runner.url.text)
         redirect = None
@@ -145,7 +146,8 @@ class _HopRunner:
         """See who is at the other end, and let go: until then a server may have no time for a second one."""
         if not self._has_hung_up:
             self._has_hung_up = True
-            self._answered_by = find_answering(self._connection)
+            with self._clock.paused():
+                self._answered_by = find_answering(self._connection)
             self._sock.close()
 
     @contextmanager
