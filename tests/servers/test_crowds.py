@@ -14,7 +14,8 @@ import pytest
 
 from tests.raw_http import Connection, get
 from tests.running import Start
-from tests.servers.kinds import bind
+from tests.servers.kinds import KINDS, bind
+from webdemo import servers
 
 CROWD = 200
 PATIENCE_SECONDS = 3.0
@@ -58,6 +59,14 @@ def test_who_answers_beside_200_slow_clients(kind: str, serving: Start) -> None:
     with crowd(run.url, b"GET / HT"):
         assert is_answered(run.url) is (kind not in LOCKED_OUT_BY_SLOW)
     assert get(run.url).status == 200, "it recovers when they leave"
+
+
+def test_who_answers_beside_a_client_that_begins_tls_and_says_nothing(kind: str, serving: Start) -> None:
+    if not servers.find(KINDS[kind][0]).tls:
+        pytest.skip("has no TLS")
+    run = serving("-b", bind(kind, scheme="+https"))
+    with Connection(run.url.replace("https:", "http:")):  # connected, and silent
+        assert is_answered(run.url) is (kind not in ("cheroot", "gunicorn-sync"))
 
 
 def test_waitress_takes_as_many_clients_as_its_connection_limit(serving: Start) -> None:

@@ -63,6 +63,20 @@ def test_requests_in_flight_are_finished_and_nothing_is_left(kind: str, serving:
     run.wait_until_gone(1)
 
 
+@pytest.mark.parametrize("kind", ["waitress", "gunicorn", "cheroot", "hypercorn"])
+def test_an_upload_that_waits_for_a_thread_is_finished_too(kind: str, serving: Start) -> None:
+    run = serving("-b", bind(kind, "127.0.0.1:0", *(["threads=2"] if kind != "hypercorn" else [])))
+    with ThreadPoolExecutor() as pool:
+        slow = [pool.submit(get, run.url, "/slow?2") for _ in range(2)]
+        time.sleep(0.3)
+        waiting = pool.submit(upload_slowly, run.url, 3.5)
+        time.sleep(0.3)
+        run.signal(signal.SIGTERM)
+        assert [one.result().text for one in slow] == ["slow, and whole"] * 2
+        assert waiting.result().text == DIGEST
+    assert run.wait() == 0
+
+
 def test_idle_connections_are_closed_soon(kind: str, serving: Start) -> None:
     run = serving("-b", bind(kind, "127.0.0.1:0", *(["workers=2"] if kind == "gunicorn-sync" else [])))
     with Connection(run.url) as never_used, Connection(run.url) as kept:

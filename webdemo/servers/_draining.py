@@ -7,6 +7,7 @@ woken, after a moment in which a request already under way may still arrive.
 from __future__ import annotations
 
 import contextlib
+import select
 import selectors
 import socket
 import socketserver
@@ -15,6 +16,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 from webdemo.servers import LINGER_SECONDS, Stopping
+
+_LONGEST_HEAD = 65536
 
 if TYPE_CHECKING:
     _Handler = BaseHTTPRequestHandler
@@ -32,7 +35,7 @@ class IdleConnections:
     def add(self, connection: socket.socket) -> None:
         self._sockets.add(connection)
         if self._hung_up:
-            _end_reading(connection)
+            end_reading(connection)
 
     def discard(self, connection: socket.socket) -> None:
         self._sockets.discard(connection)
@@ -44,11 +47,19 @@ class IdleConnections:
         """End the wait for a request, now and from now on; what has already arrived is still answered."""
         self._hung_up = True
         for connection in list(self._sockets):
-            _end_reading(connection)
+            end_reading(connection)
 
 
-def _end_reading(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
+def end_reading(connection: socket.socket) -> None:
+    """Let whoever waits for a request on this connection find its end.
+
+    Not if a whole head has arrived, and waits for a thread to read it: its body may yet be on the way.
+    """
+    with contextlib.suppress(OSError, ValueError):  # closed already
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        if poll.poll(0) and b"\r\n\r\n" in socket.socket.recv(connection, _LONGEST_HEAD, socket.MSG_PEEK):
+            return
         connection.shutdown(socket.SHUT_RD)
 
 

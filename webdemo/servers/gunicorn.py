@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo.net.listener import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers._draining import end_reading
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -62,9 +64,7 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
         drain = signal.getsignal(signal.SIGTERM)
 
         def stop(number: int, frame: Any) -> None:
-            hang_up = threading.Timer(LINGER_SECONDS, hang_up_idle, [places, busy])
-            hang_up.daemon = True
-            hang_up.start()
+            threading.Thread(target=hang_up_idle, args=[places, busy], daemon=True).start()
             drain(number, frame)  # type: ignore[operator,misc]
 
         signal.signal(signal.SIGTERM, stop)
@@ -111,14 +111,16 @@ def told_of_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication
 
 
 def hang_up_idle(places: set[Any], busy: set[int]) -> None:
-    """End the wait for a request on each connection that came in at these places and has none."""
-    for fd in [int(path.name) for path in Path("/dev/fd").iterdir()]:
-        with contextlib.suppress(OSError):  # closed meanwhile
-            if fd not in busy and stat.S_ISSOCK(os.fstat(fd).st_mode):
-                with socket.socket(fileno=os.dup(fd)) as sock:
-                    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-                    if not listens and place(sock) in places:
-                        sock.shutdown(socket.SHUT_RD)
+    """End, again and again, the wait for a request on connections that came in at these places."""
+    while True:
+        time.sleep(LINGER_SECONDS)
+        for fd in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if fd not in busy and stat.S_ISSOCK(os.fstat(fd).st_mode):
+                    with socket.socket(fileno=os.dup(fd)) as sock:
+                        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                        if not listens and place(sock) in places:
+                            end_reading(sock)
 
 
 def place(sock: socket.socket) -> Any:

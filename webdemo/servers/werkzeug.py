@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from webdemo.servers import Adapter, Job
 if TYPE_CHECKING:
     from socket import socket
 
+    from _typeshed import WriteableBuffer
     from _typeshed.wsgi import WSGIEnvironment
 
 
@@ -35,6 +38,7 @@ def serve(job: Job) -> None:
                 self.request = context.wrap_socket(self.request, server_side=True)
                 self.request.settimeout(None)
             super().setup()
+            self.rfile = io.BufferedReader(_Received(self.rfile.detach()))
 
         def make_environ(self) -> WSGIEnvironment:
             environ = super().make_environ()
@@ -63,6 +67,29 @@ def serve(job: Job) -> None:
         servers.append(server)
     job.ready()
     serve_until_stopped(list(servers), job.stopping, Handler.idle)
+
+
+class _Received(io.RawIOBase):
+    """What a client has sent, with an end where the connection is reset.
+
+    Werkzeug reads on before it closes an answer, and would not close it if that failed.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        with contextlib.suppress(ConnectionError):
+            received: int | None = self._connection.readinto(buffer)
+            return received
+        return 0
+
+    def close(self) -> None:
+        self._connection.close()
+        super().close()
 
 
 def _address(sock: socket) -> tuple[str, int]:
