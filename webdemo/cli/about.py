@@ -47,12 +47,13 @@ def servers(names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
-    rows = [("SERVER", "VERSION", "TLS", "UNIX", "WORKERS", "HOW IT ANSWERS")]
+    rows = [("SERVER", "VERSION", "PROTOCOL", "TLS", "UNIX", "WORKERS", "HOW IT ANSWERS")]
     for fact in facts:
         rows.append(
             (
                 fact["name"],
                 fact["version"] or f"not installed: {fact['install']}",
+                fact["protocol"],
                 "yes" if fact["tls"] else "-",
                 "yes" if fact["unix"] else "-",
                 fact["workers"],
