@@ -19,7 +19,7 @@ from webdemo.web import App, Request, Response
 from webdemo.web.http_errors import prefers_json
 
 if TYPE_CHECKING:
-    from webdemo.trace import Trace
+    from webdemo.trace import Hop, Trace
 
 TIMEOUT_SECONDS = 6.0
 # A trace of this very server occupies two of its threads, and servers have four of them by default.
@@ -51,7 +51,7 @@ def add_trace_page(app: App, page: Page) -> None:
                 "trace.html",
                 status,
                 url=source.get("url", "") or _own_url(request.environ, app.url_for("home")),
-                insecure="insecure" in source,
+                insecure="insecure" in request.form,
                 trace=trace,
                 problem=problem,
                 may_trace=is_at_this_machine(request.environ),
@@ -97,7 +97,7 @@ def add_trace_page(app: App, page: Page) -> None:
         return answer(request, 200, found)
 
 
-def draw_hop(hop: Any) -> list[dict[str, Any]]:
+def draw_hop(hop: Hop) -> list[dict[str, Any]]:
     """Each step with its sentences, and where its bar begins and how long it is, in percent of the hop."""
     from webdemo.trace.description import describe
 
