@@ -74,19 +74,6 @@ def test_certificate_that_webdemo_made_is_recognised(tmp_path: Path) -> None:
     )
 
 
-def test_name_that_webdemo_gives_is_the_one_that_is_recognised() -> None:
-    from cryptography import x509
-
-    from webdemo.run.certificates import self_signed
-
-    made = self_signed()
-    try:
-        certificate = x509.load_pem_x509_certificate(made.certificate.chain.read_bytes())
-    finally:
-        made.close()
-    assert certificate.subject.rfc4514_string().endswith("webdemo\\, self-signed")
-
-
 def test_expired_certificate_tells_its_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make_certificate(tmp_path, "127.0.0.1", begins_days=-20, ends_days=-10)
     monkeypatch.setenv("SSL_CERT_FILE", str(made.chain))
