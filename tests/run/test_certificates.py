@@ -31,7 +31,8 @@ from webdemo.errors import (
     KeyMismatch,
 )
 from webdemo.net.addresses import machine_addresses
-from webdemo.run.certificates import check, self_signed
+from webdemo.run.certificates import check
+from webdemo.run.self_signed import self_signed
 from webdemo.servers import Certificate
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -301,7 +302,8 @@ def test_without_cryptography_the_extra_that_installs_it_is_named_and_given_ones
 import pathlib, sys
 sys.modules["cryptography"] = None
 from webdemo.errors import WebdemoError
-from webdemo.run.certificates import check, self_signed
+from webdemo.run.certificates import check
+from webdemo.run.self_signed import self_signed
 from webdemo.servers import Certificate
 chain, key = pathlib.Path({str(certificate.chain)!r}), pathlib.Path({str(certificate.key)!r})
 print(check(Certificate(chain, key)).names)

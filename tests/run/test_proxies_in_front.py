@@ -23,7 +23,7 @@ import pytest
 from tests import running as runs
 from tests.servers.kinds import KINDS
 from webdemo import servers
-from webdemo.run.certificates import self_signed
+from webdemo.run.self_signed import self_signed
 
 SECONDS = 30.0
 CLIENT = "127.0.0.9"

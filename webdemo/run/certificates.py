@@ -1,4 +1,4 @@
-"""TLS certificates before they are served: what is wrong with a given one, and one made at start.
+"""TLS certificates before they are served: what is wrong with a given one; one is made where none is.
 
 The rule: whatever would make every client turn away is found here and named, before a server starts;
 that a certificate lacks a name is told, but not refused, because other names may lead here too. The
@@ -7,15 +7,12 @@ certificate is looked at as a client would: by a handshake in memory.
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
-import shutil
 import ssl
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +22,12 @@ from webdemo.errors import (
     CertificateMissing,
     CertificateNotYetValid,
     CertificateUnreadable,
-    ExtraMissing,
     KeyEncrypted,
     KeyMismatch,
 )
-from webdemo.net.addresses import machine_addresses
 from webdemo.run.plan import Plan, Service
+from webdemo.run.self_signed import WILDCARDS, fingerprint, self_signed
 from webdemo.servers import Certificate
-
-ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
-SELF_SIGNED_DAYS = 30
-_CLOCKS_DIFFER_BY = timedelta(hours=1)
-_WILDCARDS = ("*", "0.0.0.0", "::")
 
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which `ssl` has no name for: a certificate that has
 # expired must still tell us when. The dates are compared here.
@@ -52,19 +43,6 @@ class CertificateFacts:
     expires: datetime  # aware, UTC
     fingerprint: str  # SHA-256 as browsers print it: AB:CD:...
     not_named: tuple[str, ...]  # the hosts asked for that it does not cover: clients will warn
-
-
-@dataclass(frozen=True, slots=True)
-class SelfSigned:
-    """A certificate made for one run. Its files are there until `close`."""
-
-    certificate: Certificate
-    names: tuple[str, ...]
-    expires: datetime
-    fingerprint: str
-
-    def close(self) -> None:
-        shutil.rmtree(self.certificate.chain.parent, ignore_errors=True)
 
 
 def check(certificate: Certificate, hosts: Iterable[str] = ()) -> CertificateFacts:
@@ -99,84 +77,9 @@ def check(certificate: Certificate, hosts: Iterable[str] = ()) -> CertificateFac
     not_named = tuple(
         host
         for host in dict.fromkeys(hosts)
-        if host not in _WILDCARDS and not _covers(server, certificate.chain, host)
+        if host not in WILDCARDS and not _covers(server, certificate.chain, host)
     )
-    return CertificateFacts(names, expires, _fingerprint(der), not_named)
-
-
-def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> SelfSigned:
-    """Make a certificate for `hosts` and this machine's loopback, in a folder only its owner can read.
-
-    A wildcard among the hosts stands for each address of this machine. Raises ExtraMissing without
-    the package `cryptography`.
-    """
-    try:
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-    except ImportError as exc:
-        raise ExtraMissing("To make a certificate", package="cryptography", extra="tls") from exc
-
-    names = _names_for(hosts)
-    subject_names = [
-        x509.IPAddress(ipaddress.ip_address(name)) if _is_address(name) else x509.DNSName(name)
-        for name in names
-    ]
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "webdemo, self-signed")])
-    now = datetime.now(UTC).replace(microsecond=0)
-    expires = now + timedelta(days=days)
-    extensions: list[tuple[x509.ExtensionType, bool]] = [
-        (x509.SubjectAlternativeName(subject_names), False),
-        (x509.BasicConstraints(ca=False, path_length=None), True),
-        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
-    ]
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCKS_DIFFER_BY)
-        .not_valid_after(expires)
-    )
-    for extension, critical in extensions:
-        builder = builder.add_extension(extension, critical=critical)
-    made = builder.sign(key, hashes.SHA256())
-
-    folder = Path(tempfile.mkdtemp(prefix="webdemo-tls-"))  # mode 0700
-    certificate = Certificate(chain=folder / "certificate.pem", key=folder / "key.pem")
-    certificate.chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    certificate.key.touch(mode=0o600)
-    certificate.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    der = made.public_bytes(serialization.Encoding.DER)
-    return SelfSigned(certificate, names, expires, _fingerprint(der))
-
-
-def _names_for(hosts: Iterable[str]) -> tuple[str, ...]:
-    names = list(ALWAYS_NAMED)
-    for host in hosts:
-        if host in _WILDCARDS:
-            names += machine_addresses()
-        else:
-            names.append(host if _is_address(host) else host.encode("idna").decode())
-    return tuple(dict.fromkeys(names))
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+    return CertificateFacts(names, expires, fingerprint(der), not_named)
 
 
 # -- what is wrong with a file --------------------------------------------------------------------
@@ -303,10 +206,6 @@ def _covers(server: ssl.SSLContext, chain: Path, host: str) -> bool:
 
 def _date(text: str) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
-
-
-def _fingerprint(der: bytes) -> str:
-    return hashlib.sha256(der).digest().hex(":").upper()
 
 
 @contextmanager
