@@ -95,6 +95,7 @@ class Settings:
     access_log: bool = setting(True, "Print a line for each request.")
     log_format: str = setting("text", "How the log is written.", choices=("text", "json"))
     health: bool = setting(False, "Answer /livez and /readyz, also while the app is being loaded.")
+    metrics: bool = setting(False, "Answer /metrics with the figures of every server, for Prometheus.")
     trusted_proxies: tuple[str, ...] = setting(
         (),
         "Proxies whose X-Forwarded-* headers are believed: addresses, networks, 'unix', '*' for all. "
@@ -270,6 +271,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> pl
         access_log=s.log_format if s.access_log else None,
         colour=colour and s.log_format == "text",
         health=s.health,
+        metrics=s.metrics,
         trusted_proxies=s.trusted_proxies,
         forwarded=s.forwarded,
         reload=s.reload,

@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from tests import running as runs
 from tests.raw_http import get
 from webdemo.run.accesslog import COMPLETE, AccessLog, Line, plain
+from webdemo.run.answer import watch
+from webdemo.run.counters import RequestCounter, SharedCounters
 
 
 class Logged:
@@ -29,7 +31,12 @@ class Logged:
         self._read, write = os.pipe()
         os.set_blocking(self._read, False)
         self._write = write
-        self.app = AccessLog(app, server="waitress", bind_of=lambda _: ":8000", fd=write, **settings)
+        self._counters = SharedCounters.create()
+        self.app = watch(
+            app,
+            RequestCounter(self._counters, "waitress 8000"),
+            AccessLog(server="waitress", bind_of=lambda _: ":8000", fd=write, **settings),
+        )
         self.head: tuple[str, list[tuple[str, str]]] | None = None
 
     def call(self, **changes: Any) -> bytes:
@@ -70,6 +77,7 @@ class Logged:
     def end(self) -> None:
         os.close(self._read)
         os.close(self._write)
+        self._counters.close()
 
 
 def close(body: Any) -> None:
@@ -383,14 +391,17 @@ def test_a_content_length_that_is_none_does_not_break_the_answer(log: Make) -> N
 def test_a_log_that_nobody_reads_does_not_break_the_answer() -> None:
     read, write = os.pipe()
     os.close(read)
+    counters = SharedCounters.create()
     try:
-        app = AccessLog(hello, server="s", bind_of=lambda _: ":1", fd=write)
+        log = AccessLog(server="s", bind_of=lambda _: ":1", fd=write)
+        app = watch(hello, RequestCounter(counters, "s 1"), log)
         environ: dict[str, Any] = {}
         setup_testing_defaults(environ)
         body = app(environ, lambda *_: lambda _: None)
         close(body)
     finally:
         os.close(write)
+        counters.close()
 
 
 # -- request ids and headers ------------------------------------------------------------------------

@@ -15,12 +15,14 @@ import os
 import re
 import select
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from webdemo.run.answer import Answer
 
 # Stands before a line that is complete as it is; any other line of a server gets a prefix.
 COMPLETE = b"\x1e"
@@ -80,7 +82,7 @@ def _clock(second: int) -> str:
 
 
 class AccessLog:
-    """WSGI middleware that writes the log, and gives each request its id.
+    """Writes the log, and gives each request its id.
 
     The id is `environ["webdemo.request_id"]` and the answer's X-Request-ID; one that comes with the
     request is kept if it has a harmless form.
@@ -88,7 +90,6 @@ class AccessLog:
 
     def __init__(
         self,
-        app: WSGIApplication,
         *,
         server: str,
         bind_of: Callable[[WSGIEnvironment], str],
@@ -96,7 +97,6 @@ class AccessLog:
         as_json: bool = False,
         colour: bool = False,
     ) -> None:
-        self._app = app
         self._server = server
         self._bind_of = bind_of
         self._fd = fd
@@ -106,41 +106,16 @@ class AccessLog:
         self._pid = os.getpid()
         self._numbers = itertools.count(1)
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def begin(self, answer: Answer) -> None:
+        """Give the request its id."""
+        environ = answer.environ
         request_id = environ.get("HTTP_X_REQUEST_ID")
         if request_id is None:
             request_id = self._new_id()
         elif not _REQUEST_ID.fullmatch(request_id):
             request_id = environ["HTTP_X_REQUEST_ID"] = self._new_id()
         environ["webdemo.request_id"] = request_id
-        answer = _Answer(self, environ, request_id)
-
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            headers = answer.begin(status, headers)
-            write = start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
-
-            def counted(data: bytes) -> None:
-                answer.bytes += len(data)
-                write(data)
-
-            return counted
-
-        try:
-            body = self._app(environ, start)
-        except BaseException:
-            answer.status = 500
-            answer.finish()
-            raise
-        if isinstance(body, (list, tuple)):
-            answer.bytes += sum(map(len, body))
-            return _ListBody(body, answer)
-        wrapper = environ.get("wsgi.file_wrapper")
-        if isinstance(wrapper, type) and isinstance(body, wrapper):
-            # The server must get its own object back, or it would not use sendfile.
-            answer.bytes += answer.announced
-            body.close = _closing(body, answer)  # type: ignore[attr-defined]
-            return body
-        return _IterableBody(body, answer)
+        answer.request_id = request_id
 
     def _new_id(self) -> str:
         if self._pid != os.getpid():  # a worker that the server has forked
@@ -148,24 +123,25 @@ class AccessLog:
             self._prefix = os.urandom(3).hex()
         return f"{self._prefix}-{next(self._numbers)}"
 
-    def write(self, environ: WSGIEnvironment, answer: _Answer) -> None:
-        now = time.time()
+    def write(self, answer: Answer) -> None:
+        """Write the line of an answer that has ended."""
+        environ = answer.environ
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         if query := environ.get("QUERY_STRING"):
             path += "?" + query
         path = path.encode("latin-1", "replace").decode("utf-8", "replace")
         client = environ.get("REMOTE_ADDR", "")
-        method = environ.get("REQUEST_METHOD", "-")
+        status = answer.status[:3]
         line = Line(
-            time=now,
+            time=time.time(),
             server=self._server,
             bind=self._bind_of(environ),
             client="unix" if client in _UNIX_PEERS else client,
-            method=method[:_LONGEST_METHOD],
+            method=environ.get("REQUEST_METHOD", "-")[:_LONGEST_METHOD],
             path=path[:_LONGEST_PATH],
-            status=answer.status,
-            bytes=0 if method == "HEAD" else answer.bytes,
-            ms=(time.perf_counter() - answer.began) * 1000,
+            status=int(status) if status.isdecimal() else 0,
+            bytes=answer.bytes,
+            ms=answer.nanoseconds / 1e6,
             request_id=answer.request_id,
         )
         data = self._encode(line)
@@ -177,80 +153,3 @@ class AccessLog:
     def _encode(self, line: Line) -> bytes:
         text = line.as_json() if self._as_json else line.as_text(colour=self._colour)
         return COMPLETE + text.encode("utf-8", "replace") + b"\n"
-
-
-class _Answer:
-    """What is known of one request while it is answered."""
-
-    __slots__ = ("_environ", "_log", "announced", "began", "bytes", "finished", "request_id", "status")
-
-    def __init__(self, log: AccessLog, environ: WSGIEnvironment, request_id: str) -> None:
-        self._log = log
-        self._environ = environ
-        self.request_id = request_id
-        self.began = time.perf_counter()
-        self.status = 0
-        self.bytes = 0
-        self.announced = 0
-        self.finished = False
-
-    def begin(self, status: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Take note of the answer's head; its headers, in a new list: the app may keep its own."""
-        self.status = int(status[:3]) if status[:3].isdecimal() else 0
-        has_id = False
-        for name, value in headers:
-            lowered = name.lower()
-            if lowered == "content-length":
-                self.announced = int(value) if value.isdecimal() else 0
-            elif lowered == "x-request-id":
-                has_id = True
-        return [*headers] if has_id else [*headers, ("X-Request-ID", self.request_id)]
-
-    def finish(self) -> None:
-        if not self.finished:
-            self.finished = True
-            self._log.write(self._environ, self)
-
-
-def _closing(body: Any, answer: _Answer) -> Callable[[], None]:
-    """The body's own close, and then the line; a body without one gets the line alone."""
-    close = getattr(body, "close", None)
-
-    def close_and_finish() -> None:
-        try:
-            if close is not None:
-                close()
-        finally:
-            answer.finish()
-
-    return close_and_finish
-
-
-class _ListBody(list[bytes]):
-    """A list that the server may take the length of, with the close that a list lacks."""
-
-    __slots__ = ("close",)
-
-    def __init__(self, body: Iterable[bytes], answer: _Answer) -> None:
-        super().__init__(body)
-        self.close = _closing(body, answer)
-
-
-class _IterableBody:
-    __slots__ = ("_answer", "_body", "close")
-
-    def __init__(self, body: Iterable[bytes], answer: _Answer) -> None:
-        self._body = body
-        self._answer = answer
-        self.close = _closing(body, answer)
-
-    def __iter__(self) -> Iterator[bytes]:
-        answer = self._answer
-        try:
-            for chunk in self._body:
-                answer.bytes += len(chunk)
-                yield chunk
-        except Exception:
-            if not answer.bytes:
-                answer.status = 500  # nothing is sent yet, so the server says so
-            raise

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from webdemo import servers
 from webdemo.errors import AppImportFailed, WebdemoError
 from webdemo.run import edge, load
+from webdemo.run.counters import SharedCounters
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -52,7 +53,7 @@ def order(
 
 def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | None) -> int:
     """Be a server process until it has drained; the exit code. `app` None: import our own copy."""
-    events, output, draining, *listening = descriptors
+    events, output, draining, counting, *listening = descriptors
     # stdin is /dev/null since the loader started.
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -66,17 +67,19 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     adapter = servers.find(order["server"])
     sources: list[str] = []
     try:
-        if app is None and not adapter.runs_app:
-            app = edge.not_loaded
-        elif app is None:
-            if adapter.before_import is not None:
-                adapter.before_import()
-            app = load.load(load.Target(**order["target"]))
-            sources = load.source_folders()
         settings = edge.EdgeSettings(**order["settings"])
+        if not adapter.runs_app:
+            app = edge.not_loaded
+        else:
+            if app is None:
+                if adapter.before_import is not None:
+                    adapter.before_import()
+                app = load.load(load.Target(**order["target"]))
+                sources = load.source_folders()
+            app = edge.wrap(app, settings, output, draining, SharedCounters(counting))
         adapter.serve(
             servers.Job(
-                app=edge.wrap(app, settings, output, draining),
+                app=app,
                 sockets=[_adopt(fd) for fd in listening],
                 options=adapter.parse_options(order["options"]),
                 workers=order["workers"],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,8 @@ from webdemo import servers
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net.listener import listen
 from webdemo.run.control import Reply, refusal
+from webdemo.run.figures import INTERVAL_SECONDS, KEPT_SAMPLES
+from webdemo.run.lines import KEPT_LINES
 from webdemo.run.plan import rebind, service_for
 from webdemo.run.service import Listener, RunningService
 
@@ -30,11 +34,19 @@ class Commands:
         def done(error: WebdemoError | None) -> None:
             reply({"ok": True} if error is None else refusal(error))
 
-        if self._supervisor.is_stopping and what != "status":
+        if self._supervisor.is_stopping and what not in ("status", "history", "log"):
             raise UsageError("This webdemo is stopping.", remedy="Start a new one.")
         match what:
             case "status":
                 reply({"ok": True} | self.status())
+            case "history":
+                seconds = _number(message, "seconds", KEPT_SAMPLES * INTERVAL_SECONDS)
+                reply({"ok": True} | self.history(seconds))
+            case "log":
+                running, _ = self._find(str(port))
+                reply({"ok": True, "lines": running.log.last(int(_number(message, "lines", KEPT_LINES)))})
+            case "kill":
+                reply({"ok": True, "pids": self.kill(str(port))})
             case "reload":
                 self._supervisor.reload(done)
             case "restart":
@@ -46,7 +58,7 @@ class Commands:
             case "swap":
                 self.swap(str(port), str(message.get("server")), done)
             case _:
-                known = "status, reload, restart, stop, start, swap"
+                known = "status, history, log, reload, restart, stop, start, swap, kill"
                 raise UsageError(f"There is no command {what!r}.", remedy=f"These are: {known}.")
 
     def status(self) -> dict[str, Any]:
@@ -57,8 +69,29 @@ class Commands:
             "target": str(supervisor.plan.target),
             "since": supervisor.since,
             "stopping": supervisor.is_stopping,
-            "services": [running.status() for running in supervisor.services],
+            "services": [
+                running.status() | {"figures": supervisor.figures.latest(running.ports)}
+                for running in supervisor.services
+            ],
         }
+
+    def history(self, seconds: float) -> dict[str, Any]:
+        """The figures of the last seconds, JSON-able; docs/metrics.md has their form."""
+        return {
+            "time": time.time(),
+            "interval_seconds": INTERVAL_SECONDS,
+            "services": self._supervisor.figures.history(seconds),
+        }
+
+    def kill(self, port: str) -> list[int]:
+        """End the server processes behind the port with SIGKILL; they are started again."""
+        running, _ = self._find(port)
+        if not running.pids:
+            raise UsageError(f"{running} has no process to kill.", remedy="See: webdemo ps")
+        pids = list(running.pids)
+        for process in running.processes:
+            process.signal(signal.SIGKILL)
+        return pids
 
     def restart(self, port: str | None, done: Done) -> None:
         if port is not None and self._find(port)[0].state in ("stopped", "given up"):
@@ -121,7 +154,8 @@ class Commands:
                 )
         if service.tls and service.certificate is None:
             service = replace(service, certificate=running.service.certificate)
-        new = RunningService(replace(service, binds=(listener.bind,)), [listener])
+        service = replace(service, binds=(listener.bind,))
+        new = RunningService(service, [listener], log=running.log.copy())
         self._replace("swap", [running], [new, *running.without(listener)], done)
 
     def _replace(
@@ -147,3 +181,10 @@ class Commands:
                     return running, listener
         known = ", ".join(listener.name() for running in services for listener in running.listeners)
         raise UsageError(f"Nothing of this webdemo listens on {port}.", remedy=f"It has {known}.")
+
+
+def _number(message: dict[str, Any], name: str, default: float) -> float:
+    number = message.get(name, default)
+    if not isinstance(number, int | float) or not number >= 0:
+        raise UsageError(f"{name} cannot be {number!r}.", remedy="It is a number, 0 or more.")
+    return number

@@ -1,8 +1,8 @@
 """What lies between the server and the app: as little as possible.
 
 The probe that tells the supervisor that this very process answers, the facts for the demo site,
-and, where asked for, health, proxies and the access log. None of it when the app is run by a bare
-server's own command.
+the counters and, where asked for, health, metrics, proxies and the access log. None of it when the
+app is run by a bare server's own command.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from webdemo.run.accesslog import AccessLog
+from webdemo.run.answer import watch
+from webdemo.run.counters import RequestCounter, SharedCounters
+from webdemo.run.metrics import metrics
 from webdemo.run.proxy import ForwardedHeaders
 
 if TYPE_CHECKING:
@@ -31,10 +34,12 @@ class EdgeSettings:
 
     process_id: int  # our number for it; a server's workers share it
     token: str  # who knows it is the supervisor
+    service: str  # the name it is counted under
     server: str
     version: str
     binds: dict[str, str]  # port (or path of a Unix socket) -> bind text
     health: bool = False
+    metrics: bool = False
     access_log: str | None = "text"  # "text", "json" or None
     colour: bool = False
     trusted_proxies: Sequence[str] = ()
@@ -45,7 +50,9 @@ class EdgeSettings:
         return self.binds.get(environ.get("SERVER_PORT", "")) or next(iter(self.binds.values()))
 
 
-def wrap(app: WSGIApplication, settings: EdgeSettings, log_fd: int, draining: int) -> WSGIApplication:
+def wrap(
+    app: WSGIApplication, settings: EdgeSettings, log_fd: int, draining: int, counters: SharedCounters
+) -> WSGIApplication:
     """The app as the server is to run it. `draining` is a descriptor, readable once the run ends."""
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
     token = settings.token
@@ -56,19 +63,22 @@ def wrap(app: WSGIApplication, settings: EdgeSettings, log_fd: int, draining: in
         "services": settings.services,
     }
 
+    log = None
     if settings.access_log:
-        app = AccessLog(
-            app,
+        log = AccessLog(
             server=settings.server,
             bind_of=settings.bind_of,
             fd=log_fd,
             as_json=settings.access_log == "json",
             colour=settings.colour,
         )
+    app = watch(app, RequestCounter(counters, settings.service), log)
     if settings.trusted_proxies:
         app = ForwardedHeaders(app, settings.trusted_proxies, rfc7239=settings.rfc7239)
     if settings.health:
         app = health(app, lambda: not select.select([draining], [], [], 0)[0])
+    if settings.metrics:
+        app = metrics(app, counters)
     inner = app
 
     def edge(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

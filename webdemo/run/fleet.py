@@ -20,6 +20,7 @@ from webdemo import servers
 from webdemo.net.listener import listen
 from webdemo.run import child, edge, probe
 from webdemo.run.channel import Message
+from webdemo.run.counters import SharedCounters
 from webdemo.run.generation import Generation
 from webdemo.run.loop import Loop
 from webdemo.run.plan import Plan
@@ -46,6 +47,7 @@ class Fleet:
 
     def __init__(self, loop: Loop, plan: Plan, hooks: Hooks) -> None:
         self.processes: dict[int, Process] = {}
+        self.counters = SharedCounters.create()
         self._loop = loop
         self._plan = plan
         self._hooks = hooks
@@ -80,7 +82,13 @@ class Fleet:
         self.processes[process.number] = process
         loader.send(
             {"do": "spawn", "process": process.number, "own_import": not loader.share, **order},
-            [events_write, output_write, self._draining_read, *(s.fileno() for s in running.sockets())],
+            [
+                events_write,
+                output_write,
+                self._draining_read,
+                self.counters.fileno(),
+                *(sock.fileno() for sock in running.sockets()),
+            ],
         )
         os.close(events_write)
         os.close(output_write)
@@ -113,6 +121,7 @@ class Fleet:
     def close(self) -> None:
         os.close(self._draining_read)
         os.close(self._draining_write)
+        self.counters.close()
 
     def heard(self, message: Message) -> None:
         """What a loader tells of its children."""
@@ -129,10 +138,12 @@ class Fleet:
         return edge.EdgeSettings(
             process_id=process.number,
             token=self._token,
+            service=str(running),
             server=running.service.server,
             version=running.version,
             binds={listener.name(): listener.label() for listener in running.listeners},
             health=self._plan.health,
+            metrics=self._plan.metrics,
             access_log=self._plan.access_log,
             colour=self._plan.colour,
             trusted_proxies=self._plan.trusted_proxies,

@@ -72,6 +72,7 @@ class Plan:
     access_log: str | None = "text"
     colour: bool = False
     health: bool = False
+    metrics: bool = False
     trusted_proxies: tuple[str, ...] = ()
     forwarded: str = "x-forwarded"
     reload: bool = False

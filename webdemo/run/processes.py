@@ -186,6 +186,7 @@ def read_output(loop: Loop, fd: int, process: Process, on_output: Callable[[str,
     """Pass on what a server process writes, and keep its last lines."""
 
     def line(data: bytes) -> None:
+        process.service.log.add(data)
         if not data.startswith(COMPLETE):
             process.tail.append(data.decode("utf-8", "replace"))
         on_output(str(process.service.service), data)

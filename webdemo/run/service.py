@@ -10,6 +10,8 @@ from typing import Any
 from webdemo import servers
 from webdemo.net.bind import Bind
 from webdemo.run.events import Row
+from webdemo.run.figures import Served
+from webdemo.run.lines import LastLines
 from webdemo.run.plan import Service
 from webdemo.run.probe import Place, place_of
 from webdemo.run.processes import Process, State
@@ -74,9 +76,10 @@ class RunningService:
     restarts: int = 0
     quick_deaths: int = 0
     began: float = field(default_factory=time.monotonic)
+    log: LastLines = field(default_factory=LastLines)
 
     def __str__(self) -> str:
-        return f"{self.service.server} {' '.join(listener.name() for listener in self.listeners)}"
+        return f"{self.service.server} {' '.join(self.ports)}"
 
     @property
     def version(self) -> str:
@@ -88,12 +91,14 @@ class RunningService:
 
     def successor(self) -> RunningService:
         """The same service on the same listeners, to be started anew."""
-        return RunningService(self.service, self.listeners, restarts=self.restarts)
+        return RunningService(self.service, self.listeners, restarts=self.restarts, log=self.log)
 
     def part(self, listeners: list[Listener]) -> RunningService:
         """The same service on some of its listeners."""
         binds = tuple(listener.bind for listener in listeners)
-        return RunningService(replace(self.service, binds=binds), listeners, restarts=self.restarts)
+        return RunningService(
+            replace(self.service, binds=binds), listeners, restarts=self.restarts, log=self.log.copy()
+        )
 
     def without(self, listener: Listener) -> list[RunningService]:
         """What remains of the service without one of its listeners: a service, or none."""
@@ -132,13 +137,20 @@ class RunningService:
             "options": dict(self.service.options),
         }
 
+    @property
+    def ports(self) -> tuple[str, ...]:
+        return tuple(listener.name() for listener in self.listeners)
+
+    def served(self) -> Served:
+        return Served(self.service.server, self.ports, self.pids, self.restarts)
+
     def status(self) -> dict[str, Any]:
         """What is known of it, JSON-able."""
         return {
             "server": self.service.server,
             "version": self.version,
             "state": self.state,
-            "ports": [listener.name() for listener in self.listeners],
+            "ports": list(self.ports),
             "urls": self.urls(),
             "workers": self.service.workers,
             "restarts": self.restarts,

@@ -25,6 +25,7 @@ from webdemo.run import events, fleet, generation
 from webdemo.run.accesslog import COMPLETE
 from webdemo.run.commands import Commands
 from webdemo.run.control import ControlServer
+from webdemo.run.figures import INTERVAL_SECONDS, Figures
 from webdemo.run.fleet import Fleet
 from webdemo.run.generation import Generation, error_of
 from webdemo.run.loop import Loop
@@ -33,6 +34,7 @@ from webdemo.run.plan import Plan
 from webdemo.run.processes import LoaderProcess, Process, how_it_ended
 from webdemo.run.service import Listener, RunningService
 from webdemo.run.standin import StandIn
+from webdemo.run.usage import UsageTable
 from webdemo.run.watch import Watcher
 
 _DOUBLED_SIGNAL_SECONDS = 0.5  # platforms send SIGTERM twice; that is not impatience
@@ -84,6 +86,7 @@ class Supervisor:
                 neighbours=lambda: [running.neighbour() for running in self.services],
             ),
         )
+        self.figures = Figures(self._fleet.counters, UsageTable().look)
         self._generation = self._new_generation()
         self._old_generations: list[Generation] = []
         self._loading = False
@@ -117,6 +120,7 @@ class Supervisor:
         if self.plan.health:
             self._stand_in.serve(self.services)
         self._load_first()
+        self.loop.after(INTERVAL_SECONDS, self._sample)
         if self._notifier.watchdog_seconds is not None:
             self._watchdog()
         try:
@@ -427,6 +431,11 @@ class Supervisor:
     def _output(self, source: str, line: bytes) -> None:
         text = line.removeprefix(COMPLETE).decode("utf-8", "replace")
         self.emit(events.Output(source, text, complete=line.startswith(COMPLETE)))
+
+    def _sample(self) -> None:
+        served = [running.served() for running in self.services]
+        self.figures.sample(served, monotonic=time.monotonic(), wall=time.time())
+        self.loop.after(INTERVAL_SECONDS, self._sample)
 
     def _watchdog(self) -> None:
         self._notifier.watchdog()

@@ -1,0 +1,241 @@
+"""Counts of requests, in memory that all processes of a run share and that outlives each of them.
+
+A process that answers requests claims a slot, and is the only one that writes to it. The claim is a
+lock that the system lifts when the process ends, however it ends: so whose requests are still in
+flight is never in doubt, and the next process of the same service counts on where the last one left
+off. The supervisor has slots of its own, for what the system says of each service.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import operator
+import os
+import sys
+import tempfile
+
+# The bare lock: a server that replaces threads by greenlets has a slower one, and does not need it,
+# because no greenlet gives way to another while it counts.
+from _thread import allocate_lock
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from webdemo.run.latency import BUCKETS, bucket_of
+from webdemo.run.usage import Usage
+
+SLOTS = 1024
+_SLOT_BYTES = 4096
+_SLOT_WORDS = _SLOT_BYTES // 8
+
+# The words of a slot, each an unsigned number of 64 bits.
+_STARTED = 0
+_ENDED = 1  # and the five that follow: by the first digit of the status, 0 if there was none
+_STATUSES = 6
+_BYTES = _ENDED + _STATUSES
+_NANOSECONDS = _BYTES + 1
+_MEMORY_BYTES = _NANOSECONDS + 1
+_CPU_NANOSECONDS = _MEMORY_BYTES + 1
+_PROCESSES = _CPU_NANOSECONDS + 1
+_RESTARTS = _PROCESSES + 1
+_HISTOGRAM = _RESTARTS + 1
+_NAME_BYTES = _HISTOGRAM + BUCKETS
+_NAME = _NAME_BYTES + 1
+_LONGEST_NAME = (_SLOT_WORDS - _NAME) * 8
+
+# By the first digit of a status; one beyond 599 is a server's error (RFC 9110 section 15).
+_ENDED_WITH = {digit: _ENDED + min(int(digit), _STATUSES - 1) for digit in "123456789"}
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What has been counted of one service since the run began."""
+
+    words: Sequence[int] = (0,) * _NAME_BYTES
+    in_flight: int = 0
+
+    @property
+    def requests(self) -> int:
+        """Those that have ended."""
+        return sum(self.by_status)
+
+    @property
+    def by_status(self) -> Sequence[int]:
+        """Those that have ended, by the first digit of their status; [0] had none."""
+        return self.words[_ENDED : _ENDED + _STATUSES]
+
+    @property
+    def errors(self) -> int:
+        """Those that have ended with a status of 500 or more."""
+        return self.words[_ENDED + 5]
+
+    @property
+    def bytes(self) -> int:
+        return self.words[_BYTES]
+
+    @property
+    def seconds(self) -> float:
+        """How long they took, all together."""
+        return self.words[_NANOSECONDS] / 1e9
+
+    @property
+    def histogram(self) -> Sequence[int]:
+        """Those that have ended, in the buckets of webdemo.run.latency."""
+        return self.words[_HISTOGRAM : _HISTOGRAM + BUCKETS]
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.words[_MEMORY_BYTES]
+
+    @property
+    def cpu_seconds(self) -> float:
+        return self.words[_CPU_NANOSECONDS] / 1e9
+
+    @property
+    def processes(self) -> int:
+        return self.words[_PROCESSES]
+
+    @property
+    def restarts(self) -> int:
+        return self.words[_RESTARTS]
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(list(map(operator.add, self.words, other.words)), self.in_flight + other.in_flight)
+
+
+class SharedCounters:
+    """The memory, by its descriptor. `name` is the service's: its server, and where it listens."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._memory = mmap.mmap(fd, SLOTS * _SLOT_BYTES)
+        self._words = memoryview(self._memory).cast("Q")
+        self._lock = allocate_lock()
+        self._own: dict[int, memoryview] = {}
+        os.register_at_fork(after_in_child=self._own.clear)  # locks are not inherited
+
+    @classmethod
+    def create(cls) -> SharedCounters:
+        """Empty memory of our own."""
+        if sys.platform == "linux":
+            fd = os.memfd_create("webdemo-counters")
+        else:
+            with tempfile.TemporaryFile() as file:
+                fd = os.dup(file.fileno())
+        os.truncate(fd, SLOTS * _SLOT_BYTES)
+        return cls(fd)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        """Give up the claims; the memory goes with the last process that has it."""
+        os.close(self._fd)
+
+    def claim(self, name: str) -> memoryview:
+        """The words of a slot for this process alone; one that nobody reads when there are no more."""
+        encoded = name.encode()[:_LONGEST_NAME]
+        with self._lock:
+            # Rather one that a process of this service has left behind than a new one.
+            for wanted in (encoded, b""):
+                for slot in range(SLOTS):
+                    if self._name(slot) == wanted and slot not in self._own and self._try_lock(slot):
+                        return self._take(slot, encoded)
+        return memoryview(bytearray(_SLOT_BYTES)).cast("Q")
+
+    def _take(self, slot: int, name: bytes) -> memoryview:
+        words = self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS]
+        start = slot * _SLOT_BYTES + _NAME * 8
+        self._memory[start : start + len(name)] = name
+        words[_NAME_BYTES] = len(name)
+        words[_STARTED] = sum(words[_ENDED : _ENDED + _STATUSES])  # the others went down with their process
+        self._own[slot] = words
+        return words
+
+    def read(self) -> dict[str, Totals]:
+        """What each service has counted so far."""
+        found: dict[str, Totals] = {}
+        with self._lock:
+            for slot, length in enumerate(self._words[_NAME_BYTES::_SLOT_WORDS].tolist()):
+                if not length:
+                    continue
+                words = self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS].tolist()
+                in_flight = words[_STARTED] - sum(words[_ENDED : _ENDED + _STATUSES])
+                in_flight = in_flight if in_flight > 0 and self._lives(slot) else 0
+                name = self._name(slot).decode("utf-8", "replace")
+                found[name] = found.get(name, Totals()) + Totals(words[:_NAME_BYTES], in_flight)
+        return found
+
+    def _name(self, slot: int) -> bytes:
+        start = slot * _SLOT_BYTES + _NAME * 8
+        return self._memory[start : start + self._words[slot * _SLOT_WORDS + _NAME_BYTES]]
+
+    def _try_lock(self, slot: int) -> bool:
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
+        except OSError:
+            return False
+        return True
+
+    def _lives(self, slot: int) -> bool:
+        """Whether the process that has claimed the slot lives."""
+        if slot in self._own:
+            return True
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, slot)
+        except OSError:
+            return True
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)
+        return False
+
+
+class RequestCounter:
+    """Counts the requests of a service in whichever process answers them."""
+
+    def __init__(self, counters: SharedCounters, name: str) -> None:
+        self._counters = counters
+        self._name = name
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._words: memoryview | None = None
+        self._lock = allocate_lock()
+
+    def _claim(self) -> memoryview:
+        with self._lock:
+            if self._words is None:
+                self._words = self._counters.claim(self._name)
+            return self._words
+
+    def begin(self) -> None:
+        words = self._words
+        if words is None:
+            words = self._claim()
+        with self._lock:
+            words[_STARTED] += 1
+
+    def end(self, status: str, size: int, nanoseconds: int) -> None:
+        """Count a request that has begun; `size` is that of its answer's body in bytes."""
+        words = self._words
+        if words is None:
+            words = self._claim()
+        bucket = _HISTOGRAM + bucket_of(nanoseconds)
+        with self._lock:
+            words[_ENDED_WITH.get(status[:1], _ENDED)] += 1
+            words[_BYTES] += size
+            words[_NANOSECONDS] += nanoseconds
+            words[bucket] += 1
+
+
+class SystemNotes:
+    """What the system says of a service, as the supervisor notes it for whoever reads the counters."""
+
+    def __init__(self, counters: SharedCounters, name: str) -> None:
+        self._words = counters.claim(name)
+
+    def write(self, usage: Usage, *, restarts: int) -> None:
+        self._words[_MEMORY_BYTES] = usage.memory_bytes
+        self._words[_CPU_NANOSECONDS] += int(usage.cpu_seconds * 1e9)
+        self._words[_PROCESSES] = usage.processes
+        self._words[_RESTARTS] = restarts
