@@ -301,3 +301,12 @@ def test_file_that_is_replaced_while_it_is_sent_is_sent_whole(ftp: Services, fol
         client.voidresp()
         assert got == LARGE
         assert fetch(client, "large.bin") == b"new"
+
+
+def test_client_that_waits_for_its_refusal_does_not_hold_up_a_stop(ftp: Services) -> None:
+    with socket.create_connection(("127.0.0.1", ftp.ports["ftp"]), timeout=SECONDS) as sock:
+        for command in (b"USER root\r\n", b"PASS wrong\r\n"):
+            sock.recv(1000)
+            sock.sendall(command)
+        assert ftp.webdemo.terminate() == 0
+    assert "Traceback" not in ftp.webdemo.log()

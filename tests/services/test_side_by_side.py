@@ -9,6 +9,7 @@ import smtplib
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 
 import pytest
@@ -141,3 +142,36 @@ def test_access_log_can_be_silenced(serve: Serve) -> None:
     send(services.ports["smtp"])
     assert services.webdemo.terminate() == 0
     assert "mail from" not in services.webdemo.log()
+
+
+def test_no_client_is_lost_while_mail_and_files_are_restarted(services: Services) -> None:
+    stop, failures, answered = threading.Event(), list[Exception](), [0, 0]
+
+    def keep_asking(kind: int) -> None:
+        while not stop.is_set():
+            try:
+                if kind == 0:
+                    send(services.ports["smtp"])
+                else:
+                    with ftplib.FTP(timeout=SECONDS) as files:
+                        files.connect("127.0.0.1", services.ports["ftp"])
+                        files.login()
+                        files.nlst()
+                answered[kind] += 1
+            except (OSError, EOFError, ftplib.Error, smtplib.SMTPException) as exc:
+                if "421" not in str(exc):  # said to a client that was silent for long, on a busy machine
+                    failures.append(exc)
+
+    threads = [threading.Thread(target=keep_asking, args=(kind,)) for kind in (0, 1)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            for server in ("smtp", "ftp"):
+                assert webdemo(services, "restart", str(services.ports[server])).returncode == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+    assert failures == []
+    assert min(answered) > 3

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import socket
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
@@ -45,8 +46,10 @@ async def _catch(job: Job, spool: Spool) -> None:
 
     options: Options = job.options
     loop = asyncio.get_running_loop()
-    room = asyncio.Semaphore(options.max_connections)
+    stopping = asyncio.Event()
     sessions: set[Session] = set()
+    beginning: set[asyncio.Task[Any]] = set()
+    connections = 0
 
     class Session(SMTP):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -54,8 +57,10 @@ async def _catch(job: Job, spool: Spool) -> None:
             super().connection_made(transport)
 
         def connection_lost(self, error: Exception | None) -> None:
+            nonlocal connections
+            connections -= 1
             sessions.discard(self)
-            room.release()
+            open_doors()
             super().connection_lost(error)
 
         def is_receiving(self) -> bool:
@@ -79,29 +84,42 @@ async def _catch(job: Job, spool: Spool) -> None:
             loop=loop,
         )
 
-    async def accept(listener: Any) -> None:
-        while True:
-            await room.acquire()
-            try:
-                connection, _ = await loop.sock_accept(listener)
-                await loop.connect_accepted_socket(new_session, connection)
-            except OSError:  # no descriptor was free, or the client left at once
-                room.release()
-                await asyncio.sleep(_SECONDS_AFTER_FAILED_ACCEPT)
+    def open_doors() -> None:
+        for listener in job.sockets if not stopping.is_set() else ():
+            loop.add_reader(listener, accept, listener)
 
-    stopping = asyncio.Event()
+    def close_doors() -> None:
+        for listener in job.sockets:
+            loop.remove_reader(listener)
+
+    def accept(listener: socket.socket) -> None:
+        nonlocal connections
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:  # another process took it
+            return
+        except OSError:  # no descriptor is free, or the client left at once
+            close_doors()
+            loop.call_later(_SECONDS_AFTER_FAILED_ACCEPT, open_doors)
+            return
+        connection.setblocking(False)
+        task = loop.create_task(loop.connect_accepted_socket(new_session, connection))
+        beginning.add(task)
+        task.add_done_callback(beginning.discard)
+        connections += 1
+        if connections >= options.max_connections:
+            close_doors()
+
     loop.add_reader(job.stopping.fileno(), stopping.set)
-    accepting = [asyncio.create_task(accept(listener)) for listener in job.sockets]
+    open_doors()
     job.ready()
     await stopping.wait()
     loop.remove_reader(job.stopping.fileno())
-    for task in accepting:
-        task.cancel()
-    await asyncio.gather(*accepting, return_exceptions=True)
+    close_doors()
     for listener in job.sockets:
         listener.close()
-    await asyncio.sleep(LINGER_SECONDS if sessions else 0)
-    while sessions:
+    await asyncio.sleep(LINGER_SECONDS if sessions or beginning else 0)
+    while sessions or beginning:
         for session in [s for s in sessions if not s.is_receiving()]:
             session.dismiss()
         await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
