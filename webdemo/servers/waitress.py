@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Iterable
@@ -54,6 +55,8 @@ def serve(job: Job) -> None:
         def handle_read(self) -> None:
             self.close()
 
+    # At every moment with more requests than threads it would warn of one that waits for a moment.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     connections: dict[int, Any] = {}
     WakeUp(job.stopping.fileno(), connections)
 
