@@ -26,6 +26,10 @@ PYPROJECT = "pyproject.toml"
 PREFIX = "WEBDEMO_"
 DEFAULT = "default"
 
+DASHBOARD_PORT = 9000
+DASHBOARD_SERVER = "waitress"
+ANY_PORT = "auto"
+
 # Where to listen is one question: who answers it with one of these has answered it whole.
 PLACES = ("bind", "port")
 
@@ -38,9 +42,20 @@ def setting(
     metavar: str = "",
     variable: str = "",
     choices: Iterable[str] = (),
+    alone: str = "",
 ) -> Any:
-    """One setting. `variable` is the name that platforms use for it, beside WEBDEMO_NAME."""
-    facts = {"help": text, "flag": flag, "metavar": metavar, "variable": variable, "choices": tuple(choices)}
+    """One setting. `variable` is the name that platforms use for it, beside WEBDEMO_NAME.
+
+    `alone` is the value that is meant when it is given without one; in a file, `true` means that as well.
+    """
+    facts = {
+        "help": text,
+        "flag": flag,
+        "metavar": metavar,
+        "variable": variable,
+        "choices": tuple(choices),
+        "alone": alone,
+    }
     return field(default=default, metadata=facts)
 
 
@@ -107,6 +122,14 @@ class Settings:
         "x-forwarded", "The header family that those proxies write.", choices=("x-forwarded", "forwarded")
     )
     open: bool = setting(False, "Open the browser when the servers are up.")
+    dashboard: str = setting(
+        "",
+        "Show the servers side by side, live, on a port of its own, to this machine only. "
+        f"Without PORT: {DASHBOARD_PORT}, or the next that is free.",
+        metavar="[PORT]",
+        alone=ANY_PORT,
+    )
+    dashboard_read_only: bool = setting(False, "Let the dashboard show, and not restart, swap or stop.")
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
@@ -207,6 +230,8 @@ def _read_value(f: dataclasses.Field[Any], source: str, value: Any) -> Any:
             return tuple(map(str, items))
     elif f.type == "str" and isinstance(value, str):
         return _check_choice(f, what, value)
+    elif f.metadata["alone"] and isinstance(value, bool | int):
+        return {True: f.metadata["alone"], False: f.default}[value] if isinstance(value, bool) else str(value)
     elif f.type == "bool" and isinstance(value, bool):
         return value
     elif f.type in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
@@ -240,6 +265,19 @@ def _with_host(bind: Bind, resolved: Resolved) -> Bind:
     if not resolved.settings.host and not servers.find(server).runs_app:
         return bind
     return replace(bind, host=host)
+
+
+def dashboard_bind(resolved: Resolved) -> Bind | None:
+    """Where the dashboard is to listen, on loopback only; None without one. Raises UsageError."""
+    text = resolved.settings.dashboard
+    if not text:
+        return None
+    ports = [DASHBOARD_PORT] if text == ANY_PORT else parse_ports(text)
+    if len(ports) > 1:
+        raise UsageError(
+            f"The dashboard has one port, not {text}.", remedy=f"Choose one: --dashboard {ports[0]}"
+        )
+    return Bind(server=DASHBOARD_SERVER, port=ports[0])
 
 
 def default_host(resolved: Resolved) -> str | None:

@@ -16,6 +16,7 @@ import click
 
 from webdemo import config, servers
 from webdemo.errors import UsageError, WebdemoError
+from webdemo.net.bind import Bind
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -121,6 +122,7 @@ def settings_as_options(function: F) -> F:
                 else {"int": int, "float": float}.get(kind, str),
                 metavar=facts["metavar"] or None,
                 help=text,
+                **({"is_flag": False, "flag_value": facts["alone"]} if facts["alone"] else {}),
             )
         function = option(function)
     return function
@@ -155,25 +157,36 @@ def main(ctx: click.Context, /, **flags: Any) -> None:
 
 def run(flags: dict[str, Any]) -> int:
     """Open the sockets, then start the servers on them: a bind's way begins here."""
+    from webdemo.cli.dashboard import add_dashboard
     from webdemo.cli.opening import open_sockets
+    from webdemo.net.listener import DEFAULT_PORT
     from webdemo.run.certificates import with_certificates
-    from webdemo.run.events import Note
+    from webdemo.run.events import Event, Note, Started
     from webdemo.run.printer import Printer
     from webdemo.run.supervisor import Supervisor
 
     resolved = config.read(flags)
     wanted = config.binds(resolved, config.activated_binds())
     colour = sys.stdout.isatty()
-    config.make_plan(resolved, wanted, colour=colour)  # what cannot be is refused before a socket is opened
+    config.dashboard_bind(resolved)
+    # What cannot be is refused before a socket is opened.
+    config.make_plan(resolved, wanted or [Bind(port=DEFAULT_PORT)], colour=colour)
     listeners, note = open_sockets(wanted, host=config.default_host(resolved))
     plan = config.make_plan(resolved, [bind for bind, _ in listeners], colour=colour)
+    plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
     with with_certificates(plan) as (plan, notes):
         printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
-        for text in (note, config.why_host(resolved), *notes):
+        for text in (note, dashboard_note, config.why_host(resolved), *notes):
             if text:
                 printer(Note(text))
+
+        def emit(event: Event) -> None:
+            printer(event)
+            if isinstance(event, Started) and dashboard_url:
+                printer(Note(f"Dashboard: {dashboard_url}"))
+
         try:
-            return Supervisor(plan, listeners, printer).run()
+            return Supervisor(plan, listeners, emit).run()
         finally:
             printer.close()
 

@@ -154,7 +154,7 @@ class Commands:
                 )
         if service.tls and service.certificate is None:
             service = replace(service, certificate=running.service.certificate)
-        service = replace(service, binds=(listener.bind,))
+        service = replace(service, binds=(listener.bind,), target=running.service.target)
         new = RunningService(service, [listener], log=running.log.copy())
         self._replace("swap", [running], [new, *running.without(listener)], done)
 

@@ -49,13 +49,18 @@ def folder() -> Path:
     return path
 
 
+def own_path() -> Path:
+    """Where the control socket of this process lies, or will lie; raises ControlUnavailable."""
+    return folder() / f"{os.getpid()}.sock"
+
+
 class ControlServer:
     """The supervisor's side; runs in its loop."""
 
     def __init__(self, loop: Loop, command: Command) -> None:
         self._loop = loop
         self._command = command
-        self.path = folder() / f"{os.getpid()}.sock"
+        self.path = own_path()
         self.path.unlink(missing_ok=True)  # left by a process that had our number before
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.bind(str(self.path))

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -75,7 +75,7 @@ class Fleet:
             certificate=service.certificate,
             grace_seconds=self._plan.grace_seconds,
             settings=self._edge_settings(process),
-            target=self._plan.target,
+            target=service.target or self._plan.target,
         )
         loader.children += 1
         running.processes.append(process)
@@ -135,6 +135,10 @@ class Fleet:
 
     def _edge_settings(self, process: Process) -> edge.EdgeSettings:
         running = process.service
+        plan = self._plan
+        if running.service.target is not None:
+            # The dashboard asks itself once a second, and no proxy may say that a client is a local one.
+            plan = replace(plan, access_log=None, trusted_proxies=())
         return edge.EdgeSettings(
             process_id=process.number,
             token=self._token,
@@ -142,12 +146,12 @@ class Fleet:
             server=running.service.server,
             version=running.version,
             binds={listener.name(): listener.label() for listener in running.listeners},
-            health=self._plan.health,
-            metrics=self._plan.metrics,
-            access_log=self._plan.access_log,
-            colour=self._plan.colour,
-            trusted_proxies=self._plan.trusted_proxies,
-            rfc7239=self._plan.forwarded == "forwarded",
+            health=plan.health,
+            metrics=plan.metrics,
+            access_log=plan.access_log,
+            colour=plan.colour,
+            trusted_proxies=plan.trusted_proxies,
+            rfc7239=plan.forwarded == "forwarded",
             services=self._hooks.neighbours(),
         )
 

@@ -58,7 +58,12 @@ class Generation:
     def shares(self, service: Service) -> bool:
         """Whether the service's processes share what a loader has imported."""
         adapter = servers.find(service.server)
-        return self.not_shared_because is None and adapter.before_import is None and adapter.runs_app
+        return (
+            self.not_shared_because is None
+            and service.target is None
+            and adapter.before_import is None
+            and adapter.runs_app
+        )
 
     def loader_for(self, service: Service) -> LoaderProcess:
         share = self.shares(service)

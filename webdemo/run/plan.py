@@ -43,6 +43,7 @@ class Service:
     tls: bool = False
     certificate: Certificate | None = None  # None with tls: self-signed
     binds: tuple[Bind, ...] = ()
+    target: Target | None = None  # served instead of the plan's app: the dashboard
 
     def __str__(self) -> str:
         return f"{self.server} {' '.join(map(place, self.binds))}"

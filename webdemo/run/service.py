@@ -150,6 +150,7 @@ class RunningService:
             "server": self.service.server,
             "version": self.version,
             "state": self.state,
+            "dashboard": self.service.target is not None,
             "ports": list(self.ports),
             "urls": self.urls(),
             "workers": self.service.workers,

@@ -83,7 +83,7 @@ class Supervisor:
                 on_answer=self._answered,
                 on_end=self._ended,
                 on_cut_off=self._cut_off,
-                neighbours=lambda: [running.neighbour() for running in self.services],
+                neighbours=lambda: [running.neighbour() for running in self._app_services()],
             ),
         )
         self.figures = Figures(self._fleet.counters, UsageTable().look)
@@ -206,7 +206,7 @@ class Supervisor:
         if self.is_stopping or not all(s.state in ("up", "given up") for s in self.services):
             return
         self._started = True
-        rows = tuple(running.row() for running in self.services)
+        rows = tuple(running.row() for running in self._app_services())
         self.emit(events.Started(rows, time.monotonic() - self._began))
         self._notifier.ready()
         url = next((url for row in rows for url in row.urls if url.startswith("http")), None)
@@ -249,7 +249,7 @@ class Supervisor:
         for process in running.processes:
             self._fleet.drain(process)
         self.emit(events.GivenUp(str(running), running.restarts, running.tail()))
-        if all(s.state == "given up" for s in self.services):
+        if all(s.state == "given up" for s in self._app_services()):
             self._exit_code = AppUnavailable.exit_code
             self.drain("every server gave up")
         elif not self._started:
@@ -427,6 +427,10 @@ class Supervisor:
             self.reload(lambda _: None)
 
     # -- small things ----------------------------------------------------------------------------
+
+    def _app_services(self) -> list[RunningService]:
+        """Those that the run is about: without the dashboard, which looks at them."""
+        return [running for running in self.services if running.service.target is None]
 
     def _output(self, source: str, line: bytes) -> None:
         text = line.removeprefix(COMPLETE).decode("utf-8", "replace")

@@ -1,0 +1,101 @@
+"""What the buttons do: a command to the supervisor, while somebody keeps trying the port.
+
+So each action tells what it did to clients: how many connections were tried meanwhile, and how many of
+them were refused.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from webdemo.dashboard.overview import Card, Port, Watch
+from webdemo.dashboard.places import place_of
+from webdemo.errors import ControlUnavailable, UsageError
+
+ACTIONS = ("restart", "swap", "stop", "start", "kill")
+_TRY_EVERY_SECONDS = 0.01
+_CONNECT_SECONDS = 2.0
+_BACK_SECONDS = 15.0  # for a killed server to answer again
+_DONE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    action: str
+    milliseconds: float
+    tried: int
+    refused: int
+
+    def describe(self, port: str) -> str:
+        """For people, in a line."""
+        words = {
+            "restart": "Restarted",
+            "swap": "Swapped",
+            "stop": "Stopped",
+            "start": "Started",
+            "kill": "Killed, and up again",
+        }
+        text = f"{words[self.action]} after {self.milliseconds:.0f} ms."
+        if self.action == "stop":
+            return f"{text} Port {port} is closed."
+        if self.action == "start":
+            return f"{text} Port {port} is open."
+        return f"{text} {self.tried} connections meanwhile, {self.refused} refused."
+
+
+def act(watch: Watch, card: Card, port: Port, action: str, server: str) -> Outcome:
+    """Do it, and wait until it is done; raises UsageError or ControlUnavailable."""
+    if action not in ACTIONS:
+        raise UsageError(f"There is no action {action!r}.", remedy=f"These are: {', '.join(ACTIONS)}.")
+    message = {"do": action, "port": port.name} | ({"server": server} if action == "swap" else {})
+    began = time.monotonic()
+    with _Trying(port) as trying:
+        watch.instance.call(message, timeout_seconds=_DONE_SECONDS)
+        if action == "kill":
+            _wait_until_back(watch, card, port.name)
+    return Outcome(action, (time.monotonic() - began) * 1000, trying.tried, trying.refused)
+
+
+def _wait_until_back(watch: Watch, card: Card, port: str) -> None:
+    """Until the port's server is up in a new process."""
+    killed = {process.pid for process in card.processes}
+    deadline = time.monotonic() + _BACK_SECONDS
+    while time.monotonic() < deadline:
+        now = watch.look(afresh=True).card_of(port)
+        if now and now.state == "up" and not killed & {process.pid for process in now.processes}:
+            return
+        time.sleep(0.05)
+    raise ControlUnavailable(
+        f"The server was killed, and is not back after {_BACK_SECONDS:.0f} s.",
+        remedy="Its log says why; restart it when that is mended.",
+    )
+
+
+class _Trying:
+    """Connects to the port again and again, and hangs up."""
+
+    def __init__(self, port: Port) -> None:
+        self.tried = 0
+        self.refused = 0
+        self._place = place_of(port.url)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._try, daemon=True)
+
+    def __enter__(self) -> _Trying:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _try(self) -> None:
+        while not self._over.is_set():
+            self.tried += 1
+            try:
+                self._place.connect(_CONNECT_SECONDS).close()
+            except OSError:
+                self.refused += 1
+            self._over.wait(_TRY_EVERY_SECONDS)

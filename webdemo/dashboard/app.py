@@ -1,0 +1,176 @@
+"""The dashboard: a WSGI app like any other, on a port of its own, that asks the run's control socket.
+
+Every answer is short: pages ask again once a second instead of holding a stream open, so that no server's
+worker is kept. Who may see and do what is `access`'s affair, and is asked first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from werkzeug.exceptions import Forbidden, HTTPException
+
+from webdemo import assets
+from webdemo.dashboard import access, actions, twin, view
+from webdemo.dashboard.comparison import compare
+from webdemo.dashboard.overview import Overview, Watch
+from webdemo.errors import ControlUnavailable, UsageError, WebdemoError
+from webdemo.run.control import Instance
+from webdemo.run.load import DEMO_SITE
+from webdemo.web import App, Request, Response
+from webdemo.web.page_headers import PAGE_HEADERS
+from webdemo.web.visitor import is_at_this_machine
+
+PAGES = (("", "Servers"), ("twin", "Twin mode"))
+LOG_LINES = 8
+_MOST_LOGS = 32
+
+# What is worth asking the demo site, where servers differ.
+_JSON = "Accept: application/json"
+EXAMPLES = (
+    ("The environ", {"path": "/inspect", "headers": _JSON}),
+    ("A header sent twice", {"path": "/inspect", "headers": f"{_JSON}\nX-Twice: 1\nX-Twice: 2"}),
+    ("An underscore in a header’s name", {"path": "/inspect", "headers": f"{_JSON}\nunder_score: 1"}),
+    ("A proxy’s header", {"path": "/inspect", "headers": f"{_JSON}\nX-Forwarded-Proto: https"}),
+    (
+        "A chunked body",
+        {
+            "method": "POST",
+            "path": "/inspect",
+            "headers": f"{_JSON}\nTransfer-Encoding: chunked",
+            "body": "hello",
+        },
+    ),
+    ("An encoded slash", {"path": "/hello/a%2Fb"}),
+)
+
+
+class _DashboardRequest(Request):
+    max_content_length = 2 * twin.LONGEST_BODY * 3  # a body may triple when it is percent-encoded
+
+
+def make_app(control: str, *, key: str, read_only: bool) -> App:
+    """The dashboard of the run with this control socket; who knows the key may act."""
+    path = Path(control)
+    watch = Watch(Instance(int(path.stem), path))
+    app = App(templates=assets.TEMPLATES, static=assets.STATIC, request_class=_DashboardRequest)
+
+    def page(template: str, status: int = 200, **context: Any) -> Response:
+        return Response(app.render(template, pages=PAGES, **context), status, PAGE_HEADERS)
+
+    def check_place(request: Request) -> None:
+        if not is_at_this_machine(request.environ):
+            raise Forbidden(access.ELSEWHERE)
+
+    def check_key(request: Request) -> None:
+        check_place(request)
+        if problem := access.why_not(request.environ, key):
+            raise Forbidden(problem)
+
+    @app.get("/")
+    def home(request: Request) -> Response:
+        check_place(request)
+        return page("dashboard.html", read_only=read_only, **view.context(watch.look()))
+
+    @app.get("/live")
+    def live(request: Request) -> Response:
+        """The changing part of the page, with what only the run's owner sees when the key is right."""
+        check_place(request)
+        overview = watch.look()
+        if not access.has_key(request.environ, key):
+            return page("dashboard_live.html", **view.context(overview))
+        logs = _logs(watch, overview, request.args.getlist("log")[:_MOST_LOGS])
+        act_url = None if read_only else app.url_for(act)
+        return page("dashboard_live.html", **view.context(overview, logs=logs, act_url=act_url))
+
+    @app.post("/act")
+    def act(request: Request) -> dict[str, Any]:
+        check_key(request)
+        if read_only:
+            raise Forbidden(access.READ_ONLY)
+        form = request.form
+        name = form.get("port", "")
+        card = watch.look(afresh=True).card_of(name)
+        if card is None:
+            raise UsageError(f"No server of this run listens on {name!r}.", remedy="See the page.")
+        port = next(port for port in card.ports if port.name == name)
+        outcome = actions.act(watch, card, port, form.get("do", ""), form.get("server", ""))
+        return {"text": f"{card.server} {port.label}: {outcome.describe(name)}"}
+
+    @app.get("/twin")
+    def twin_page(request: Request) -> Response:
+        check_place(request)
+        overview = watch.look()
+        asked = {name: request.args.get(name, "") for name in ("method", "path", "headers", "body")}
+        # A page of another site may lead here, but what is sent is for a person here to say.
+        led_here = request.environ.get("HTTP_SEC_FETCH_SITE", "none") in ("none", "same-origin")
+        examples = EXAMPLES if overview.app == DEMO_SITE else ()
+        return page(
+            "twin.html",
+            overview=overview,
+            asked=asked | {"method": asked["method"] or "GET", "path": asked["path"] or "/"},
+            run=led_here and "path" in request.args and asked["method"] in ("", *twin.SAFE_METHODS),
+            methods=twin.SAFE_METHODS if read_only else twin.METHODS,
+            safe_methods=twin.SAFE_METHODS,
+            examples=[(name, f"{app.url_for(twin_page)}?{urlencode(fields)}") for name, fields in examples],
+        )
+
+    @app.post("/twin")
+    def send(request: Request) -> Response:
+        check_key(request)
+        form = request.form
+        asked = twin.read_request(
+            form.get("method", ""), form.get("path", ""), form.get("headers", ""), form.get("body", "")
+        )
+        if not asked.is_safe:
+            if read_only:
+                raise Forbidden(access.READ_ONLY)
+            if "confirmed" not in form:
+                raise UsageError(
+                    f"{asked.method} may change something, and every server would do it.",
+                    remedy="Say that this is meant, and send it again.",
+                )
+        overview = watch.look(afresh=True)
+        answers = twin.send_to_all(asked, overview.cards)
+        return page(
+            "twin_answers.html",
+            asked=asked,
+            comparison=compare(answers),
+            left_out=[card for card in overview.cards if card.runs_app and card.state != "up"],
+        )
+
+    @app.errorhandler(WebdemoError)
+    def refuse(request: Request, error: WebdemoError) -> Any:
+        lost = isinstance(error, ControlUnavailable)
+        return _explained(request, 503 if lost else 400, f"{error.problem} {error.remedy}")
+
+    @app.errorhandler(HTTPException)
+    def explain(request: Request, error: HTTPException) -> Any:
+        return _explained(request, error.code or 500, error.description or error.name, error)
+
+    def _explained(
+        request: Request, code: int, text: str, error: HTTPException | None = None
+    ) -> Response | tuple[dict[str, Any], int, dict[str, str]]:
+        headers = dict(error.get_headers()) if error else {}
+        headers.pop("Content-Type", None)
+        if request.method == "POST" or request.path == "/live":  # a script asks
+            return {"problem": text}, code, headers | PAGE_HEADERS
+        response = page(
+            "error.html", code, code=code, title="Not here" if error else "No answer", detail=text
+        )
+        response.headers.update(headers)
+        return response
+
+    return app
+
+
+def _logs(watch: Watch, overview: Overview, wanted: list[str]) -> dict[str, list[str]]:
+    """The last lines of the servers whose logs are unfolded, by card."""
+    found = {}
+    for card in overview.cards:
+        port = card.ports[0].name
+        if port in wanted:
+            found[card.key] = watch.log(port, LOG_LINES)
+    return found

@@ -1,0 +1,211 @@
+"""Answers side by side: what is the same everywhere, what differs, and why, where that is known.
+
+A cell is marked when it differs from what most say; when there is no majority, all are. JSON is compared
+value by value, text line by line, anything else by its length and digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from webdemo.dashboard.known import Reason, reason_of
+from webdemo.dashboard.twin import Answer
+
+ABSENT = "–"
+LONGEST_CELL = 400
+MOST_LINES = 400
+_LONGEST_RUN = 3  # of equal lines; longer ones are shown as a count
+_LONGEST_LINE = 400
+_PLAIN = ("str", "int", "bool", "tuple", "dict")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    text: str
+    marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing that every answer has, or lacks, and what it is in each."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    reason: Reason | None
+
+    @property
+    def differs(self) -> bool:
+        return any(cell.marked for cell in self.cells)
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether it differs, and not just because every answer has one of its own."""
+        return self.differs and not (self.reason and self.reason.by_nature)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    text: str
+    marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`answers` are those that came; rows and texts are in their order."""
+
+    answers: tuple[Answer, ...]
+    silent: tuple[Answer, ...]
+    status: Row
+    headers: tuple[Row, ...]
+    values: tuple[Row, ...] = ()  # of JSON bodies
+    texts: tuple[tuple[Line, ...], ...] = ()  # the lines of text bodies, one tuple for each answer
+    body: str | None = None  # the one that all have
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return (self.status, *self.headers, *self.values)
+
+    @property
+    def telling(self) -> int:
+        return sum(row.is_telling for row in self.rows)
+
+    @property
+    def by_nature(self) -> int:
+        return sum(row.differs for row in self.rows) - self.telling
+
+    @property
+    def lines(self) -> int:
+        """How many lines of text differ, in the answer that has most of them."""
+        return max((sum(line.marked for line in text) for text in self.texts), default=0)
+
+
+def compare(answers: Sequence[Answer]) -> Comparison:
+    came = tuple(answer for answer in answers if answer.problem is None)
+    status = _row("status", "Status", [f"{a.status} {a.reason}".strip() for a in came])
+    silent = tuple(answer for answer in answers if answer.problem is not None)
+    headers = tuple(_headers(came))
+    bodies = [answer.body for answer in came]
+    if len(set(bodies)) <= 1:
+        return Comparison(came, silent, status, headers, body=_text(bodies[0])[:20_000] if bodies else "")
+    documents = [_document(body) for body in bodies]
+    if all(isinstance(document, dict | list) for document in documents):
+        return Comparison(came, silent, status, headers, values=tuple(_values(documents)))
+    return Comparison(came, silent, status, headers, texts=_marked_lines([_text(body) for body in bodies]))
+
+
+def _row(kind: str, name: str, texts: Sequence[str]) -> Row:
+    counts = Counter(texts)
+    most = counts.most_common(2)
+    # Of two that are said equally often, neither is the odd one out.
+    usual = most[0][0] if most and (len(most) == 1 or most[0][1] > most[1][1]) else None
+    cells = tuple(Cell(_short(text), len(counts) > 1 and text != usual) for text in texts)
+    return Row(name, cells, reason_of(f"{kind} {name}") if len(counts) > 1 else None)
+
+
+def _headers(answers: Sequence[Answer]) -> Iterator[Row]:
+    tables = []
+    for answer in answers:
+        table: dict[str, list[str]] = {}
+        for name, value in answer.headers:
+            table.setdefault(name.title(), []).append(value)
+        tables.append(table)
+    names = dict.fromkeys(name for table in tables for name in table)
+    for name in sorted(names):
+        yield _row("header", name, ["\n".join(table.get(name, [ABSENT])) for table in tables])
+
+
+# -- bodies ---------------------------------------------------------------------------------------
+
+
+def _text(body: bytes) -> str:
+    """The body as text, or what it is instead."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if body and (not text or "\0" in text):
+        return f"{len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}"
+    return text
+
+
+def _document(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _values(documents: Sequence[Any]) -> Iterator[Row]:
+    flat = [dict(_flatten(document, "")) for document in documents]
+    for name in dict.fromkeys(name for values in flat for name in values):
+        yield _row("body", name, [values.get(name, ABSENT) for values in flat])
+
+
+def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Every value of a JSON document with its name; lists of named things count as objects."""
+    if isinstance(value, dict) and set(value) == {"type", "value"}:
+        # A variable at /inspect: of an object, only its kind counts.
+        value = value["value"] if value["type"] in _PLAIN else f"<{value['type']}>"
+    items = _named(value)
+    if items is None:
+        yield name, value if isinstance(value, str) else json.dumps(value)
+    elif not items:
+        yield name, "[]" if isinstance(value, list) else "{}"
+    else:
+        for key, item in items:
+            yield from _flatten(item, f"{name}.{key}" if name else str(key))
+
+
+def _named(value: Any) -> list[tuple[Any, Any]] | None:
+    """The parts of a value with their names, None if it has no parts."""
+    if isinstance(value, dict):
+        return list(value.items())
+    if not isinstance(value, list):
+        return None
+    if value and all(isinstance(item, dict) and isinstance(item.get("key"), str) for item in value):
+        return [(item["key"], {k: v for k, v in item.items() if k != "key"}) for item in value]
+    names = [item[0] if isinstance(item, list) and len(item) == 2 else None for item in value]
+    if all(isinstance(one, str) for one in names) and len(set(names)) == len(names):
+        return [(item[0], item[1]) for item in value]
+    return list(enumerate(value))
+
+
+def _marked_lines(texts: Sequence[str]) -> tuple[tuple[Line, ...], ...]:
+    """The lines of each text; those that not all have are marked, and long runs of the others left out."""
+    split = [text.splitlines() for text in texts]
+    common = Counter(split[0])
+    for lines in split[1:]:
+        common &= Counter(lines)
+    return tuple(tuple(_shown(lines, Counter(common))) for lines in split)
+
+
+def _shown(lines: Sequence[str], common: Counter[str]) -> Iterator[Line]:
+    run: list[str] = []
+    for line in lines[:MOST_LINES]:
+        if common[line] > 0:
+            common[line] -= 1
+            run.append(line)
+            continue
+        yield from _folded(run)
+        run = []
+        yield Line(line[:_LONGEST_LINE], marked=True)
+    yield from _folded(run)
+    if len(lines) > MOST_LINES:
+        yield Line(f"… {len(lines) - MOST_LINES} more lines", marked=False)
+
+
+def _folded(run: Sequence[str]) -> Iterator[Line]:
+    if len(run) > _LONGEST_RUN:
+        yield Line(f"… {len(run)} lines that all have", marked=False)
+    else:
+        for line in run:
+            yield Line(line[:_LONGEST_LINE], marked=False)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]} … ({len(text)} characters)"

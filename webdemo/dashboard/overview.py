@@ -1,0 +1,239 @@
+"""What the supervisor knows of its servers, ready to be shown: a card for each server.
+
+A card belongs to its ports: its place and its colour stay when the server behind them changes. The
+dashboard's own server is not among them.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from webdemo import servers
+from webdemo.dashboard import chart
+from webdemo.dashboard.chart import Scales
+from webdemo.run.control import Instance
+
+COLOURS = 6  # the style sheet has so many
+ANSWER_SECONDS = 5.0
+_KEEP_SECONDS = 0.5  # an answer serves everybody who asks within this time
+
+_ACTIONS = {
+    "up": ("restart", "swap", "stop", "kill"),
+    "stopped": ("start",),
+    "given up": ("start",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port, or the path of a Unix socket."""
+
+    name: str
+    url: str
+
+    @property
+    def link(self) -> str | None:
+        """Where a browser finds it, if it can."""
+        return self.url if self.url.startswith("http") else None
+
+    @property
+    def label(self) -> str:
+        return f":{self.name}" if self.name.isdecimal() else self.name.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    pid: int | None
+    state: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The latest figures of a service; see docs/metrics.md."""
+
+    requests_per_second: float
+    errors_per_second: float
+    p50_ms: float | None
+    p99_ms: float | None
+    in_flight: int
+    memory_bytes: int
+    cpu_percent: float
+    processes: int
+    requests: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The last minutes of a service, as SVG paths; empty where there is nothing."""
+
+    rate: str = ""
+    p50: str = ""
+    p99: str = ""
+
+    @property
+    def ground(self) -> str:
+        return chart.area(self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    key: str
+    colour: int
+    server: str
+    version: str
+    state: str
+    ports: tuple[Port, ...]
+    urls: tuple[str, ...]
+    processes: tuple[Process, ...]
+    workers: int
+    restarts: int
+    runs_app: bool
+    figures: Figures | None
+    series: Series
+    actions: tuple[str, ...]
+    swaps: tuple[str, ...]  # the servers that could take its place
+
+    @property
+    def since(self) -> float | None:
+        """When its oldest process was started."""
+        return min((process.since for process in self.processes), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One look at a run."""
+
+    pid: int
+    app: str
+    since: float
+    now: float
+    stopping: bool
+    cards: tuple[Card, ...]
+    scales: Scales
+
+    @property
+    def ports(self) -> int:
+        return sum(len(card.ports) for card in self.cards)
+
+    def card_of(self, port: str) -> Card | None:
+        return next((card for card in self.cards if any(p.name == port for p in card.ports)), None)
+
+
+class Watch:
+    """Looks at one run, at most twice a second however many ask. For several threads."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self._lock = threading.Lock()
+        self._latest: Overview | None = None
+        self._looked_at = 0.0
+
+    def look(self, *, afresh: bool = False) -> Overview:
+        """The run as it is now, or was a moment ago; raises ControlUnavailable."""
+        with self._lock:
+            if self._latest is None or afresh or time.monotonic() - self._looked_at > _KEEP_SECONDS:
+                status = self._ask("status")
+                history = self._ask("history", seconds=chart.WINDOW_SECONDS)
+                self._latest = read_overview(status, history)
+                self._looked_at = time.monotonic()
+            return self._latest
+
+    def log(self, port: str, lines: int) -> list[str]:
+        """The last lines of the server on that port; raises ControlUnavailable or UsageError."""
+        found = self._ask("log", port=port, lines=lines)["lines"]
+        return [str(line["text"]) for line in found]
+
+    def _ask(self, command: str, **more: Any) -> dict[str, Any]:
+        return self.instance.call({"do": command, **more}, timeout_seconds=ANSWER_SECONDS)
+
+
+def read_overview(status: Mapping[str, Any], history: Mapping[str, Any]) -> Overview:
+    """An Overview from the answers to `status` and `history`."""
+    services = [service for service in status["services"] if not service["dashboard"]]
+    series = {tuple(entry["ports"]): entry["series"] for entry in history["services"]}
+    shown = [series[key] for service in services if (key := tuple(service["ports"])) in series]
+    scales = chart.scales(
+        (value for one in shown for value in one["requests_per_second"]),
+        (value for one in shown for value in one["p99_ms"]),
+    )
+    now = history["time"]
+    return Overview(
+        pid=status["pid"],
+        app=status["target"],
+        since=status["since"],
+        now=time.time(),
+        stopping=status["stopping"],
+        cards=tuple(
+            _card(service, position % COLOURS + 1, _series(series.get(tuple(service["ports"])), now, scales))
+            for position, service in enumerate(services)
+        ),
+        scales=scales,
+    )
+
+
+def _card(service: Mapping[str, Any], colour: int, series: Series) -> Card:
+    figures = service["figures"]
+    urls = tuple(service["urls"])
+    adapter = servers.find(service["server"])
+    return Card(
+        key=" ".join(service["ports"]),
+        colour=colour,
+        server=service["server"],
+        version=service["version"],
+        state=service["state"],
+        ports=tuple(Port(name, _url_of(name, urls)) for name in service["ports"]),
+        urls=urls,
+        processes=tuple(Process(p["pid"], p["state"], p["since"]) for p in service["processes"]),
+        workers=service["workers"],
+        restarts=service["restarts"],
+        runs_app=adapter.runs_app,
+        figures=figures and Figures(**{name: figures[name] for name in Figures.__dataclass_fields__}),
+        series=series,
+        actions=_ACTIONS.get(service["state"], ()),
+        swaps=_swaps(adapter, urls),
+    )
+
+
+def _series(series: Mapping[str, Any] | None, now: float, scales: Scales) -> Series:
+    if series is None:
+        return Series()
+    times = series["time"]
+    return Series(
+        rate=chart.line(times, series["requests_per_second"], now, scales.rate_y),
+        p50=chart.line(times, series["p50_ms"], now, scales.latency_y),
+        p99=chart.line(times, series["p99_ms"], now, scales.latency_y),
+    )
+
+
+def _url_of(port: str, urls: Sequence[str]) -> str:
+    """The first of the URLs that leads there: `http://127.0.0.1:8000/`, `ftp://[::1]:2121`, `unix:/path`."""
+    return next(url for url in urls if url.rstrip("/").endswith(f":{port}"))
+
+
+def _swaps(adapter: servers.Adapter, urls: Sequence[str]) -> tuple[str, ...]:
+    """The servers that could serve at these URLs, and be swapped in without a gap."""
+    if not adapter.runs_app or adapter.opens_own_sockets:
+        return ()
+    tls = any(url.startswith("https:") for url in urls)
+    unix = any(url.startswith("unix:") for url in urls)
+    return tuple(
+        other.name
+        for other in _installed()
+        if other.name != adapter.name
+        and other.runs_app
+        and not other.opens_own_sockets
+        and (other.tls or not tls)
+        and (other.unix or not unix)
+    )
+
+
+@functools.cache
+def _installed() -> list[servers.Adapter]:
+    return servers.installed()

@@ -1,0 +1,58 @@
+"""The map of a run: browser -> ports -> servers -> one app, as places in a drawing.
+
+Across, places are percentages, so that text keeps its size at every width; down, they are pixels: one row
+for each port. Ports that one process serves lead to one server, which stands in their middle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from webdemo.dashboard.overview import Card, Overview
+
+ROW = 58
+BROWSER_X, PORTS_X, SERVERS_X, APP_X = "11%", "36%", "65%", "91%"
+
+
+@dataclass(frozen=True, slots=True)
+class PortPlace:
+    label: str
+    y: float
+    server_y: float
+    colour: int
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlace:
+    card: Card
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMap:
+    height: int
+    middle: float
+    ports: tuple[PortPlace, ...]
+    servers: tuple[ServerPlace, ...]
+
+
+def draw(overview: Overview) -> RouteMap:
+    ports: list[PortPlace] = []
+    servers = []
+    for card in overview.cards:
+        first = len(ports)
+        server_y = (first + len(card.ports) / 2) * ROW
+        servers.append(ServerPlace(card, server_y))
+        ports += [
+            PortPlace(
+                label=port.label,
+                y=(first + position + 0.5) * ROW,
+                server_y=server_y,
+                colour=card.colour,
+                is_open=card.state not in ("stopped", "given up"),
+            )
+            for position, port in enumerate(card.ports)
+        ]
+    height = len(ports) * ROW
+    return RouteMap(height, height / 2, tuple(ports), tuple(servers))

@@ -1,0 +1,35 @@
+"""What the templates of the overview are given; the demo site's page of it is given the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from webdemo.dashboard import chart, route_map
+from webdemo.dashboard.overview import Overview
+from webdemo.dashboard.wording import format_bytes, format_count, format_milliseconds, format_percent
+from webdemo.net.holders import format_age
+
+
+def context(
+    overview: Overview, *, logs: Mapping[str, Sequence[str]] | None = None, act_url: str | None = None
+) -> dict[str, Any]:
+    """For dashboard_live.html. `logs` by card: None leaves them out, and so does no `act_url` the buttons."""
+    return {
+        "overview": overview,
+        "map": route_map.draw(overview),
+        "map_x": {
+            "browser": route_map.BROWSER_X,
+            "ports": route_map.PORTS_X,
+            "servers": route_map.SERVERS_X,
+            "app": route_map.APP_X,
+        },
+        "box": {"width": chart.WIDTH, "height": chart.HEIGHT, "minutes": chart.WINDOW_SECONDS // 60},
+        "logs": logs,
+        "act_url": act_url,
+        "count": format_count,
+        "milliseconds": format_milliseconds,
+        "size": format_bytes,
+        "percent_of_cpu": format_percent,
+        "age": format_age,
+    }
