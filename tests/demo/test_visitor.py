@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webdemo.demo.visitor import is_at_this_machine, is_from_this_site
+from webdemo.web.visitor import is_at_this_machine, is_from_this_site
 
 HERE = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost:8000"}
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webdemo.demo.way import Way, addresses_of, split_host, trace_way
+from webdemo.demo.way import Way, addresses_of, trace_way
+from webdemo.web.visitor import split_host
 
 
 def way_of(**environ: Any) -> Way:

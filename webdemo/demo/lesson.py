@@ -15,13 +15,13 @@ from werkzeug.exceptions import NotFound
 from webdemo.demo.page import Page
 from webdemo.demo.port_line import percent, text_anchor
 from webdemo.demo.running_servers import RunningServer, running_servers
-from webdemo.demo.visitor import is_at_this_machine, is_from_this_site
 from webdemo.demo.way import Way, python_version, trace_way
 from webdemo.errors import WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.net.listener import listen
 from webdemo.net.ports import RANGES, ephemeral_range, range_of
 from webdemo.web import App, Request, Response
+from webdemo.web.visitor import is_at_this_machine, is_from_this_site
 
 
 @dataclass(frozen=True, slots=True)

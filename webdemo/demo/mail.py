@@ -18,10 +18,10 @@ from werkzeug.exceptions import NotFound
 
 from webdemo.demo.message import Part, Summary, summarize, take_apart
 from webdemo.demo.page import Page
-from webdemo.demo.visitor import is_at_this_machine
 from webdemo.servers._spool import Spool, default_folder
 from webdemo.web import App, Request, Response
 from webdemo.web.listing import readable_size
+from webdemo.web.visitor import is_at_this_machine
 
 _HEAD_BYTES = 65536  # enough for the headers that a list shows
 _LONGEST_NAME = 100

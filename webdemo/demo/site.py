@@ -17,11 +17,13 @@ from webdemo.demo.lesson import add_lesson
 from webdemo.demo.mail import add_mail_pages
 from webdemo.demo.port_line import percent, text_anchor
 from webdemo.demo.port_pages import add_port_pages
+from webdemo.demo.servers_page import add_servers_page
 from webdemo.demo.trace_page import add_trace_page
 from webdemo.demo.way import Way, python_version, trace_way
 from webdemo.net.ports import RANGES, ephemeral_range, range_of
 from webdemo.web import App, Request, Response, StaticFiles, redirect
 from webdemo.web.http_errors import prefers_json
+from webdemo.web.page_headers import PAGE_HEADERS
 
 # Path below the home page, and label.
 PAGES = (
@@ -29,20 +31,12 @@ PAGES = (
     ("learn", "Learn"),
     ("ports", "Ports"),
     ("trace", "Trace"),
+    ("servers", "Servers"),
     ("hello", "Hello"),
     ("inspect", "Inspect"),
     ("files/", "Files"),
 )
 
-PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    # Not no-referrer: with it browsers send "Origin: null" with forms, and no form could be checked.
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 # RFC 9309; /inspect and its copies would be crawled for ever.
 ROBOTS = "User-agent: *\nDisallow: /inspect\n"
 
@@ -72,6 +66,7 @@ def make_app() -> App:
     add_lesson(app, page)
     add_mail_pages(app, page)
     add_port_pages(app, page)
+    add_servers_page(app, page)
     add_trace_page(app, page)
 
     @app.get("/")

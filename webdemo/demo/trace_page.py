@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo.demo.page import Page
 from webdemo.demo.trace_policy import allow_loopback_and
-from webdemo.demo.visitor import is_at_this_machine, is_from_this_site, is_loopback
 from webdemo.demo.way import trace_way
 from webdemo.errors import UrlRefused
 from webdemo.web import App, Request, Response
 from webdemo.web.http_errors import prefers_json
+from webdemo.web.visitor import is_at_this_machine, is_from_this_site, is_loopback
 
 if TYPE_CHECKING:
     from webdemo.trace import Hop, Trace

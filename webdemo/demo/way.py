@@ -11,18 +11,17 @@ import functools
 import ipaddress
 import os
 import platform
-import re
 import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from webdemo.web.visitor import is_address, is_loopback, split_host
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 # The keys under which servers hand the connection's own socket to the app.
 _SOCKET_KEYS = ("werkzeug.socket", "gunicorn.socket")
-# RFC 3986 section 3.2.2, without percent-encoding, which no browser sends in a Host header.
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +84,11 @@ def trace_way(environ: Mapping[str, Any]) -> Way:
     )
 
 
-def split_host(text: str) -> tuple[str | None, int | None]:
-    """Host and port of a Host header; (None, None) for anything that is not one (RFC 9110 section 7.2)."""
-    match = _HOST.fullmatch(text)
-    if match is None:
-        return None, None
-    host, port = match.groups()
-    if host.startswith("[") and not _is_address(host[1:-1]):
-        return None, None
-    if port is not None and int(port) > 65535:
-        return None, None
-    return host.strip("[]"), int(port) if port else None
-
-
 def addresses_of(name: str) -> tuple[str, ...]:
     """What the name stands for here: itself for an address, a lookup for localhost, nothing for others."""
     if name.lower() == "localhost":
         return _localhost()
-    return (name,) if _is_address(name) else ()
+    return (name,) if is_address(name) else ()
 
 
 def python_version() -> str:
@@ -137,16 +123,16 @@ def _local_end(
             return end[0], "the connection itself", end[1], None
     port = _port(environ.get("SERVER_PORT"))
     server_name = environ.get("SERVER_NAME", "")
-    if _is_address(server_name) and not ipaddress.ip_address(server_name).is_unspecified:
+    if is_address(server_name) and not ipaddress.ip_address(server_name).is_unspecified:
         return server_name, "the server’s SERVER_NAME", port, None
     # A name's addresses narrow down to one when a single one is of the client's family, and the client
     # is on this machine: nothing but the loopback interface carries a loopback address (RFC 1122 3.2.1.3).
-    if name and client_address and _is_loopback(client_address):
+    if name and client_address and is_loopback(client_address):
         version = ipaddress.ip_address(client_address).version
         family = [
             entry
             for entry in addresses_of(name)
-            if _is_loopback(entry) and ipaddress.ip_address(entry).version == version
+            if is_loopback(entry) and ipaddress.ip_address(entry).version == version
         ]
         if len(family) == 1:
             if family[0] == name:
@@ -168,15 +154,3 @@ def _socket_name(connection: Any) -> tuple[str, int] | str | None:
 def _port(value: Any) -> int | None:
     text = str(value)
     return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 65536 else None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_loopback(text: str) -> bool:
-    return _is_address(text) and ipaddress.ip_address(text).is_loopback

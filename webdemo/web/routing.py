@@ -27,7 +27,7 @@ View = Callable[..., Any]
 _plain_parameter = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 
 
-class RedirectNeeded(Exception):  # noqa: N818 - it asks for an answer, it is no failure
+class RedirectNeeded(Exception):
     """The path lacks its slash, or has too many: `path` is the right one, quoted, below the app's root."""
 
     def __init__(self, path: str) -> None:

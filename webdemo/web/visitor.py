@@ -39,11 +39,12 @@ def is_from_this_site(environ: Mapping[str, Any]) -> bool:
     Browsers send Origin with every POST (Fetch, "append a request Origin header"). Ports count: a page
     of another port on this machine is another origin.
     """
-    origin = environ.get("HTTP_ORIGIN")
+    origin: str | None = environ.get("HTTP_ORIGIN")
+    host: str = environ.get("HTTP_HOST", "")
     if origin is not None:
-        place = str(origin).partition("://")[2]
-        return place != "" and place == str(environ.get("HTTP_HOST"))
-    return str(environ.get("HTTP_SEC_FETCH_SITE", "same-origin")) == "same-origin"
+        return host != "" and origin.partition("://")[2] == host
+    site: str = environ.get("HTTP_SEC_FETCH_SITE", "same-origin")
+    return site == "same-origin"
 
 
 def is_loopback(text: str) -> bool:

@@ -1,0 +1,67 @@
+"""/servers: the servers of the run that this page is served by, side by side, to be looked at only.
+
+What is shown is the dashboard's overview without logs and buttons, and only to somebody at this machine. The
+page asks once a second as any visitor does, so its own requests are among those that it counts.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from webdemo.demo.page import Page
+from webdemo.errors import WebdemoError
+from webdemo.web import App, Request, Response
+from webdemo.web.visitor import is_at_this_machine
+
+if TYPE_CHECKING:
+    from webdemo.dashboard.overview import Overview, Watch
+
+
+# By process: a worker that was forked from one that had looked looks for itself.
+_watches: dict[int, Watch] = {}
+
+
+def add_servers_page(app: App, page: Page) -> None:
+    @app.get("/servers")
+    def servers(request: Request) -> Response:
+        if not is_at_this_machine(request.environ):
+            return page("dashboard_absent.html", 403, elsewhere=True)
+        overview = look()
+        if overview is None:
+            return page("dashboard_absent.html", elsewhere=False)
+        from webdemo.dashboard.view import context
+
+        return page("dashboard_servers.html", **context(overview))
+
+    @app.get("/servers/live")
+    def servers_live(request: Request) -> Response | tuple[dict[str, str], int]:
+        overview = look() if is_at_this_machine(request.environ) else None
+        if overview is None:
+            return {"problem": "The supervisor does not answer."}, 503
+        from webdemo.dashboard.view import context
+
+        return page("dashboard_live.html", **context(overview))
+
+
+def look() -> Overview | None:
+    """The run that this process belongs to, as it is now; None if there is none, or it does not answer."""
+    pid = os.getpid()
+    try:
+        if pid not in _watches and (found := _find({pid, os.getppid()})):
+            _watches[pid] = found
+        return _watches[pid].look() if pid in _watches else None
+    except WebdemoError:
+        return None
+
+
+def _find(pids: set[int]) -> Watch | None:
+    """The run that has one of these among its server processes; of a worker, that is the parent."""
+    from webdemo.dashboard.overview import ANSWER_SECONDS, Watch
+    from webdemo.run.control import instances
+
+    for instance in instances():
+        status = instance.call({"do": "status"}, timeout_seconds=ANSWER_SECONDS)
+        if pids & {process["pid"] for service in status["services"] for process in service["processes"]}:
+            return Watch(instance)
+    return None
