@@ -1,6 +1,7 @@
 # The two commands: `make run` and `make test`. Each makes what it needs; CONTRIBUTING.md has the rest.
 
 PYTHON ?= python3
+# Given to webdemo as a flag: PORT in its environment would open it to every address.
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 .PHONY: run test check programs clean
 
 run: $(VENV)/installed
-	$(BIN)/python -m webdemo --port $(PORT)
+	env -u PORT $(BIN)/python -m webdemo --port $(PORT)
 
 test: $(VENV)/tested programs
 	PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist worksteal

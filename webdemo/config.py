@@ -121,6 +121,12 @@ class Settings:
     forwarded: str = setting(
         "x-forwarded", "The header family that those proxies write.", choices=("x-forwarded", "forwarded")
     )
+    trace_hosts: tuple[str, ...] = setting(
+        (),
+        "A host that the demo site's /trace may contact, beside this machine; only for visitors of this "
+        "machine. May be repeated.",
+        metavar="HOST",
+    )
     open: bool = setting(False, "Open the browser when the servers are up.")
     dashboard: str = setting(
         "",
@@ -312,6 +318,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> pl
         metrics=s.metrics,
         trusted_proxies=s.trusted_proxies,
         forwarded=s.forwarded,
+        trace_hosts=s.trace_hosts,
         reload=s.reload,
         reload_paths=s.reload_path,
         open_browser=s.open,

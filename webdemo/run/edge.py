@@ -44,6 +44,7 @@ class EdgeSettings:
     colour: bool = False
     trusted_proxies: Sequence[str] = ()
     rfc7239: bool = False  # the proxies write Forwarded, not X-Forwarded-*
+    trace_hosts: Sequence[str] = ()  # which the demo site's trace may contact
     services: Sequence[dict[str, Any]] = ()  # all of the run when this process began: server, urls, options
 
     def bind_of(self, environ: WSGIEnvironment) -> str:
@@ -56,6 +57,7 @@ def wrap(
     """The app as the server is to run it. `draining` is a descriptor, readable once the run ends."""
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
     token = settings.token
+    trace_hosts = settings.trace_hosts
     facts = {
         "name": settings.server,
         "version": settings.version,
@@ -87,6 +89,7 @@ def wrap(
             start_response("200 OK", headers)
             return [b""]
         environ["webdemo.server"] = facts
+        environ["webdemo.trace_hosts"] = trace_hosts
         return inner(environ, start_response)
 
     return edge

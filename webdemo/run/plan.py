@@ -76,6 +76,7 @@ class Plan:
     metrics: bool = False
     trusted_proxies: tuple[str, ...] = ()
     forwarded: str = "x-forwarded"
+    trace_hosts: tuple[str, ...] = ()
     reload: bool = False
     reload_paths: tuple[str, ...] = ()
     open_browser: bool = False
