@@ -152,6 +152,7 @@ class Fleet:
             colour=plan.colour,
             trusted_proxies=plan.trusted_proxies,
             rfc7239=plan.forwarded == "forwarded",
+            trace_hosts=plan.trace_hosts,
             services=self._hooks.neighbours(),
         )
 
