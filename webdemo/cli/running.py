@@ -14,9 +14,15 @@ from webdemo.run.control import instances
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def ps(as_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON; with --watch a line each time.")
+@click.option("--watch", is_flag=True, help="Show how the servers fare, once a second, until q or Ctrl-C.")
+def ps(as_json: bool, watch: bool) -> None:
     """List the webdemos that you run, with their servers and processes."""
+    if watch:
+        from webdemo.cli import watching
+
+        watching.watch(as_json=as_json)
+        return
     found = [instance.call({"do": "status"}) for instance in instances()]
     if as_json:
         click.echo(json.dumps(found, indent=2))

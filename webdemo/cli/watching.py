@@ -1,0 +1,154 @@
+"""`webdemo ps --watch`: how the servers fare, once a second, until q or Ctrl-C.
+
+On a terminal one picture that changes; into a pipe or a file one table after the other, or with
+--json one line of JSON after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from webdemo.errors import ControlUnavailable
+from webdemo.net.holders import format_age
+from webdemo.run.control import instances
+from webdemo.run.figures import INTERVAL_SECONDS
+from webdemo.run.printer import printable
+
+_ANSWER_SECONDS = 5.0
+_ENDING_KEYS = (b"q", b"Q", b"")  # the last one: the terminal is gone
+_WIDTH_WITHOUT_TERMINAL = 240
+_MOST_PORTS = 4
+_NONE_RUNS = "No webdemo of yours is running."
+_LEFT = ("SERVER", "PORT", "STATE")
+_RIGHT = ("REQ/S", "P50 ms", "P99 ms", "IN FLIGHT", "ERRORS", "MEMORY", "CPU", "RESTARTS")
+
+
+def watch(*, as_json: bool) -> None:
+    """Show the figures until the user ends it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the terminal is put right as well
+    with contextlib.suppress(KeyboardInterrupt):
+        if as_json:
+            _repeat(lambda statuses: click.echo(json.dumps(statuses)), _sleep)
+        elif not sys.stdout.isatty():
+            console = Console(width=_WIDTH_WITHOUT_TERMINAL, color_system=None)
+            _repeat(lambda statuses: _print(console, statuses), _sleep)
+        else:
+            with _keys() as ended, Live(screen=True, auto_refresh=False) as live:
+                _repeat(lambda statuses: live.update(picture(statuses), refresh=True), ended)
+
+
+def _repeat(show: Callable[[list[dict[str, Any]]], None], ended: Callable[[float], bool]) -> None:
+    """Show what there is, again and again; `ended` waits so many seconds, or until the user ends it."""
+    while True:
+        began = time.monotonic()
+        show(statuses())
+        if ended(max(0.0, began + INTERVAL_SECONDS - time.monotonic())):
+            return
+
+
+def statuses() -> list[dict[str, Any]]:
+    """What each webdemo of this user tells; those that end meanwhile are left out."""
+    found = []
+    for instance in instances():
+        with contextlib.suppress(ControlUnavailable):
+            found.append(instance.call({"do": "status"}, timeout_seconds=_ANSWER_SECONDS))
+    return found
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[Callable[[float], bool]]:
+    """Waits for a key that ends it; without a keyboard the time passes, and only Ctrl-C ends it."""
+    if not sys.stdin.isatty():
+        yield _sleep
+        return
+    import termios
+    import tty
+
+    keyboard = sys.stdin.fileno()
+    before = termios.tcgetattr(keyboard)
+
+    def pressed(seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while select.select([keyboard], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if os.read(keyboard, 1) in _ENDING_KEYS:
+                return True
+        return False
+
+    tty.setcbreak(keyboard)
+    try:
+        yield pressed
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+
+
+def _print(console: Console, found: list[dict[str, Any]]) -> None:
+    console.print(Text(time.strftime("%H:%M:%S")), picture(found))
+    sys.stdout.flush()  # a reader that follows a pipe sees it at once
+
+
+def picture(found: list[dict[str, Any]]) -> Group:
+    """A heading and a table for each webdemo."""
+    parts: list[Text | Table] = [] if found else [Text(_NONE_RUNS)]
+    for status in found:
+        age = format_age(time.time() - status["since"])
+        app = printable(status["target"])
+        parts.append(Text(f"webdemo {status['pid']}, {app}, up {age}", style="bold", no_wrap=True))
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+        for name in _LEFT:
+            table.add_column(name, min_width=5)
+        for name in _RIGHT:
+            table.add_column(name, justify="right", no_wrap=True)
+        for service in status["services"]:
+            table.add_row(*map(Text, _cells(service)), style=None if service["state"] == "up" else "red")
+        parts += [table, Text()]
+    return Group(*parts)
+
+
+def _cells(service: dict[str, Any]) -> list[str]:
+    figures = service["figures"]
+    counted = ["-"] * 7
+    if figures is not None:
+        counted = [
+            f"{figures['requests_per_second']:.0f}",
+            _milliseconds(figures["p50_ms"]),
+            _milliseconds(figures["p99_ms"]),
+            str(figures["in_flight"]),
+            str(figures["errors"]),
+            f"{figures['memory_bytes'] / 1e6:.0f} MB",
+            f"{figures['cpu_percent']:.0f}%",
+        ]
+    return [
+        service["server"],
+        _ports(service["ports"]),
+        service["state"],
+        *counted,
+        str(service["restarts"]),
+    ]
+
+
+def _ports(ports: list[str]) -> str:
+    more = f" +{len(ports) - _MOST_PORTS}" if len(ports) > _MOST_PORTS else ""
+    return printable(" ".join(ports[:_MOST_PORTS])) + more
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
