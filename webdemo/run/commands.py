@@ -155,7 +155,7 @@ class Commands:
         if service.tls and service.certificate is None:
             service = replace(service, certificate=running.service.certificate)
         service = replace(service, binds=(listener.bind,), target=running.service.target)
-        new = RunningService(service, [listener], log=running.log.copy())
+        new = RunningService(service, [listener], log=running.log_for([listener]))
         self._replace("swap", [running], [new, *running.without(listener)], done)
 
     def _replace(

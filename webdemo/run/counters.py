@@ -138,8 +138,8 @@ class SharedCounters:
         with self._lock:
             # Rather one that a process of this service has left behind than a new one.
             for wanted in (encoded, b""):
-                for slot in range(SLOTS):
-                    if self._name(slot) == wanted and slot not in self._own and self._try_lock(slot):
+                for slot, length in enumerate(self._name_lengths()):
+                    if length == len(wanted) and slot not in self._own and self._lock_slot(slot, wanted):
                         return self._take(slot, encoded)
         return memoryview(bytearray(_SLOT_BYTES)).cast("Q")
 
@@ -156,7 +156,7 @@ class SharedCounters:
         """What each service has counted so far."""
         found: dict[str, Totals] = {}
         with self._lock:
-            for slot, length in enumerate(self._words[_NAME_BYTES::_SLOT_WORDS].tolist()):
+            for slot, length in enumerate(self._name_lengths()):
                 if not length:
                     continue
                 words = self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS].tolist()
@@ -166,16 +166,25 @@ class SharedCounters:
                 found[name] = found.get(name, Totals()) + Totals(words[:_NAME_BYTES], in_flight)
         return found
 
+    def _name_lengths(self) -> list[int]:
+        return self._words[_NAME_BYTES::_SLOT_WORDS].tolist()
+
     def _name(self, slot: int) -> bytes:
         start = slot * _SLOT_BYTES + _NAME * 8
         return self._memory[start : start + self._words[slot * _SLOT_WORDS + _NAME_BYTES]]
 
-    def _try_lock(self, slot: int) -> bool:
+    def _lock_slot(self, slot: int, name: bytes) -> bool:
+        """Claim the slot if it has this name and nobody has claimed it."""
+        if self._name(slot) != name:
+            return False
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
         except OSError:
             return False
-        return True
+        if self._name(slot) == name:
+            return True
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)  # somebody has claimed and left it meanwhile
+        return False
 
     def _lives(self, slot: int) -> bool:
         """Whether the process that has claimed the slot lives."""

@@ -120,13 +120,11 @@ class _Samples:
     def __init__(self) -> None:
         self.server = ""
         self._ring: deque[Sample] = deque(maxlen=KEPT_SAMPLES)
-        self._counted: deque[Totals] = deque(maxlen=QUANTILE_SAMPLES)
+        self._counted: deque[Totals] = deque([Totals()], maxlen=QUANTILE_SAMPLES)
 
     def add(self, server: str, totals: Totals, usage: Usage, seconds: float, wall: float) -> None:
         """One more sample, `seconds` after the one before."""
         self.server = server
-        if not self._counted:
-            self._counted.append(totals)
         before = self._counted[-1]
         recent = list(map(sub, totals.histogram, self._counted[0].histogram))
         self._counted.append(totals)

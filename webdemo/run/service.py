@@ -97,8 +97,15 @@ class RunningService:
         """The same service on some of its listeners."""
         binds = tuple(listener.bind for listener in listeners)
         return RunningService(
-            replace(self.service, binds=binds), listeners, restarts=self.restarts, log=self.log.copy()
+            replace(self.service, binds=binds),
+            listeners,
+            restarts=self.restarts,
+            log=self.log_for(listeners),
         )
+
+    def log_for(self, listeners: list[Listener]) -> LastLines:
+        """The log of who takes over these listeners; until it has ended, this one writes to it as well."""
+        return self.log if listeners == self.listeners else self.log.copy()
 
     def without(self, listener: Listener) -> list[RunningService]:
         """What remains of the service without one of its listeners: a service, or none."""
