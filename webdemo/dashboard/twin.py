@@ -20,6 +20,7 @@ from urllib.parse import quote
 from webdemo.dashboard.overview import Card
 from webdemo.dashboard.places import Place, place_of
 from webdemo.errors import UsageError
+from webdemo.servers import one_line
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 SAFE_METHODS = METHODS[:3]  # RFC 9110 section 9.2.1
@@ -177,8 +178,11 @@ class _Exchange:
         with http.client.HTTPResponse(sock, method=request.method) as response:
             response.begin()
             body = response.read(MOST_BODY_BYTES + 1)
+            is_cut = len(body) > MOST_BODY_BYTES
             if self._is_cut_off:
                 raise TimeoutError
+            if response.length and not is_cut:
+                raise http.client.IncompleteRead(body, response.length)
             return Answer(
                 self._card,
                 self._url,
@@ -186,7 +190,7 @@ class _Exchange:
                 response.reason,
                 tuple(response.getheaders()),
                 body[:MOST_BODY_BYTES],
-                is_cut=len(body) > MOST_BODY_BYTES,
+                is_cut=is_cut,
                 milliseconds=(time.perf_counter() - began) * 1000,
             )
 
@@ -200,7 +204,7 @@ class _Exchange:
         elif isinstance(exc, http.client.IncompleteRead):
             problem = "Its answer ended before its announced end."
         else:
-            problem = f"Its answer cannot be read: {exc or type(exc).__name__}."
+            problem = f"Its answer cannot be read: {one_line(str(exc).strip()) or type(exc).__name__}."
         milliseconds = (time.perf_counter() - began) * 1000
         return Answer(self._card, self._url, problem=problem, milliseconds=milliseconds)
 
