@@ -6,7 +6,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check programs clean
+.PHONY: run test check coverage bench programs clean
 
 run: $(VENV)/installed
 	env -u PORT $(BIN)/python -m webdemo --port $(PORT)
@@ -20,6 +20,17 @@ check: $(VENV)/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What the tests reach, in child processes too.
+coverage: $(VENV)/tested programs
+	$(BIN)/coverage erase
+	-$(BIN)/coverage run -m pytest -n 2 --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# How fast it is, beside its peers; writes docs/performance.md. Some minutes on an idle machine.
+bench: $(VENV)/tested
+	$(BIN)/python -m bench --save
 
 # Chromium and the other real programs that the tests drive (Debian, Ubuntu); others are told their names.
 programs:
