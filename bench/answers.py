@@ -1,0 +1,63 @@
+"""What an app answers, as far as it must be the same for two apps to have done the same work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.cases import Case, environs
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+NO_CONTENT = ("204", "304")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: str  # its number
+    content_type: str
+    content_length: str
+    body: bytes
+
+    def differs_from(self, other: Answer) -> str | None:
+        """The first part that is not the same, in words; None where all are."""
+        for name in ("status", "content_type", "content_length", "body"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                return f"{name.replace('_', '-')} {mine!r:.60} instead of {theirs!r:.60}"
+        return None
+
+
+def answer(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[Answer, dict[str, str]]:
+    """One request's answer, and its headers by their names in lower case."""
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        started.append((status, headers))
+
+    body: Iterable[bytes] = app(environ, start_response)
+    try:
+        content = b"".join(body)
+    finally:
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
+    status, raw = started[-1]
+    headers = {name.lower(): value for name, value in raw}
+    number = status.partition(" ")[0]
+    if number in NO_CONTENT:  # what is said of the content that is not sent may be left out
+        return Answer(number, "", "", content), headers
+    return Answer(
+        number, headers.get("content-type", ""), headers.get("content-length", ""), content
+    ), headers
+
+
+def conditions(app: WSGIApplication, case: Case) -> dict[str, str]:
+    """The headers with which a cache that has the answer would ask again; none if the case has none."""
+    if not case.conditional:
+        return {}
+    _, headers = answer(app, environs(case, 1, {})[0])
+    known = {"HTTP_IF_NONE_MATCH": "etag", "HTTP_IF_MODIFIED_SINCE": "last-modified"}
+    return {condition: headers[name] for condition, name in known.items() if name in headers}

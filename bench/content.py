@@ -1,0 +1,85 @@
+"""What every contestant answers with, and the requests that ask for it: equal work is one content."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+HTML = "text/html; charset=utf-8"
+JSON = "application/json"
+
+HELLO = "<h1>Hello, world!</h1>\n"
+PAYLOAD: dict[str, Any] = {
+    "server": "waitress",
+    "ports": [8000, 8001, 8002],
+    "addresses": ["127.0.0.1", "::1"],
+    "up": True,
+    "seconds": 0.173,
+}
+ITEMS = [{"port": 8000 + number, "server": f"<server {number}>"} for number in range(10)]
+
+# What webdemo answers by itself; the others are told to.
+NOT_FOUND = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>404 Not Found</title>
+<h1>Not Found</h1>
+<p>The requested URL was not found on the server. \
+If you entered the URL manually please check your spelling and try again.</p>
+"""
+
+TEMPLATES = Path(__file__).parent / "templates"
+PAGE = "page.html"
+PICTURE = "picture.png"  # a type that has no charset, which peers write in several ways
+LARGE = "large.png"
+PICTURE_BYTES = 1500
+LARGE_BYTES = 1 << 20
+MANY_ROUTES = 100
+
+to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def hello(name: str) -> str:
+    return f"<h1>Hello, {name}!</h1>\n"
+
+
+def found(words: str, page: str, theme: str) -> str:
+    return f"<p>{words}, page {page}, {theme}</p>\n"
+
+
+def sent(name: str, port: str) -> str:
+    return f"<p>{name} takes {port}</p>\n"
+
+
+def section(number: int) -> str:
+    """Where the route with this number begins; a name follows."""
+    return f"/section{number}"
+
+
+@cache
+def page() -> Template:
+    """The page's template, for whoever has no templates of its own."""
+    from jinja2 import Environment, FileSystemLoader
+
+    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template(PAGE)
+
+
+def write_files(folder: Path) -> None:
+    """The static files, of bytes that do not compress."""
+    for name, size in ((PICTURE, PICTURE_BYTES), (LARGE, LARGE_BYTES)):
+        write_file(folder / name, size)
+
+
+def write_file(path: Path, size: int) -> None:
+    """A file of `size` bytes, written piece by piece."""
+    piece = bytes((number * 7919 + 13) % 251 for number in range(1 << 16))
+    with path.open("wb") as file:
+        while size > 0:
+            size -= file.write(piece[: min(size, len(piece))])

@@ -1,0 +1,60 @@
+"""The contestants: one file each, which says how the same things are written with it.
+
+A contestant is a module with `DISTRIBUTION` and at least one of `pages()` (every view), `routes()` (many
+routes) and `files(folder)` (static files below /static), each of which makes a WSGI app.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+Kind = Literal["pages", "routes", "files"]
+
+BARE = "bare"
+OWN = "webdemo"
+NAMES = (BARE, OWN, "falcon", "bottle", "werkzeug", "flask", "pyramid", "whitenoise", "whitenoise_fresh")
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One way of writing a web app."""
+
+    name: str
+    version: str
+    makers: Mapping[str, Callable[..., WSGIApplication]]
+
+    def make(self, kind: Kind, folder: Path) -> WSGIApplication | None:
+        """A new app of a kind, or None where there is no such thing."""
+        maker = self.makers.get(kind)
+        if maker is None:
+            return None
+        return maker(folder) if kind == "files" else maker()
+
+
+def find(name: str) -> Contestant:
+    """The contestant called `name`; ImportError where it is not installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the peers' own imports
+        module = import_module(f"{__name__}.{name}")
+    makers = {kind: getattr(module, kind) for kind in ("pages", "routes", "files") if hasattr(module, kind)}
+    return Contestant(name, version(module.DISTRIBUTION) if module.DISTRIBUTION else "", makers)
+
+
+def installed(names: tuple[str, ...] = NAMES) -> tuple[list[Contestant], list[str]]:
+    """Those of the names that can be imported, and a line for each of the others."""
+    found, missing = [], []
+    for name in names:
+        try:
+            found.append(find(name))
+        except ImportError as exc:
+            missing.append(f"{name} is left out: {exc}. Install it: pip install 'webdemo[bench]'")
+    return found, missing

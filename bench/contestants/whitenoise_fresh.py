@@ -1,0 +1,19 @@
+"""WhiteNoise with autorefresh: it looks at a file whenever it is asked for, as webdemo does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from werkzeug.exceptions import NotFound
+from whitenoise import WhiteNoise
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+DISTRIBUTION = "whitenoise"
+
+
+def files(folder: Path) -> WSGIApplication:
+    app: WSGIApplication = WhiteNoise(NotFound(), root=str(folder), prefix="/static", autorefresh=True)
+    return app

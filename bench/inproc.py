@@ -1,0 +1,150 @@
+"""What a WSGI callable costs for each request, in one process without a server: CPU time or instructions.
+
+Environs are made beforehand and used once. The cost of calling an app, and of reading and closing its
+body, is in the limit's figures as well as in everybody else's.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import process_time_ns
+from typing import TYPE_CHECKING, Any
+
+from bench import content, instructions
+from bench.answers import answer, conditions
+from bench.cases import CASES, Case, environs
+from bench.contestants import BARE, Contestant, installed
+from bench.effort import Effort
+from bench.rounds import Sample, interleave
+from bench.tables import Part, Table, column_or_dash
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+# So few that they stay in the processor's cache.
+_CALLS_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """An app and a case that it answers as the limit does."""
+
+    app: WSGIApplication
+    case: Case
+    more: dict[str, str]
+
+    def calls(self, count: int) -> int:
+        """Call the app so often; the CPU time in nanoseconds."""
+        total = 0
+        while count > 0:
+            batch = environs(self.case, min(count, _CALLS_AT_ONCE), self.more)
+            count -= len(batch)
+            total += call(self.app, batch)
+        return total
+
+
+def call(app: WSGIApplication, batch: list[WSGIEnvironment]) -> int:
+    """Call the app for each environ, as a server does; the CPU time in nanoseconds."""
+    began = process_time_ns()
+    for environ in batch:
+        body = app(environ, _start_response)
+        for _ in body:
+            pass
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
+    return process_time_ns() - began
+
+
+def _start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+    return None
+
+
+def equal_runners(
+    case: Case, contestants: list[Contestant], folder: Path
+) -> tuple[dict[str, Runner], list[str]]:
+    """Those that answer the case as the limit does, and a line for each of the others."""
+    runners: dict[str, Runner] = {}
+    left_out = []
+    right = None
+    for contestant in contestants:
+        app = contestant.make(case.kind, folder)
+        if app is None:
+            continue
+        more = conditions(app, case)
+        for _ in range(2):  # the second answer may come from something that was kept
+            found, _ = answer(app, environs(case, 1, more)[0])
+            right = right or found
+            difference = found.differs_from(right)
+            if difference:
+                left_out.append(f"{contestant.name} is left out of “{case.title}”: {difference}.")
+                break
+        else:
+            runners[contestant.name] = Runner(app, case, more)
+    return runners, left_out
+
+
+def measure(effort: Effort, *, count_instructions: bool = False) -> Part:
+    """Every contestant in every case, against the limit."""
+    part = Part("inproc")
+    contestants, missing = installed()
+    part.notes += missing
+    names = [contestant.name for contestant in contestants if contestant.name != BARE]
+    rows = []
+    spreads = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = _folder(Path(name))
+        for case in CASES:
+            runners, left_out = equal_runners(case, contestants, folder)
+            part.notes += left_out
+            found = _time(effort, runners)
+            bare = found[BARE]
+            ratios = {who: sample.ratio_to(bare) for who, sample in found.items()}
+            for who, sample in ratios.items():
+                part.figures[f"inproc.{case.name}.{who}"] = sample.median
+            spreads += [sample.spread for sample in ratios.values()]
+            rows.append(
+                [
+                    case.title,
+                    f"{bare.median / 1000:.2f}",
+                    *column_or_dash(ratios[who].median if who in ratios else None for who in names),
+                ]
+            )
+        part.tables.append(
+            Table(
+                "CPU time of a request in one process, as a multiple of bare plain functions behind a dict "
+                f"(medians of {effort.rounds} interleaved rounds; half of the rounds lie within "
+                f"± {max(spreads):.0%} of each)",
+                ["case", "bare, µs", *names],
+                rows,
+            )
+        )
+        if count_instructions:
+            instructions.add(part, contestants, folder)
+    return part
+
+
+def _folder(folder: Path) -> Path:
+    content.write_files(folder)
+    instructions.let_rest(folder)
+    return folder
+
+
+def _time(effort: Effort, runners: dict[str, Runner]) -> dict[str, Sample]:
+    """CPU nanoseconds for each request."""
+    measures: dict[str, Callable[[], float]] = {}
+    for name, runner in runners.items():
+        cost = runner.calls(_CALLS_AT_ONCE) / _CALLS_AT_ONCE
+        count = max(10, min(20_000, int(effort.batch_seconds * 1e9 / cost)))
+        measures[name] = partial(_one_batch, runner, count)
+    return interleave(effort.rounds, measures)
+
+
+def _one_batch(runner: Runner, count: int) -> float:
+    gc.collect()
+    return runner.calls(count) / count

@@ -1,0 +1,90 @@
+"""Costs as instructions, counted by valgrind: the same on a busy machine as on an idle one.
+
+Each contestant runs in a process of its own under callgrind, which writes down what it has counted
+whenever the process calls getppid: before the calls of a case, and after them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.contestants import BARE, Contestant
+from bench.tables import Part, Table, column_or_dash
+
+CALLS = 200
+_DUMP = re.compile(r"^summary: (\d+)", re.MULTILINE)
+_REST_SECONDS = 2.5  # webdemo keeps no file that was changed within the last two seconds
+
+
+def let_rest(folder: Path) -> None:
+    """Wait until every file of the folder is old enough to be kept in memory."""
+    newest = max(path.stat().st_mtime for path in folder.iterdir())
+    time.sleep(max(0.0, newest + _REST_SECONDS - time.time()))
+
+
+def add(part: Part, contestants: list[Contestant], folder: Path) -> None:
+    """Count for each contestant, and add the table."""
+    from bench.cases import CASES
+
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        part.notes.append("Instructions are not counted: there is no valgrind here.")
+        return
+    counted = {c.name: count(valgrind, c.name, folder) for c in contestants}
+    names = [name for name in counted if name != BARE]
+    rows = []
+    for case in CASES:
+        bare = counted[BARE][case.name]
+        ratios = [counted[who][case.name] / bare if case.name in counted[who] else None for who in names]
+        rows.append([case.title, f"{bare / 1000:.1f}", *column_or_dash(ratios)])
+        for who, value in zip(names, ratios, strict=True):
+            if value is not None:
+                part.figures[f"instructions.{case.name}.{who}"] = value
+    part.tables.append(
+        Table(
+            f"The same in instructions, counted by valgrind over {CALLS} requests",
+            ["case", "bare, thousands", *names],
+            rows,
+        )
+    )
+
+
+def count(valgrind: str, name: str, folder: Path) -> dict[str, float]:
+    """Instructions for each request, by the case's name."""
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "out"
+        result = subprocess.run(
+            [
+                valgrind,
+                "--tool=callgrind",
+                f"--callgrind-out-file={out}",
+                "--dump-before=getppid",
+                sys.executable,
+                "-m",
+                "bench.counted",
+                name,
+                str(folder),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | {"PYTHONHASHSEED": "0"},
+            check=True,
+        )
+        cases = result.stdout.split()
+        # Dump 1 ends where the first case begins, 2 where its calls end, 3 where the next begins ...
+        totals = [_total(out.with_name(f"out.{number}")) for number in range(1, 2 * len(cases) + 1)]
+        return {case: total / CALLS for case, total in zip(cases, totals[1::2], strict=True)}
+
+
+def _total(dump: Path) -> int:
+    match = _DUMP.search(dump.read_text())
+    assert match is not None, f"{dump} has no summary"
+    return int(match[1])

@@ -1,0 +1,57 @@
+"""Where and with what a run was made: no figure is worth much without."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PACKAGES = (
+    "webdemo", "werkzeug", "jinja2", "waitress", "gunicorn", "cheroot", "falcon", "bottle", "flask",
+    "pyramid", "whitenoise",
+)  # fmt: skip
+_PROGRAMS = {"wrk": ["-v"], "nginx": ["-v"], "valgrind": ["--version"]}
+
+
+def describe() -> str:
+    """One line: the day, the machine, the versions, and how busy it was."""
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    packages = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES if _version(name))
+    programs = ", ".join(filter(None, (_program(name, *flags) for name, flags in _PROGRAMS.items())))
+    busy = f"load {os.getloadavg()[0]:.1f} at the end"
+    return (
+        f"Measured on {day}: {_processor()}, {len(os.sched_getaffinity(0))} processors, {busy}, "
+        f"{platform.system()} {platform.release()}, Python {platform.python_version()}; "
+        f"{packages}; {programs or 'no wrk, nginx or valgrind'}."
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _program(name: str, *flags: str) -> str | None:
+    """The first line that has a version, short."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if path is None:
+        return None
+    result = subprocess.run([path, *flags], capture_output=True, text=True, timeout=10, check=False)
+    first = (result.stdout + result.stderr).partition("\n")[0]
+    words = [word for word in first.replace("/", " ").replace("-", " ").split() if word[:1].isdigit()]
+    return f"{name} {words[0]}" if words else name
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,183 @@
+"""Servers as processes: started by their own commands, timed to their first answer, weighed, stopped.
+
+Only what was started here is ever ended, each process by its id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import psutil
+
+from bench.answers import Answer
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 20.0
+_POLL_SECONDS = 0.002
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free just now: the peers must open theirs themselves."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [int(sock.getsockname()[1]) for sock in sockets]
+
+
+@dataclass(slots=True)
+class Running:
+    """Commands that serve on some ports, together. A context manager: they are gone afterwards.
+
+    `cpus` are the processors that they may use; None: all.
+    """
+
+    commands: Sequence[Sequence[str]]
+    ports: Sequence[int]
+    log: Path
+    cpus: Sequence[int] | None = None
+    ready_seconds: float = 0.0  # from the start until every port has answered
+    _popens: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __enter__(self) -> Running:
+        began = time.perf_counter()
+        try:
+            with self.log.open("ab") as log:
+                for command in self.commands:
+                    self._popens.append(self._start(command, log))
+            for port in self.ports:
+                self._wait_for(port)
+        except BaseException:
+            self.kill()
+            raise
+        self.ready_seconds = time.perf_counter() - began
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self, command: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=None if self.cpus is None else self._keep_to_cpus,
+        )
+
+    def _keep_to_cpus(self) -> None:
+        os.sched_setaffinity(0, self.cpus or ())
+
+    def _wait_for(self, port: int) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not answers(port):
+            if any(popen.poll() is not None for popen in self._popens) or time.monotonic() > deadline:
+                last = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
+                raise RuntimeError(f"{' '.join(self.commands[0])} does not answer on port {port}:\n{last}")
+            time.sleep(_POLL_SECONDS)
+
+    def tree(self) -> list[psutil.Process]:
+        """Its processes: the commands' own and all below them."""
+        found = []
+        for popen in self._popens:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                root = psutil.Process(popen.pid)
+                found += [root, *root.children(recursive=True)]
+        return found
+
+    def cpu_seconds(self) -> float:
+        """The CPU time of its processes, as fine as the system knows it."""
+        return sum(_cpu_seconds(process.pid) for process in self.tree())
+
+    def pss_bytes(self) -> int:
+        """The memory of its processes; what several share counts once among them."""
+        total = 0
+        for process in self.tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += process.memory_full_info().pss
+        return total
+
+    def peak_bytes(self) -> int:
+        """The largest resident memory that any of its processes has had (VmHWM)."""
+        peaks = [0]
+        for process in self.tree():
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                peaks += [int(line.split()[1]) * 1024 for line in status.splitlines() if "VmHWM" in line]
+        return max(peaks)
+
+    def stop(self) -> float:
+        """SIGTERM, and the seconds until all have ended; they are killed if that takes too long."""
+        began = time.perf_counter()
+        for popen in self._popens:
+            popen.send_signal(signal.SIGTERM)
+        try:
+            for popen in self._popens:
+                popen.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        return time.perf_counter() - began
+
+    def kill(self) -> None:
+        """End them and all below them now."""
+        for process in reversed(self.tree()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        for popen in self._popens:
+            popen.wait(STOP_SECONDS)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """By the process's own clock (clock_getcpuclockid), which counts nanoseconds, not ticks of 10 ms."""
+    clock = ctypes.c_int()
+    if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+        return 0.0  # it has ended
+    try:
+        return time.clock_gettime(clock.value)
+    except OSError:
+        return 0.0
+
+
+def answers(port: int) -> bool:
+    """Whether an HTTP answer comes from a port of this machine."""
+    try:
+        return bool(ask(port, "/").status)
+    except (OSError, ValueError):
+        return False
+
+
+def ask(port: int, path: str) -> Answer:
+    """One GET on a connection of its own; OSError or ValueError where no answer comes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        sock.sendall(request.encode())
+        head, _, body = b"".join(_received(sock)).partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    status = lines[0].split(" ")[1] if " " in lines[0] else ""
+    return Answer(status, headers.get("content-type", ""), headers.get("content-length", ""), body)
+
+
+def _received(sock: socket.socket) -> Iterator[bytes]:
+    while data := sock.recv(1 << 16):
+        yield data
+
+
+def split_cpus() -> tuple[list[int], list[int]] | None:
+    """Processors for a server and for its load, one of each; None on a machine with a single one."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return ([cpus[0]], [cpus[1]]) if len(cpus) > 1 else None

@@ -1,0 +1,121 @@
+"""Rounds, tables, limits and the page: what is made of the figures."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from bench import limits, load, report, tables
+from bench.rounds import Sample, interleave
+
+
+def test_rounds_are_interleaved_and_each_begins_with_another_contestant() -> None:
+    order: list[str] = []
+    counter = itertools.count()
+
+    def measure(name: str) -> float:
+        order.append(name)
+        return float(next(counter))
+
+    found = interleave(3, {name: lambda name=name: measure(name) for name in "abc"})  # type: ignore[misc]
+    assert "".join(order) == "abcbcacab"
+    assert found["a"].values == (0.0, 5.0, 7.0)
+
+
+def test_ratio_is_taken_round_by_round() -> None:
+    # The machine was slower by half in the last round: for both.
+    mine, theirs = Sample((2.0, 2.0, 4.0)), Sample((1.0, 1.0, 2.0))
+    assert mine.ratio_to(theirs).values == (2.0, 2.0, 2.0)
+    assert mine.ratio_to(theirs).spread == 0.0
+    assert (mine.median, mine.minimum) == (2.0, 2.0)
+
+
+def test_table_is_markdown() -> None:
+    table = tables.Table("Speed", ["case", "a", "b"], [["hello", "1.00", "-"]])
+    assert table.markdown() == (
+        "**Speed**\n\n| case | a | b |\n| --- | ---: | ---: |\n| hello | 1.00 | - |\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.384, "0.38"), (1.75, "1.75"), (17.44, "17.4"), (123.4, "123")]
+)
+def test_ratio_has_three_digits(value: float, text: str) -> None:
+    assert tables.ratio(value) == text
+
+
+def test_part_survives_its_json() -> None:
+    part = tables.Part("wire", [tables.Table("t", ["a"], [["1"]])], {"x": 1.5}, ["a note"], "a machine")
+    again = tables.Part.from_json(part.as_json())
+    assert again == part
+    assert again.markdown() == part.markdown()
+
+
+def test_limit_is_met_or_not_or_not_measured() -> None:
+    limit = limits.Limit("hello : Falcon", "mine", at_most=0.3, of="theirs")
+    assert limit.measured({}) is None
+    assert limit.measured({"mine": 1.0}) is None
+    assert limit.measured({"mine": 1.0, "theirs": 4.0}) == 0.25
+    assert limit.is_met(0.25)
+    assert not limit.is_met(0.31)
+    assert not limits.Limit("throughput", "x", at_least=0.95).is_met(0.9)
+
+
+def test_limits_name_what_is_not_measured() -> None:
+    rows = {
+        row[0]: row for row in limits.table({"inproc.hello.webdemo": 1.9, "start.again.waitress": 0.06}).rows
+    }
+    assert rows["hello : bare"] == ["hello : bare", "≤ 2", "1.90", "yes"]
+    assert rows["answers again when killed, Waitress"][1:] == ["≤ 50 ms", "60.00 ms", "**no**"]
+    assert rows["JSON : bare"][1:] == ["≤ 1.2", "not measured", ""]
+
+
+def test_unmet_limits_are_only_those_that_were_measured() -> None:
+    assert limits.unmet({}) == []
+    assert [limit.title for limit in limits.unmet({"inproc.hello.webdemo": 2.1})] == ["hello : bare"]
+
+
+def test_every_limit_has_one_bound_and_its_own_title() -> None:
+    titles = [limit.title for limit in limits.LIMITS]
+    assert len(titles) == len(set(titles))
+    for limit in limits.LIMITS:
+        assert (limit.at_most is None) != (limit.at_least is None), limit.title
+
+
+def test_saving_keeps_the_parts_of_earlier_runs(tmp_path: Path) -> None:
+    results, page = tmp_path / "results.json", tmp_path / "performance.md"
+    report.save([tables.Part("inproc", notes=["first"]), tables.Part("wire", notes=["kept"])], results, page)
+    report.save([tables.Part("inproc", notes=["second"])], results, page)
+    assert {part.name: part.notes for part in report.read(results)} == {
+        "inproc": ["second"],
+        "wire": ["kept"],
+    }
+    text = page.read_text()
+    assert "- second" in text
+    assert "- kept" in text
+    assert "- first" not in text
+    assert "Not measured yet." in text  # the parts that nobody ran
+    assert "$" not in text
+
+
+WRK = """Running 1s test @ http://127.0.0.1:8000/
+  1 threads and 8 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+  9408 requests in 1.03s, 1.41MB read
+Requests/sec:   9133.98
+Transfer/sec:      1.37MB
+"""
+
+
+def test_what_wrk_prints_is_read() -> None:
+    found = load.read(WRK)
+    assert found.requests == 9408
+    assert found.per_second == pytest.approx(9133.98, rel=1e-5)
+    assert found.bytes_per_second == pytest.approx(1.37 * 2**20)
+
+
+def test_errors_that_wrk_counts_are_no_figures() -> None:
+    with pytest.raises(RuntimeError, match="Non-2xx or 3xx responses: 12"):
+        load.read(WRK + "  Non-2xx or 3xx responses: 12\n")
