@@ -18,10 +18,11 @@ import tempfile
 # The bare lock: a server that replaces threads by greenlets has a slower one, and does not need it,
 # because no greenlet gives way to another while it counts.
 from _thread import allocate_lock
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from webdemo.run.latency import BUCKETS, bucket_of
+from webdemo.run.latency import BUCKETS, ENDS
 from webdemo.run.usage import Usage
 
 SLOTS = 1024
@@ -229,7 +230,7 @@ class RequestCounter:
         words = self._words
         if words is None:
             words = self._claim()
-        bucket = _HISTOGRAM + bucket_of(nanoseconds)
+        bucket = _HISTOGRAM + bisect_right(ENDS, nanoseconds)
         with self._lock:
             words[_ENDED_WITH.get(status[:1], _ENDED)] += 1
             words[_BYTES] += size

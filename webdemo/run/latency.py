@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from math import log10
 
 _DECADES = 8
 _PER_DECADE = 40
 BUCKETS = _DECADES * _PER_DECADE
 
 _SHORTEST_NANOSECONDS = 1000
-_SHIFT = 3 * _PER_DECADE  # the number of buckets that would lie below a thousand nanoseconds
 
-
-def bucket_of(nanoseconds: int) -> int:
-    """The first bucket has also what is shorter, the last what is longer."""
-    if nanoseconds <= _SHORTEST_NANOSECONDS:
-        return 0
-    bucket = int(log10(nanoseconds) * _PER_DECADE) - _SHIFT
-    return bucket if bucket < BUCKETS else BUCKETS - 1
+# Where each bucket but the last ends, in nanoseconds: `bisect_right(ENDS, duration)` is a duration's bucket.
+# The first has also what is shorter, the last what is longer.
+ENDS = [round(_SHORTEST_NANOSECONDS * 10 ** (end / _PER_DECADE)) for end in range(1, BUCKETS)]
 
 
 def seconds_at(bucket: float) -> float:

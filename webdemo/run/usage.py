@@ -1,15 +1,17 @@
 """What the system says of server processes: memory, processor time, how many there are.
 
-The server process leads a process group, and its workers are in it. Finding them and their memory
-takes long, so it is done now and then; processor time is asked for each time.
+The server process leads a process group, and its workers are in it. Looking for them takes long, so it
+is done now and then. Measuring memory takes longest: it is done when a process is found, and then of
+one process at a time, so that very many cost no more than a few.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,71 +37,87 @@ class Usage:
 
 
 @dataclass(slots=True)
-class _Group:
-    """The processes of a group that are known, each with the processor time that it had used."""
+class _Member:
+    """A process of a group, and what was last seen of it."""
 
-    members: dict[psutil.Process, float] = field(default_factory=dict)
-    memory_bytes: int = 0
-    unseen_cpu_seconds: float = 0.0
-
-    def join(self, found: Iterable[psutil.Process]) -> None:
-        """From now on these are its processes."""
-        import psutil
-
-        self.memory_bytes = 0
-        members = {}
-        for process in found:
-            with contextlib.suppress(psutil.Error):  # it has ended
-                self.memory_bytes += _memory_bytes(process)
-                if process in self.members:
-                    members[process] = self.members[process]
-                else:
-                    members[process] = _cpu_seconds(process)
-                    self.unseen_cpu_seconds += members[process]
-        self.members = members
-
-    def look(self, seconds: float) -> Usage:
-        """What they use; the last look was so long ago."""
-        import psutil
-
-        used = 0.0
-        for process, before in list(self.members.items()):
-            try:
-                self.members[process] = _cpu_seconds(process)
-                used += self.members[process] - before
-            except psutil.Error:
-                del self.members[process]
-        unseen, self.unseen_cpu_seconds = self.unseen_cpu_seconds, 0.0
-        return Usage(self.memory_bytes, len(self.members), used + unseen, used / seconds * 100)
+    process: psutil.Process
+    cpu_seconds: float
+    memory_bytes: int
+    measured: int  # the look in which its memory was
 
 
 class UsageTable:
     """What each process group of the run uses, by the pid of its leader."""
 
     def __init__(self) -> None:
-        self._groups: dict[int, _Group] = {}
+        self._groups: dict[int, list[_Member]] = {}
+        self._looks = itertools.count(1)
 
     def look(self, leaders: set[int], seconds: float, *, closely: bool) -> dict[int, Usage]:
-        """The last look was so long ago; `closely`: find new processes, and measure the memory."""
+        """The last look was so many seconds ago; `closely`: look for new processes as well."""
+        number = next(self._looks)
+        usages = {pid: Usage() for pid in leaders}
         if closely or leaders != self._groups.keys():
-            self._groups = {pid: self._groups.get(pid) or _Group() for pid in leaders}
-            members = _members(leaders)
-            for pid, group in self._groups.items():
-                group.join(members.get(pid, ()))
-        return {pid: group.look(seconds) for pid, group in self._groups.items()}
+            for pid, unseen_cpu_seconds in self._find(leaders, number).items():
+                usages[pid].cpu_seconds += unseen_cpu_seconds
+        everyone = [member for members in self._groups.values() for member in members]
+        if everyone:
+            _measure(min(everyone, key=lambda member: member.measured), number)
+        for pid, members in self._groups.items():
+            members[:] = [member for member in members if _count(member, usages[pid], seconds)]
+        return usages
+
+    def _find(self, leaders: set[int], number: int) -> dict[int, float]:
+        """Find the processes of these groups; the processor time that the new ones have used so far."""
+        import psutil
+
+        known = {member.process: member for members in self._groups.values() for member in members}
+        self._groups = {pid: [] for pid in leaders}
+        unseen = dict.fromkeys(leaders, 0.0)
+        for pid, process in _members(leaders):
+            member = known.get(process)
+            if member is None:
+                with contextlib.suppress(psutil.Error):  # it has ended
+                    member = _Member(process, _cpu_seconds(process), _memory_bytes(process), number)
+                    unseen[pid] += member.cpu_seconds
+            if member is not None:
+                self._groups[pid].append(member)
+        return unseen
 
 
-def _members(leaders: set[int]) -> dict[int, list[psutil.Process]]:
-    """The processes of each group, among those that this one or its children have started."""
+def _measure(member: _Member, number: int) -> None:
     import psutil
 
-    members: dict[int, list[psutil.Process]] = {}
+    member.measured = number
+    with contextlib.suppress(psutil.Error):
+        member.memory_bytes = _memory_bytes(member.process)
+
+
+def _count(member: _Member, usage: Usage, seconds: float) -> bool:
+    """Add what the process uses; False if it has ended. The last look was so many seconds ago."""
+    import psutil
+
+    before = member.cpu_seconds
+    try:
+        member.cpu_seconds = _cpu_seconds(member.process)
+    except psutil.Error:
+        return False
+    usage.cpu_seconds += member.cpu_seconds - before
+    usage.cpu_percent += (member.cpu_seconds - before) / seconds * 100
+    usage.memory_bytes += member.memory_bytes
+    usage.processes += 1
+    return True
+
+
+def _members(leaders: set[int]) -> Iterator[tuple[int, psutil.Process]]:
+    """The processes of these groups, of those that this process and its children have started."""
+    import psutil
+
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(ProcessLookupError):
             group = os.getpgid(process.pid)
             if group in leaders:
-                members.setdefault(group, []).append(process)
-    return members
+                yield group, process
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
