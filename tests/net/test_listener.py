@@ -47,6 +47,14 @@ def answers(host: str, port: int) -> bool:
     return True
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_no_answer_waits_for_a_delayed_acknowledgement(host: str) -> None:
+    with opened(f"{host}:0") as sockets:
+        client = socket.create_connection(sockets[0].getsockname()[:2], timeout=5)
+        with closing(client), closing(sockets[0].accept()[0]) as connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.mark.parametrize("host", ["", "localhost"])
 def test_loopback_means_both_families_on_one_port(host: str) -> None:
     with opened(f"{host}:0") as sockets:
