@@ -1,0 +1,63 @@
+"""One server under a supervisor of its own: `python -m webdemo.compare.one_run ORDER`.
+
+A process of its own for each, so that a server that hangs or crashes holds up no other. It tells what
+happens as JSON lines, ends like any run, and ends when its standard input does: whoever started it
+is gone then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict, replace
+
+from webdemo.errors import WebdemoError
+from webdemo.net.bind import Bind
+from webdemo.net.listener import listen
+from webdemo.run import plan as plans
+from webdemo.run.events import LoadFailed
+from webdemo.run.load import Target
+from webdemo.run.printer import Printer
+from webdemo.run.supervisor import Supervisor
+
+
+def order(bind: str, target: Target, grace_seconds: float) -> str:
+    """What a run is told: the argument that `main` reads."""
+    return json.dumps({"bind": bind, "target": asdict(target), "grace_seconds": grace_seconds})
+
+
+def main() -> int:
+    order = json.loads(sys.argv[1])
+    printer = Printer(as_json=True)
+    try:
+        bind = Bind.parse(order["bind"])
+        sockets = listen(bind)
+        bind = replace(bind, port=sockets[0].getsockname()[1])
+        plan = plans.Plan(
+            target=Target(**order["target"]),
+            services=plans.services([bind], default_server=plans.DEFAULT_SERVER),
+            grace_seconds=order["grace_seconds"],
+            access_log=None,
+        )
+        supervisor = Supervisor(plan, [(bind, sockets)], printer)
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+        return supervisor.run()
+    except WebdemoError as exc:
+        printer(LoadFailed(exc, old_code_serves=False))
+        return exc.exit_code
+    finally:
+        printer.close()
+
+
+def _end_with_stdin() -> None:
+    # Not sys.stdin: its lock would be held while Python ends.
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

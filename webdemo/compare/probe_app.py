@@ -1,0 +1,279 @@
+"""The app that the servers are probed with: each page is one thing that apps do, well or badly.
+
+`/probe/NAME` is a page below; any other path tells the environ, so that a path may be whatever a
+probe asks for. Bare WSGI: nothing but the server decides what comes of it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+PAUSE_SECONDS = 0.6  # between two parts of a stream
+LARGE_BYTES = 1 << 20
+TEXT = ("Content-Type", "text/plain; charset=utf-8")
+
+_happened: dict[str, list[str]] = {}  # id of a probe -> what its answer lived through
+
+
+def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    page = PAGES.get(environ["PATH_INFO"].removeprefix("/probe/"), echo)
+    return page(environ, start_response)
+
+
+def _tell(start_response: StartResponse, facts: dict[str, Any]) -> Iterable[bytes]:
+    body = json.dumps(facts).encode()
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+# -- what the app is told -------------------------------------------------------------------------
+
+
+def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """The environ, the body left alone."""
+    shown = {key: value for key, value in environ.items() if isinstance(value, str | int)}
+    facts = {
+        "environ": shown,
+        "is_dict": type(environ) is dict,
+        "file_wrapper": "wsgi.file_wrapper" in environ,
+        "version": list(environ.get("wsgi.version", ())),
+        "not_native": sorted(
+            key
+            for key, value in environ.items()
+            if key.isupper() and "." not in key and type(value) is not str
+        ),
+    }
+    return _tell(start_response, facts)
+
+
+def read(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """The body, read to its end."""
+    body = environ["wsgi.input"].read()
+    return _tell(start_response, _body(environ, body))
+
+
+def read_by_length(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """The body, as far as CONTENT_LENGTH says: what Django and many others read."""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    return _tell(start_response, _body(environ, body))
+
+
+def read_lines(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """The methods that PEP 3333 asks of wsgi.input, one after the other."""
+    stream = environ["wsgi.input"]
+    first = stream.readline()
+    second = stream.read(2)
+    third = stream.readlines(1)
+    rest = list(stream)
+    parts = [first, second, *third, *rest]
+    return _tell(start_response, {"parts": [part.decode("latin-1") for part in parts]})
+
+
+def read_past_end(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """More than the body has is asked for."""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0) + 100)
+    return _tell(start_response, _body(environ, body))
+
+
+def _body(environ: WSGIEnvironment, body: bytes) -> dict[str, Any]:
+    return {
+        "length": len(body),
+        "start": body[:100].decode("latin-1"),
+        "content_length": environ.get("CONTENT_LENGTH"),
+        "terminated": bool(environ.get("wsgi.input_terminated")),
+    }
+
+
+def recall(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """What happened to an earlier answer of this process."""
+    return _tell(start_response, {"happened": _happened.get(environ["QUERY_STRING"], [])})
+
+
+# -- how it answers -------------------------------------------------------------------------------
+
+
+def answer(
+    status: str = "200 OK", headers: Iterable[tuple[str, str]] = (TEXT,), body: Iterable[Any] = (b"hello",)
+) -> WSGIApplication:
+    def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(status, list(headers))
+        return list(body)
+
+    return page
+
+
+def stream(pause_seconds: float, *parts: bytes) -> WSGIApplication:
+    def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [TEXT])
+        for number, part in enumerate(parts):
+            if number:
+                time.sleep(pause_seconds)
+            yield part
+
+    return page
+
+
+def by_write(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    write = start_response("200 OK", [TEXT])
+    write(b"written, ")
+    return [b"and returned"]
+
+
+def file(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """As a static file is sent: by the server's file_wrapper, where it has one."""
+    content = bytes(range(256)) * 256
+    start_response("200 OK", [TEXT, ("Content-Length", str(len(content)))])
+    stream = io.BytesIO(content)
+    wrapper = environ.get("wsgi.file_wrapper")
+    if wrapper is None:
+        return iter(lambda: stream.read(16384), b"")
+    wrapped: Iterable[bytes] = wrapper(stream, 16384)
+    return wrapped
+
+
+class Closing:
+    """An answer that notes that its close() was called."""
+
+    def __init__(self, key: str, parts: Iterator[bytes]) -> None:
+        self._noted = _happened.setdefault(key, [])
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._parts
+
+    def close(self) -> None:
+        self._noted.append("close")
+
+
+def closing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [TEXT])
+    return Closing(environ["QUERY_STRING"], iter([b"one", b"two"]))
+
+
+def closing_endless(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Goes on for longer than its client stays; over after three seconds even so."""
+
+    def parts() -> Iterator[bytes]:
+        for _ in range(60):
+            yield b"x" * 20_000
+            time.sleep(0.05)
+
+    start_response("200 OK", [TEXT])
+    return Closing(environ["QUERY_STRING"], parts())
+
+
+def closing_failed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def parts() -> Iterator[bytes]:
+        yield b"one"
+        raise RuntimeError("the probe's: in the middle of an answer")
+
+    start_response("200 OK", [TEXT])
+    return Closing(environ["QUERY_STRING"], parts())
+
+
+# -- what apps do wrong ---------------------------------------------------------------------------
+
+
+def raise_before(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    raise RuntimeError("the probe's: before start_response")
+
+
+def raise_after_start(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [TEXT])
+    raise RuntimeError("the probe's: after start_response, before the body")
+
+
+def raise_in_body(length: int | None) -> WSGIApplication:
+    def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [TEXT] if length is None else [TEXT, ("Content-Length", str(length))])
+        yield b"hello"
+        raise RuntimeError("the probe's: in the middle of the body")
+
+    return page
+
+
+def start_again(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """An error handler at work: nothing is sent yet, so the second status is to stand."""
+    start_response("200 OK", [TEXT])
+    try:
+        raise RuntimeError("the probe's: handled")
+    except RuntimeError:
+        start_response("503 Service Unavailable", [TEXT], sys.exc_info())
+    return [b"sorry"]
+
+
+def start_again_late(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+    """An error handler that comes too late: start_response is to raise."""
+    start_response("200 OK", [TEXT])
+    yield b"hello"
+    try:
+        raise RuntimeError("the probe's: too late to be handled")
+    except RuntimeError:
+        start_response("503 Service Unavailable", [TEXT], sys.exc_info())
+    yield b"sorry"
+
+
+def start_twice(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [TEXT])
+    start_response("201 Created", [TEXT])
+    return [b"hello"]
+
+
+def start_never(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    return [b"hello"]
+
+
+PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
+    "recall": recall,
+    "read": read,
+    "read-by-length": read_by_length,
+    "read-lines": read_lines,
+    "read-past-end": read_past_end,
+    "hello": answer(headers=[TEXT, ("Content-Length", "5")]),
+    "no-length": answer(),
+    "204-with-body": answer("204 No Content", []),
+    "304-with-body": answer("304 Not Modified", [("ETag", '"x"')]),
+    "304-with-length": answer("304 Not Modified", [("ETag", '"x"'), ("Content-Length", "5")], [b""]),
+    "stream": stream(0, b"one ", b"two ", b"three"),
+    "stream-slowly": stream(PAUSE_SECONDS, b"first ", b"second"),
+    "stream-empty-parts": stream(0, b"one ", b"", b"two ", b"", b"three"),
+    "large": answer(headers=[TEXT, ("Content-Length", str(LARGE_BYTES))], body=[b"x" * LARGE_BYTES]),
+    "by-write": by_write,
+    "file": file,
+    "closing": closing,
+    "closing-endless": closing_endless,
+    "closing-failed": closing_failed,
+    "raise-before": raise_before,
+    "raise-after-start": raise_after_start,
+    "raise-in-body": raise_in_body(None),
+    "raise-in-body-with-length": raise_in_body(100),
+    "start-again": start_again,
+    "start-again-late": start_again_late,
+    "start-twice": start_twice,
+    "start-never": start_never,
+    "too-short": answer(headers=[TEXT, ("Content-Length", "100")]),
+    "too-long": answer(headers=[TEXT, ("Content-Length", "3")]),
+    "text-body": answer(body=["hello"]),
+    "hop-by-hop": answer(headers=[TEXT, ("Keep-Alive", "timeout=99"), ("Content-Length", "5")]),
+    "own-transfer-encoding": answer(headers=[TEXT, ("Transfer-Encoding", "chunked")]),
+    "line-break-in-header": answer(
+        headers=[TEXT, ("X-Made", "a\r\nX-Injected: yes"), ("Content-Length", "5")]
+    ),
+    "latin-1-header": answer(headers=[TEXT, ("X-Name", "caf\xe9"), ("Content-Length", "5")]),
+    "wide-header": answer(headers=[TEXT, ("X-Name", "5 \u20ac"), ("Content-Length", "5")]),
+    "two-cookies": answer(
+        headers=[TEXT, ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("Content-Length", "5")]
+    ),
+    "lower-case-header": answer(headers=[TEXT, ("x-mIxed-case", "1"), ("Content-Length", "5")]),
+    "own-date": answer(headers=[TEXT, ("Date", "Thu, 01 Jan 1998 00:00:00 GMT"), ("Content-Length", "5")]),
+    "own-server": answer(headers=[TEXT, ("Server", "the-app"), ("Content-Length", "5")]),
+    "odd-status": answer("299 Quite Odd", [TEXT, ("Content-Length", "5")]),
+}

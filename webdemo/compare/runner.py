@@ -1,0 +1,225 @@
+"""Runs the app on every chosen server, each in a run of its own, until the comparison is over.
+
+A server that is missing, crashes or hangs at the start is told of as a row like any other. Whatever
+ends the comparison, nothing that was started outlives it: each run ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from webdemo import servers
+from webdemo.compare import one_run
+from webdemo.compare.results import Server, State
+from webdemo.errors import ServerBroken, ServerMissing, UsageError
+from webdemo.net.bind import Bind
+from webdemo.run import plan as plans
+from webdemo.run.load import Target
+
+START_SECONDS = 20.0
+GRACE_SECONDS = 2.0
+_END_SECONDS = 5.0  # beyond the grace
+
+# What a user sees by default beside each server as it is: a sync Gunicorn is another server.
+_ALSO = {"gunicorn": ("gunicorn?threads=1",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A server with its options, as the user names it: `gunicorn?threads=1`."""
+
+    label: str
+
+    def bind_text(self, **more_options: str) -> str:
+        name, _, query = self.label.partition("?")
+        options = "&".join([*filter(None, [query]), *(f"{k}={v}" for k, v in more_options.items())])
+        return f"{name}://127.0.0.1:0" + (f"?{options}" if options else "")
+
+    @property
+    def name(self) -> str:
+        return self.label.partition("?")[0]
+
+    @property
+    def options(self) -> dict[str, str]:
+        return dict(Bind.parse(self.bind_text()).server_options)
+
+
+def choose(labels: Sequence[str]) -> list[Choice]:
+    """The servers named, or all that run apps; raises UsageError for what is none.
+
+    One that is known and not installed is chosen: it will be a row that says so.
+    """
+    if not labels:
+        known = [a.name for a in servers.known() if a.runs_app and not a.name.startswith(servers.PASTE)]
+        labels = [label for name in known for label in (name, *_ALSO.get(name, ()))]
+    if twice := {label for label in labels if labels.count(label) > 1}:
+        raise UsageError(f"The server {min(twice)} is named twice.", remedy="Name each once.")
+    choices = [Choice(label) for label in labels]
+    for choice in choices:
+        if not servers.find(choice.name).runs_app:
+            raise UsageError(f"The server {choice.name} runs no app.", remedy="See: webdemo servers")
+        with contextlib.suppress(ServerMissing, ServerBroken):
+            plans.services([Bind.parse(choice.bind_text())], default_server=choice.name)
+    return choices
+
+
+class Run:
+    """One server that was started, or why it was not. `port` and `pids` are there once it is up."""
+
+    def __init__(self, choice: Choice, target: Target, runtime_folder: str, **more_options: str) -> None:
+        self.choice = choice
+        self.state: State = "missing"
+        self.problem: str | None = None
+        self.port = 0
+        self.pids: tuple[int, ...] = ()  # of the server's processes; its workers are their children
+        self.start_seconds = 0.0  # from the order to the first answer
+        self._began = time.monotonic()
+        self._popen: subprocess.Popen[str] | None = None
+        self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._last_problem = "it ended without a word"
+        try:
+            version = servers.find(choice.name).version()
+        except ServerBroken as exc:
+            self.problem = exc.problem
+            return
+        if version is None:
+            command = servers.find(choice.name).install_command()
+            self.problem = f"The server {choice.name} is not installed: {command}"
+            return
+        self._popen = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "webdemo.compare.one_run",
+                one_run.order(choice.bind_text(**more_options), target, GRACE_SECONDS),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=os.environ | {"XDG_RUNTIME_DIR": runtime_folder},  # not among those of `webdemo ps`
+            start_new_session=True,  # Ctrl-C is for the comparison, which ends them in order
+        )
+        self._reader = threading.Thread(target=self._read, args=(self._popen,), daemon=True)
+        self._reader.start()
+
+    @property
+    def supervisor_pid(self) -> int | None:
+        return self._popen.pid if self._popen else None
+
+    def row(self) -> Server:
+        adapter = servers.find(self.choice.name)
+        return Server(
+            label=self.choice.label,
+            name=self.choice.name,
+            options=self.choice.options,
+            version=adapter.version(),
+            state=self.state,
+            problem=self.problem,
+        )
+
+    def wait_until_up(self, deadline: float) -> None:
+        """Until it has answered, has ended, or the deadline (monotonic) has come; see `state`."""
+        if self._popen is None:
+            return
+        self.state = "hung"
+        self.problem = "It did not answer in time."
+        while True:
+            try:
+                event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return
+            if event is None or event["event"] in ("LoadFailed", "GivenUp"):
+                self.state = "crashed"
+                self.problem = _problem(event) or self._last_problem
+                return
+            if event["event"] == "Started":
+                [row] = event["rows"]
+                self.state, self.problem = "up", None
+                self.start_seconds = event["at"] - self._began
+                self.port = urlsplit(row["urls"][0]).port or 0
+                self.pids = tuple(row["pids"])
+                return
+
+    def stop(self) -> float:
+        """Let it drain; how long that took, in seconds. Kills it when it does not end."""
+        if self._popen is None:
+            return 0.0
+        began = time.monotonic()
+        assert self._popen.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._popen.stdin.close()
+        try:
+            self._popen.wait(GRACE_SECONDS + _END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()  # its loader ends by itself
+            self._popen.wait()
+        seconds = time.monotonic() - began
+        self._reader.join(_END_SECONDS)
+        return seconds
+
+    def _read(self, popen: subprocess.Popen[str]) -> None:
+        assert popen.stdout is not None
+        with popen.stdout:
+            for line in popen.stdout:
+                try:
+                    event = json.loads(line)
+                    kind = event["event"]
+                except (ValueError, KeyError, TypeError):
+                    self._last_problem = line.strip() or self._last_problem
+                    continue
+                if kind == "Output" and event["line"].strip():
+                    self._last_problem = event["line"].strip()
+                elif kind != "Output":
+                    self._events.put(event | {"at": time.monotonic()})
+        self._events.put(None)
+
+
+def _problem(event: dict[str, Any] | None) -> str | None:
+    if event is None:
+        return None
+    if event["event"] == "LoadFailed":
+        return str(event["problem"])
+    lines = [line.strip() for line in event["last_lines"] if line.strip()]
+    return lines[-1] if lines else None
+
+
+@contextlib.contextmanager
+def running(choices: Iterable[Choice], target: Target, **more_options: str) -> Iterator[list[Run]]:
+    """Start every server at once, wait until each is up or known not to be, and end them all.
+
+    `more_options` are options of every bind: `cpus="1"`.
+    """
+    with tempfile.TemporaryDirectory(prefix="webdemo-compare-") as folder:
+        runs: list[Run] = []
+        try:
+            for choice in choices:
+                runs.append(Run(choice, target, folder, **more_options))
+            deadline = time.monotonic() + START_SECONDS
+            for run in runs:
+                run.wait_until_up(deadline)
+            yield runs
+        finally:
+            stop_all(runs)
+
+
+def stop_all(runs: Sequence[Run]) -> None:
+    """End them side by side; returns when all are gone."""
+    threads = [threading.Thread(target=run.stop) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,254 @@
+"""HTTP as bytes: what a probe sends over a connection of its own, and all that comes back.
+
+Nothing is put right on the way: what is sent may be malformed, and an answer is read as
+RFC 9112 section 6.3 frames it, with everything behind it kept. Every exchange ends by its deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import select
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+CONNECT_SECONDS = 5.0
+QUIET_SECONDS = 0.12  # with nothing more to come, a whole answer is believed to be the last
+
+_STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) (\d{3})(?: ([^\r\n]*))?\r?\n")
+_LONGEST_ANSWER = 4 << 20
+_WITHOUT_BODY = (204, 304)
+
+Ended = Literal["closed", "reset", "open"]
+
+
+class AwaitAnswer:
+    """A step that waits until the server has said something, or for a second: 100 Continue."""
+
+    seconds = 1.0
+
+
+class HalfClose:
+    """A step that tells the server that no more will be sent."""
+
+
+AWAIT_ANSWER = AwaitAnswer()
+HALF_CLOSE = HalfClose()
+
+Step = bytes | float | AwaitAnswer | HalfClose
+"""What is sent, or a pause in seconds in which answers are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    version: str  # "1.1"
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    is_whole: bool  # its announced end has come; one that ends with the connection: it was closed
+    is_chunked: bool = False
+    interim: tuple[int, ...] = ()  # the 1xx before it
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+    def header(self, name: str) -> str | None:
+        """All values of this name, joined; None if there is none."""
+        values = self.values(name)
+        return ", ".join(values) if values else None
+
+    @property
+    def says_close(self) -> bool:
+        """Whether it tells that the connection ends with it (RFC 9112 section 9.3)."""
+        options = (self.header("Connection") or "").lower()
+        return "close" in options or (self.version == "1.0" and "keep-alive" not in options)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """What the probe app tells; empty if the answer is not its own."""
+        try:
+            data = json.loads(self.body)
+        except ValueError:
+            return {}
+        return data if isinstance(data, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Everything that came back on one connection."""
+
+    raw: bytes
+    answers: tuple[Answer, ...]
+    rest: bytes  # behind the last whole answer, and no answer itself
+    ended: Ended
+    marks: tuple[int, ...]  # how much had come after each step
+    wanted: int  # answers expected
+    afterwards: dict[str, Any]  # what the probe app recalls of it
+
+    @property
+    def is_answered(self) -> bool:
+        """Every request that was expected to be was answered, to the end."""
+        whole = [answer for answer in self.answers if answer.is_whole]
+        return len(whole) >= self.wanted or (bool(whole) and whole[-1] is self.answers[-1] and self.is_over)
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended != "open"
+
+
+def exchange(
+    port: int, steps: Sequence[Step], methods: Sequence[str], *, seconds: float, quiet_seconds: float
+) -> Exchange:
+    """Do the steps, read one answer for each method and what follows; raises OSError if not connected."""
+    deadline = time.monotonic() + seconds
+    marks = []
+    with socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        conversation = _Conversation(sock, methods)
+        for step in steps:
+            conversation.do(step, deadline)
+            marks.append(len(conversation.raw))
+        wanted = len(methods)
+        while not conversation.is_over and conversation.whole_answers() < wanted:
+            if not conversation.read(deadline - time.monotonic()):
+                break
+        quiet_until = time.monotonic() + quiet_seconds
+        while not conversation.is_over and time.monotonic() < quiet_until:
+            conversation.read(quiet_until - time.monotonic())
+        answers, rest = parse(conversation.raw, methods, at_end=conversation.ended == "closed")
+        return Exchange(conversation.raw, answers, rest, conversation.ended, tuple(marks), wanted, {})
+
+
+class _Conversation:
+    def __init__(self, sock: socket.socket, methods: Sequence[str]) -> None:
+        self._sock = sock
+        self._methods = methods
+        self.raw = b""
+        self.ended: Ended = "open"
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended != "open" or len(self.raw) > _LONGEST_ANSWER
+
+    def do(self, step: Step, deadline: float) -> None:
+        if isinstance(step, bytes):
+            self._send(step, deadline)
+        elif isinstance(step, HalfClose):
+            if not self.is_over:
+                self._sock.shutdown(socket.SHUT_WR)
+        elif isinstance(step, AwaitAnswer):
+            self.read(min(step.seconds, deadline - time.monotonic()))
+        else:
+            until = min(time.monotonic() + step, deadline)
+            while not self.is_over and time.monotonic() < until:
+                self.read(until - time.monotonic())
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        """Send, and read meanwhile: a server may answer before it has read all."""
+        self._sock.setblocking(False)
+        view = memoryview(data)
+        while view and not self.is_over and time.monotonic() < deadline:
+            readable, writable, _ = select.select([self._sock], [self._sock], [], 0.1)
+            if readable:
+                self.read(0)
+            if writable:
+                try:
+                    view = view[self._sock.send(view) :]
+                except BlockingIOError:
+                    continue
+                except OSError:  # it has closed: what it said before can still be read
+                    self.read(0.1)
+                    return
+
+    def read(self, seconds: float) -> bool:
+        """Wait for more and take it; False if the time is over."""
+        if self.is_over or not select.select([self._sock], [], [], max(0.0, seconds))[0]:
+            return False
+        try:
+            data = self._sock.recv(65536)
+        except OSError:
+            self.ended = "reset"
+            return True
+        self.raw += data
+        if not data:
+            self.ended = "closed"
+        return True
+
+    def whole_answers(self) -> int:
+        answers, _ = parse(self.raw, self._methods, at_end=False)
+        return sum(answer.is_whole for answer in answers)
+
+
+def parse(raw: bytes, methods: Sequence[str], *, at_end: bool) -> tuple[tuple[Answer, ...], bytes]:
+    """The answers, the last one perhaps unfinished, and what is none. `at_end`: no more will come."""
+    answers: list[Answer] = []
+    interim: list[int] = []
+    while raw:
+        found = _STATUS_LINE.match(raw)
+        head, separator, rest = raw.partition(b"\r\n\r\n")
+        if not found or not separator:
+            break
+        status = int(found[2])
+        if 100 <= status < 200:
+            interim.append(status)
+            raw = rest
+            continue
+        headers = tuple(
+            (name.decode("latin-1"), value.strip().decode("latin-1"))
+            for name, _, value in (line.partition(b":") for line in head.split(b"\r\n")[1:])
+        )
+        method = methods[len(answers)] if len(answers) < len(methods) else "GET"
+        answer = Answer(
+            version=found[1].decode(),
+            status=status,
+            reason=(found[3] or b"").decode("latin-1"),
+            headers=headers,
+            body=b"",
+            is_whole=False,
+            interim=tuple(interim),
+        )
+        interim = []
+        answer, raw = _with_body(answer, method, rest, at_end=at_end)
+        answers.append(answer)
+        if not answer.is_whole:
+            break
+    return tuple(answers), raw
+
+
+def _with_body(answer: Answer, method: str, rest: bytes, *, at_end: bool) -> tuple[Answer, bytes]:
+    """RFC 9112 section 6.3, seen from the client."""
+    if method == "HEAD" or answer.status in _WITHOUT_BODY:
+        return replace(answer, is_whole=True), rest
+    if "chunked" in (answer.header("Transfer-Encoding") or "").lower():
+        body, after = _dechunk(rest)
+        return replace(answer, body=body, is_whole=after is not None, is_chunked=True), after or b""
+    lengths = set(answer.values("Content-Length"))
+    if len(lengths) == 1 and (length := lengths.pop()).isdecimal():
+        body = rest[: int(length)]
+        return replace(answer, body=body, is_whole=len(body) == int(length)), rest[int(length) :]
+    return replace(answer, body=rest, is_whole=at_end), b""
+
+
+def _dechunk(rest: bytes) -> tuple[bytes, bytes | None]:
+    """The body, and what comes behind it; None for that if the last chunk has not come."""
+    body = b""
+    while True:
+        line, separator, rest = rest.partition(b"\r\n")
+        try:
+            size = int(line.split(b";")[0], 16)
+        except ValueError:
+            return body, None
+        if not separator:
+            return body, None
+        if size == 0:
+            while rest and not rest.startswith(b"\r\n"):
+                _, separator, rest = rest.partition(b"\r\n")  # a trailer
+            return body, rest[2:] if rest else None
+        body += rest[:size]
+        if len(rest) < size + 2:
+            return body, None
+        rest = rest[size + 2 :]
