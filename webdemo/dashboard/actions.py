@@ -1,7 +1,7 @@
 """What the buttons do: a command to the supervisor, while somebody keeps trying the port.
 
-So each action tells what it did to clients: how many connections were tried meanwhile, and how many of
-them were refused.
+So each action tells what it did to clients: how many connections were tried meanwhile, how many of them
+were refused, and how many were lost while they came about (a TLS handshake takes its time).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Outcome:
     milliseconds: float
     tried: int
     refused: int
+    lost: int
 
     def describe(self, port: str) -> str:
         """For people, in a line."""
@@ -42,7 +43,8 @@ class Outcome:
             return f"{text} Port {port} is closed."
         if self.action == "start":
             return f"{text} Port {port} is open."
-        return f"{text} {self.tried} connections meanwhile, {self.refused} refused."
+        lost = f", {self.lost} lost" if self.lost else ""
+        return f"{text} {self.tried} connections meanwhile, {self.refused} refused{lost}."
 
 
 def act(watch: Watch, card: Card, port: Port, action: str, server: str) -> Outcome:
@@ -55,7 +57,8 @@ def act(watch: Watch, card: Card, port: Port, action: str, server: str) -> Outco
         watch.instance.call(message, timeout_seconds=_DONE_SECONDS)
         if action == "kill":
             _wait_until_back(watch, card, port.name)
-    return Outcome(action, (time.monotonic() - began) * 1000, trying.tried, trying.refused)
+    milliseconds = (time.monotonic() - began) * 1000
+    return Outcome(action, milliseconds, trying.tried, trying.refused, trying.lost)
 
 
 def _wait_until_back(watch: Watch, card: Card, port: str) -> None:
@@ -79,6 +82,7 @@ class _Trying:
     def __init__(self, port: Port) -> None:
         self.tried = 0
         self.refused = 0
+        self.lost = 0
         self._place = place_of(port.url)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._try, daemon=True)
@@ -95,7 +99,10 @@ class _Trying:
         while not self._over.is_set():
             self.tried += 1
             try:
-                self._place.connect(_CONNECT_SECONDS).close()
-            except OSError:
+                with self._place.connect(_CONNECT_SECONDS):
+                    pass
+            except (ConnectionRefusedError, FileNotFoundError):
                 self.refused += 1
+            except OSError:
+                self.lost += 1
             self._over.wait(_TRY_EVERY_SECONDS)

@@ -6,22 +6,26 @@ worker is kept. Who may see and do what is `access`'s affair, and is asked first
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from werkzeug.exceptions import Forbidden, HTTPException
+from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, ServiceUnavailable
 
 from webdemo import assets
 from webdemo.dashboard import access, actions, twin, view
 from webdemo.dashboard.comparison import compare
 from webdemo.dashboard.overview import Overview, Watch
-from webdemo.errors import ControlUnavailable, UsageError, WebdemoError
+from webdemo.errors import ControlUnavailable, UsageError
 from webdemo.run.control import Instance
 from webdemo.run.load import DEMO_SITE
 from webdemo.web import App, Request, Response
 from webdemo.web.page_headers import PAGE_HEADERS
 from webdemo.web.visitor import is_at_this_machine
+
+View = Callable[[Request], Any]
 
 PAGES = (("", "Servers"), ("twin", "Twin mode"))
 LOG_LINES = 8
@@ -70,11 +74,13 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
             raise Forbidden(problem)
 
     @app.get("/")
+    @_told
     def home(request: Request) -> Response:
         check_place(request)
         return page("dashboard.html", read_only=read_only, **view.context(watch.look()))
 
     @app.get("/live")
+    @_told
     def live(request: Request) -> Response:
         """The changing part of the page, with what only the run's owner sees when the key is right."""
         check_place(request)
@@ -86,6 +92,7 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
         return page("dashboard_live.html", **view.context(overview, logs=logs, act_url=act_url))
 
     @app.post("/act")
+    @_told
     def act(request: Request) -> dict[str, Any]:
         check_key(request)
         if read_only:
@@ -100,6 +107,7 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
         return {"text": f"{card.server} {port.label}: {outcome.describe(name)}"}
 
     @app.get("/twin")
+    @_told
     def twin_page(request: Request) -> Response:
         check_place(request)
         overview = watch.look()
@@ -118,6 +126,7 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
         )
 
     @app.post("/twin")
+    @_told
     def send(request: Request) -> Response:
         check_key(request)
         form = request.form
@@ -141,29 +150,35 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
             left_out=[card for card in overview.cards if card.runs_app and card.state != "up"],
         )
 
-    @app.errorhandler(WebdemoError)
-    def refuse(request: Request, error: WebdemoError) -> Any:
-        lost = isinstance(error, ControlUnavailable)
-        return _explained(request, 503 if lost else 400, f"{error.problem} {error.remedy}")
-
     @app.errorhandler(HTTPException)
-    def explain(request: Request, error: HTTPException) -> Any:
-        return _explained(request, error.code or 500, error.description or error.name, error)
-
-    def _explained(
-        request: Request, code: int, text: str, error: HTTPException | None = None
+    def explain(
+        request: Request, error: HTTPException
     ) -> Response | tuple[dict[str, Any], int, dict[str, str]]:
-        headers = dict(error.get_headers()) if error else {}
-        headers.pop("Content-Type", None)
+        code, text = error.code or 500, error.description or error.name
+        headers = dict(error.get_headers())
+        del headers["Content-Type"]
         if request.method == "POST" or request.path == "/live":  # a script asks
             return {"problem": text}, code, headers | PAGE_HEADERS
-        response = page(
-            "error.html", code, code=code, title="Not here" if error else "No answer", detail=text
-        )
+        response = page("error.html", code, code=code, title=error.name, detail=text)
         response.headers.update(headers)
         return response
 
     return app
+
+
+def _told(view: View) -> View:
+    """The view, with errors that are its user's to mend as answers."""
+
+    @functools.wraps(view)
+    def telling(request: Request) -> Any:
+        try:
+            return view(request)
+        except ControlUnavailable as exc:
+            raise ServiceUnavailable(f"{exc.problem} {exc.remedy}") from exc
+        except UsageError as exc:
+            raise BadRequest(f"{exc.problem} {exc.remedy}") from exc
+
+    return telling
 
 
 def _logs(watch: Watch, overview: Overview, wanted: list[str]) -> dict[str, list[str]]:

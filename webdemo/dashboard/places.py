@@ -6,6 +6,9 @@ Only what the supervisor tells is ever connected to, never what a request says.
 from __future__ import annotations
 
 import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,16 +21,24 @@ class Place:
     authority: str  # for the Host header
     tls: bool
 
-    def connect(self, timeout_seconds: float) -> socket.socket:
-        """A connected socket, before any TLS; raises OSError."""
-        sock = socket.socket(self.family, socket.SOCK_STREAM)
-        try:
+    @contextmanager
+    def connect(
+        self, timeout_seconds: float, on_socket: Callable[[socket.socket], None] = lambda sock: None
+    ) -> Iterator[socket.socket]:
+        """A connection, with TLS where the server has it; `on_socket` comes before that. Raises OSError."""
+        with socket.socket(self.family, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_seconds)
             sock.connect(self.address)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+            on_socket(sock)
+            if not self.tls:
+                yield sock
+                return
+            # It is one of our own ports, so whose certificate it shows does not matter.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            with context.wrap_socket(sock) as wrapped:
+                yield wrapped
 
 
 def place_of(url: str) -> Place:

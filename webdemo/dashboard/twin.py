@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.client
 import re
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -149,22 +148,17 @@ class _Exchange:
         together.wait(ANSWER_SECONDS)
         began = time.perf_counter()
         try:
-            with self._place.connect(ANSWER_SECONDS) as sock:
-                with self._lock:
-                    self._socket = sock
-                if self._place.tls:
-                    # Our own port, so whose certificate it is does not matter.
-                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                    context.check_hostname = False
-                    context.verify_mode = ssl.CERT_NONE
-                    with context.wrap_socket(sock) as wrapped:
-                        return self._ask(wrapped, request, began)
+            with self._place.connect(ANSWER_SECONDS, self._remember) as sock:
                 return self._ask(sock, request, began)
         except (OSError, http.client.HTTPException, ValueError) as exc:
             return self._failed(exc, began)
         finally:
             with self._lock:
                 self._socket = None
+
+    def _remember(self, sock: socket.socket) -> None:
+        with self._lock:
+            self._socket = sock
 
     def cut_off(self) -> None:
         with self._lock:
