@@ -56,6 +56,8 @@ def port_of(url: str) -> str:
 def status(running: runs.Running) -> list[dict[str, object]]:
     [found] = json.loads(command(running, "ps", "--json"))
     services: list[dict[str, object]] = found["services"]
+    for service in services:
+        del service["figures"]  # they change by themselves
     return services
 
 

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import time
 
+import psutil
+
 from tests.raw_http import Connection, Cut, Load, get
 from tests.running import Running, Start
 from tests.servers.kinds import bind
@@ -83,12 +85,9 @@ def test_a_limit_of_64_descriptors_is_survived(kind: str, serving: Start) -> Non
 
 def test_a_start_that_needs_more_descriptors_than_allowed_says_so(serving: Start) -> None:
     binds = [argument for _ in range(80) for argument in ("-b", bind("waitress"))]
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
-    try:
-        run = serving(*binds, wait=False)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    run = serving(*binds, wait=False)
+    # It is still being imported, and has opened no socket.
+    psutil.Process(run.pid).rlimit(resource.RLIMIT_NOFILE, (64, 64))
     assert run.wait() == 69
     assert "Traceback" not in run.log()
     assert "open files" in run.log()

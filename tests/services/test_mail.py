@@ -201,7 +201,7 @@ def reply(sock: socket.socket) -> bytes:
     """One reply, whole (RFC 5321 4.2.1)."""
     text = b""
     while not (text.endswith(b"\r\n") and text.rstrip(b"\r\n").split(b"\n")[-1][3:4] == b" "):
-        data = sock.recv(4096)
+        data = sock.recv(1)
         if not data:
             break
         text += data

@@ -16,6 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.static.calling import call, call_unchecked, environ
+from webdemo import assets
 from webdemo.errors import FolderMissing, HeaderRefused
 from webdemo.web.static import StaticFiles
 
@@ -170,6 +171,8 @@ def ordinary_user() -> Iterator[None]:
         return
     os.seteuid(65534)
     try:
+        if not assets.STATIC.is_dir():
+            pytest.skip("other users may not look into the folder of this checkout")
         yield
     finally:
         os.seteuid(0)

@@ -158,7 +158,7 @@ def main(ctx: click.Context, /, **flags: Any) -> None:
 def run(flags: dict[str, Any]) -> int:
     """Open the sockets, then start the servers on them: a bind's way begins here."""
     from webdemo.cli.dashboard import add_dashboard
-    from webdemo.cli.opening import open_sockets
+    from webdemo.cli.opening import closed_at_the_end, open_sockets
     from webdemo.net.listener import DEFAULT_PORT
     from webdemo.run.certificates import with_certificates
     from webdemo.run.events import Event, Note, Started
@@ -172,23 +172,24 @@ def run(flags: dict[str, Any]) -> int:
     # What cannot be is refused before a socket is opened.
     config.make_plan(resolved, wanted or [Bind(port=DEFAULT_PORT)], colour=colour)
     listeners, note = open_sockets(wanted, host=config.default_host(resolved))
-    plan = config.make_plan(resolved, [bind for bind, _ in listeners], colour=colour)
-    plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
-    with with_certificates(plan) as (plan, notes):
-        printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
-        for text in (note, dashboard_note, config.why_host(resolved), *notes):
-            if text:
-                printer(Note(text))
+    with closed_at_the_end(listeners):
+        plan = config.make_plan(resolved, [bind for bind, _ in listeners], colour=colour)
+        plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
+        with with_certificates(plan) as (plan, notes):
+            printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
+            for text in (note, dashboard_note, config.why_host(resolved), *notes):
+                if text:
+                    printer(Note(text))
 
-        def emit(event: Event) -> None:
-            printer(event)
-            if isinstance(event, Started) and dashboard_url:
-                printer(Note(f"Dashboard: {dashboard_url}"))
+            def emit(event: Event) -> None:
+                printer(event)
+                if isinstance(event, Started) and dashboard_url:
+                    printer(Note(f"Dashboard: {dashboard_url}"))
 
-        try:
-            return Supervisor(plan, listeners, emit).run()
-        finally:
-            printer.close()
+            try:
+                return Supervisor(plan, listeners, emit).run()
+            finally:
+                printer.close()
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import click
@@ -28,6 +29,17 @@ def open_sockets(wanted: Sequence[Bind], *, host: str | None) -> tuple[Opened, s
             if not (sys.stdin.isatty() and sys.stderr.isatty()):
                 raise
             wanted = choose_remedy(exc, wanted)
+
+
+@contextmanager
+def closed_at_the_end(opened: Opened) -> Iterator[None]:
+    """Whatever happens, nothing that was opened, or is added meanwhile, stays open."""
+    try:
+        yield
+    finally:
+        for _, sockets in opened:
+            for sock in sockets:
+                sock.close()
 
 
 def with_real_port(bind: Bind, sockets: list[socket.socket]) -> Bind:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,6 +16,8 @@ from webdemo.servers._alike import with_an_end
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_ACCEPTED_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,8 @@ def serve(job: Job) -> None:
     config = Config()
     listening = [sock.detach() for sock in job.sockets]
     config.bind = [f"fd://{fd}" for fd in listening]
-    config.backlog = BACKLOG
+    # asyncio takes up to so many connections at once, and without descriptors fails as often, each time aloud.
+    config.backlog = _ACCEPTED_AT_ONCE
     config.graceful_timeout = job.grace_seconds
     config.keep_alive_timeout = job.options.keepalive
     config.wsgi_max_body_size = job.options.max_request_body_size
@@ -59,6 +64,9 @@ def serve(job: Job) -> None:
 
     async def until_stopped() -> None:
         """Hypercorn awaits this once it accepts; when it returns, idle connections are closed at once."""
+        for fd in listening:
+            with socket.socket(fileno=os.dup(fd)) as listener:
+                listener.listen(BACKLOG)  # the queue is what it was
         job.ready()
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
