@@ -6,17 +6,22 @@ import itertools
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests import raw_http
+from tests import running as runs
 from tests.dashboard.conftest import Dashboard
 from webdemo.dashboard import twin
 from webdemo.dashboard.comparison import compare
 from webdemo.dashboard.known import reason_of
-from webdemo.dashboard.overview import Card, Port, Series
+from webdemo.dashboard.overview import Card, Port, Series, Watch
 from webdemo.dashboard.twin import Answer, TwinRequest, read_request
 from webdemo.errors import UsageError
+from webdemo.run.control import Instance
+
+HTTP_SERVERS = ("werkzeug", "waitress", "gunicorn", "wsgiref", "cheroot", "gevent", "hypercorn")
 
 
 def card(server: str, url: str = "http://127.0.0.1:1/") -> Card:
@@ -246,6 +251,20 @@ def test_reasons_are_found_for_what_is_known() -> None:
     assert (reason := reason_of("header Date"))
     assert reason.by_nature
     assert reason_of("header X-Of-The-App") is None
+
+
+def test_known_differences_explain_all_that_the_servers_here_do(running: runs.Start, tmp_path: Path) -> None:
+    binds = [part for name in HTTP_SERVERS for part in ("-b", f"{name}://127.0.0.1:0")]
+    run = running(*binds, environment={"XDG_RUNTIME_DIR": str(tmp_path)})
+    control = Instance(run.pid, tmp_path / "webdemo" / f"{run.pid}.sock")
+    cards = Watch(control).look().cards
+    assert len(cards) == len(HTTP_SERVERS)
+    headers = "Accept: application/json\nX-Twice: 1\nX-Twice: 2\nunder_score: 1"
+    found = compare(twin.send_to_all(read_request("GET", "/inspect", headers, ""), cards))
+    assert found.silent == ()
+    differing = [row for row in found.rows if row.differs]
+    assert len(differing) > 20
+    assert [row.name for row in differing if row.reason is None] == []
 
 
 # -- real servers ---------------------------------------------------------------------------------

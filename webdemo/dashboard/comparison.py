@@ -61,7 +61,7 @@ class Comparison:
     answers: tuple[Answer, ...]
     silent: tuple[Answer, ...]
     status: Row
-    headers: tuple[Row, ...]
+    headers: tuple[Row, ...]  # with the reason phrase before them
     values: tuple[Row, ...] = ()  # of JSON bodies
     texts: tuple[tuple[Line, ...], ...] = ()  # the lines of text bodies, one tuple for each answer
     body: str | None = None  # the one that all have
@@ -86,9 +86,10 @@ class Comparison:
 
 def compare(answers: Sequence[Answer]) -> Comparison:
     came = tuple(answer for answer in answers if answer.problem is None)
-    status = _row("status", "Status", [f"{a.status} {a.reason}".strip() for a in came])
+    status = _row("status", "Status", [str(answer.status) for answer in came])
+    reason = _row("status", "Reason", [answer.reason or ABSENT for answer in came])
     silent = tuple(answer for answer in answers if answer.problem is not None)
-    headers = tuple(_headers(came))
+    headers = (reason, *_headers(came))
     bodies = [answer.body for answer in came]
     if len(set(bodies)) <= 1:
         return Comparison(came, silent, status, headers, body=_text(bodies[0])[:20_000] if bodies else "")
