@@ -33,7 +33,7 @@ def serve(job: Job) -> None:
     config = Config()
     listening = [sock.detach() for sock in job.sockets]
     config.bind = [f"fd://{fd}" for fd in listening]
-    # asyncio takes up to so many connections at once, and without descriptors fails as often, each time aloud.
+    # asyncio accepts so many at once; without a free descriptor it fails as often, each time aloud.
     config.backlog = _ACCEPTED_AT_ONCE
     config.graceful_timeout = job.grace_seconds
     config.keep_alive_timeout = job.options.keepalive
