@@ -14,6 +14,7 @@ WebdemoError
     UrlRefused              a URL to be traced that has no one meaning
     ExtraMissing            an optional package that this needs is not installed
     SpoolUnavailable        the folder for caught mail cannot be had
+    AcceptedUnreadable      a file of accepted differences cannot be read or understood
     CertificateUnusable     a TLS certificate cannot be served
       CertificateMissing      it, or its key, is not there
       CertificateUnreadable   it, or its key, may not be read
@@ -49,7 +50,10 @@ Nothing else in webdemo exits, and nothing prints a traceback for one of these.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class WebdemoError(Exception):
@@ -188,6 +192,14 @@ class ExtraMissing(UsageError):
 
 class SpoolUnavailable(UsageError):
     pass
+
+
+class AcceptedUnreadable(UsageError):
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"The accepted differences in {path} cannot be used: {why}.",
+            remedy="An entry is a table [[accepted]] with server, probe and why, and a verdict if need be.",
+        )
 
 
 class CertificateUnusable(UsageError):

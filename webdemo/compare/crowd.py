@@ -11,12 +11,13 @@ import socket
 import threading
 from collections.abc import Iterator
 
-CLIENTS = 120
+from webdemo.compare.cases import SLOW_COUNT
+
 _PAUSE_SECONDS = 0.1
 
 
 @contextlib.contextmanager
-def slow_clients(port: int, count: int = CLIENTS) -> Iterator[int]:
+def slow_clients(port: int, count: int = SLOW_COUNT) -> Iterator[int]:
     """Keep so many of them connected meanwhile; gives how many were let in."""
     with contextlib.ExitStack() as stack:
         sockets = []

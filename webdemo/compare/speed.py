@@ -16,6 +16,7 @@ from typing import Literal
 import h11
 
 from webdemo.compare import crowd, intervals, processes
+from webdemo.compare.cases import CASES, SLOW_CLIENTS, Case
 from webdemo.compare.client import Connection
 from webdemo.compare.lifecycle import LIVES, live
 from webdemo.compare.load import Generator, Load, find_generator
@@ -26,21 +27,10 @@ from webdemo.run.load import Target
 ROUNDS = intervals.FEWEST_ROUNDS
 SECONDS_PER_ROUND = 0.5
 WARM_UP_SECONDS = 0.3
-STEADY = "steady"
-SLOW_CLIENTS = "slow clients"
 # A processor that is used for so much of the time is the limit of what was measured.
 BUSY = 0.85
 # A server that was locked out by slow clients has so long to come back to its senses.
 _RECOVERY_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    name: str
-    connections: int
-
-
-CASES = (Case(STEADY, 1), Case(STEADY, 8), Case(STEADY, 64), Case(SLOW_CLIENTS, 8))
 
 
 @dataclass(frozen=True, slots=True)

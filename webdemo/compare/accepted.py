@@ -1,0 +1,107 @@
+"""Differences that somebody has looked at and accepted, and those that are left.
+
+The file is TOML. Each entry names a server as it is labelled ("*" is any), a probe, and why it is
+accepted; with a verdict it covers that one only, so that what becomes worse is a difference again:
+
+    [[accepted]]
+    server = "waitress"
+    probe = "header-with-underscore"
+    verdict = "differs"
+    why = "No client of ours sends such headers."
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from webdemo.compare.results import Comparison, Finding, Server, Verdict
+from webdemo.errors import AcceptedUnreadable
+
+_KEYS = ("server", "probe", "verdict", "why")
+_VERDICTS = tuple(verdict for verdict in typing.get_args(Verdict) if verdict not in ("right", "missing"))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    server: str
+    probe: str
+    why: str
+    verdict: str | None = None
+
+    def covers(self, finding: Finding) -> bool:
+        return (
+            self.server in ("*", finding.server)
+            and self.probe == finding.probe
+            and self.verdict in (None, finding.verdict)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A comparison as CI sees it."""
+
+    differences: tuple[Finding, ...]  # nobody has accepted them
+    accepted: tuple[tuple[Finding, Entry], ...]
+    failed: tuple[Server, ...]  # they are installed, and did not run the app
+    unused: tuple[Entry, ...]  # they cover nothing any more
+
+    @property
+    def is_same(self) -> bool:
+        return not self.differences and not self.failed
+
+
+def read(path: Path) -> tuple[Entry, ...]:
+    """The entries of a file; raises AcceptedUnreadable."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise AcceptedUnreadable(path, exc.strerror or str(exc)) from exc
+    except ValueError as exc:
+        raise AcceptedUnreadable(path, str(exc)) from exc
+    entries = data.pop("accepted", [])
+    if data or not isinstance(entries, list):
+        raise AcceptedUnreadable(path, f"it holds {', '.join(data) or 'something else'}")
+    return tuple(_entry(path, number, entry) for number, entry in enumerate(entries, 1))
+
+
+def judge(comparison: Comparison, entries: tuple[Entry, ...] = ()) -> Judgement:
+    """Which differences are left when these are accepted. A server that is not installed is none."""
+    differences, accepted = [], []
+    for finding in comparison.behaviour.findings if comparison.behaviour else ():
+        if finding.verdict in ("right", "missing"):
+            continue
+        entry = next((entry for entry in entries if entry.covers(finding)), None)
+        if entry is None:
+            differences.append(finding)
+        else:
+            accepted.append((finding, entry))
+    used = {entry for _, entry in accepted}
+    return Judgement(
+        differences=tuple(differences),
+        accepted=tuple(accepted),
+        failed=tuple(server for server in comparison.servers if server.state in ("crashed", "hung")),
+        unused=tuple(entry for entry in entries if entry not in used),
+    )
+
+
+def _entry(path: Path, number: int, entry: Any) -> Entry:
+    def refuse(why: str) -> typing.NoReturn:
+        raise AcceptedUnreadable(path, f"entry {number} {why}")
+
+    if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
+        refuse("is no table of texts")
+    for key in entry:
+        if key not in _KEYS:
+            guess = difflib.get_close_matches(key, _KEYS, 1)
+            refuse(f"has a key {key!r}; {f'{guess[0]} was meant?' if guess else 'there is none such'}")
+    for key in ("server", "probe", "why"):
+        if not entry.get(key):
+            refuse(f"has no {key}")
+    if entry.get("verdict") not in (None, *_VERDICTS):
+        refuse(f"has a verdict {entry['verdict']!r}, which is none of {', '.join(_VERDICTS)}")
+    return Entry(**entry)
