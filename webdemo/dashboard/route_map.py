@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from webdemo.dashboard.overview import Card, Overview
 
 ROW = 58
+DENSE_ROW = 38  # of more than MANY ports
+MANY = 6
 BROWSER_X, PORTS_X, SERVERS_X, APP_X = "11%", "36%", "65%", "91%"
 
 
@@ -40,19 +42,20 @@ class RouteMap:
 def draw(overview: Overview) -> RouteMap:
     ports: list[PortPlace] = []
     servers = []
+    row = ROW if overview.ports <= MANY else DENSE_ROW
     for card in overview.cards:
         first = len(ports)
-        server_y = (first + len(card.ports) / 2) * ROW
+        server_y = (first + len(card.ports) / 2) * row
         servers.append(ServerPlace(card, server_y))
         ports += [
             PortPlace(
                 label=port.label,
-                y=(first + position + 0.5) * ROW,
+                y=(first + position + 0.5) * row,
                 server_y=server_y,
                 colour=card.colour,
                 is_open=card.state not in ("stopped", "given up"),
             )
             for position, port in enumerate(card.ports)
         ]
-    height = len(ports) * ROW
+    height = len(ports) * row
     return RouteMap(height, height / 2, tuple(ports), tuple(servers))
