@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from webdemo.compare.cases import SLOW_COUNT, STEADY
-from webdemo.compare.results import Figure, Measurement, Ratio
+from webdemo.compare.results import Figure, Measurement, Ratio, Speed
 
 NONE = "–"
 
@@ -65,3 +65,12 @@ def standing(ratio: Ratio | None, measurement: Measurement, *, is_best: bool) ->
 def listed(names: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "none"
+
+
+def method(speed: Speed) -> str:
+    """How it was measured, in a sentence."""
+    rounds = max((m.requests_per_second.rounds for m in speed.measurements), default=0)
+    return (
+        f"{rounds} interleaved rounds of {speed.seconds_per_round:g} s for each server and case. "
+        "A figure is the median of its rounds; from-to holds the true one with 95 % confidence."
+    )
