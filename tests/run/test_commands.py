@@ -227,3 +227,16 @@ def test_nonsense_on_the_control_socket_is_refused(serving: runs.Start) -> None:
             sock.sendall(line + b"\n")
             assert json.loads(sock.makefile("rb").readline())["ok"] is False
     assert status(running)[0]["state"] == "up"
+
+
+@pytest.mark.parametrize("place", ["not/there", "x" * 120])
+def test_without_a_place_for_the_control_socket_it_serves_all_the_same(
+    place: str, running: runs.Start, tmp_path: Path
+) -> None:
+    folder = tmp_path / place
+    if len(place) > 100:
+        folder.mkdir()
+    one = running("-b", "waitress://127.0.0.1:0", app=APP, environment={"XDG_RUNTIME_DIR": str(folder)})
+    assert raw_http.get(one.url).status == 200
+    assert "Commands such as `webdemo ps` do not reach this run." in one.log()
+    assert one.terminate() == 0

@@ -55,17 +55,24 @@ def own_path() -> Path:
 
 
 class ControlServer:
-    """The supervisor's side; runs in its loop."""
+    """The supervisor's side; runs in its loop. Raises ControlUnavailable when there can be no socket."""
 
     def __init__(self, loop: Loop, command: Command) -> None:
         self._loop = loop
         self._command = command
         self.path = own_path()
-        self.path.unlink(missing_ok=True)  # left by a process that had our number before
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(str(self.path))
-        self.path.chmod(0o600)
-        self._socket.listen(16)
+        try:
+            self.path.unlink(missing_ok=True)  # left by a process that had our number before
+            self._socket.bind(str(self.path))
+            self.path.chmod(0o600)
+            self._socket.listen(16)
+        except OSError as exc:
+            self._socket.close()
+            raise ControlUnavailable(
+                f"The control socket {self.path} cannot be made: {exc.strerror or exc}.",
+                remedy="Set XDG_RUNTIME_DIR to a folder of your own, with a short path.",
+            ) from exc
         self._socket.setblocking(False)
         self._connections: dict[socket.socket, bytes] = {}
         loop.on_readable(self._socket, self._accept)

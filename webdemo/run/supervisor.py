@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from webdemo.errors import AppUnavailable, WebdemoError
+from webdemo.errors import AppUnavailable, ControlUnavailable, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.run import events, fleet, generation
 from webdemo.run.accesslog import COMPLETE
@@ -116,7 +116,7 @@ class Supervisor:
         self.loop.on_signal(signal.SIGINT, partial(self._asked_to_stop, "Ctrl-C"))
         self.loop.on_signal(signal.SIGHUP, partial(self._hung_up, needs_terminal))
         self.loop.on_signal(signal.SIGCHLD, self._reap)
-        control = ControlServer(self.loop, Commands(self).obey)
+        control = self._open_control()
         if self.plan.health:
             self._stand_in.serve(self.services)
         self._load_first()
@@ -126,9 +126,18 @@ class Supervisor:
         try:
             self.loop.run()
         finally:
-            control.close()
+            if control is not None:
+                control.close()
             self._close()
         return self._exit_code
+
+    def _open_control(self) -> ControlServer | None:
+        """The control socket; serving goes on without it where there is no place for one."""
+        try:
+            return ControlServer(self.loop, Commands(self).obey)
+        except ControlUnavailable as exc:
+            self.emit(events.Note(f"{exc.problem} Commands such as `webdemo ps` do not reach this run."))
+            return None
 
     def _close(self) -> None:
         if self._watcher is not None:
