@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from webdemo.run import latency
 from webdemo.run.answer import watch
-from webdemo.run.counters import SLOTS, RequestCounter, SharedCounters, SystemNotes
+from webdemo.run.counters import SLOTS, RequestCounter, SharedCounters, SystemNotes, service_name
 from webdemo.run.usage import Usage
 
 NAME = "waitress 8000 8001"
@@ -181,10 +181,11 @@ def test_a_service_for_which_there_is_no_slot_left_is_served_uncounted(counters:
 
 
 def test_the_name_of_a_service_with_very_many_ports_is_cut(counters: SharedCounters) -> None:
-    name = "waitress " + " ".join(f"/run/sites/{number}/site.sock" for number in range(512))
+    name = service_name("waitress", (f"/run/\udcff{number}/ü.sock" for number in range(512)))
     count(RequestCounter(counters, name))
     [(found, totals)] = counters.read().items()
-    assert name.startswith(found)
+    assert found == name
+    assert name.startswith(r"waitress /run/\udcff0/ü.sock /run/")
     assert totals.requests == 1
 
 

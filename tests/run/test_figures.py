@@ -144,6 +144,12 @@ def test_a_service_that_is_gone_is_forgotten_and_its_memory_is_given_as_none(rep
     assert totals["gunicorn 8001"].memory_bytes == 1000
 
 
+def test_a_service_with_very_many_ports_has_figures(replay: Replay) -> None:
+    served = SERVED._replace(ports=tuple(map(str, range(8000, 9000))))
+    replay.count(5, served=served)
+    assert replay.sample(served)["requests"] == 5
+
+
 def test_new_processes_are_looked_for_every_fifth_time(replay: Replay) -> None:
     for _ in range(11):
         replay.sample()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -117,6 +118,17 @@ def scrape(url: str) -> Samples:
     return parsed(answer.text)
 
 
+def wait_for_requests(url: str, expected: dict[str, float]) -> None:
+    """Until so many have ended, by server: a client has its answer a moment before the server closes it."""
+    deadline = time.monotonic() + 30
+    totals: dict[str, float] = {}
+    while totals != expected:
+        assert time.monotonic() < deadline, totals
+        totals = dict.fromkeys(expected, 0)
+        for labels, value in scrape(url)["webdemo_requests_total"]:
+            totals[labels["server"]] += value
+
+
 def test_any_process_answers_for_all_and_counts_survive_a_kill(running: runs.Start) -> None:
     run = running(
         "--metrics", "-b", "waitress://127.0.0.1:0", "-b", "gunicorn://127.0.0.1:0?workers=2", app=APP
@@ -125,22 +137,15 @@ def test_any_process_answers_for_all_and_counts_survive_a_kill(running: runs.Sta
         for _ in range(4):
             raw_http.get(url, "/")
 
-    def requests(samples: Samples) -> dict[str, float]:
-        """By server; /metrics itself is not counted."""
-        totals: dict[str, float] = {}
-        for labels, value in samples["webdemo_requests_total"]:
-            totals[labels["server"]] = totals.get(labels["server"], 0) + value
-        return totals
-
     for url in run.urls:
-        assert requests(scrape(url)) == {"waitress": 4, "gunicorn": 4}
+        wait_for_requests(url, {"waitress": 4, "gunicorn": 4})
     [waitress] = [row for row in run.rows() if row.server == "waitress"]
     for process in run.servers():
         if process.pid in waitress.pids:
             process.kill()
     run.wait_for("is up again")
     raw_http.get(waitress.urls[0], "/")
-    assert requests(scrape(run.urls[1])) == {"waitress": 5, "gunicorn": 4}
+    wait_for_requests(run.urls[1], {"waitress": 5, "gunicorn": 4})
     assert "/metrics" not in run.log()
 
 

@@ -19,7 +19,7 @@ import tempfile
 # because no greenlet gives way to another while it counts.
 from _thread import allocate_lock
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from webdemo.run.latency import BUCKETS, ENDS
@@ -42,7 +42,8 @@ _RESTARTS = _PROCESSES + 1
 _HISTOGRAM = _RESTARTS + 1
 _NAME_BYTES = _HISTOGRAM + BUCKETS
 _NAME = _NAME_BYTES + 1
-_LONGEST_NAME = (_SLOT_WORDS - _NAME) * 8
+_LONGEST_SERVER = 100
+_LONGEST_PORTS = (_SLOT_WORDS - _NAME) * 8 - _LONGEST_SERVER - 1
 
 # By the first digit of a status; one beyond 599 is a server's error (RFC 9110 section 15).
 _ENDED_WITH = {digit: _ENDED + min(int(digit), _STATUSES - 1) for digit in "123456789"}
@@ -104,8 +105,17 @@ class Totals:
         return Totals(list(map(operator.add, self.words, other.words)), self.in_flight + other.in_flight)
 
 
+def service_name(server: str, ports: Iterable[str]) -> str:
+    """What a service is counted under: its server, a space, its ports; very many are cut off."""
+    return f"{_cut(server, _LONGEST_SERVER)} {_cut(' '.join(ports), _LONGEST_PORTS)}"
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    return text.encode("utf-8", "backslashreplace")[:most_bytes].decode("utf-8", "ignore")
+
+
 class SharedCounters:
-    """The memory, by its descriptor. `name` is the service's: its server, and where it listens."""
+    """The memory, by its descriptor. The names in it are those that `service_name` gives."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -135,7 +145,7 @@ class SharedCounters:
 
     def claim(self, name: str) -> memoryview:
         """The words of a slot for this process alone; one that nobody reads when there are no more."""
-        encoded = name.encode()[:_LONGEST_NAME]
+        encoded = name.encode()
         with self._lock:
             # Rather one that a process of this service has left behind than a new one.
             for wanted in (encoded, b""):

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from operator import sub
 from typing import Any, NamedTuple, Protocol
 
-from webdemo.run.counters import SharedCounters, SystemNotes, Totals
+from webdemo.run.counters import SharedCounters, SystemNotes, Totals, service_name
 from webdemo.run.latency import quantile
 from webdemo.run.usage import Usage
 
@@ -56,7 +56,7 @@ class Served(NamedTuple):
 
     @property
     def counted_as(self) -> str:
-        return f"{self.server} {' '.join(self.ports)}"
+        return service_name(self.server, self.ports)
 
 
 class Look(Protocol):
@@ -87,11 +87,12 @@ class Figures:
         gone = set(self._notes)
         for served in services:
             usage = sum((usages[pid] for pid in served.pids), Usage())
-            places = " ".join(served.ports)
-            totals = sum((t for name, t in counted.items() if name.partition(" ")[2] == places), Totals())
+            own_name = served.counted_as
+            _, _, ports = own_name.partition(" ")
+            totals = sum((t for name, t in counted.items() if name.partition(" ")[2] == ports), Totals())
             self._services[served.ports].add(served.server, totals, usage, seconds, wall)
-            gone.discard(served.counted_as)
-            self._note(served.counted_as, usage, served.restarts)
+            gone.discard(own_name)
+            self._note(own_name, usage, served.restarts)
         for name in gone:
             self._note(name, Usage(), 0)
 

@@ -142,7 +142,7 @@ class Fleet:
         return edge.EdgeSettings(
             process_id=process.number,
             token=self._token,
-            service=str(running),
+            service=running.served().counted_as,
             server=running.service.server,
             version=running.version,
             binds={listener.name(): listener.label() for listener in running.listeners},
