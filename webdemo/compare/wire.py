@@ -219,6 +219,11 @@ def parse(raw: bytes, methods: Sequence[str], *, at_end: bool) -> tuple[tuple[An
     return tuple(answers), raw
 
 
+def is_answer(data: bytes) -> bool:
+    """Whether it begins as an answer does."""
+    return _STATUS_LINE.match(data) is not None
+
+
 def _with_body(answer: Answer, method: str, rest: bytes, *, at_end: bool) -> tuple[Answer, bytes]:
     """RFC 9112 section 6.3, seen from the client."""
     if method == "HEAD" or answer.status in _WITHOUT_BODY:

@@ -1,0 +1,511 @@
+"""Answers: what a server makes of what apps return, also where apps do it wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from webdemo.compare.corpus.case import (
+    Case,
+    Judge,
+    Judgement,
+    differs,
+    request,
+    right,
+    status,
+    wrong,
+)
+from webdemo.compare.probe_app import LARGE_BYTES
+from webdemo.compare.wire import Answer, Exchange
+
+_HANDLING = "PEP 3333, Error Handling"
+_CALLABLE = "PEP 3333, The start_response() Callable"
+_WHOLE = "A client, or a cache, keeps half an answer for a whole one."
+_STEP = "A client that keeps its connection takes the body for the next answer."
+
+
+def _page(
+    name: str,
+    title: str,
+    judge: Judge,
+    expected: str,
+    section: str,
+    meaning: str,
+    *,
+    page: str | None = None,
+    judges_breaks: bool = False,
+) -> Case:
+    steps = (request(f"/probe/{page or name}"),)
+    return Case(name, title, section, expected, meaning, steps, judge, judges_breaks=judges_breaks)
+
+
+def _answer(judge: Callable[[Answer], Judgement]) -> Judge:
+    return lambda exchange: judge(exchange.answers[0])
+
+
+def _body(expected: bytes) -> Judge:
+    def judge(answer: Answer) -> Judgement:
+        if answer.status == 200 and answer.body == expected:
+            return right("sends it all")
+        return wrong(f"answers {answer.status} with {answer.body[:40]!r}")
+
+    return _answer(judge)
+
+
+def _without_body(exchange: Exchange) -> Judgement:
+    first, *others = exchange.answers
+    if exchange.rest or (others and others[0].body != b"hello"):
+        return wrong("sends the body")
+    if len(others) == 1:
+        return right("sends no body, and answers the next request")
+    if first.status == 500:
+        return differs("refuses it with 500")
+    if not exchange.is_over:
+        return wrong("does not answer the next request")
+    return (differs if first.says_close else wrong)(
+        "sends no body, closes, and " + ("says so" if first.says_close else "does not say so")
+    )
+
+
+def _no_made_up_length(answer: Answer) -> Judgement:
+    length = answer.header("Content-Length")
+    if answer.status != 304:
+        return wrong(f"answers {answer.status}")
+    if answer.header("Transfer-Encoding"):
+        return wrong("sends Transfer-Encoding with it")
+    if length in (None, "5"):
+        return right("sends " + ("the length" if length else "no length"))
+    return wrong(f"sends Content-Length: {length}")
+
+
+def _cut(exchange: Exchange) -> Judgement:
+    """An answer that failed in the middle must not look whole."""
+    if not exchange.answers:
+        return right("closes the connection before anything is sent")
+    answer = exchange.answers[0]
+    if answer.status == 500:
+        return right("answers 500, as nothing had been sent yet")
+    if not exchange.is_over:
+        return wrong("leaves the connection open, and the client waiting")
+    if not answer.is_whole:
+        return right("closes before the announced end")
+    if answer.header("Content-Length") is None and not answer.is_chunked:
+        return differs("ends a body without a length, which looks whole")
+    return wrong("ends the body as though it were whole")
+
+
+def _too_short(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0] if exchange.answers else None
+    if answer is None or not exchange.is_over:
+        return wrong("leaves the client waiting")
+    if answer.status == 500:
+        return right("answers 500")
+    return wrong("sends another length") if answer.is_whole else right("closes before the announced end")
+
+
+def _too_long(exchange: Exchange) -> Judgement:
+    if not exchange.answers:
+        return right("closes the connection")
+    first, *others = exchange.answers
+    if first.status == 500:
+        return right("answers 500")
+    if exchange.rest or (others and others[0].body != b"hello"):
+        return wrong("sends more than was announced")
+    if not first.is_whole:
+        return (
+            right("closes before the announced end")
+            if exchange.is_over
+            else wrong("leaves the client waiting")
+        )
+    if others:
+        return right("sends as much as was announced, and answers the next request")
+    return right("sends as much as was announced, and closes")
+
+
+def _first_part_early(exchange: Exchange) -> Judgement:
+    early = exchange.raw[: exchange.marks[1]]
+    if b"first" in early:
+        return right("sends the first part at once")
+    return wrong("keeps the first part back until the second is there")
+
+
+def _closed(exchange: Exchange) -> Judgement:
+    happened = exchange.afterwards.get("happened", [])
+    if happened == ["close"]:
+        return right("calls close()")
+    return wrong(f"calls close() {len(happened)} times" if happened else "does not call close()")
+
+
+def _hop_by_hop(answer: Answer) -> Judgement:
+    if answer.status == 500:
+        return right("refuses it with 500")
+    if "timeout=99" in (answer.header("Keep-Alive") or ""):
+        return differs("sends it")
+    return differs("leaves it out")
+
+
+def _own_transfer_encoding(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0] if exchange.answers else None
+    if answer is None:
+        return right("closes the connection")
+    if answer.status == 500:
+        return right("refuses it with 500")
+    if answer.is_whole and answer.body == b"hello":
+        return differs("makes the chunks that the app promised")
+    return wrong("sends a body without the chunks that it announces")
+
+
+def _injected(exchange: Exchange) -> Judgement:
+    if not exchange.answers:
+        return right("closes the connection")
+    answer = exchange.answers[0]
+    if answer.header("X-Injected"):
+        return wrong("sends it as it is: two headers")
+    return right("refuses it with 500" if answer.status == 500 else "does not send it as it is")
+
+
+def _latin_1(answer: Answer) -> Judgement:
+    value = answer.header("X-Name")
+    if value == "caf\xe9":
+        return right("sends it as Latin-1")
+    return wrong(f"answers {answer.status}" if value is None else f"sends {value!r}")
+
+
+def _wide(exchange: Exchange) -> Judgement:
+    if not exchange.answers:
+        return differs("closes the connection without an answer")
+    answer = exchange.answers[0]
+    if answer.status == 500:
+        return right("refuses it with 500")
+    return wrong(f"sends {answer.header('X-Name')!r}")
+
+
+def _cookies(answer: Answer) -> Judgement:
+    cookies = answer.values("Set-Cookie")
+    return right("sends both") if cookies == ["a=1", "b=2"] else wrong(f"sends {cookies}")
+
+
+def _name_kept(answer: Answer) -> Judgement:
+    [name] = [name for name, _ in answer.headers if name.lower() == "x-mixed-case"] or [""]
+    return right("sends the name as it is") if name == "x-mIxed-case" else differs(f"sends {name}")
+
+
+def _date(answer: Answer) -> Judgement:
+    return right("sends Date") if len(answer.values("Date")) == 1 else wrong("sends no Date")
+
+
+def _own(header: str, value: str) -> Judge:
+    def judge(answer: Answer) -> Judgement:
+        values = answer.values(header)
+        if values == [value]:
+            return right("sends the app's")
+        if len(values) == 1:
+            return differs("sends its own instead")
+        return wrong(f"sends {header} {len(values)} times")
+
+    return _answer(judge)
+
+
+def _odd_status(answer: Answer) -> Judgement:
+    if (answer.status, answer.reason) == (299, "Quite Odd"):
+        return right("sends it as it is")
+    if answer.status == 299:
+        return differs(f"sends the reason {answer.reason!r}")
+    return wrong(f"answers {answer.status}")
+
+
+def _text(exchange: Exchange) -> Judgement:
+    if not exchange.answers:
+        return right("closes the connection")
+    answer = exchange.answers[0]
+    if answer.status == 500:
+        return right("refuses it with 500")
+    if not answer.is_whole:
+        return right("closes before the end of the answer")
+    return differs(f"answers {answer.status} with {answer.body[:40]!r}")
+
+
+CASES = (
+    *(
+        Case(
+            f"{code}-with-body",
+            f"{code} with a body",
+            "RFC 9110 section 6.4.1",
+            f"An answer of {code} has no content.",
+            _STEP,
+            (request(f"/probe/{code}-with-body", close=False), 0.1, request("/probe/hello")),
+            _without_body,
+            ("GET", "GET"),
+        )
+        for code in (204, 304)
+    ),
+    _page(
+        "304-with-length",
+        "304 with the length of what it stands for",
+        _answer(_no_made_up_length),
+        "Its Content-Length is that of the 200 answer, or absent.",
+        "RFC 9110 section 8.6",
+        "Caches keep a wrong length.",
+    ),
+    _page(
+        "stream",
+        "an answer in parts, without a length",
+        _body(b"one two three"),
+        "All parts arrive, and an end that can be told.",
+        "RFC 9112 section 6.3",
+        "Downloads are cut, or hang.",
+    ),
+    Case(
+        "stream-slowly",
+        "the first part of an answer whose second takes its time",
+        "PEP 3333, Buffering and Streaming",
+        "No part is kept back until the next one is there.",
+        "Server-sent events and progress arrive late, or not before the end.",
+        (request("/probe/stream-slowly"), 0.35),
+        _first_part_early,
+    ),
+    _page(
+        "stream-empty-parts",
+        "empty parts within an answer",
+        _body(b"one two three"),
+        "An empty part is no end.",
+        "PEP 3333, Buffering and Streaming",
+        "Answers of apps that yield b'' to give way are cut.",
+    ),
+    _page(
+        "large",
+        "an answer of 1 MB",
+        _body(b"x" * LARGE_BYTES),
+        "It arrives whole.",
+        "RFC 9112 section 6.3",
+        "Downloads are cut.",
+    ),
+    _page(
+        "write",
+        "write() and a body",
+        _body(b"written, and returned"),
+        "What was written comes first, then the body.",
+        "PEP 3333, The write() Callable",
+        "Old apps lose a part of their answer.",
+        page="by-write",
+    ),
+    _page(
+        "file",
+        "a file, by wsgi.file_wrapper where there is one",
+        _body(bytes(range(256)) * 256),
+        "It arrives whole.",
+        "PEP 3333, Optional Platform-Specific File Handling",
+        "Downloads are cut.",
+    ),
+    *(
+        Case(
+            name,
+            title,
+            "PEP 3333, Specification Details",
+            "close() is called, once, however the answer ends.",
+            "Database connections and files are not given back.",
+            steps,
+            _closed,
+            judges_breaks=True,
+            recalls=True,
+        )
+        for name, title, steps in (
+            ("close", "close() of an answer", (request("/probe/closing?{id}"),)),
+            (
+                "close-left",
+                "close() when the client leaves early",
+                (request("/probe/closing-endless?{id}"), 0.1),
+            ),
+            ("close-failed", "close() when the body fails", (request("/probe/closing-failed?{id}"),)),
+        )
+    ),
+    _page(
+        "raise-before-start",
+        "an exception before start_response",
+        status(500),
+        "Nothing is sent yet: 500.",
+        _HANDLING,
+        "A client cannot tell a failure of the app from one of the network.",
+        page="raise-before",
+    ),
+    _page(
+        "raise-after-start",
+        "an exception after start_response, before the body",
+        status(500),
+        "The headers are not sent before the body: 500.",
+        _HANDLING,
+        "A failure looks like success, with an empty page.",
+    ),
+    _page(
+        "raise-in-body",
+        "an exception in the middle of a body",
+        _cut,
+        "The answer is left unfinished, so that the client knows.",
+        "RFC 9112 section 8",
+        _WHOLE,
+        judges_breaks=True,
+    ),
+    _page(
+        "raise-in-body-with-length",
+        "an exception in the middle of a body with a length",
+        _cut,
+        "The answer is left unfinished, so that the client knows.",
+        "RFC 9112 section 8",
+        _WHOLE,
+        judges_breaks=True,
+    ),
+    _page(
+        "start-again",
+        "start_response again, with exc_info, before the body",
+        status(503),
+        "The second status replaces the first.",
+        _CALLABLE,
+        "Error pages are sent with 200.",
+    ),
+    _page(
+        "start-again-late",
+        "start_response again, with exc_info, in the middle of the body",
+        _cut,
+        "It raises exc_info: the answer is left unfinished.",
+        _CALLABLE,
+        _WHOLE,
+        judges_breaks=True,
+    ),
+    _page(
+        "start-twice",
+        "start_response twice, without exc_info",
+        status(500, otherwise="wrong"),
+        "It is an error in the app, and raises.",
+        _CALLABLE,
+        "A mistake goes unnoticed on one server, and fails on another.",
+    ),
+    _page(
+        "start-never",
+        "an app that does not call start_response",
+        status(500),
+        "It is an error in the app: 500.",
+        _CALLABLE,
+        "A mistake goes unnoticed on one server, and fails on another.",
+    ),
+    _page(
+        "too-short",
+        "a body shorter than its Content-Length",
+        _too_short,
+        "The connection is closed, so that the client knows.",
+        "RFC 9112 section 8",
+        "The client waits for the rest until its time is over.",
+        judges_breaks=True,
+    ),
+    Case(
+        "too-long",
+        "a body longer than its Content-Length",
+        "PEP 3333, Handling the Content-Length Header",
+        "No more is sent than was announced.",
+        _STEP,
+        (request("/probe/too-long", close=False), 0.1, request("/probe/hello")),
+        _too_long,
+        ("GET", "GET"),
+        judges_breaks=True,
+    ),
+    _page(
+        "text-body",
+        "a body of str instead of bytes",
+        _text,
+        "It is an error in the app: 500, or the answer is left unfinished.",
+        "PEP 3333, A Note On String Types",
+        "A mistake goes unnoticed on one server, and fails on another.",
+        judges_breaks=True,
+    ),
+    _page(
+        "hop-by-hop",
+        "an app that sends Keep-Alive, a header of the connection",
+        _answer(_hop_by_hop),
+        "Apps are forbidden to; a server is to treat it as an error.",
+        "PEP 3333, Other HTTP Features",
+        "Clients are told what the server does not hold to.",
+    ),
+    _page(
+        "own-transfer-encoding",
+        "an app that sends Transfer-Encoding: chunked, and no chunks",
+        _own_transfer_encoding,
+        "Apps are forbidden to; a server is to treat it as an error.",
+        "PEP 3333, Other HTTP Features",
+        "Clients cannot read the answer.",
+        judges_breaks=True,
+    ),
+    _page(
+        "line-break-in-header",
+        "CR and LF in a header that an app sends",
+        _injected,
+        "A value has no control characters: it must not go out as it is.",
+        _CALLABLE,
+        "User input in a redirect or a cookie can add headers to the answer, or a body of its own.",
+        judges_breaks=True,
+    ),
+    _page(
+        "latin-1-header",
+        "an é in a header that an app sends",
+        _answer(_latin_1),
+        "It is sent as Latin-1.",
+        "PEP 3333, Unicode Issues",
+        "File names in Content-Disposition arrive spoilt.",
+    ),
+    _page(
+        "wide-header",
+        "a € in a header that an app sends, which Latin-1 does not have",
+        _wide,
+        "It is an error in the app: 500.",
+        "PEP 3333, Unicode Issues",
+        "User input in a header makes an answer fail, and on some servers the client wait.",
+        judges_breaks=True,
+    ),
+    _page(
+        "two-cookies",
+        "two Set-Cookie headers",
+        _answer(_cookies),
+        "They stay two.",
+        "RFC 9110 section 5.3",
+        "All cookies but one are lost.",
+    ),
+    _page(
+        "header-name-case",
+        "the case of a header's name",
+        _answer(_name_kept),
+        "Names are case-insensitive.",
+        "RFC 9110 section 5.1",
+        "Tests and clients that compare names exactly fail.",
+        page="lower-case-header",
+    ),
+    _page(
+        "date",
+        "Date, where the app gives none",
+        _answer(_date),
+        "A server with a clock sends Date.",
+        "RFC 9110 section 6.6.1",
+        "Caches cannot tell the age of a page.",
+        page="hello",
+    ),
+    _page(
+        "own-date",
+        "an app that gives Date itself",
+        _own("Date", "Thu, 01 Jan 1998 00:00:00 GMT"),
+        "Date is sent once.",
+        "RFC 9110 section 6.6.1",
+        "Clients and caches meet two dates.",
+    ),
+    _page(
+        "own-server",
+        "an app that gives Server itself",
+        _own("Server", "the-app"),
+        "Server is sent once.",
+        "RFC 9110 section 10.2.4",
+        "Who hides the server's name finds it shown even so.",
+    ),
+    _page(
+        "odd-status",
+        "a status that nobody knows",
+        _answer(_odd_status),
+        "The status is the app's.",
+        _CALLABLE,
+        "Statuses of an app's own are replaced.",
+    ),
+)

@@ -1,0 +1,163 @@
+"""A probe with its right answer, and the words in which a corpus is written.
+
+A judge looks at an exchange and says how good it is, and what the server does, as the end of a
+sentence that begins with the server's name. Right is what the section asks for and, where it leaves a
+choice, what most servers do; differs is another choice; wrong is against a MUST.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from webdemo.compare.wire import Answer, Exchange, Step
+
+HOST = "probe.example"
+
+Level = Literal["right", "differs", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    level: Level
+    does: str  # "answers 400"
+
+
+Judge = Callable[[Exchange], Judgement]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`{id}` in what is sent becomes a name that is used once."""
+
+    name: str
+    title: str
+    section: str
+    expected: str
+    meaning: str
+    steps: tuple[Step, ...]
+    judge: Judge
+    methods: tuple[str, ...] = ("GET",)  # of the requests, in their order: one answer is expected for each
+    judges_breaks: bool = False  # the judge is asked even when no whole answer came
+    recalls: bool = False  # the app is asked afterwards what happened to its answer
+    is_patient: bool = False  # what could come late matters
+
+
+def request(
+    target: str = "/",
+    *headers: str,
+    method: str = "GET",
+    body: bytes = b"",
+    version: str = "1.1",
+    host: str | None = HOST,
+    close: bool = True,
+) -> bytes:
+    """A request, as malformed as its parts are. Text is sent as UTF-8."""
+    lines = [f"{method} {target} HTTP/{version}"]
+    if host is not None:
+        lines.append(f"Host: {host}")
+    if close:
+        lines.append("Connection: close")
+    return "\r\n".join([*lines, *headers, "", ""]).encode() + body
+
+
+def chunks(*parts: bytes) -> bytes:
+    """A chunked body, to its end."""
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+# -- judges ---------------------------------------------------------------------------------------
+
+
+def right(does: str) -> Judgement:
+    return Judgement("right", does)
+
+
+def differs(does: str) -> Judgement:
+    return Judgement("differs", does)
+
+
+def wrong(does: str) -> Judgement:
+    return Judgement("wrong", does)
+
+
+def _extra(exchange: Exchange) -> Judgement | None:
+    if len(exchange.answers) > exchange.wanted:
+        return wrong("takes what follows for one more request, and answers that as well")
+    return None
+
+
+def status(
+    *good: int, also: Collection[int] = (), otherwise: Level = "wrong", must_close: bool = False
+) -> Judge:
+    """By the status of the first answer. `also`: allowed, and unlike most. `must_close`: and then close."""
+
+    def judge(exchange: Exchange) -> Judgement:
+        if extra := _extra(exchange):
+            return extra
+        code = exchange.answers[0].status
+        does = f"answers {code}"
+        if must_close and not exchange.is_over:
+            return wrong(f"{does} and keeps the connection open")
+        if code in good:
+            return right(does)
+        return Judgement("differs" if code in also else otherwise, does)
+
+    return judge
+
+
+def tells(
+    key: str,
+    *good: str | None,
+    also: Collection[str | None] = (),
+    refusing: Level | None = None,
+    otherwise: Level = "wrong",
+) -> Judge:
+    """By a key of the environ that the app is given; None: it is not there.
+
+    `refusing` is the level of an answer that is not the app's.
+    """
+
+    def judge(exchange: Exchange) -> Judgement:
+        if extra := _extra(exchange):
+            return extra
+        answer = exchange.answers[0]
+        if "environ" not in answer.json:
+            return Judgement(refusing or otherwise, f"answers {answer.status}")
+        value = environ_of(answer).get(key)
+        does = f"gives the app no {key}" if value is None else f"gives the app {key} as {value!r}"
+        if value in good:
+            return right(does)
+        return Judgement("differs" if value in also else otherwise, does)
+
+    return judge
+
+
+def reads(
+    good: str,
+    *,
+    refusing: dict[int, Level] | None = None,
+    otherwise: Level = "wrong",
+    must_close: bool = False,
+) -> Judge:
+    """By the body that the app has read."""
+
+    def judge(exchange: Exchange) -> Judgement:
+        if extra := _extra(exchange):
+            return extra
+        answer = exchange.answers[0]
+        if must_close and not exchange.is_over:
+            return wrong(f"answers {answer.status} and keeps the connection open")
+        if "start" not in answer.json:
+            return Judgement((refusing or {}).get(answer.status, otherwise), f"answers {answer.status}")
+        start = answer.json["start"]
+        does = f"lets the app read {start!r}" if start else "lets the app read nothing"
+        return right(does) if start == good else Judgement(otherwise, does)
+
+    return judge
+
+
+def environ_of(answer: Answer) -> dict[str, Any]:
+    environ: dict[str, Any] = answer.json.get("environ", {})
+    return environ

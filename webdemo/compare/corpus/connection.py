@@ -1,0 +1,276 @@
+"""Several requests on one connection, how it ends, and the versions of HTTP."""
+
+from __future__ import annotations
+
+from webdemo.compare.corpus.case import (
+    Case,
+    Judgement,
+    chunks,
+    differs,
+    request,
+    right,
+    status,
+    tells,
+    wrong,
+)
+from webdemo.compare.wire import AWAIT_ANSWER, Exchange
+
+_SLOW = "Each request costs a connection of its own; behind a proxy or with TLS that is much slower."
+_STEP = "A client, or a proxy that shares connections among clients, gets somebody else's answer."
+
+
+def _both_answered(exchange: Exchange) -> Judgement:
+    """Two requests on one connection, or one and an honest end."""
+    first, *others = exchange.answers
+    if len(exchange.answers) > exchange.wanted or (others and others[0].status >= 400):
+        return wrong("takes the body for a request")
+    if first.status >= 400:
+        return differs(f"answers {first.status}")
+    if len(others) == 1:
+        return right("answers both on one connection")
+    if not exchange.is_over:
+        return wrong("answers the first, and leaves the connection open without answering the second")
+    if first.says_close:
+        return differs("closes behind the first answer, and says so")
+    return wrong("closes behind the first answer, and does not say so")
+
+
+def _closes(exchange: Exchange) -> Judgement:
+    if not exchange.is_over:
+        return wrong("keeps the connection open")
+    if exchange.answers[0].says_close:
+        return right("closes, and says so")
+    return differs("closes, and does not say so")
+
+
+def _keeps_http_1_0(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    says_keep = "keep-alive" in (answer.header("Connection") or "").lower()
+    if exchange.is_over:
+        return wrong("says keep-alive, and closes") if says_keep else right("closes")
+    if says_keep:
+        return right("keeps it, and says so")
+    return wrong("keeps it, and does not say so")
+
+
+def _plain_to_http_1_0(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    if answer.is_chunked:
+        return wrong("sends chunks, which HTTP/1.0 does not have")
+    if answer.body != b"one two three":
+        return wrong(f"sends {answer.body!r}")
+    return right("sends the body without chunks")
+
+
+def _large_unread(exchange: Exchange) -> Judgement:
+    if exchange.answers and exchange.answers[0].is_whole:
+        return right(f"answers {exchange.answers[0].status}, which reaches the client")
+    return wrong("resets the connection, so that its answer is lost")
+
+
+def _old_request(exchange: Exchange) -> Judgement:
+    if exchange.answers:
+        code = exchange.answers[0].status
+        return right(f"answers {code}") if code in (400, 505) else differs(f"answers {code}")
+    if exchange.raw:
+        return differs("answers as HTTP/0.9 did")
+    return right("closes the connection")
+
+
+CASES = (
+    Case(
+        "keep-alive",
+        "a second request on the same connection",
+        "RFC 9112 section 9.3",
+        "Connections persist; a server that ends one says “close” in its last answer.",
+        _SLOW,
+        (request("/probe/hello", close=False), AWAIT_ANSWER, request("/probe/hello")),
+        _both_answered,
+        ("GET", "GET"),
+    ),
+    Case(
+        "pipelining",
+        "two requests sent at once",
+        "RFC 9112 section 9.3.2",
+        "Both are answered in their order, or the connection is closed behind the first.",
+        "Clients that pipeline have to send the second request again.",
+        (request("/probe/hello", close=False) + request("/probe/hello"),),
+        _both_answered,
+        ("GET", "GET"),
+    ),
+    Case(
+        "pipelining-behind-body",
+        "a request right behind the body of another",
+        "RFC 9112 section 9.3.2",
+        "Both are answered in their order, or the connection is closed behind the first.",
+        _STEP,
+        (
+            request("/probe/read", "Content-Length: 5", method="POST", body=b"hello", close=False)
+            + request("/probe/hello"),
+        ),
+        _both_answered,
+        ("POST", "GET"),
+    ),
+    Case(
+        "unread-body",
+        "a body that the app does not read, and another request",
+        "RFC 9112 section 9.3",
+        "What the app has left of the body is read and thrown away, or the connection is closed.",
+        _STEP,
+        (
+            request(
+                "/probe/hello",
+                "Content-Length: 20",
+                method="POST",
+                body=b"GET /x HTTP/9.9\r\n\r\n ",
+                close=False,
+            ),
+            AWAIT_ANSWER,
+            request("/probe/hello"),
+        ),
+        _both_answered,
+        ("POST", "GET"),
+    ),
+    Case(
+        "unread-chunked-body",
+        "a chunked body that the app does not read, and another request",
+        "RFC 9112 section 9.3",
+        "What the app has left of the body is read and thrown away, or the connection is closed.",
+        _STEP,
+        (
+            request(
+                "/probe/hello",
+                "Transfer-Encoding: chunked",
+                method="POST",
+                body=chunks(b"GET /x HTTP/9.9\r\n\r\n"),
+                close=False,
+            ),
+            AWAIT_ANSWER,
+            request("/probe/hello"),
+        ),
+        _both_answered,
+        ("POST", "GET"),
+    ),
+    Case(
+        "unread-large-body",
+        "3 MB that the app does not read",
+        "RFC 9112 section 9.6",
+        "The connection is closed in stages, so that the answer reaches a client that still sends.",
+        "An upload that is refused (401, 413) looks like a network failure to the client.",
+        (request("/probe/hello", "Content-Length: 3000000", method="POST", body=b"x" * 3_000_000),),
+        _large_unread,
+        ("POST",),
+        judges_breaks=True,
+        is_patient=True,
+    ),
+    Case(
+        "no-length-keep-alive",
+        "an answer without a length, and a second request",
+        "RFC 9112 section 9.3",
+        "The answer is sent in chunks and the connection persists, or its end is said.",
+        _SLOW,
+        (request("/probe/stream", close=False), AWAIT_ANSWER, request("/probe/hello")),
+        _both_answered,
+        ("GET", "GET"),
+    ),
+    Case(
+        "connection-close",
+        "Connection: close",
+        "RFC 9112 section 9.6",
+        "The server closes behind its answer, and says “close” in it.",
+        "Clients wait for an end that does not come.",
+        (request("/probe/hello"),),
+        _closes,
+    ),
+    Case(
+        "http-1.0-closes",
+        "HTTP/1.0",
+        "RFC 9112 section 9.3",
+        "The connection is closed behind the answer.",
+        "Old clients wait for an end that does not come.",
+        (request("/probe/hello", version="1.0", close=False),),
+        lambda exchange: right("closes") if exchange.is_over else wrong("keeps the connection open"),
+    ),
+    Case(
+        "http-1.0-keep-alive",
+        "HTTP/1.0 with Connection: keep-alive",
+        "RFC 9112 section 9.3",
+        "The connection may persist, if the answer says keep-alive.",
+        "Old proxies and ApacheBench (ab -k) hang, or make a connection for each request.",
+        (request("/probe/hello", "Connection: keep-alive", version="1.0", close=False),),
+        _keeps_http_1_0,
+    ),
+    Case(
+        "http-1.0-stream",
+        "an answer without a length, to HTTP/1.0",
+        "RFC 9112 section 6.1",
+        "Chunks are not sent to HTTP/1.0: the end of the connection is the end of the body.",
+        "Old clients and proxies (nginx's default towards its backends) show the chunks' sizes in the page.",
+        (request("/probe/stream", version="1.0", close=False),),
+        _plain_to_http_1_0,
+    ),
+    Case(
+        "http-9.9",
+        "HTTP/9.9",
+        "RFC 9110 section 15.6.6",
+        "505 is the answer to a version that is not supported.",
+        "None, as a rule: nobody sends it.",
+        (request(version="9.9"),),
+        status(505, also=(400,), otherwise="differs"),
+    ),
+    Case(
+        "http-1.2",
+        "HTTP/1.2",
+        "RFC 9110 section 2.5",
+        "A higher minor version is processed as the highest known one, HTTP/1.1.",
+        "None, as a rule: there is no HTTP/1.2.",
+        (request(version="1.2"),),
+        status(200, also=(400, 505), otherwise="differs"),
+    ),
+    Case(
+        "http-lower-case",
+        "http/1.1 in small letters",
+        "RFC 9112 section 2.3",
+        "The name is case-sensitive: the request line is invalid.",
+        "None, as a rule: nobody sends it.",
+        (b"GET / http/1.1\r\nHost: probe.example\r\nConnection: close\r\n\r\n",),
+        status(400, 505, otherwise="differs"),
+    ),
+    Case(
+        "http-0.9",
+        "a request line without a version",
+        "RFC 9112 section 3",
+        "It is invalid since HTTP/1.0: 400, or the connection is closed.",
+        "Port scanners and broken probes get an answer that no client of today can read.",
+        (b"GET /\r\n\r\n",),
+        _old_request,
+        judges_breaks=True,
+    ),
+    Case(
+        "empty-line-first",
+        "an empty line before the request",
+        "RFC 9112 section 2.2",
+        "A server is to ignore at least one.",
+        "Old clients that send CRLF behind a body fail.",
+        (b"\r\n" + request("/probe/hello"),),
+        status(200, otherwise="differs"),
+    ),
+    Case(
+        "slow-request",
+        "a request that comes in three pieces",
+        "RFC 9112 section 2.2",
+        "A message is a sequence of octets, however they arrive.",
+        "Clients on slow lines fail.",
+        (b"GET /a HT", 0.15, b"TP/1.1\r\nHost: probe.exam", 0.15, b"ple\r\nConnection: close\r\n\r\n"),
+        tells("PATH_INFO", "/a"),
+    ),
+    Case(
+        "upgrade",
+        "Upgrade to a protocol that nobody knows",
+        "RFC 9110 section 7.8",
+        "It may be ignored.",
+        "Clients that offer h2c or websockets fail.",
+        (request("/probe/hello", "Connection: upgrade", "Upgrade: frob/1", close=False),),
+        status(200),
+    ),
+)

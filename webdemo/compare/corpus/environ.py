@@ -1,0 +1,212 @@
+"""The environ: what PEP 3333 asks for, and what a server adds that apps come to rely on."""
+
+from __future__ import annotations
+
+from webdemo.compare.corpus.case import (
+    Case,
+    Judge,
+    Judgement,
+    differs,
+    environ_of,
+    request,
+    right,
+    tells,
+    wrong,
+)
+from webdemo.compare.wire import Exchange
+
+_PEP = "PEP 3333, environ Variables"
+_REQUIRED = (
+    "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT",
+    "SERVER_PROTOCOL", "wsgi.url_scheme", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once",
+)  # fmt: skip
+
+
+def _environ(name: str, title: str, judge: Judge, expected: str, meaning: str, section: str = _PEP) -> Case:
+    return Case(name, title, section, expected, meaning, (request("/x?a=1"),), judge)
+
+
+def _required(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    missing = [key for key in _REQUIRED if key not in environ_of(answer)]
+    if not answer.json["is_dict"]:
+        return wrong("gives the app an environ that is no dict")
+    if missing == ["QUERY_STRING"]:
+        return differs("leaves QUERY_STRING out")
+    if missing:
+        return wrong(f"leaves out {', '.join(missing)}")
+    if answer.json["not_native"]:
+        return wrong(f"gives {', '.join(answer.json['not_native'])} in another type than str")
+    if answer.json["version"] != [1, 0]:
+        return wrong(f"gives wsgi.version as {answer.json['version']}")
+    return right("gives the app all of them")
+
+
+def _file_wrapper(exchange: Exchange) -> Judgement:
+    if exchange.answers[0].json["file_wrapper"]:
+        return right("has wsgi.file_wrapper")
+    return differs("has no wsgi.file_wrapper")
+
+
+def _raw_target(exchange: Exchange) -> Judgement:
+    environ = environ_of(exchange.answers[0])
+    found = [key for key in ("RAW_URI", "REQUEST_URI") if key in environ]
+    if not found:
+        return right("gives the app neither")
+    return differs(f"gives the app {' and '.join(found)}")
+
+
+def _content_keys(exchange: Exchange) -> Judgement:
+    environ = environ_of(exchange.answers[0])
+    doubled = [key for key in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH") if key in environ]
+    if environ.get("CONTENT_TYPE") != "text/x-probe" or environ.get("CONTENT_LENGTH") != "5":
+        return wrong("does not give the app both")
+    if doubled:
+        return differs(f"gives the app {' and '.join(doubled)} as well")
+    return right("gives the app both")
+
+
+def _no_guess(exchange: Exchange) -> Judgement:
+    environ = environ_of(exchange.answers[0])
+    if value := environ.get("CONTENT_TYPE"):
+        return wrong(f"gives the app CONTENT_TYPE as {value!r}")
+    if value := environ.get("CONTENT_LENGTH"):
+        return differs(f"gives the app CONTENT_LENGTH as {value!r}")
+    return right("gives the app neither, or both empty")
+
+
+def _server_name(exchange: Exchange) -> Judgement:
+    name = environ_of(exchange.answers[0])["SERVER_NAME"]
+    does = f"gives the app SERVER_NAME as {name!r}"
+    return right(does) if name in ("127.0.0.1", "localhost") else differs(does)
+
+
+def _nothing_of_the_process(exchange: Exchange) -> Judgement:
+    environ = environ_of(exchange.answers[0])
+    shown = [key for key in ("PATH", "HOME", "XDG_RUNTIME_DIR") if key in environ]
+    if shown:
+        return differs(f"shows the app the process's environment: {', '.join(shown)}")
+    return right("leaves the process's environment out")
+
+
+def _lines(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    parts = answer.json.get("parts")
+    if parts is None:
+        return wrong(f"answers {answer.status}")
+    if "".join(parts) != "one\ntwo\nthree\nfour" or parts[:2] != ["one\n", "tw"]:
+        return wrong(f"lets the app read {parts}")
+    return right("lets the app read lines, parts and all the rest")
+
+
+def _past_end(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    if answer.json.get("start") == "hello":
+        return right("lets the read end with the body")
+    return wrong(f"answers {answer.status}")
+
+
+CASES = (
+    _environ(
+        "environ-required",
+        "the variables that must be there",
+        _required,
+        "All are there, native strings, in a dict.",
+        "Frameworks fail with KeyError.",
+    ),
+    _environ(
+        "environ-protocol",
+        "SERVER_PROTOCOL",
+        tells("SERVER_PROTOCOL", "HTTP/1.1", otherwise="differs"),
+        "It is the version of the request.",
+        "Apps that stream, or choose 303 over 302 by it, behave otherwise.",
+    ),
+    _environ(
+        "environ-server-name",
+        "SERVER_NAME",
+        _server_name,
+        "With SCRIPT_NAME and PATH_INFO it makes a URL that leads here.",
+        "Where Host is missing, apps make URLs that lead nowhere.",
+    ),
+    _environ(
+        "environ-remote-port",
+        "REMOTE_PORT",
+        lambda e: right("gives it") if "REMOTE_PORT" in environ_of(e.answers[0]) else differs("has none"),
+        "PEP 3333 does not have it; most servers do.",
+        "Logs and audits by REMOTE_PORT have a gap.",
+    ),
+    _environ(
+        "environ-raw-target",
+        "the target as it was sent",
+        _raw_target,
+        "PEP 3333 has no variable for it.",
+        "Apps that need the undecoded path (signatures, names with slashes) find it under two names, or not.",
+    ),
+    _environ(
+        "environ-file-wrapper",
+        "wsgi.file_wrapper",
+        _file_wrapper,
+        "It is optional.",
+        "Files are copied by the app, piece by piece, where it is missing.",
+        "PEP 3333, Optional Platform-Specific File Handling",
+    ),
+    _environ(
+        "environ-process",
+        "the process's own environment variables",
+        _nothing_of_the_process,
+        "A server may add them; with them come the secrets of the deployment.",
+        "Debug pages that show the environ show secrets.",
+    ),
+    _environ(
+        "environ-no-content",
+        "CONTENT_TYPE and CONTENT_LENGTH of a request without a body",
+        _no_guess,
+        "They may be empty or absent; a type that nobody sent is made up.",
+        "An app takes a request without a body for a form.",
+        "RFC 3875 section 4.1.3",
+    ),
+    Case(
+        "environ-content",
+        "CONTENT_TYPE and CONTENT_LENGTH of a request with a body",
+        _PEP,
+        "They are there, without HTTP_ before them.",
+        "Apps that look at all HTTP_ variables see them twice, or miss them.",
+        (request("/x", "Content-Type: text/x-probe", "Content-Length: 5", method="POST", body=b"hello"),),
+        _content_keys,
+        ("POST",),
+    ),
+    Case(
+        "input-methods",
+        "readline, read, readlines and iteration of wsgi.input",
+        "PEP 3333, Input and Error Streams",
+        "All are there, and go on where the last one ended.",
+        "Parsers of forms and uploads fail.",
+        (request("/probe/read-lines", "Content-Length: 18", method="POST", body=b"one\ntwo\nthree\nfour"),),
+        _lines,
+        ("POST",),
+    ),
+    Case(
+        "input-past-end",
+        "more is read than CONTENT_LENGTH says",
+        "PEP 3333, Input and Error Streams",
+        "The read ends with the body, as at the end of a file.",
+        "WebDAV servers and upload parsers that read to the end hang.",
+        (request("/probe/read-past-end", "Content-Length: 5", method="POST", body=b"hello", close=False),),
+        _past_end,
+        ("POST",),
+    ),
+    Case(
+        "input-without-length",
+        "the body of a request that has none is read",
+        "PEP 3333, Input and Error Streams",
+        "It is empty.",
+        "An app that reads the body of every request hangs.",
+        (request("/probe/read", method="POST", close=False),),
+        lambda e: (
+            right("gives the app an empty body")
+            if e.answers[0].json.get("length") == 0
+            else differs(f"answers {e.answers[0].status}")
+        ),
+        ("POST",),
+    ),
+)

@@ -1,0 +1,315 @@
+"""Where a request's body ends: what two parties disagree about is how requests are smuggled."""
+
+from __future__ import annotations
+
+from webdemo.compare.corpus.case import Case, Judgement, chunks, differs, reads, request, right, status, wrong
+from webdemo.compare.wire import HALF_CLOSE, Exchange
+
+_SMUGGLING = "Behind a proxy that reads it otherwise, a client can hide a request of its own in the body."
+_BROKEN = "The app may take a damaged body for a whole one."
+_POST = ("POST",)
+
+
+def _post(target: str, *headers: str, body: bytes = b"", version: str = "1.1", close: bool = False) -> bytes:
+    return request(target, *headers, method="POST", body=body, version=version, close=close)
+
+
+def _malformed_chunks(name: str, title: str, body: bytes, section: str, expected: str) -> Case:
+    return Case(
+        name,
+        title,
+        section,
+        expected,
+        _SMUGGLING,
+        (_post("/probe/read", "Transfer-Encoding: chunked", body=body), HALF_CLOSE),
+        _refuses_body,
+        _POST,
+        judges_breaks=True,
+    )
+
+
+def _refuses_body(exchange: Exchange) -> Judgement:
+    if not exchange.answers:
+        return right("closes the connection") if exchange.is_over else wrong("leaves the client waiting")
+    if len(exchange.answers) > 1:
+        return wrong("takes what follows for one more request")
+    answer = exchange.answers[0]
+    if "start" in answer.json:
+        return wrong(f"lets the app read {answer.json['start']!r}, as though the body were whole")
+    if 400 <= answer.status < 500:
+        return right(f"answers {answer.status}")
+    if answer.status == 500:
+        return right("lets the app's read fail")
+    return differs(f"answers {answer.status}")
+
+
+def _bad_length(name: str, title: str, value: str) -> Case:
+    return Case(
+        name,
+        title,
+        "RFC 9112 section 6.3",
+        "An invalid Content-Length is answered with 400, and the connection is closed.",
+        _SMUGGLING,
+        (_post("/probe/read", f"Content-Length: {value}", body=b"hello"),),
+        status(400, must_close=True),
+        _POST,
+    )
+
+
+def _sees_length(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    if "start" not in answer.json:
+        return differs(f"answers {answer.status}")
+    length = answer.json["content_length"]
+    if not length:
+        return right("gives the app no CONTENT_LENGTH, so that it reads nothing by it")
+    return differs(f"gives the app CONTENT_LENGTH {length}")
+
+
+def _cut_off(exchange: Exchange) -> Judgement:
+    if not exchange.answers:
+        return right("closes the connection")
+    answer = exchange.answers[0]
+    if "start" in answer.json:
+        return differs("gives the app what has come, as though it were all")
+    if answer.status == 500:
+        return right("lets the app's read fail")
+    return right(f"answers {answer.status}")
+
+
+CASES = (
+    Case(
+        "length-body",
+        "a body with Content-Length",
+        "RFC 9112 section 6.3",
+        "The app reads exactly as many bytes.",
+        "Uploads are cut or spoilt.",
+        (_post("/probe/read", "Content-Length: 5", body=b"hello", close=True),),
+        reads("hello"),
+        _POST,
+    ),
+    Case(
+        "chunked-body",
+        "a chunked body, read to its end",
+        "RFC 9112 section 7.1",
+        "A server decodes it; RFC 9112 section 6.1 allows 411 instead.",
+        "Uploads of unknown length (git push, curl -T -, many SDKs) fail or hang.",
+        (_post("/probe/read", "Transfer-Encoding: chunked", body=chunks(b"hello ", b"world"), close=True),),
+        reads("hello world", refusing={411: "differs"}),
+        _POST,
+    ),
+    Case(
+        "chunked-body-by-length",
+        "a chunked body, read by CONTENT_LENGTH",
+        "PEP 3333, environ Variables",
+        "CONTENT_LENGTH may be absent; of a chunked body its length is not known beforehand.",
+        "An app that reads by CONTENT_LENGTH (Django) sees the upload on one server, nothing on another.",
+        (_post("/probe/read-by-length", "Transfer-Encoding: chunked", body=chunks(b"hello"), close=True),),
+        _sees_length,
+        _POST,
+    ),
+    Case(
+        "chunk-extension",
+        "a chunk with an extension",
+        "RFC 9112 section 7.1.1",
+        "Extensions that are not understood are ignored.",
+        "Uploads of some clients are refused or spoilt.",
+        (
+            _post(
+                "/probe/read",
+                "Transfer-Encoding: chunked",
+                body=b"5;sum=1\r\nhello\r\n0\r\n\r\n",
+                close=True,
+            ),
+        ),
+        reads("hello", refusing={411: "differs"}),
+        _POST,
+    ),
+    Case(
+        "chunk-trailer",
+        "a trailer behind the last chunk",
+        "RFC 9112 section 7.1.2",
+        "It is read, and kept apart from the body.",
+        "Uploads with checksums at their end (gRPC-web, S3) are refused or spoilt.",
+        (
+            _post(
+                "/probe/read",
+                "Transfer-Encoding: chunked",
+                "Trailer: X-Sum",
+                body=b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
+                close=True,
+            ),
+        ),
+        reads("hello", refusing={411: "differs"}),
+        _POST,
+    ),
+    Case(
+        "chunk-size-upper-case",
+        "a chunk's size in capitals and with zeros before it",
+        "RFC 9112 section 7.1",
+        "A size is hexadecimal digits, of either case.",
+        "Uploads of some clients are refused or spoilt.",
+        (
+            _post(
+                "/probe/read",
+                "Transfer-Encoding: chunked",
+                body=b"000A\r\nhelloworld\r\n0\r\n\r\n",
+                close=True,
+            ),
+        ),
+        reads("helloworld", refusing={411: "differs"}),
+        _POST,
+    ),
+    Case(
+        "transfer-encoding-case",
+        "Transfer-Encoding: CHUNKED",
+        "RFC 9112 section 7",
+        "Names of transfer codings are case-insensitive.",
+        _SMUGGLING,
+        (_post("/probe/read", "Transfer-Encoding: CHUNKED", body=chunks(b"hello"), close=True),),
+        reads("hello", refusing={411: "differs"}),
+        _POST,
+    ),
+    _malformed_chunks(
+        "chunk-size-not-hex",
+        "a chunk's size that is no number",
+        b"zz\r\nhello\r\n0\r\n\r\n",
+        "RFC 9112 section 7.1",
+        "The body is invalid: the request is refused, or the app's read fails.",
+    ),
+    _malformed_chunks(
+        "chunk-size-negative",
+        "a negative chunk size",
+        b"-5\r\nhello\r\n0\r\n\r\n",
+        "RFC 9112 section 7.1",
+        "The body is invalid: the request is refused, or the app's read fails.",
+    ),
+    _malformed_chunks(
+        "chunk-size-prefixed",
+        "a chunk's size written 0x5",
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        "RFC 9112 section 7.1",
+        "The body is invalid: the request is refused, or the app's read fails.",
+    ),
+    _malformed_chunks(
+        "chunk-size-huge",
+        "a chunk's size beyond 64 bits",
+        b"fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+        "RFC 9112 section 7.1",
+        "Large sizes are anticipated: never an overflow, and a body that ends early is none.",
+    ),
+    _malformed_chunks(
+        "chunk-without-end",
+        "a chunk that is longer than its size",
+        b"5\r\nhelloXX\r\n0\r\n\r\n",
+        "RFC 9112 section 7.1",
+        "Each chunk's data ends with CRLF: the request is refused, or the app's read fails.",
+    ),
+    Case(
+        "chunked-cut-off",
+        "a chunked body that breaks off",
+        "RFC 9112 section 8",
+        "It is incomplete: the app's read fails, or the request is refused.",
+        _BROKEN,
+        (_post("/probe/read", "Transfer-Encoding: chunked", body=b"5\r\nhello\r\n"), HALF_CLOSE),
+        _cut_off,
+        _POST,
+        judges_breaks=True,
+    ),
+    Case(
+        "length-cut-off",
+        "a body shorter than its Content-Length",
+        "RFC 9112 section 8",
+        "It is incomplete: the app's read fails, or the request is refused.",
+        _BROKEN + " Compare its length with CONTENT_LENGTH before it is kept.",
+        (_post("/probe/read", "Content-Length: 10", body=b"hello"), HALF_CLOSE),
+        _cut_off,
+        _POST,
+        judges_breaks=True,
+    ),
+    Case(
+        "both-lengths",
+        "Content-Length and Transfer-Encoding at once",
+        "RFC 9112 section 6.1",
+        "It is refused, or read by Transfer-Encoding alone; the connection is closed either way.",
+        _SMUGGLING,
+        (_post("/probe/read", "Content-Length: 6", "Transfer-Encoding: chunked", body=chunks(b"hello")),),
+        reads("hello", refusing={400: "right", 411: "differs"}, must_close=True),
+        _POST,
+    ),
+    Case(
+        "two-lengths",
+        "two Content-Lengths that differ",
+        "RFC 9112 section 6.3",
+        "An invalid Content-Length is answered with 400, and the connection is closed.",
+        _SMUGGLING,
+        (_post("/probe/read", "Content-Length: 5", "Content-Length: 3", body=b"hello"),),
+        status(400, must_close=True),
+        _POST,
+    ),
+    Case(
+        "two-lengths-alike",
+        "the same Content-Length twice",
+        "RFC 9112 section 6.3",
+        "It is refused, or taken for one.",
+        "Behind a careless proxy such requests fail on one server and not on another.",
+        (_post("/probe/read", "Content-Length: 5", "Content-Length: 5", body=b"hello", close=True),),
+        reads("hello", refusing={400: "differs"}),
+        _POST,
+    ),
+    _bad_length("length-plus", "Content-Length: +5", "+5"),
+    _bad_length("length-negative", "Content-Length: -1", "-1"),
+    _bad_length("length-underscore", "Content-Length: 0_5, a number only in Python", "0_5"),
+    _bad_length("length-text", "Content-Length: five", "five"),
+    _bad_length("length-list", "Content-Length: 5, 6", "5, 6"),
+    Case(
+        "transfer-encoding-unknown",
+        "a transfer coding that nobody knows",
+        "RFC 9112 section 6.3",
+        "The length cannot be known: 400 (or 501, if the coding is not known), and the connection is closed.",
+        _SMUGGLING,
+        (_post("/probe/read", "Transfer-Encoding: xchunked", body=chunks(b"hello")),),
+        status(400, 501, also=(411,), must_close=True),
+        _POST,
+    ),
+    Case(
+        "transfer-encoding-not-last",
+        "chunked that is not the last coding",
+        "RFC 9112 section 6.3",
+        "The length cannot be known: 400 (or 501, if the coding is not known), and the connection is closed.",
+        _SMUGGLING,
+        (_post("/probe/read", "Transfer-Encoding: chunked, identity", body=chunks(b"hello")),),
+        status(400, 501, also=(411,), must_close=True),
+        _POST,
+    ),
+    Case(
+        "transfer-encoding-http-1.0",
+        "a chunked body in HTTP/1.0",
+        "RFC 9112 section 6.1",
+        "Its framing is faulty: the connection is closed after the answer.",
+        _SMUGGLING,
+        (
+            _post(
+                "/probe/read",
+                "Transfer-Encoding: chunked",
+                "Connection: keep-alive",
+                body=chunks(b"hello"),
+                version="1.0",
+            ),
+        ),
+        reads(
+            "hello", refusing={400: "right", 411: "right", 501: "right"}, must_close=True, otherwise="differs"
+        ),
+        _POST,
+    ),
+    Case(
+        "transfer-encoding-space",
+        "a space between Transfer-Encoding and its colon",
+        "RFC 9112 section 5.1",
+        "Whitespace between a name and its colon is answered with 400.",
+        _SMUGGLING,
+        (_post("/probe/read", "Transfer-Encoding : chunked", body=chunks(b"hello")),),
+        status(400),
+        _POST,
+    ),
+)

@@ -1,0 +1,398 @@
+"""Request headers: how they reach the app, and which are refused. Host and Expect are among them."""
+
+from __future__ import annotations
+
+from webdemo.compare.corpus.case import (
+    Case,
+    Judge,
+    Judgement,
+    differs,
+    environ_of,
+    request,
+    right,
+    status,
+    tells,
+    wrong,
+)
+from webdemo.compare.wire import AWAIT_ANSWER, Exchange
+
+_LOST = "The app is told something else than was sent."
+_FORGED = "A header that a proxy sets, and the app trusts, can be forged by a client."
+_SPLIT = "Behind a proxy that reads it otherwise, checks made there are evaded."
+_HOST = "An app that makes URLs from Host, or tells sites apart by it, meets one that should not be."
+
+
+def _headers(
+    name: str,
+    title: str,
+    headers: tuple[str, ...],
+    judge: Judge,
+    expected: str,
+    section: str,
+    meaning: str = _LOST,
+) -> Case:
+    return Case(name, title, section, expected, meaning, (request("/", *headers),), judge)
+
+
+def _raw(
+    name: str, title: str, data: bytes, judge: Judge, expected: str, section: str, meaning: str = _SPLIT
+) -> Case:
+    return Case(name, title, section, expected, meaning, (data,), judge)
+
+
+def _continue(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    begun = exchange.marks[1] > 0  # something came before the body was sent
+    if answer.json.get("start") == "hello" and begun:
+        return right("says 100, then answers")
+    if begun:
+        return right(f"answers {answer.status} at once")
+    return wrong("says nothing until the body comes")
+
+
+def _ignores_expect(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    if answer.interim:
+        return wrong("says 100 to HTTP/1.0")
+    return status(200)(exchange)
+
+
+def _names_kept(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    environ = environ_of(answer)
+    if not environ:
+        return differs(f"answers {answer.status}")
+    user = environ.get("HTTP_X_USER")
+    if user == "real":
+        return right("gives the app the one with the hyphen alone")
+    return differs(f"gives the app HTTP_X_USER as {user!r}")
+
+
+def _fold(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    if 400 <= answer.status < 500:
+        return right(f"answers {answer.status}")
+    value = environ_of(answer).get("HTTP_X_FOLDED")
+    if value is not None and value.split() == ["one", "two"] and not set(value) & set("\r\n\t"):
+        return right(f"gives the app {value!r}")
+    return wrong(f"gives the app {value!r}")
+
+
+def _control(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    if 400 <= answer.status < 500:
+        return right(f"answers {answer.status}")
+    environ = environ_of(answer)
+    value = environ.get("HTTP_X_ODD")
+    if value is not None and set(value) & set("\r\n\0"):
+        return wrong(f"gives the app {value!r}")
+    if "HTTP_X_HIDDEN" in environ:
+        return wrong("takes what follows for a header of its own")
+    return right(f"gives the app {value!r}")
+
+
+def _large(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    if answer.status == 431:
+        return right("answers 431")
+    return Judgement("differs" if answer.status == 200 or 400 <= answer.status < 500 else "wrong",
+                     f"answers {answer.status}")  # fmt: skip
+
+
+def _cookies(exchange: Exchange) -> Judgement:
+    return tells("HTTP_COOKIE", "a=1; b=2", also=("a=1,b=2", "a=1, b=2"))(exchange)
+
+
+CASES = (
+    _headers(
+        "header-twice",
+        "a header sent twice",
+        ("X-Twice: 1", "X-Twice: 2"),
+        tells("HTTP_X_TWICE", "1,2", also=("1, 2",)),
+        "The values may be joined by a comma, in their order; none is lost.",
+        "RFC 9110 section 5.3",
+        "X-Forwarded-For, Accept or Forwarded in two lines lose a part, or are not split by “,” alone.",
+    ),
+    _headers(
+        "cookie-twice",
+        "Cookie sent twice",
+        ("Cookie: a=1", "Cookie: b=2"),
+        _cookies,
+        "No cookie is lost; joined by “; ” they can be read, by a comma most apps read one.",
+        "RFC 9113 section 8.2.3",
+        "Behind a proxy that speaks HTTP/2 to browsers, cookies may be lost: sessions end at random.",
+    ),
+    _headers(
+        "header-underscore",
+        "a header with an underscore in its name",
+        ("X_Under: 1",),
+        tells("HTTP_X_UNDER", None, also=("1",), refusing="differs"),
+        "It is a valid name; in the environ it cannot be told from one with a hyphen, so most drop it.",
+        "RFC 3875 section 4.1.18",
+        _FORGED,
+    ),
+    _headers(
+        "header-underscore-forged",
+        "X-User and X_User at once",
+        ("X-User: real", "X_User: forged"),
+        _names_kept,
+        "Both become HTTP_X_USER; the one with the hyphen alone is safe.",
+        "RFC 3875 section 4.1.18",
+        _FORGED,
+    ),
+    _headers(
+        "header-folded",
+        "a header continued on the next line",
+        ("X-Folded: one\r\n two",),
+        _fold,
+        "It is refused with 400, or the fold is replaced by spaces.",
+        "RFC 9112 section 5.2",
+        _SPLIT,
+    ),
+    _headers(
+        "header-space-before-colon",
+        "a space before the colon",
+        ("X-Space : 1",),
+        status(400),
+        "Whitespace between a name and its colon is answered with 400.",
+        "RFC 9112 section 5.1",
+        _SPLIT,
+    ),
+    _raw(
+        "header-space-first",
+        "a space before the first header",
+        b"GET / HTTP/1.1\r\n X-First: 1\r\nHost: probe.example\r\nConnection: close\r\n\r\n",
+        tells("HTTP_X_FIRST", None, refusing="right"),
+        "It is refused, or such lines are left out.",
+        "RFC 9112 section 2.2",
+    ),
+    _headers(
+        "header-without-colon",
+        "a line without a colon",
+        ("nonsense",),
+        status(400, otherwise="differs"),
+        "It is no header: the message is invalid.",
+        "RFC 9112 section 5",
+        _SPLIT,
+    ),
+    _headers(
+        "header-without-name",
+        "a header without a name",
+        (": value",),
+        status(400, otherwise="differs"),
+        "A name has one character at least: the message is invalid.",
+        "RFC 9110 section 5.1",
+        _SPLIT,
+    ),
+    _headers(
+        "header-name-not-a-token",
+        "a header name with a character that is not allowed",
+        ("X(Y): 1",),
+        status(400, otherwise="differs"),
+        "A name is a token: the message is invalid.",
+        "RFC 9110 section 5.1",
+        _SPLIT,
+    ),
+    _headers(
+        "header-empty",
+        "a header without a value",
+        ("X-Empty:",),
+        tells("HTTP_X_EMPTY", "", also=(None,)),
+        "An empty value is a value.",
+        "RFC 9110 section 5.5",
+    ),
+    _headers(
+        "header-padded",
+        "a value with spaces and tabs around it",
+        ("X-Padded: \t  a b \t ",),
+        tells("HTTP_X_PADDED", "a b"),
+        "Whitespace around a value is no part of it.",
+        "RFC 9112 section 5.1",
+    ),
+    _headers(
+        "header-beyond-ascii",
+        "a value beyond ASCII",
+        ("X-Name: café",),
+        tells("HTTP_X_NAME", "caf\xc3\xa9", refusing="differs"),
+        "It is opaque data: its bytes are given to the app as Latin-1.",
+        "PEP 3333, Unicode Issues",
+    ),
+    _headers(
+        "header-nul",
+        "a NUL in a value",
+        ("X-Odd: a\0b",),
+        _control,
+        "It is refused, or the NUL is replaced by a space.",
+        "RFC 9110 section 5.5",
+        _SPLIT,
+    ),
+    _headers(
+        "header-bare-cr",
+        "a CR alone in a value",
+        ("X-Odd: a\rX-Hidden: 1",),
+        _control,
+        "It is refused, or the CR is replaced by a space.",
+        "RFC 9112 section 2.2",
+        _SPLIT,
+    ),
+    _raw(
+        "header-bare-lf",
+        "lines that end with LF alone",
+        b"GET / HTTP/1.1\nHost: probe.example\nConnection: close\n\n",
+        status(200, also=(400,)),
+        "A recipient may take LF alone for a line's end.",
+        "RFC 9112 section 2.2",
+        "Scripts that talk HTTP by hand work on one server and not on another.",
+    ),
+    _headers(
+        "header-8000",
+        "a header of 8,000 bytes",
+        ("X-Long: " + "a" * 8000,),
+        status(200, also=(400, 431)),
+        "There is no limit by the RFC; large cookies and tokens come near this.",
+        "RFC 9110 section 5.4",
+        "Requests with large cookies or tokens (Kerberos, OIDC) are refused.",
+    ),
+    _headers(
+        "header-300000",
+        "a header of 300,000 bytes",
+        ("X-Long: " + "a" * 300_000,),
+        _large,
+        "What is larger than the server wishes to process is answered with a 4xx, best 431.",
+        "RFC 9110 section 5.4",
+        "A client cannot tell what was wrong, or a server without a limit holds it in memory.",
+    ),
+    _headers(
+        "headers-90",
+        "90 headers",
+        tuple(f"X-{number}: {number}" for number in range(90)),
+        status(200, also=(400, 431)),
+        "There is no limit by the RFC; 100 is a usual one.",
+        "RFC 9110 section 5.4",
+        "Requests through several proxies are refused.",
+    ),
+    _headers(
+        "headers-200",
+        "200 headers",
+        tuple(f"X-{number}: {number}" for number in range(200)),
+        status(200, 431, also=(400,)),
+        "They are taken, or refused with a 4xx, best 431.",
+        "RFC 9110 section 5.4",
+        "A client cannot tell what was wrong.",
+    ),
+    _headers(
+        "header-proxy",
+        "Proxy, which becomes HTTP_PROXY",
+        ("Proxy: http://evil.example",),
+        tells("HTTP_PROXY", "http://evil.example", also=(None,), refusing="differs"),
+        "It is a header like another; as HTTP_PROXY some programs take it for their own setting (httpoxy).",
+        "RFC 3875 section 4.1.18",
+        "CGI programs that the app starts may send their traffic through a client's proxy.",
+    ),
+    _headers(
+        "forwarded-proto",
+        "X-Forwarded-Proto: https from this machine",
+        ("X-Forwarded-Proto: https",),
+        tells("wsgi.url_scheme", "http", otherwise="differs"),
+        "It is the scheme of the URL as the server was asked; nobody has said whom to trust.",
+        "PEP 3333, URL Reconstruction",
+        "Redirects and secure cookies depend on it: on one server any local client can say https.",
+    ),
+    _headers(
+        "forwarded-headers",
+        "X-Forwarded-For on its way to the app",
+        ("X-Forwarded-For: 203.0.113.7",),
+        tells("HTTP_X_FORWARDED_FOR", "203.0.113.7", otherwise="differs"),
+        "It reaches the app, which decides whom to trust.",
+        "PEP 3333, environ Variables",
+        "An app's own ProxyFix has no effect where the server takes the header away.",
+    ),
+    _raw(
+        "host-missing",
+        "no Host",
+        request(host=None),
+        status(400),
+        "HTTP/1.1 without Host is answered with 400.",
+        "RFC 9112 section 3.2",
+        _HOST,
+    ),
+    _headers(
+        "host-twice",
+        "two Hosts",
+        ("Host: other.example",),
+        status(400),
+        "More than one Host is answered with 400.",
+        "RFC 9112 section 3.2",
+        _HOST,
+    ),
+    _raw(
+        "host-invalid",
+        "a Host that cannot be one",
+        request(host="a b/c@d"),
+        status(400),
+        "An invalid Host is answered with 400.",
+        "RFC 9112 section 3.2",
+        _HOST,
+    ),
+    _raw(
+        "host-missing-http-1.0",
+        "no Host in HTTP/1.0",
+        request(host=None, version="1.0"),
+        status(200),
+        "HTTP/1.0 needs none.",
+        "RFC 9112 section 3.2",
+        "Old health checks fail.",
+    ),
+    Case(
+        "expect-continue",
+        "Expect: 100-continue, and a body that waits for it",
+        "RFC 9110 section 10.1.1",
+        "100 or a final answer is sent before the body comes.",
+        "curl waits a second before each upload over 1 MB; other clients wait for ever.",
+        (
+            request("/probe/read", "Content-Length: 5", "Expect: 100-continue", method="POST"),
+            AWAIT_ANSWER,
+            b"hello",
+        ),
+        _continue,
+        ("POST",),
+    ),
+    Case(
+        "expect-without-body",
+        "Expect: 100-continue with Content-Length: 0",
+        "RFC 9110 section 10.1.1",
+        "Nothing is to be waited for: it is answered.",
+        "Clients that always send Expect hang.",
+        (request("/probe/read", "Content-Length: 0", "Expect: 100-continue", method="POST"),),
+        status(200),
+        ("POST",),
+    ),
+    Case(
+        "expect-http-1.0",
+        "Expect: 100-continue in HTTP/1.0",
+        "RFC 9110 section 10.1.1",
+        "The expectation is ignored.",
+        "An old client takes the 100 for its answer.",
+        (
+            request(
+                "/probe/read",
+                "Content-Length: 5",
+                "Expect: 100-continue",
+                method="POST",
+                version="1.0",
+                body=b"hello",
+            ),
+        ),
+        _ignores_expect,
+        ("POST",),
+    ),
+    Case(
+        "expect-unknown",
+        "an expectation that nobody knows",
+        "RFC 9110 section 10.1.1",
+        "417 may be the answer; most let it pass.",
+        "None, as a rule: nobody sends it.",
+        (request("/", "Expect: something"),),
+        status(200, also=(417,)),
+    ),
+)

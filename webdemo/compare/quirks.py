@@ -1,0 +1,41 @@
+"""What servers are known to do otherwise, in quirks.toml, with the version in which it was seen.
+
+A finding that is not right and not in there is new: the server has changed, or the machine has.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+_VERSION = "VERSION"  # stands in the file where a server tells its own
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """Those of one server."""
+
+    version: str
+    does: dict[str, str]  # probe -> "differs: gives the app ..."
+
+
+def seen_in(label: str, version: str | None, probe: str, verdict: str, does: str) -> str | None:
+    """The version of the server in which it did just that; None if that is news."""
+    for name in (label, label.partition("?")[0]):
+        if quirks := load().get(name):
+            is_known = quirks.does.get(probe) == as_text(verdict, does, version)
+            return quirks.version if is_known else None
+    return None
+
+
+def as_text(verdict: str, does: str, version: str | None) -> str:
+    """A finding as the file has it."""
+    return f"{verdict}: {does.replace(version, _VERSION) if version else does}"
+
+
+@functools.cache
+def load() -> dict[str, Quirks]:
+    text = Path(__file__).with_name("quirks.toml").read_text("utf-8")
+    return {label: Quirks(entry["version"], entry["does"]) for label, entry in tomllib.loads(text).items()}
