@@ -14,6 +14,7 @@ from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 from tests.web.serving import call, collect, environ
 from webdemo import App, Request
 from webdemo.errors import UsageError
+from webdemo.web.request import decode_path
 from webdemo.web.routing import RedirectNeeded, Router
 
 
@@ -247,9 +248,9 @@ def test_dicts_answer_as_werkzeugs_matcher_does(
     def answered() -> Any:
         if (view := router.exact.get(method, {}).get(wsgi_path)) is not None:
             return view(None), {}
-        if (tail := router.find_tail(method, wsgi_path)) is not None:
-            view, value = tail
-            return view(None), {_only_parameter(rules[view(None)]): value}
+        head, _, tail = wsgi_path.rpartition("/")
+        if tail and (view := router.tails.get(method, {}).get(head)) is not None:
+            return view(None), {_only_parameter(rules[view(None)]): decode_path(tail)}
         try:
             match = router.match(method, wsgi_path)
         except MethodNotAllowed as error:

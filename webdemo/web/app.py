@@ -17,8 +17,8 @@ from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from webdemo.errors import AppUnavailable
-from webdemo.web.http_errors import answer_error
-from webdemo.web.request import Request
+from webdemo.web.http_errors import answer_error, not_found
+from webdemo.web.request import Request, decode_path
 from webdemo.web.response import Answer, Response, Stream, answer, make_response, redirect, type_html
 from webdemo.web.routing import Mount, RedirectNeeded, Router, View, quote_root, source
 
@@ -34,6 +34,7 @@ Handler = Callable[[Request, Any], Any]
 
 _log = getLogger("webdemo")
 _not_found = NotFound()  # never raised and seen by no handler, so one serves all
+_no_views: dict[str, View] = {}
 
 
 class App:
@@ -54,6 +55,7 @@ class App:
         self.request_class = request_class
         self._router = Router(converters)
         self._exact = self._router.exact
+        self._tails = self._router.tails
         self._handlers: dict[int | type[Exception], Handler] = {}
         self._script_name: ContextVar[str] = ContextVar("script_name", default="")
         self._pages: Pages | None = None
@@ -151,26 +153,34 @@ class App:
         views = self._exact.get(method)
         view = views.get(path) if views is not None else None
         if view is None and self._router.mounts and (mount := self._router.find_mount(path)) is not None:
-            return self._pass_on(mount, environ, start_response)
+            if script_name:
+                return self._pass_on(mount, environ, start_response)
+            return mount(environ, start_response)
         token = self._script_name.set(script_name) if script_name else None
         request = self.request_class(environ)
         try:
-            if (length := environ.get("CONTENT_LENGTH")) and not length.isdecimal():
+            if "CONTENT_LENGTH" in environ and not (environ["CONTENT_LENGTH"] or "0").isdecimal():
                 raise BadRequest("Content-Length is not a number.")
             if view is not None:
                 result = view(request)
-            elif (tail := self._router.find_tail(method, path)) is not None:
-                view, argument = tail
-                result = view(request, argument)
-            elif (match := self._router.match(method, path)) is not None:
-                view, arguments = match
-                result = view(request, **arguments)
             else:
-                result = NotFound() if self._handlers else _not_found
+                head, _, tail = path.rpartition("/")
+                view = self._tails.get(method, _no_views).get(head) if tail else None
+                if view is not None:
+                    result = view(request, tail if tail.isascii() else decode_path(tail))
+                elif (match := self._router.match(method, path)) is not None:
+                    view, arguments = match
+                    result = view(request, **arguments)
+                else:
+                    result = NotFound() if self._handlers or method == "OPTIONS" else _not_found
+            body: Iterable[bytes]
             if type(result) is str:
                 content = result.encode()
                 status, headers = "200 OK", [type_html, ("Content-Length", str(len(content)))]
-                body: Iterable[bytes] = [content]
+                body = [content]
+            elif result is _not_found:
+                status, kept, content = not_found(environ.get("HTTP_ACCEPT", ""))
+                headers, body = [*kept], [content]
             elif isinstance(result, HTTPException):  # returned or raised, it means the same
                 status, headers, body = self._answer_error(result, request, view)
             else:

@@ -11,9 +11,6 @@ from collections.abc import Mapping
 from email.utils import formatdate, mktime_tz, parsedate_tz
 from typing import Any
 
-CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")
-"""The WSGI names of the fields that `status_by_conditions` reads."""
-
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
@@ -37,21 +34,23 @@ def status_by_conditions(environ: Mapping[str, Any], etag: str, modified: int) -
     For GET and HEAD on a representation that exists, has the strong entity tag `etag`, and was
     last modified at `modified` (whole seconds since the epoch).
     """
-    if_match = environ.get("HTTP_IF_MATCH")
-    if if_match is not None:
+    if "HTTP_IF_MATCH" in environ:
+        if_match = environ["HTTP_IF_MATCH"]
         if if_match.strip() != "*" and etag not in _TAG.findall(if_match):
             return 412
-    else:
-        limit = _date(environ, "HTTP_IF_UNMODIFIED_SINCE")
+    elif "HTTP_IF_UNMODIFIED_SINCE" in environ:
+        limit = parse_date(environ["HTTP_IF_UNMODIFIED_SINCE"])
         if limit is not None and modified > limit:
             return 412
-    if_none_match = environ.get("HTTP_IF_NONE_MATCH")
-    if if_none_match is not None:
+    if "HTTP_IF_NONE_MATCH" in environ:
+        if_none_match = environ["HTTP_IF_NONE_MATCH"]
         if if_none_match == etag or if_none_match.strip() == "*":
             return 304
         tags = (tag.removeprefix("W/") for tag in _TAG.findall(if_none_match))
         return 304 if etag in tags else None
-    since = _date(environ, "HTTP_IF_MODIFIED_SINCE")
+    if "HTTP_IF_MODIFIED_SINCE" not in environ:
+        return None
+    since = parse_date(environ["HTTP_IF_MODIFIED_SINCE"])
     return 304 if since is not None and modified <= since else None
 
 
@@ -65,8 +64,3 @@ def range_applies(if_range: str, etag: str, modified: int | None, now: float) ->
     if '"' in text:
         return text == etag
     return modified is not None and parse_date(text) == modified and now - modified > 1
-
-
-def _date(environ: Mapping[str, Any], field: str) -> int | None:
-    text = environ.get(field)
-    return None if text is None else parse_date(text)

@@ -132,7 +132,11 @@ class Request(WerkzeugRequest):
         cookies = self.environ.get("HTTP_COOKIE", "").replace("; ", ";")
         if " " in cookies or '"' in cookies or "\t" in cookies:
             return super().cookies
-        pairs = [cookie.partition("=")[::2] for cookie in cookies.split(";") if cookie and cookie[0] != "="]
+        pairs = []
+        for cookie in cookies.split(";"):
+            name, _, value = cookie.partition("=")
+            if name:
+                pairs.append((name, value))
         return cast("ImmutableMultiDict[str, str]", self.dict_storage_class(pairs))
 
     @_lazy
@@ -186,7 +190,12 @@ def _plain_pairs(text: str) -> list[tuple[str, Any]] | None:
     """The pairs of a query or form, where nothing in it is encoded; None where something is."""
     if "%" in text or "+" in text or not text.isascii():
         return None
-    return [(name, value) for name, _, value in [pair.partition("=") for pair in text.split("&") if pair]]
+    pairs = []
+    for pair in text.split("&"):
+        if pair:
+            name, _, value = pair.partition("=")
+            pairs.append((name, value))
+    return pairs
 
 
 def _read_exactly(stream: IO[bytes], length: int) -> bytes:

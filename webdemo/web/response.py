@@ -164,12 +164,12 @@ def answer(result: Any, request: Request, view: View) -> Answer:
     The header list is new each time: servers and middleware may change it.
     """
     kind = type(result)
-    if kind is Response and (light := result._light) is not None and light[1] in _light_statuses:
-        content = light[0].encode() if isinstance(light[0], str) else light[0]
-        return _light_statuses[light[1]], [type_html, ("Content-Length", str(len(content)))], [content]
     if kind is dict or kind is list:
         content = dump_json(result)
         return "200 OK", [type_json, ("Content-Length", str(len(content)))], [content]
+    if kind is Response and (light := result._light) is not None and light[1] in _light_statuses:
+        content = light[0].encode() if isinstance(light[0], str) else light[0]
+        return _light_statuses[light[1]], [type_html, ("Content-Length", str(len(content)))], [content]
     return _answer_full(make_response(result, view), request, view)
 
 

@@ -46,18 +46,22 @@ class Mount:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # A copy: whoever called us (an access log, say) still sees the path that was asked for.
         shifted = environ.copy()
-        shifted["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "").rstrip("/") + self.prefix
+        root = environ.get("SCRIPT_NAME")
+        shifted["SCRIPT_NAME"] = root.rstrip("/") + self.prefix if root else self.prefix
         shifted["PATH_INFO"] = environ["PATH_INFO"][len(self.prefix) :]
         return self.app(shifted, start_response)
 
 
 class Router:
-    """`exact` holds the views without parameters: method -> path -> view."""
+    """`exact` holds the views without parameters: method -> path -> view.
+
+    `tails` holds those of `head/<tail>`: method -> head -> view. No tail is empty.
+    """
 
     def __init__(self, converters: Mapping[str, type[BaseConverter]] | None = None) -> None:
         self.exact: dict[str, dict[str, View]] = {}
         self.mounts: list[Mount] = []
-        self._tails: dict[str, dict[str, View]] = {}
+        self.tails: dict[str, dict[str, View]] = {}
         self._heads_for_matcher: set[str] = set()
         self._first_segments: set[str] = {""}
         self._any_first_segment = False
@@ -91,10 +95,10 @@ class Router:
         parameter = _plain_parameter.fullmatch(segment)
         if parameter is None:  # <int:n> and the like come first there, or take part of the segment
             self._heads_for_matcher.add(head)
-            for tails in self._tails.values():
+            for tails in self.tails.values():
                 tails.pop(head, None)
         elif not more and head not in self._heads_for_matcher and _takes(view, parameter[1]):
-            self._tails.setdefault(method, {}).setdefault(head, view)
+            self.tails.setdefault(method, {}).setdefault(head, view)
 
     def mount(self, prefix: str, app: WSGIApplication) -> None:
         """Give a prefix to an app; of several that fit a path, the longest has it."""
@@ -112,23 +116,12 @@ class Router:
                 return mount
         return None
 
-    def find_tail(self, method: str, path: str) -> tuple[View, str] | None:
-        """The view for `head/<tail>`, and the tail, where the dict knows it."""
-        tails = self._tails.get(method)
-        if tails is None:
-            return None
-        head, _, tail = path.rpartition("/")
-        view = tails.get(head)
-        if view is None or not tail:
-            return None
-        return view, tail if tail.isascii() else decode_path(tail)
-
     def match(self, method: str, path: str) -> tuple[View, Mapping[str, Any]] | None:
         """The view for a path that no dict has, and its arguments; None when there is no such page.
 
         Raises MethodNotAllowed (with the methods that are) or RedirectNeeded.
         """
-        if not self._any_first_segment and path.lstrip("/").partition("/")[0] not in self._first_segments:
+        if not self._any_first_segment and path[1:].partition("/")[0] not in self._first_segments:
             return None
         known_method = method if method.isupper() else "--"  # methods are case-sensitive, RFC 9110 9.1
         try:

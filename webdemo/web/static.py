@@ -17,7 +17,7 @@ from urllib.parse import quote
 from webdemo import assets
 from webdemo.errors import FolderMissing, HeaderRefused
 from webdemo.web import listing as folder_listing
-from webdemo.web.conditions import CONDITIONS, status_by_conditions
+from webdemo.web.conditions import status_by_conditions
 from webdemo.web.content_coding import IDENTITY, choose
 from webdemo.web.kept import KeptFiles
 from webdemo.web.sending import refuse, send, spans_asked
@@ -132,13 +132,12 @@ class StaticFiles:
         if coding is None:
             return refuse(start_response, method, "406 Not Acceptable", ("Vary", "Accept-Encoding"))
         chosen = file.representations[coding]
-        if not environ.keys().isdisjoint(CONDITIONS):
-            status = status_by_conditions(environ, chosen.etag, file.modified)
-            if status == 304:
-                start_response("304 Not Modified", list(chosen.unchanged_headers))
-                return []
-            if status == 412:
-                return refuse(start_response, method, "412 Precondition Failed")
+        status = status_by_conditions(environ, chosen.etag, file.modified)
+        if status == 304:
+            start_response("304 Not Modified", list(chosen.unchanged_headers))
+            return []
+        if status == 412:
+            return refuse(start_response, method, "412 Precondition Failed")
         if method == "HEAD":
             start_response("200 OK", list(chosen.headers))
             return []

@@ -71,6 +71,8 @@ class StoredFile:
     codings: tuple[str, ...]
     representations: dict[str, Representation]
     fingerprints: list[str]
+    modified: int
+    """Whole seconds since the epoch."""
 
     @property
     def signature(self) -> Signature:
@@ -80,11 +82,6 @@ class StoredFile:
     def memory(self) -> int:
         """Bytes of content held in memory."""
         return sum(len(content.body or b"") for content in self.contents.values())
-
-    @property
-    def modified(self) -> int:
-        """Whole seconds since the epoch."""
-        return self.signature.modified_ns // 10**9
 
     def fingerprint(self) -> str:
         """A short hash of the plain content; computed once. Raises OSError."""
@@ -116,9 +113,9 @@ def dress(
     """Make each representation's headers, once for all requests."""
     codings = tuple(coding for coding in contents if coding != IDENTITY)
     media_type = content_type(name)
-    changed = contents[IDENTITY].signature.modified_ns / 10**9
-    modified = max(0, min(changed, time.time()))  # RFC 9110 8.8.2.1: never in the future
-    common: Headers = (("Last-Modified", http_date(int(modified))), ("Cache-Control", cache_control))
+    changed = contents[IDENTITY].signature.modified_ns // 10**9
+    modified = max(0, min(changed, int(time.time())))  # RFC 9110 8.8.2.1: never in the future
+    common: Headers = (("Last-Modified", http_date(modified)), ("Cache-Control", cache_control))
     if codings:
         common += (("Vary", "Accept-Encoding"),)
     representations = {}
@@ -135,7 +132,7 @@ def dress(
         representations[coding] = Representation(
             content, content.etag, media_type, body + validators, validators
         )
-    return StoredFile(path, name, contents, codings, representations, [])
+    return StoredFile(path, name, contents, codings, representations, [], changed)
 
 
 def _content(folder_fd: int, name: bytes, path: bytes, mark: str) -> Content:
