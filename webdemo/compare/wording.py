@@ -11,7 +11,7 @@ NONE = "–"
 
 
 def count(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 10 or not value else f"{value:.1f}"
 
 
 def milliseconds(value: float) -> str:

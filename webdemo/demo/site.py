@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from webdemo import assets
+from webdemo.demo.compare_page import add_compare_page
 from webdemo.demo.inspection import inspect_request
 from webdemo.demo.lesson import add_lesson
 from webdemo.demo.mail import add_mail_pages
@@ -32,6 +33,7 @@ PAGES = (
     ("ports", "Ports"),
     ("trace", "Trace"),
     ("servers", "Servers"),
+    ("compare", "Compare"),
     ("hello", "Hello"),
     ("inspect", "Inspect"),
     ("files/", "Files"),
@@ -63,6 +65,7 @@ def make_app() -> App:
         response.headers.update(PAGE_HEADERS)
         return response
 
+    add_compare_page(app, page)
     add_lesson(app, page)
     add_mail_pages(app, page)
     add_port_pages(app, page)

@@ -1,0 +1,71 @@
+"""The measures of the report's charts: shares of a box that is 100 wide, on one scale for all its bars.
+
+Throughput is linear from 0. Latency is logarithmic, because servers differ by factors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from webdemo.compare.results import Measurement, Speed
+
+WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A bar as long as the median, and the interval on it."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Where half, 90 and 99 of 100 requests were answered."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    rate: Rate
+    latency: Latency | None  # None: no request was answered
+
+
+def charts(speed: Speed) -> dict[Measurement, Chart]:
+    """By measurement. All cases share the scale of latencies; each case has its own of throughput."""
+    floor, top = (math.log10(edge) for edge in latency_scale(speed))
+    fastest: dict[tuple[str, int], float] = {}
+    for m in speed.measurements:
+        case = (m.case, m.connections)
+        fastest[case] = max(fastest.get(case, 1.0), m.requests_per_second.high)
+
+    def chart(m: Measurement) -> Chart:
+        def along(rate: float) -> float:
+            return rate / fastest[m.case, m.connections] * WIDTH
+
+        def far(ms: float) -> float:
+            return (math.log10(ms) - floor) / (top - floor) * WIDTH
+
+        rate = m.requests_per_second
+        is_answered = m.p50_ms.value > 0
+        return Chart(
+            Rate(along(rate.value), along(rate.low), along(rate.high)),
+            Latency(far(m.p50_ms.value), far(m.p90_ms.value), far(m.p99_ms.value)) if is_answered else None,
+        )
+
+    return {m: chart(m) for m in speed.measurements}
+
+
+def latency_scale(speed: Speed) -> tuple[float, float]:
+    """The milliseconds that the edges of a latency box stand for: powers of ten that hold them all."""
+    answered = [m for m in speed.measurements if m.p50_ms.value]
+    least = min((m.p50_ms.value for m in answered), default=1.0)
+    most = max((m.p99_ms.value for m in answered), default=1.0)
+    floor = math.floor(math.log10(least))
+    return 10.0**floor, 10.0 ** max(math.ceil(math.log10(most)), floor + 1)
