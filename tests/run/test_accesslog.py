@@ -493,7 +493,7 @@ def test_wsgirefs_validator_finds_nothing_wrong_on_either_side(log: Make, method
         return [content] if kind == "list" else iter([content])
 
     logged = log(validator(app))
-    logged.app = validator(logged.app)  # type: ignore[assignment]
+    logged.app = validator(logged.app)
     logged.call(REQUEST_METHOD=method)
 
 
