@@ -233,7 +233,7 @@ def _ratios(found: dict[tuple[str, Case], _Rounds], case: Case) -> list[Ratio]:
     for label, values in rates.items():
         if label == best:
             continue
-        share = intervals.ratio(values, rates[best], comparisons=len(rates) - 1)
+        share = intervals.ratio(values, rates[best], comparisons=(len(rates) - 1) * len(CASES))
         if share is not None:
             ratios.append(
                 Ratio(label, best, case.name, case.connections, share, intervals.is_significant(share))

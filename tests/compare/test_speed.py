@@ -1,0 +1,201 @@
+"""Load on real servers: by wrk and by our own client, beside slow clients, and over a server's life."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.running import Running, Start
+from webdemo.compare import processes
+from webdemo.compare.cases import CASES
+from webdemo.compare.client import Connection
+from webdemo.compare.crowd import slow_clients
+from webdemo.compare.lifecycle import live
+from webdemo.compare.load import Generator, read_own, read_wrk
+from webdemo.compare.runner import choose, running
+from webdemo.compare.speed import Step, limit, measure
+from webdemo.run.load import Target
+
+APP = """
+def app(environ, start_response):
+    status = "404 Not Found" if environ["PATH_INFO"] == "/nowhere" else "200 OK"
+    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", "5")])
+    return [b"hello"]
+"""
+WRK = shutil.which("wrk")
+GENERATORS = [
+    pytest.param(WRK, id="wrk", marks=pytest.mark.skipif(WRK is None, reason="wrk is not installed")),
+    pytest.param(None, id="own client"),
+]
+
+WRK_OUTPUT = """Running 1m test @ http://127.0.0.1:18999/
+  1 threads and 8 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.82ms    1.81ms  20.48ms   89.08%
+    Req/Sec     5.27k     1.79k    8.42k    72.73%
+  Latency Distribution
+     50%  980.00us
+     75%    2.30ms
+     90%    3.76ms
+     99%    1.15s
+  5761 requests in 1.10s, 737.24KB read
+  Socket errors: connect 1, read 2, write 0, timeout 4
+  Non-2xx or 3xx responses: 10
+Requests/sec:   5238.13
+Transfer/sec:    670.32KB
+"""
+
+
+@pytest.fixture
+def served(running: Start) -> Running:
+    return running("-b", "waitress://127.0.0.1:0", app=APP)
+
+
+def port_of(run: Running) -> int:
+    return int(run.url.rstrip("/").rpartition(":")[2])
+
+
+@pytest.fixture
+def app_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+    (tmp_path / "measured.py").write_text(APP)
+    monkeypatch.chdir(tmp_path)
+    return Target(app="measured:app")
+
+
+def test_what_wrk_prints_is_understood() -> None:
+    load = read_wrk(WRK_OUTPUT, 0.5)
+    assert (load.requests, load.seconds, load.errors) == (5761, 1.1, 17)
+    assert (load.p50_ms, load.p90_ms, load.p99_ms) == pytest.approx((0.98, 3.76, 1150.0))
+    assert load.per_second == pytest.approx(5237.3, abs=0.1)
+
+
+@pytest.mark.parametrize("read", [read_wrk, read_own])
+def test_a_generator_that_says_something_else_is_an_error(read: object) -> None:
+    with pytest.raises(RuntimeError, match="unable to connect"):
+        read("unable to connect to 127.0.0.1:1 Connection refused", 0.0)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "verdict"),
+    [(0.2, 0.97, "server"), (0.95, 0.3, "client"), (0.95, 0.97, "client"), (0.4, 0.4, "unknown")],
+)
+def test_the_side_without_processor_time_left_is_the_limit(
+    client: float, server: float, verdict: str
+) -> None:
+    assert limit(client, server) == verdict
+
+
+@pytest.mark.parametrize("wrk", GENERATORS)
+def test_load_is_counted_and_ends_in_time(served: Running, wrk: str | None) -> None:
+    load = Generator(wrk).run(port_of(served), "/", connections=4, seconds=0.4)
+    assert load.requests > 0
+    assert load.errors == 0
+    assert 0.2 < load.seconds < 10
+    assert 0 < load.p50_ms <= load.p90_ms <= load.p99_ms
+    assert load.client_cpu_seconds > 0
+
+
+@pytest.mark.parametrize("wrk", GENERATORS)
+def test_error_answers_are_counted(served: Running, wrk: str | None) -> None:
+    load = Generator(wrk).run(port_of(served), "/nowhere", connections=2, seconds=0.3)
+    assert load.errors > 0
+
+
+@pytest.mark.parametrize("wrk", GENERATORS)
+def test_a_server_that_never_answers_gives_no_figures_and_no_hang(wrk: str | None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        load = Generator(wrk).run(silent.getsockname()[1], "/", connections=2, seconds=0.3)
+    assert (load.requests, load.p99_ms) == (0, 0.0)
+
+
+def test_a_connection_that_the_server_closes_is_opened_again() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+    def serve(listener: socket.socket) -> None:
+        for _ in range(2):
+            sock, _ = listener.accept()
+            with sock:
+                sock.recv(4096)
+                sock.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=[listener])
+        thread.start()
+        connection = Connection(listener.getsockname()[1], "/")
+        assert [connection.ask(), connection.ask()] == [200, 200]
+        connection.close()
+        thread.join()
+
+
+def test_slow_clients_occupy_a_server_only_meanwhile(running: Start) -> None:
+    run = running("-b", "gunicorn://127.0.0.1:0?threads=1", app=APP)
+    port = port_of(run)
+    with slow_clients(port, 5) as count:
+        assert count == 5
+        with pytest.raises(TimeoutError):
+            Connection(port, "/", timeout_seconds=0.5).ask()
+    connection = Connection(port, "/", timeout_seconds=30)
+    assert connection.ask() == 200
+    connection.close()
+
+
+def test_processor_time_and_memory_of_a_server_are_known(served: Running) -> None:
+    [server] = served.servers()
+    pids = processes.with_descendants([server.pid])
+    before = processes.cpu_seconds(pids)
+    Generator(None).run(port_of(served), "/", connections=2, seconds=0.3)
+    assert processes.cpu_seconds(pids) > before
+    assert 1e6 < processes.memory_bytes(pids) < 1e9
+
+
+def test_processes_that_have_ended_use_nothing() -> None:
+    assert processes.cpu_seconds([2**22 + 1]) == 0
+    assert processes.memory_bytes([2**22 + 1]) == 0
+    assert processes.with_descendants([2**22 + 1]) == []
+
+
+def test_every_server_is_measured_in_every_case(app_folder: Target) -> None:
+    steps: list[Step] = []
+    choices = choose(["waitress", "wsgiref"])
+    with running(choices, app_folder) as runs:
+        speed = measure(runs, app_folder, steps.append, seconds_per_round=0.1, rounds=2)
+    assert {(m.server, m.case, m.connections) for m in speed.measurements} == {
+        (choice.label, case.name, case.connections) for choice in choices for case in CASES
+    }
+    for m in speed.measurements:
+        assert m.requests_per_second.rounds == 2
+        if m.case == "steady":
+            assert m.requests_per_second.low > 0
+            assert m.p50_ms.value > 0
+            assert m.cpu_us_per_request is not None
+            assert m.memory_bytes is not None
+    assert speed.ratios == (), "two rounds tell nothing"
+    assert [one.server for one in speed.lifecycles] == ["waitress", "wsgiref"]
+    assert len(steps) == steps[0].total
+
+
+def test_an_error_page_is_not_measured_in_silence(app_folder: Target) -> None:
+    with running(choose(["waitress"]), app_folder) as runs:
+        speed = measure(runs, app_folder, lambda _: None, path="/nowhere", seconds_per_round=0.05, rounds=1)
+    assert "/nowhere is answered with status 404: an error is what was measured." in speed.notes
+
+
+def test_a_life_is_timed_from_start_to_stop(app_folder: Target) -> None:
+    [choice] = choose(["waitress"])
+    life = live(choice, app_folder, "/")
+    assert life.start_seconds is not None
+    assert 0 < life.start_seconds < 30
+    assert life.back_seconds is not None
+    assert 0 < life.back_seconds < 15
+    assert life.stop_seconds is not None
+    assert 0 < life.stop_seconds < 15
+    assert life.lost is not None
+
+
+def test_a_server_that_does_not_start_has_no_life(app_folder: Target) -> None:
+    [choice] = choose(["waitress"])
+    assert live(choice, Target(app="no_such_module:app"), "/").start_seconds is None
