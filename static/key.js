@@ -13,7 +13,6 @@ try {
 if (given) history.replaceState(null, "", location.pathname + location.search);
 
 export const headers = key ? { "X-Webdemo-Key": key } : {};
-export const hasKey = key !== null;
 
 // What an answer that is none says, in words.
 export async function problemOf(response) {

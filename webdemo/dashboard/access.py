@@ -14,7 +14,6 @@ from typing import Any
 
 from webdemo.web.visitor import is_from_this_site
 
-KEY_HEADER = "X-Webdemo-Key"
 _KEY = "HTTP_X_WEBDEMO_KEY"
 
 ELSEWHERE = (

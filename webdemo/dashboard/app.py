@@ -29,7 +29,6 @@ View = Callable[[Request], Any]
 
 PAGES = (("", "Servers"), ("twin", "Twin mode"))
 LOG_LINES = 8
-_MOST_LOGS = 32
 
 # What is worth asking the demo site, where servers differ.
 _JSON = "Accept: application/json"
@@ -76,7 +75,7 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
     @_told
     def home(request: Request) -> Response:
         check_place(request)
-        return page("dashboard.html", read_only=read_only, **view.context(watch.look()))
+        return page("dashboard.html", **view.context(watch.look()))
 
     @app.get("/live")
     @_told
@@ -86,7 +85,7 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
         overview = watch.look()
         if not access.has_key(request.environ, key):
             return page("dashboard_live.html", **view.context(overview))
-        logs = _logs(watch, overview, request.args.getlist("log")[:_MOST_LOGS])
+        logs = _logs(watch, overview, request.args.getlist("log"))
         act_url = None if read_only else app.url_for(act)
         return page("dashboard_live.html", **view.context(overview, logs=logs, act_url=act_url))
 

@@ -71,12 +71,16 @@ class Comparison:
         return (self.status, *self.headers, *self.values)
 
     @property
-    def telling(self) -> int:
-        return sum(row.is_telling for row in self.rows)
+    def telling(self) -> list[Row]:
+        return [row for row in self.rows if row.is_telling]
 
     @property
-    def by_nature(self) -> int:
-        return sum(row.differs for row in self.rows) - self.telling
+    def by_nature(self) -> list[Row]:
+        return [row for row in self.rows if row.differs and not row.is_telling]
+
+    @property
+    def same(self) -> list[Row]:
+        return [row for row in self.rows if not row.differs]
 
     @property
     def lines(self) -> int:

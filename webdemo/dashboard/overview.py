@@ -64,7 +64,6 @@ class Figures:
     in_flight: int
     memory_bytes: int
     cpu_percent: float
-    processes: int
     requests: int
     errors: int
 

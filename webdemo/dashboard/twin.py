@@ -10,7 +10,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -201,13 +201,3 @@ class _Exchange:
             problem = f"Its answer cannot be read: {one_line(str(exc).strip()) or type(exc).__name__}."
         milliseconds = (time.perf_counter() - began) * 1000
         return Answer(self._card, self._url, problem=problem, milliseconds=milliseconds)
-
-
-def as_query(request: TwinRequest) -> Sequence[tuple[str, str]]:
-    """The request as the query of a link to the page that sends it."""
-    fields = [("method", request.method), ("path", request.path)]
-    if request.headers:
-        fields.append(("headers", "\n".join(f"{name}: {value}" for name, value in request.headers)))
-    if request.body:
-        fields.append(("body", request.body.decode()))
-    return fields
