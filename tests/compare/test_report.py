@@ -1,0 +1,316 @@
+"""The report as tables, as one HTML file, and as advice."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import stat
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.compare import sample
+from webdemo import app as demo_site
+from webdemo import assets
+from webdemo.compare import advice, bars, report, saved, terminal
+from webdemo.compare.advice import RULES, advise
+from webdemo.compare.results import Comparison, Lifecycle, Ratio, from_json
+from webdemo.errors import UsageError
+
+DOCS = Path(__file__).resolve().parents[2] / "docs/compare.md"
+
+
+class Page(HTMLParser):
+    """The texts, links and loaded resources of a page, and whether its elements nest."""
+
+    VOID = ("meta", "link", "br", "rect", "path", "circle", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.styled: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        facts = dict(attrs)
+        self.ids.add(facts.get("id") or "")
+        if tag == "a":
+            self.links.append(facts.get("href") or "")
+        elif facts.get("src") or facts.get("href"):
+            self.loads.append(facts.get("src") or facts.get("href") or "")
+        if "style" in facts:
+            self.styled.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def shown(comparison: Comparison, width: int = 160) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    terminal.show(comparison, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+# -- the terminal ------------------------------------------------------------------------------------
+
+
+def test_terminal_shows_every_server_case_and_difference() -> None:
+    text = shown(sample.everything())
+    for words in (
+        "shop:app on 6 servers",
+        "RuntimeError: no <loop>",
+        "14 of 31 probes are right on every server",
+        "GET /about",
+        "dropped*",
+        "Speed: 8 connections, beside 120 slow clients",
+        "25% of waitress (24% to 26%)",
+        "no significant difference",
+        "no answers",
+        "back after kill -9",
+        "Advice",
+    ):
+        assert words in text
+
+
+def test_terminal_says_what_is_said_of_several_servers_once() -> None:
+    found = tuple(sample.finding("probe", label, "wrong") for label in ("a", "b", "c"))
+    text = shown(sample.comparison(tuple(map(sample.server, "abc")), findings=found))
+    assert text.count("It is wrong there.") == 1
+    assert "a, b and c: It is wrong there." in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_terminal_of_any_width_is_filled_and_not_exceeded(width: int) -> None:
+    assert max(map(len, shown(sample.everything(), width).splitlines())) <= width
+
+
+# -- the file ----------------------------------------------------------------------------------------
+
+
+def test_file_needs_nothing_beside_it() -> None:
+    text = report.to_html(sample.everything())
+    page = Page(text)
+    assert page.open == []
+    assert page.loads == ["data:,"]
+    assert "url(" not in text
+    assert "<script" not in text
+
+
+def test_every_link_of_the_file_leads_somewhere_in_it() -> None:
+    page = Page(report.to_html(sample.everything()))
+    assert page.links
+    for link in page.links:
+        assert link.startswith("#")
+        assert link[1:].replace("%20", " ").replace("%2F", "/") in page.ids
+
+
+def test_what_servers_say_is_escaped() -> None:
+    text = report.to_html(sample.everything())
+    assert "no &lt;loop&gt;" in text
+    assert "<loop>" not in text
+
+
+@pytest.mark.parametrize("behaviour", [None, ()])
+@pytest.mark.parametrize("measurements", [None, ()])
+def test_report_of_nothing_is_a_report(behaviour: None, measurements: None) -> None:
+    comparison = sample.comparison((), findings=behaviour, measurements=measurements)
+    assert Page(report.to_html(comparison)).open == []
+    assert "shop:app" in shown(comparison)
+
+
+def test_no_element_has_a_style_of_its_own() -> None:
+    assert Page(report.to_html(sample.everything())).styled == []
+
+
+def test_bars_fit_their_boxes() -> None:
+    speed = sample.everything().speed
+    assert speed is not None
+    charts = bars.charts(speed)
+    assert len(charts) == len(speed.measurements)
+    for chart in charts.values():
+        assert 0 <= chart.rate.low <= chart.rate.value <= chart.rate.high <= bars.WIDTH + 1e-9
+        if chart.latency:
+            places = (0, chart.latency.p50, chart.latency.p90, chart.latency.p99, bars.WIDTH)
+            assert sorted(places) == list(places)
+
+
+def test_json_reads_back_as_the_same_comparison() -> None:
+    comparison = sample.everything()
+    assert from_json(comparison.to_json()) == comparison
+
+
+# -- advice ------------------------------------------------------------------------------------------
+
+
+def rules(comparison: Comparison) -> set[str]:
+    return {piece.rule for piece in advise(comparison)}
+
+
+def ratio(label: str, share: float, *, is_significant: bool) -> Ratio:
+    return Ratio(label, "waitress", "steady", 8, sample.exactly(share), is_significant)
+
+
+def test_every_rule_is_listed_in_the_documentation_with_its_condition() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    for rule in RULES:
+        assert f"| {rule.name} | {rule.condition} |" in text
+
+
+def test_nothing_is_advised_of_nothing() -> None:
+    assert advise(sample.comparison()) == ()
+
+
+def test_the_one_fastest_server_is_named() -> None:
+    comparison = sample.comparison(
+        measurements=(sample.measurement("waitress", 5000), sample.measurement("werkzeug", 1000)),
+        ratios=(ratio("werkzeug", 0.2, is_significant=True),),
+    )
+    assert rules(comparison) == {"fastest"}
+
+
+def test_servers_that_do_not_differ_are_not_ranked() -> None:
+    comparison = sample.comparison(
+        measurements=(
+            sample.measurement("waitress", 5000, cpu_us_per_request=None),
+            sample.measurement("gunicorn", 4900, memory_bytes=sample.exactly(9e7)),
+        ),
+        ratios=(ratio("gunicorn", 0.98, is_significant=False),),
+    )
+    said = {piece.rule: piece.text for piece in advise(comparison)}
+    assert said.keys() == {"no fastest", "least memory"}
+    assert "waitress and gunicorn" in said["no fastest"]
+    assert "waitress needs the least memory (20 MB)" in said["least memory"]
+
+
+def test_an_app_that_takes_the_time_itself_is_told() -> None:
+    comparison = sample.comparison(
+        measurements=(sample.measurement("waitress", 100), sample.measurement("gunicorn", 95))
+    )
+    assert "the app decides" in rules(comparison)
+
+
+def test_a_fast_development_server_is_not_recommended() -> None:
+    comparison = sample.comparison(
+        (sample.server("waitress"), sample.server("werkzeug")),
+        measurements=(sample.measurement("werkzeug", 5000), sample.measurement("waitress", 1000)),
+    )
+    assert "for development" in rules(comparison)
+
+
+def test_slow_clients_lost_requests_errors_and_limits_are_told() -> None:
+    comparison = sample.comparison(
+        measurements=(
+            sample.measurement("gunicorn", 5000, errors=3, limited_by="client"),
+            sample.measurement("gunicorn", 10, case="slow clients"),
+            sample.measurement("waitress", 2000, requests_per_second=sample.exactly(2000, by=0.4)),
+            sample.measurement("waitress", 1900, case="slow clients"),
+        ),
+        lifecycles=(Lifecycle("gunicorn", None, None, 2, None),),
+    )
+    said = {piece.rule: piece.text for piece in advise(comparison)}
+    assert "or choose waitress" in said["slow clients"]
+    assert "gunicorn (2)" in said["lost at stop"]
+    assert "gunicorn had 3 errors with 8 connections" in said["errors"]
+    assert "gunicorn" in said["client was the limit"]
+    assert "idle" in said["uneven"]
+
+
+def test_differences_of_the_app_come_before_those_of_servers() -> None:
+    order = [rule.name for rule in RULES]
+    pieces = [order.index(piece.rule) for piece in advise(sample.everything())]
+    assert pieces == sorted(pieces)
+    assert {"not compared", "app differs", "wrong answers"} <= rules(sample.everything())
+
+
+def test_rules_have_names_of_their_own() -> None:
+    assert len({rule.name for rule in advice.RULES}) == len(advice.RULES)
+
+
+# -- where it is kept, and the site's page ------------------------------------------------------------
+
+
+@pytest.fixture
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_newest_comparison_is_kept_for_its_user_alone(state_folder: Path) -> None:
+    assert saved.newest() is None
+    comparison = sample.everything()
+    saved.save(sample.comparison())
+    place = saved.save(comparison)
+    assert saved.newest() == comparison
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_file_of_another_schema_is_refused_with_a_remedy(state_folder: Path) -> None:
+    place = saved.save(sample.comparison())
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"schema": 99}))
+    with pytest.raises(UsageError, match="schema 99"):
+        saved.newest()
+    answer = demo_site.test_client().get("/compare", environ_base={"REMOTE_ADDR": "127.0.0.1"})
+    assert "schema 99" in answer.text
+
+
+def ask(address: str = "127.0.0.1", host: str = "localhost") -> tuple[int, str]:
+    answer = demo_site.test_client().get(
+        "/compare", environ_base={"REMOTE_ADDR": address}, headers={"Host": host}
+    )
+    return answer.status_code, answer.text
+
+
+def test_site_says_which_command_makes_a_comparison(state_folder: Path) -> None:
+    status, text = ask()
+    assert status == 200
+    assert "webdemo compare --app" in text
+
+
+def test_site_shows_the_newest_comparison_within_its_policy(state_folder: Path) -> None:
+    saved.save(sample.everything())
+    status, text = ask()
+    assert status == 200
+    page = Page(text)
+    assert page.styled == []
+    assert "<style" not in text
+    assert "6 servers, one app" in text
+    assert 'aria-current="page">Compare' in text
+
+
+def test_site_shows_comparisons_only_at_this_machine(state_folder: Path) -> None:
+    saved.save(sample.everything())
+    for elsewhere in ({"address": "192.0.2.1"}, {"host": "evil.example"}):
+        status, text = ask(**elsewhere)
+        assert status == 403
+        assert "shop:app" not in text
+
+
+def test_stylesheet_has_what_the_report_names() -> None:
+    css = (assets.STATIC / "webdemo.css").read_text()
+    template = (assets.TEMPLATES / "compare_report.html").read_text()
+    for names in re.findall(r'class="([a-z -]+)"', template):
+        for name in names.split():
+            assert f".{name}" in css or name in ("cards", "small"), name
+
+
+def test_every_field_of_the_json_is_documented() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+
+    def names(data: object) -> set[str]:
+        if isinstance(data, dict):
+            return set(data) | {name for value in data.values() for name in names(value)}
+        return {name for value in data for name in names(value)} if isinstance(data, list) else set()
+
+    for name in names(json.loads(sample.everything().to_json())):
+        assert re.search(rf"[`.]{name}(\[\])?`", text), name
