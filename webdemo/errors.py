@@ -23,6 +23,7 @@ WebdemoError
       CertificateNotYetValid  its time has not come
       KeyMismatch             the key is another certificate's
       KeyEncrypted            the key needs a password
+  LoadImpossible        1   the load for a measurement of speed cannot be made
   CompressionFailed     1   a file cannot be compressed, or its sibling not be written
   AppUnavailable        1   the app cannot be loaded, or every server gave up
     ModuleMissing           there is no module of that name
@@ -80,6 +81,11 @@ class BindTextError(UsageError):
 
 class OverlappingBinds(UsageError):
     pass
+
+
+class LoadImpossible(WebdemoError):
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem, remedy="Install wrk, or compare without it: --only behaviour")
 
 
 class CompressionFailed(WebdemoError):

@@ -18,6 +18,7 @@ from webdemo.compare.lifecycle import live
 from webdemo.compare.load import Generator, read_own, read_wrk
 from webdemo.compare.runner import choose, running
 from webdemo.compare.speed import Step, limit, measure
+from webdemo.errors import LoadImpossible
 from webdemo.run.load import Target
 
 APP = """
@@ -75,8 +76,17 @@ def test_what_wrk_prints_is_understood() -> None:
 
 @pytest.mark.parametrize("read", [read_wrk, read_own])
 def test_a_generator_that_says_something_else_is_an_error(read: object) -> None:
-    with pytest.raises(RuntimeError, match="unable to connect"):
-        read("unable to connect to 127.0.0.1:1 Connection refused", 0.0)  # type: ignore[operator]
+    with pytest.raises(LoadImpossible, match="Killed"):
+        read("Killed\nby someone", 0.0)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("wrk", GENERATORS)
+def test_a_server_that_is_gone_is_an_error_and_not_the_end(wrk: str | None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    load = Generator(wrk).run(port, "/", connections=1, seconds=0.1)
+    assert load.requests == 0
+    assert load.errors > 0
 
 
 @pytest.mark.parametrize(
@@ -162,7 +172,7 @@ def test_every_server_is_measured_in_every_case(app_folder: Target) -> None:
     steps: list[Step] = []
     choices = choose(["waitress", "wsgiref"])
     with running(choices, app_folder) as runs:
-        speed = measure(runs, app_folder, steps.append, seconds_per_round=0.1, rounds=2)
+        speed = measure(runs, app_folder, steps.append, seconds=0.1, rounds=2)
     assert {(m.server, m.case, m.connections) for m in speed.measurements} == {
         (choice.label, case.name, case.connections) for choice in choices for case in CASES
     }
@@ -180,7 +190,7 @@ def test_every_server_is_measured_in_every_case(app_folder: Target) -> None:
 
 def test_an_error_page_is_not_measured_in_silence(app_folder: Target) -> None:
     with running(choose(["waitress"]), app_folder) as runs:
-        speed = measure(runs, app_folder, lambda _: None, path="/nowhere", seconds_per_round=0.05, rounds=1)
+        speed = measure(runs, app_folder, lambda _: None, path="/nowhere", seconds=0.05, rounds=1)
     assert "/nowhere is answered with status 404: an error is what was measured." in speed.notes
 
 

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from webdemo.errors import LoadImpossible
+
 # wrk is interrupted when the time is over, because its own -d counts whole seconds only.
 _WRK_SECONDS = "60s"
 # What a load may take to end after its time.
@@ -27,6 +29,8 @@ _COUNT = re.compile(r"(\d+) requests in ([\d.]+)(us|ms|s|m|h)\b")
 _LATENCY = re.compile(r"^ +(50|90|99)% +([\d.]+)(us|ms|s|m|h)$", re.MULTILINE)
 _SOCKET_ERRORS = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
 _STATUS_ERRORS = re.compile(r"Non-2xx or 3xx responses: (\d+)")
+# A server that was given up in the middle of a comparison is no reason to end it.
+_NOBODY_THERE = "unable to connect to "
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -63,7 +67,7 @@ class Generator:
         return f"wrk {text.split()[1]}" if text.startswith("wrk ") else "wrk"
 
     def run(self, port: int, path: str, *, connections: int, seconds: float) -> Load:
-        """Raises RuntimeError when the generator itself fails."""
+        """Raises LoadImpossible when the generator itself fails."""
         if self.wrk is not None:
             command = [self.wrk, "-t1", f"-c{connections}", f"-d{_WRK_SECONDS}", "--latency"]
             command.append(f"http://127.0.0.1:{port}{path}")
@@ -91,7 +95,7 @@ class Generator:
                     process.send_signal(signal.SIGINT)
                 output, _ = process.communicate(timeout=seconds + _END_SECONDS)
             except subprocess.TimeoutExpired as exc:
-                raise RuntimeError(f"{command[0]} does not end.") from exc
+                raise LoadImpossible(f"{command[0]} does not end.") from exc
             finally:
                 process.kill()
         return output
@@ -115,10 +119,12 @@ def find_generator(cpus: frozenset[int] | None) -> Generator:
 
 
 def read_wrk(text: str, cpu_seconds: float) -> Load:
-    """What `wrk --latency` printed; raises RuntimeError for anything else."""
+    """What `wrk --latency` printed; raises LoadImpossible for anything else."""
+    if text.startswith(_NOBODY_THERE):
+        return Load(0, 1.0, 0.0, 0.0, 0.0, errors=1, client_cpu_seconds=cpu_seconds)
     count = _COUNT.search(text)
     if count is None:
-        raise RuntimeError(f"wrk said something else than expected: {text.strip()[:200]}")
+        raise LoadImpossible(f"wrk said {_first_line(text)!r}.")
     latencies = {int(p): float(value) * _SECONDS[unit] * 1000 for p, value, unit in _LATENCY.findall(text)}
     errors = sum(
         int(number) for pattern in (_SOCKET_ERRORS, _STATUS_ERRORS) if (found := pattern.search(text))
@@ -136,12 +142,16 @@ def read_wrk(text: str, cpu_seconds: float) -> Load:
 
 
 def read_own(text: str, cpu_seconds: float) -> Load:
-    """What our own client printed; raises RuntimeError for anything else."""
+    """What our own client printed; raises LoadImpossible for anything else."""
     try:
         figures = json.loads(text)
     except ValueError as exc:
-        raise RuntimeError(f"The client failed: {text.strip()[-200:]}") from exc
+        raise LoadImpossible(f"The client said {_first_line(text)!r}.") from exc
     return Load(**figures, client_cpu_seconds=cpu_seconds)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
 
 
 def _children_cpu_seconds() -> float:
