@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -17,6 +18,7 @@ import click
 from webdemo import config, servers
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net.bind import Bind
+from webdemo.run.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +36,7 @@ Exit codes: 0 drained, 1 the app cannot be loaded or every server gave up, 2 usa
 
 # Each command and the module of this package that holds it.
 COMMANDS = {
+    "compare": "compare",
     "compress": "files",
     "config": "about",
     "port": "ports",
@@ -160,7 +163,6 @@ def run(flags: dict[str, Any]) -> int:
     from webdemo.cli.dashboard import add_dashboard
     from webdemo.cli.opening import closed_at_the_end, open_sockets
     from webdemo.net.listener import DEFAULT_PORT
-    from webdemo.run.certificates import with_certificates
     from webdemo.run.events import Event, Note, Started
     from webdemo.run.printer import Printer
     from webdemo.run.supervisor import Supervisor
@@ -175,7 +177,7 @@ def run(flags: dict[str, Any]) -> int:
     with closed_at_the_end(listeners):
         plan = config.make_plan(resolved, [bind for bind, _ in listeners], colour=colour)
         plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
-        with with_certificates(plan) as (plan, notes):
+        with _with_certificates(plan) as (plan, notes):
             printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
             for text in (note, dashboard_note, config.why_host(resolved), *notes):
                 if text:
@@ -190,6 +192,14 @@ def run(flags: dict[str, Any]) -> int:
                 return Supervisor(plan, listeners, emit).run()
             finally:
                 printer.close()
+
+
+def _with_certificates(plan: Plan) -> AbstractContextManager[tuple[Plan, list[str]]]:
+    if not any(service.tls for service in plan.services):
+        return nullcontext((plan, []))
+    from webdemo.run.certificates import with_certificates
+
+    return with_certificates(plan)
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,7 +28,7 @@ PROBE_APP = Target("webdemo.compare.probe_app:app")
 
 _ANSWER_SECONDS = 2.5
 _PATIENT_FACTOR = 3.0  # when news is looked at again
-_LOOKS_AT_NEWS = 3
+_LOOKS_AT_NEWS = 2
 _RECALL_SECONDS = 4.0
 _LONGEST_SHOWN = 160
 
@@ -190,9 +190,8 @@ def shown(data: bytes) -> str:
     return re.sub(r"(.)\1{40,}", lambda run: f"{run[1]}... ({len(run[0])} times)", text)
 
 
-def order(behaviour: Iterable[Behaviour]) -> Behaviour:
+def join(layers: Sequence[Behaviour]) -> Behaviour:
     """The layers of a comparison as one."""
-    layers = tuple(behaviour)
     return Behaviour(
         tuple(p for layer in layers for p in layer.probes),
         tuple(f for layer in layers for f in layer.findings),

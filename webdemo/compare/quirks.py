@@ -18,14 +18,14 @@ class Quirks:
     """Those of one server."""
 
     version: str
-    does: dict[str, str]  # probe -> "differs: gives the app ..."
+    does: dict[str, tuple[str, ...]]  # probe -> "differs: gives the app ..."; several: now this, now that
 
 
 def seen_in(label: str, version: str | None, probe: str, verdict: str, does: str) -> str | None:
     """The version of the server in which it did just that; None if that is news."""
     for name in (label, label.partition("?")[0]):
         if quirks := load().get(name):
-            is_known = quirks.does.get(probe) == as_text(verdict, does, version)
+            is_known = as_text(verdict, does, version) in quirks.does.get(probe, ())
             return quirks.version if is_known else None
     return None
 
@@ -38,4 +38,13 @@ def as_text(verdict: str, does: str, version: str | None) -> str:
 @functools.cache
 def load() -> dict[str, Quirks]:
     text = Path(__file__).with_name("quirks.toml").read_text("utf-8")
-    return {label: Quirks(entry["version"], entry["does"]) for label, entry in tomllib.loads(text).items()}
+    return {
+        label: Quirks(
+            entry["version"],
+            {
+                probe: (does,) if isinstance(does, str) else tuple(does)
+                for probe, does in entry["does"].items()
+            },
+        )
+        for label, entry in tomllib.loads(text).items()
+    }

@@ -13,7 +13,7 @@ from webdemo.compare.corpus.case import (
     tells,
     wrong,
 )
-from webdemo.compare.wire import AWAIT_ANSWER, Exchange
+from webdemo.compare.wire import Exchange
 
 _SLOW = "Each request costs a connection of its own; behind a proxy or with TLS that is much slower."
 _STEP = "A client, or a proxy that shares connections among clients, gets somebody else's answer."
@@ -84,7 +84,7 @@ CASES = (
         "RFC 9112 section 9.3",
         "Connections persist; a server that ends one says “close” in its last answer.",
         _SLOW,
-        (request("/probe/hello", close=False), AWAIT_ANSWER, request("/probe/hello")),
+        (request("/probe/hello", close=False), 0.25, request("/probe/hello")),
         _both_answered,
         ("GET", "GET"),
     ),
@@ -125,7 +125,7 @@ CASES = (
                 body=b"GET /x HTTP/9.9\r\n\r\n ",
                 close=False,
             ),
-            AWAIT_ANSWER,
+            0.25,
             request("/probe/hello"),
         ),
         _both_answered,
@@ -145,7 +145,7 @@ CASES = (
                 body=chunks(b"GET /x HTTP/9.9\r\n\r\n"),
                 close=False,
             ),
-            AWAIT_ANSWER,
+            0.25,
             request("/probe/hello"),
         ),
         _both_answered,
@@ -169,7 +169,7 @@ CASES = (
         "RFC 9112 section 9.3",
         "The answer is sent in chunks and the connection persists, or its end is said.",
         _SLOW,
-        (request("/probe/stream", close=False), AWAIT_ANSWER, request("/probe/hello")),
+        (request("/probe/stream", close=False), 0.25, request("/probe/hello")),
         _both_answered,
         ("GET", "GET"),
     ),

@@ -1,0 +1,237 @@
+"""`webdemo compare`: does the app behave the same on every server, and how fast is it there."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import signal
+import sys
+from pathlib import Path
+
+import click
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from webdemo.compare import accepted, behaviour, own_paths, runner, saved, terminal
+from webdemo.compare.junit import to_junit
+from webdemo.compare.results import Behaviour, Comparison, Machine, Server, Speed
+from webdemo.errors import UsageError, WebdemoError
+from webdemo.run.load import DEMO_SITE, Target
+
+DIFFERENCES = 1
+
+
+@click.command()
+@click.option("--app", default=DEMO_SITE, metavar="MODULE:ATTR", show_default=True, help="The WSGI app.")
+@click.option(
+    "-s",
+    "--server",
+    "labels",
+    multiple=True,
+    metavar="NAME[?option=value]",
+    help="A server to compare, for example 'gunicorn?threads=1'; without it all. May be repeated.",
+)
+@click.option(
+    "--path",
+    "paths",
+    multiple=True,
+    metavar="/PATH",
+    help="A path of the app to compare; without it, all its GET routes without parameters "
+    "if it is a webdemo app, else /. Speed is measured at the first. May be repeated.",
+)
+@click.option(
+    "--har",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Compare the requests of a HAR file that a browser has recorded, instead.",
+)
+@click.option("--only", type=click.Choice(["behaviour", "speed"]), help="Compare one of the two.")
+@click.option(
+    "--duration",
+    type=click.FloatRange(0.2, 60),
+    default=0.5,
+    metavar="SECONDS",
+    show_default=True,
+    help="How long each measurement of speed takes.",
+)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write it as JSON."
+)
+@click.option(
+    "--html",
+    "html_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a report, one HTML file.",
+)
+@click.option(
+    "--junit",
+    "junit_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write what differs as JUnit XML, for CI.",
+)
+@click.option(
+    "--accepted",
+    "accepted_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Differences that are accepted, a TOML file; see docs/compare.md.",
+)
+@click.option(
+    "--fail-on-difference",
+    is_flag=True,
+    help="Exit with 1 when servers differ in what is not accepted, or one does not run the app.",
+)
+def compare(
+    app: str,
+    labels: tuple[str, ...],
+    paths: tuple[str, ...],
+    har: Path | None,
+    only: str | None,
+    duration: float,
+    json_file: Path | None,
+    html_file: Path | None,
+    junit_file: Path | None,
+    accepted_file: Path | None,
+    fail_on_difference: bool,
+) -> None:
+    """Run the app on every server, send each the same requests, show what differs, and measure.
+
+    \b
+    webdemo compare --app shop:app                        every server, behaviour and speed
+    webdemo compare --app shop:app -s gunicorn -s waitress --only behaviour
+    webdemo compare --app shop:app --path / --path /api --html report.html
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing is left behind either way
+    entries = accepted.read(accepted_file) if accepted_file else ()
+    choices = runner.choose(labels)
+    target = Target(app)
+    if paths and har:
+        raise UsageError("--path and --har are two ways to say one thing.", remedy="Give one of them.")
+    requests = own_paths.of_har(har) if har else own_paths.of_paths(paths) or own_paths.of_routes(target)
+
+    console = Console(stderr=True)
+    layers: list[Behaviour] = []
+    speed: Speed | None = None
+    if only != "speed":
+        bar = _Bar(console, "what the servers do", len(behaviour.probes()) * len(choices))
+        with bar, runner.running(choices, behaviour.PROBE_APP) as runs:
+            layers.append(behaviour.probe(runs, bar.one_more))
+    with runner.running(choices, target) as runs:
+        servers = tuple(run.row() for run in runs)
+        if only != "speed":
+            with _Bar(console, "what the app answers", len(requests) * len(choices)) as bar:
+                layers.append(own_paths.compare(runs, requests, bar.one_more))
+        if only != "behaviour":
+            speed = _measure(runs, target, requests[0].target, duration, console)
+    comparison = Comparison(
+        app=app,
+        made_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        webdemo=importlib.metadata.version("webdemo"),
+        machine=_machine(),
+        servers=servers,
+        behaviour=behaviour.join(layers) if layers else None,
+        speed=speed,
+    )
+    judgement = accepted.judge(comparison, entries)
+    terminal.show(comparison, Console())
+    if json_file:
+        _write(json_file, comparison.to_json())
+    if html_file:
+        from webdemo.compare.report import to_html
+
+        _write(html_file, to_html(comparison))
+    if junit_file:
+        _write(junit_file, to_junit(comparison, judgement))
+    _save(comparison)
+    if not any(server.state == "up" for server in servers):
+        raise _nobody(app, servers)
+    if fail_on_difference and not judgement.is_same:
+        sys.exit(DIFFERENCES)
+
+
+class _Bar:
+    """A progress bar on the terminal; nothing when there is none."""
+
+    def __init__(self, console: Console, text: str, total: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            console=console, transient=True, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task(text, total=total)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def one_more(self, _: str) -> None:
+        self._progress.advance(self._task)
+
+
+def _measure(
+    runs: list[runner.Run], target: Target, path: str, duration: float, console: Console
+) -> Speed | None:
+    from webdemo.compare.speed import Step, measure
+
+    up = [run for run in runs if run.state == "up"]
+    if not up:
+        return None
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), console=console, transient=True,
+        disable=not console.is_terminal,
+    ) as progress:  # fmt: skip
+        task = progress.add_task("how fast it is")
+
+        def tell(step: Step) -> None:
+            progress.update(task, total=step.total, completed=step.done, description=step.text)
+
+        return measure(up, target, tell, path=path, seconds_per_round=duration)
+
+
+def _machine() -> Machine:
+    return Machine(
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        processor=_processor(),
+        processors=os.cpu_count() or 1,
+        memory_bytes=psutil.virtual_memory().total,
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise UsageError(
+            f"{file} cannot be written: {exc.strerror}.", remedy="Name a file in a folder of yours."
+        ) from exc
+    click.echo(f"Written: {file}", err=True)
+
+
+def _save(comparison: Comparison) -> None:
+    try:
+        saved.save(comparison)
+    except OSError as exc:
+        click.echo(f"It is not kept for /compare of the demo site: {exc.strerror}.", err=True)
+
+
+def _nobody(app: str, servers: tuple[Server, ...]) -> WebdemoError:
+    reason = next((server.problem for server in servers if server.problem), "")
+    return WebdemoError(
+        f"No server runs {app}: {reason}", remedy=f"See what is wrong: python -m webdemo --app {app}"
+    )
