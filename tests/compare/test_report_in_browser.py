@@ -1,0 +1,54 @@
+"""The report in Chromium: as a file of its own, and as a page of the demo site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser import accessibility_violations, horizontal_overflow, watch
+from tests.compare import sample
+from tests.running import Start
+from webdemo.compare import saved
+from webdemo.compare.report import to_html
+
+pytestmark = [pytest.mark.browser]
+
+
+@pytest.fixture
+def file_url(tmp_path: Path) -> str:
+    path = tmp_path / "report.html"
+    path.write_text(to_html(sample.everything()), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def site_url(tmp_path: Path, running: Start, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    saved.save(sample.everything())
+    return running("-b", "waitress://127.0.0.1:0").url + "compare"
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize("place", ["file_url", "site_url"])
+def test_report_complains_excludes_and_overflows_nowhere(
+    request: pytest.FixtureRequest, open_page: Callable[..., Page], place: str, width: int, color_scheme: Any
+) -> None:
+    url = request.getfixturevalue(place)
+    page = open_page(viewport={"width": width, "height": 900}, color_scheme=color_scheme)
+    complaints = watch(page)
+    page.goto(url)
+    expect(page.get_by_role("heading", level=1)).to_have_text("6 servers, one app")
+    assert accessibility_violations(page) == []
+    assert horizontal_overflow(page) == []
+    assert complaints == []
+
+
+def test_a_verdict_leads_to_what_it_means(page: Page, file_url: str) -> None:
+    page.goto(file_url)
+    page.get_by_role("row", name="GET /about").get_by_role("link").click()
+    expect(page.locator(".differences li:target h3")).to_have_text("A request called <GET /about>")
