@@ -172,7 +172,7 @@ def test_every_server_is_measured_in_every_case(app_folder: Target) -> None:
     steps: list[Step] = []
     choices = choose(["waitress", "wsgiref"])
     with running(choices, app_folder) as runs:
-        speed = measure(runs, app_folder, steps.append, seconds=0.1, rounds=2)
+        speed = measure(runs, app_folder, steps.append, seconds_per_round=0.1, rounds=2)
     assert {(m.server, m.case, m.connections) for m in speed.measurements} == {
         (choice.label, case.name, case.connections) for choice in choices for case in CASES
     }
@@ -190,7 +190,7 @@ def test_every_server_is_measured_in_every_case(app_folder: Target) -> None:
 
 def test_an_error_page_is_not_measured_in_silence(app_folder: Target) -> None:
     with running(choose(["waitress"]), app_folder) as runs:
-        speed = measure(runs, app_folder, lambda _: None, path="/nowhere", seconds=0.05, rounds=1)
+        speed = measure(runs, app_folder, lambda _: None, path="/nowhere", seconds_per_round=0.05, rounds=1)
     assert "/nowhere is answered with status 404: an error is what was measured." in speed.notes
 
 

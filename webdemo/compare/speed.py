@@ -60,13 +60,13 @@ def measure(
     tell: Tell,
     *,
     path: str = "/",
-    seconds: float = SECONDS_PER_ROUND,
+    seconds_per_round: float = SECONDS_PER_ROUND,
     rounds: int = ROUNDS,
     generator: Generator | None = None,
 ) -> Speed:
     """Measure those runs that are up, then how each starts, stops and comes back, in runs of its own.
 
-    `seconds` bounds each measurement. Raises LoadImpossible when the load cannot be made.
+    `seconds_per_round` bounds each measurement. Raises LoadImpossible when the load cannot be made.
     """
     began = time.monotonic()
     up = [run for run in runs if run.state == "up"]
@@ -87,13 +87,15 @@ def measure(
             for run in _turned(up, number):
                 label = run.choice.label
                 steps.next(f"round {number + 1} of {rounds}: {label}, {case.name}, {case.connections}")
-                _measure_once(found[label, case], generator, run.port, path, case, seconds, pids[label])
+                _measure_once(
+                    found[label, case], generator, run.port, path, case, seconds_per_round, pids[label]
+                )
     measurements = [_measurement(label, case, all_rounds) for (label, case), all_rounds in found.items()]
     lifecycles = list(_lifecycles(up, target, path, steps))
     return Speed(
         path=path,
         client=generator.name,
-        seconds_per_round=seconds,
+        seconds_per_round=seconds_per_round,
         measurements=tuple(measurements),
         ratios=tuple(ratio for case in CASES for ratio in _ratios(found, case)),
         lifecycles=tuple(lifecycles),
