@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from webdemo.compare import accepted, behaviour, own_paths, runner, saved, terminal
 from webdemo.compare.junit import to_junit
 from webdemo.compare.results import Behaviour, Comparison, Machine, Server, Speed
+from webdemo.compare.speed import SECONDS_PER_ROUND, Step, measure
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.run.load import DEMO_SITE, Target
 
@@ -52,7 +53,7 @@ DIFFERENCES = 1
 @click.option(
     "--duration",
     type=click.FloatRange(0.2, 60),
-    default=0.5,
+    default=SECONDS_PER_ROUND,
     metavar="SECONDS",
     show_default=True,
     help="How long each measurement of speed takes.",
@@ -178,8 +179,6 @@ class _Bar:
 def _measure(
     runs: list[runner.Run], target: Target, path: str, duration: float, console: Console
 ) -> Speed | None:
-    from webdemo.compare.speed import Step, measure
-
     up = [run for run in runs if run.state == "up"]
     if not up:
         return None

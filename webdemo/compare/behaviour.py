@@ -121,7 +121,7 @@ def _look(run: Run, server: Server, case: Case, seconds: float, quiet_seconds: f
         evidence = evidence_of(exchange)
     if verdict == "right":
         return Finding(case.name, server.label, verdict, evidence)
-    known = quirks.seen_in(server.label, server.version, case.name, verdict, does)
+    known = quirks.seen_in(server.label, case.name, verdict, does)
     return Finding(
         case.name,
         server.label,

@@ -10,8 +10,6 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-_VERSION = "VERSION"  # stands in the file where a server tells its own
-
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
@@ -21,18 +19,13 @@ class Quirks:
     does: dict[str, tuple[str, ...]]  # probe -> "differs: gives the app ..."; several: now this, now that
 
 
-def seen_in(label: str, version: str | None, probe: str, verdict: str, does: str) -> str | None:
+def seen_in(label: str, probe: str, verdict: str, does: str) -> str | None:
     """The version of the server in which it did just that; None if that is news."""
     for name in (label, label.partition("?")[0]):
         if quirks := load().get(name):
-            is_known = as_text(verdict, does, version) in quirks.does.get(probe, ())
+            is_known = f"{verdict}: {does}" in quirks.does.get(probe, ())
             return quirks.version if is_known else None
     return None
-
-
-def as_text(verdict: str, does: str, version: str | None) -> str:
-    """A finding as the file has it."""
-    return f"{verdict}: {does.replace(version, _VERSION) if version else does}"
 
 
 @functools.cache

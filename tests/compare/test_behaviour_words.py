@@ -1,0 +1,128 @@
+"""The corpus as data, and how an answer is taken apart: no process is started."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from webdemo.compare import behaviour, own_paths, quirks, runner, wire
+from webdemo.compare.corpus import GROUPS
+from webdemo.compare.results import Behaviour, Comparison, Finding, Machine, Server, from_json
+from webdemo.errors import UnknownServer, UsageError
+
+CASES = [case for cases in GROUPS.values() for case in cases]
+SECTION = re.compile(
+    r"(RFC (9110|9112|9113|3986) section \d+(\.\d+)*|RFC 3875 section 4\.1\.\d+|PEP 3333, \w.*)"
+)
+
+
+def test_the_corpus_has_over_sixty_probes_with_names_of_their_own() -> None:
+    names = [case.name for case in CASES]
+    assert len(names) > 60
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9.-]+", name) for name in names)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_probe_cites_a_section_and_says_what_it_means(case: object) -> None:
+    assert SECTION.fullmatch(case.section)  # type: ignore[attr-defined]
+    for text in (case.expected, case.meaning):  # type: ignore[attr-defined]
+        assert text.endswith("."), text
+    assert case.title  # type: ignore[attr-defined]
+
+
+def test_every_quirk_is_of_a_probe_that_exists() -> None:
+    names = {case.name for case in CASES}
+    for label, known in quirks.load().items():
+        assert known.does.keys() <= names, label
+        assert known.version
+
+
+def test_a_quirk_is_known_by_server_and_deed_and_another_deed_is_news() -> None:
+    told = ("header-twice", "differs", "gives the app HTTP_X_TWICE as '1, 2'")
+    assert quirks.seen_in("waitress", *told) == quirks.load()["waitress"].version
+    assert quirks.seen_in("waitress?threads=8", *told) is not None
+    assert quirks.seen_in("gunicorn", *told) is None
+    assert quirks.seen_in("waitress", "header-twice", "wrong", "gives the app HTTP_X_TWICE as '2'") is None
+    assert quirks.seen_in("new-server", *told) is None
+
+
+def test_answers_are_taken_apart_with_what_follows_them() -> None:
+    raw = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nnojunk"
+    )
+    (first, second), rest = wire.parse(raw, ["GET", "GET"], at_end=False)
+    assert (first.interim, first.body, first.is_chunked, first.is_whole) == ((100,), b"hello", True, True)
+    assert (second.status, second.body, rest) == (404, b"no", b"junk")
+
+
+@pytest.mark.parametrize(
+    ("raw", "whole_at_end"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", False),
+        (b"HTTP/1.0 200 OK\r\n\r\nhello", True),
+    ],
+)
+def test_an_answer_that_breaks_off_is_not_whole(raw: bytes, whole_at_end: bool) -> None:
+    (during,), _ = wire.parse(raw, ["GET"], at_end=False)
+    (at_end,), _ = wire.parse(raw, ["GET"], at_end=True)
+    assert not during.is_whole
+    assert at_end.is_whole is whole_at_end
+
+
+def test_an_answer_to_head_has_no_body_whatever_its_length() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"
+    answers, rest = wire.parse(raw, ["HEAD", "GET"], at_end=False)
+    assert [(a.status, a.is_whole) for a in answers] == [(200, True), (204, True)]
+    assert rest == b""
+
+
+def test_a_comparison_survives_json() -> None:
+    finding = Finding("keep-alive", "waitress", "right", "HTTP/1.1 200 OK")
+    comparison = Comparison(
+        "shop:app", "2026-11-23T03:00:00+00:00", "0.1.0", Machine("Linux", "3.11", "cpu", 2, 1),
+        (Server("waitress", "waitress", {"threads": "2"}, "3.0.2", "up"),),
+        behaviour.join([Behaviour(behaviour.probes(), (finding,), 1.0)]),
+    )  # fmt: skip
+    assert from_json(comparison.to_json()) == comparison
+    with pytest.raises(UsageError):
+        from_json('{"schema": 99}')
+    with pytest.raises(UsageError):
+        from_json("[]")
+
+
+def test_servers_are_chosen_by_name_with_their_options() -> None:
+    [choice] = runner.choose(["gunicorn?threads=1"])
+    assert (choice.name, choice.options) == ("gunicorn", {"threads": "1"})
+    assert choice.bind_text(cpus="0") == "gunicorn://127.0.0.1:0?threads=1&cpus=0"
+    assert {"werkzeug", "gunicorn", "gunicorn?threads=1"} <= {c.label for c in runner.choose([])}
+    for wrong in (["waitress", "waitress"], ["waitress?thread=1"], ["smtp"]):
+        with pytest.raises(UsageError):
+            runner.choose(wrong)
+    with pytest.raises(UnknownServer):
+        runner.choose(["waitres"])
+
+
+def test_a_har_file_gives_its_requests_without_what_belongs_to_the_connection(tmp_path: Path) -> None:
+    file = tmp_path / "site.har"
+    headers = [{"name": ":authority", "value": "x"}, {"name": "Host", "value": "x"},
+               {"name": "Cookie", "value": "a=1"}]  # fmt: skip
+    request = {"method": "POST", "url": "https://shop.example/a b?q=1", "headers": headers,
+               "postData": {"text": "x=1"}}  # fmt: skip
+    file.write_text(json.dumps({"log": {"entries": [{"request": request}]}}))
+    assert own_paths.of_har(file) == [
+        own_paths.AppRequest("POST", "/a%20b?q=1", (("Cookie", "a=1"),), b"x=1")
+    ]
+    file.write_text("{}")
+    with pytest.raises(UsageError):
+        own_paths.of_har(file)
+    with pytest.raises(UsageError):
+        own_paths.of_har(tmp_path / "missing.har")
+    with pytest.raises(UsageError):
+        own_paths.of_paths(["about"])
