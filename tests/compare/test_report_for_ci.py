@@ -16,7 +16,7 @@ FINDINGS = (
     sample.finding("same", "waitress", "right"),
     sample.finding("same", "cheroot", "right"),
     sample.finding("underscore", "waitress", "right"),
-    sample.finding("underscore", "cheroot", "wrong"),
+    sample.finding("underscore", "cheroot", "wrong", is_new=True),
 )
 TWO = (sample.server("waitress"), sample.server("cheroot"))
 
@@ -43,6 +43,19 @@ def test_an_accepted_difference_is_none(tmp_path: Path, server: str, verdict: st
     assert judgement.is_same
     assert [entry.why for _, entry in judgement.accepted] == ["Known."]
     assert judgement.unused == ()
+
+
+def test_what_is_known_of_a_server_is_no_difference_and_what_the_app_does_is() -> None:
+    findings = (
+        sample.finding("underscore", "cheroot", "wrong"),
+        sample.finding("GET /about", "cheroot", "differs"),
+    )
+    comparison = sample.comparison(TWO, findings=findings)
+    judgement = judge(comparison)
+    assert [finding.probe for finding in judgement.differences] == ["GET /about"]
+    assert [finding.probe for finding in judgement.known] == ["underscore"]
+    [skipped] = ElementTree.fromstring(to_junit(comparison, judgement)).iter("skipped")
+    assert skipped.get("message") == "Known of this server: It is wrong there."
 
 
 def test_what_became_worse_than_accepted_is_a_difference_again() -> None:

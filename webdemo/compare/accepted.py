@@ -1,13 +1,16 @@
 """Differences that somebody has looked at and accepted, and those that are left.
 
+What webdemo knows of a server already, and is the same for every app, is none: a build fails over the
+app's own paths, and over what a server did not do before.
+
 The file is TOML. Each entry names a server as it is labelled ("*" is any), a probe, and why it is
 accepted; with a verdict it covers that one only, so that what becomes worse is a difference again:
 
     [[accepted]]
     server = "waitress"
-    probe = "header-with-underscore"
+    probe = "GET /about"
     verdict = "differs"
-    why = "No client of ours sends such headers."
+    why = "Its header names are capitalised; our clients do not care."
 """
 
 from __future__ import annotations
@@ -45,8 +48,9 @@ class Entry:
 class Judgement:
     """A comparison as CI sees it."""
 
-    differences: tuple[Finding, ...]  # nobody has accepted them
+    differences: tuple[Finding, ...]  # neither known nor accepted
     accepted: tuple[tuple[Finding, Entry], ...]
+    known: tuple[Finding, ...]  # quirks of servers, whatever the app
     failed: tuple[Server, ...]  # they are installed, and did not run the app
     unused: tuple[Entry, ...]  # they cover nothing any more
 
@@ -71,19 +75,24 @@ def read(path: Path) -> tuple[Entry, ...]:
 
 def judge(comparison: Comparison, entries: tuple[Entry, ...] = ()) -> Judgement:
     """Which differences are left when these are accepted. A server that is not installed is none."""
-    differences, accepted = [], []
+    differences, accepted, known = [], [], []
+    probes = comparison.behaviour.probes if comparison.behaviour else ()
+    of_servers = {probe.name for probe in probes if probe.layer == "server"}
     for finding in comparison.behaviour.findings if comparison.behaviour else ():
         if finding.verdict in ("right", "missing"):
             continue
         entry = next((entry for entry in entries if entry.covers(finding)), None)
-        if entry is None:
-            differences.append(finding)
-        else:
+        if entry is not None:
             accepted.append((finding, entry))
+        elif finding.probe in of_servers and not finding.is_new:
+            known.append(finding)
+        else:
+            differences.append(finding)
     used = {entry for _, entry in accepted}
     return Judgement(
         differences=tuple(differences),
         accepted=tuple(accepted),
+        known=tuple(known),
         failed=tuple(server for server in comparison.servers if server.state in ("crashed", "hung")),
         unused=tuple(entry for entry in entries if entry not in used),
     )

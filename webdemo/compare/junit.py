@@ -1,7 +1,7 @@
 """A comparison as JUnit XML, which CI systems show as tests: a suite for each server, a case for each probe.
 
-A difference that nobody has accepted is a failure; an accepted one, and a server that is not installed,
-are skipped. The form is the one that Jenkins, GitLab and GitHub's reporters read alike.
+A difference that is neither known nor accepted is a failure; the others, and a server that is not
+installed, are skipped. The form is the one that Jenkins, GitLab and GitHub's reporters read alike.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 def to_junit(comparison: Comparison, judgement: Judgement) -> str:
     root = ElementTree.Element("testsuites", name=f"webdemo compare {comparison.app}")
-    reasons = {finding.key: entry.why for finding, entry in judgement.accepted}
+    reasons = {finding.key: f"Accepted: {entry.why}" for finding, entry in judgement.accepted}
+    reasons |= {finding.key: f"Known of this server: {finding.what}" for finding in judgement.known}
     findings = comparison.behaviour.findings if comparison.behaviour else ()
     for server in comparison.servers:
         own = [finding for finding in findings if finding.server == server.label]
@@ -46,14 +47,14 @@ def _add_start(suite: ElementTree.Element, server: Server) -> None:
         ElementTree.SubElement(case, "error", message=_clean(server.problem or server.state))
 
 
-def _add_finding(suite: ElementTree.Element, finding: Finding, accepted_because: str | None) -> None:
+def _add_finding(suite: ElementTree.Element, finding: Finding, passed_over: str | None) -> None:
     case = ElementTree.SubElement(suite, "testcase", classname=finding.server, name=_clean(finding.probe))
     if finding.verdict == "right":
         return
     if finding.verdict == "missing":
         ElementTree.SubElement(case, "skipped", message="The server did not run.")
-    elif accepted_because is not None:
-        ElementTree.SubElement(case, "skipped", message=_clean(f"Accepted: {accepted_because}"))
+    elif passed_over is not None:
+        ElementTree.SubElement(case, "skipped", message=_clean(passed_over))
     else:
         failure = ElementTree.SubElement(
             case, "failure", type=finding.verdict, message=_clean(finding.what or finding.verdict)

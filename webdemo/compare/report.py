@@ -77,7 +77,7 @@ def _differences(behaviour: Behaviour) -> tuple[Difference, ...]:
         groups: dict[tuple[str, ...], list[Finding]] = {}
         for finding in behaviour.findings:
             if finding.probe == probe.name and finding.verdict not in ("right", "missing"):
-                said = (finding.verdict, finding.what, finding.who_is_right, finding.meaning)
+                said = (finding.verdict, wording.said(finding), finding.who_is_right, finding.meaning)
                 groups.setdefault(said, []).append(finding)
         if groups:
             found.append(Difference(probe, tuple(map(tuple, groups.values()))))

@@ -101,42 +101,36 @@ def _grouped(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
     """Those together of which the same is said."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
-        groups.setdefault(finding.what or finding.evidence, []).append(finding)
+        groups.setdefault(wording.said(finding), []).append(finding)
     return list(groups.items())
 
 
 def _show_speed(speed: Speed, console: Console) -> None:
     for case in standings(speed):
         table = _table(f"Speed: {case.title}", "server")
-        for name in (
-            "requests/s",
-            "from-to",
-            "p50",
-            "p90",
-            "p99",
-            "CPU/request",
-            "memory",
-            "errors",
-            "limit",
-        ):
-            table.add_column(name, justify="right")
-        table.add_column("against the best")
+        for name in ("requests/s", "p50", "p90", "p99", "CPU", "memory"):
+            table.add_column(name, justify="right", no_wrap=True)
         for place in case.places:
             m = place.measurement
             table.add_row(
                 m.server,
                 wording.count(m.requests_per_second.value),
-                wording.span(m.requests_per_second),
                 wording.milliseconds(m.p50_ms.value),
                 wording.milliseconds(m.p90_ms.value),
                 wording.milliseconds(m.p99_ms.value),
                 wording.microseconds(m.cpu_us_per_request),
                 wording.megabytes(m.memory_bytes),
-                Text(str(m.errors), "red" if m.errors else ""),
-                m.limited_by,
-                place.standing,
             )
         console.print(table)
+        for place in case.places:
+            m = place.measurement
+            facts = [place.standing, f"{wording.span(m.requests_per_second)} requests/s"]
+            if m.limited_by != "unknown":
+                facts.append(f"limited by the {m.limited_by}")
+            line = Text.assemble(f"  {m.server}: ", ", ".join(facts))
+            if m.errors:
+                line.append(f", {m.errors} errors", "red")
+            console.print(line)
     table = _table("Start, kill -9 and stop", "server")
     for name in ("ready after", "back after kill -9", "stopped after", "lost at stop"):
         table.add_column(name, justify="right")
@@ -150,7 +144,9 @@ def _show_speed(speed: Speed, console: Console) -> None:
             Text(lost, "red" if one.lost_at_stop else ""),
         )
     console.print(table)
-    console.print(Text(f"GET {speed.path}, by {speed.client}; {wording.method(speed)}", "dim"))
+    console.print(
+        Text(f"GET {speed.path}, by {speed.client}; {wording.method(speed)} CPU: for a request.", "dim")
+    )
     for note in speed.notes:
         console.print(Text(f"Note: {note}", "yellow"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from webdemo.compare.cases import SLOW_COUNT, STEADY
-from webdemo.compare.results import Figure, Measurement, Ratio, Speed
+from webdemo.compare.results import Figure, Finding, Measurement, Ratio, Speed
 
 NONE = "–"
 
@@ -67,10 +67,15 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "none"
 
 
+def said(finding: Finding) -> str:
+    """What the server did, without its name before it."""
+    return (finding.what or finding.evidence).removeprefix(f"{finding.server} ")
+
+
 def method(speed: Speed) -> str:
     """How it was measured, in a sentence."""
     rounds = max((m.requests_per_second.rounds for m in speed.measurements), default=0)
     return (
         f"{rounds} interleaved rounds of {speed.seconds_per_round:g} s for each server and case. "
-        "A figure is the median of its rounds; from-to holds the true one with 95 % confidence."
+        "A figure is the median of its rounds; the interval holds the true one with 95 % confidence."
     )
