@@ -50,6 +50,34 @@ def test_a_quirk_is_known_by_server_and_deed_and_another_deed_is_news() -> None:
     assert quirks.seen_in("new-server", *told) is None
 
 
+@pytest.mark.parametrize(
+    ("probe", "labels"),
+    [
+        ("header-twice", {"waitress", "cheroot"}),
+        ("header-underscore", {"cheroot", "wsgiref"}),
+        ("target-encoded-slash", {"cheroot"}),
+        ("environ-raw-target", {"gunicorn", "werkzeug", "waitress", "cheroot"}),
+        ("environ-file-wrapper", {"werkzeug", "cheroot", "gevent", "hypercorn"}),
+        ("chunked-body-by-length", {"waitress", "wsgiref"}),
+        ("chunked-body", {"wsgiref"}),
+        ("host-missing", {"werkzeug", "waitress", "gunicorn", "wsgiref", "cheroot", "gevent"}),
+        ("http-9.9", {"waitress", "hypercorn"}),
+        ("header-bare-lf", {"gunicorn", "cheroot"}),
+        ("two-lengths", {"werkzeug", "wsgiref", "cheroot", "gevent"}),
+        ("both-lengths", {"waitress", "cheroot", "gevent"}),
+        ("header-folded", {"wsgiref", "cheroot", "gevent"}),
+        ("line-break-in-header", {"werkzeug", "cheroot"}),
+        ("wide-header", {"werkzeug"}),
+        ("header-name-case", {"waitress"}),
+        ("expect-without-body", {"waitress"}),
+        ("head-with-body", {"waitress", "werkzeug", "wsgiref"}),
+        ("http-1.0-stream", {"werkzeug"}),
+    ],
+)
+def test_what_is_known_to_break_real_apps_is_among_the_quirks(probe: str, labels: set[str]) -> None:
+    assert labels <= {label for label, known in quirks.load().items() if probe in known.does}
+
+
 def test_answers_are_taken_apart_with_what_follows_them() -> None:
     raw = (
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -116,10 +116,6 @@ class Run:
         self._reader = threading.Thread(target=self._read, args=(self._popen,), daemon=True)
         self._reader.start()
 
-    @property
-    def supervisor_pid(self) -> int | None:
-        return self._popen.pid if self._popen else None
-
     def row(self) -> Server:
         adapter = servers.find(self.choice.name)
         return Server(

@@ -41,7 +41,6 @@ class Case:
     methods: tuple[str, ...] = ("GET",)  # of the requests, in their order: one answer is expected for each
     judges_breaks: bool = False  # the judge is asked even when no whole answer came
     recalls: bool = False  # the app is asked afterwards what happened to its answer
-    is_patient: bool = False  # what could come late matters
 
 
 def request(

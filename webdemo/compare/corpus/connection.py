@@ -161,7 +161,6 @@ CASES = (
         _large_unread,
         ("POST",),
         judges_breaks=True,
-        is_patient=True,
     ),
     Case(
         "no-length-keep-alive",
