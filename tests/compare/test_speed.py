@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.running import Running, Start
@@ -209,3 +214,43 @@ def test_a_life_is_timed_from_start_to_stop(app_folder: Target) -> None:
 def test_a_server_that_does_not_start_has_no_life(app_folder: Target) -> None:
     [choice] = choose(["waitress"])
     assert live(choice, Target(app="no_such_module:app"), "/").start_seconds is None
+
+
+def test_interrupting_a_measurement_leaves_nothing_behind(
+    tmp_path: Path, app_folder: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    command = [sys.executable, "-m", "webdemo", "compare", "--app", app_folder.app, "-s", "waitress"]
+    comparison = subprocess.Popen([*command, "--only", "speed", "--duration", "5"])
+    try:
+        deadline = time.monotonic() + 60
+        seen: set[psutil.Process] = set()
+        while not any({WRK, "webdemo.compare.client"} & set(cmdline(p)) for p in seen):
+            assert time.monotonic() < deadline
+            assert comparison.poll() is None
+            seen |= set(psutil.Process(comparison.pid).children(recursive=True))
+            time.sleep(0.02)
+        comparison.send_signal(signal.SIGINT)
+        assert comparison.wait(30) == 130
+        deadline = time.monotonic() + 10
+        while left := [p for p in seen if lives(p)]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
+        assert not (tmp_path / "webdemo").exists()
+    finally:
+        comparison.terminate()
+        comparison.wait(30)
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
