@@ -63,6 +63,7 @@ def of(findings: tuple[Finding, ...], probe: str) -> dict[str, str]:
     return {finding.server: finding.verdict for finding in findings if finding.probe == probe}
 
 
+@pytest.mark.timeout(300)  # every server at once, on a machine that may be busy with other tests
 def test_each_server_does_what_is_pinned_and_nothing_new() -> None:
     choices = runner.choose(sorted(quirks.load()))
     with runner.running(choices, behaviour.PROBE_APP) as runs:
