@@ -126,7 +126,7 @@ class Ratio:
     case: str
     connections: int
     ratio: Figure
-    is_significant: bool  # the interval leaves 1 out
+    is_significant: bool  # the interval leaves out 1 and what is as good as 1
 
 
 @dataclass(frozen=True, slots=True)
