@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -42,6 +41,8 @@ class Contestant:
 
 def find(name: str) -> Contestant:
     """The contestant called `name`; ImportError where it is not installed."""
+    from importlib.metadata import version  # here: it would be a part of what it takes to start an app
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the peers' own imports
         module = import_module(f"{__name__}.{name}")

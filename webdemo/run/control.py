@@ -12,7 +12,6 @@ import json
 import os
 import socket
 import stat
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +31,12 @@ _CONNECT_SECONDS = 5.0
 def folder() -> Path:
     """The user's own folder of control sockets, made if need be; raises ControlUnavailable."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    path = Path(runtime, "webdemo") if runtime else Path(tempfile.gettempdir(), f"webdemo-{os.getuid()}")
+    if runtime:
+        path = Path(runtime, "webdemo")
+    else:
+        import tempfile
+
+        path = Path(tempfile.gettempdir(), f"webdemo-{os.getuid()}")
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         facts = path.lstat()

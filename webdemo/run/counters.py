@@ -13,7 +13,6 @@ import mmap
 import operator
 import os
 import sys
-import tempfile
 
 # The bare lock: a server that replaces threads by greenlets has a slower one, and does not need it,
 # because no greenlet gives way to another while it counts.
@@ -131,6 +130,8 @@ class SharedCounters:
         if sys.platform == "linux":
             fd = os.memfd_create("webdemo-counters")
         else:
+            import tempfile
+
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
         os.truncate(fd, SLOTS * _SLOT_BYTES)

@@ -41,6 +41,7 @@ class Generation:
         self._grace_seconds = grace_seconds
         self._hooks = hooks
         self._waiting: set[LoaderProcess] = set()
+        self._servers: list[str] = []
         self._then: Callable[[], None] = lambda: None
         self._failed: Callable[[WebdemoError], None] = lambda _: None
 
@@ -52,6 +53,8 @@ class Generation:
     ) -> None:
         """Start the loaders that the services need; `then` when all have the code."""
         self._then, self._failed = then, failed
+        services = list(services)
+        self._servers = sorted({service.server for service in services if self.shares(service)})
         for share in {self.shares(service) for service in services}:
             self._waiting.add(self._start(share))
 
@@ -91,6 +94,7 @@ class Generation:
             self._loop,
             self._target,
             share=share,
+            servers=self._servers if share else [],
             grace_seconds=self._grace_seconds,
             on_message=self._hear,
             on_output=self._hooks.on_output,

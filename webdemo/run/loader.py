@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import select
 import selectors
@@ -20,12 +21,16 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from webdemo import servers
 from webdemo.errors import WebdemoError
 from webdemo.run import child, load
 from webdemo.run.channel import Channel, Message
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+# In this order: each takes a moment, after which there may be something to do.
+_AHEAD = ("werkzeug.exceptions", "webdemo.web.app", "webdemo.web.static", "webdemo.servers.werkzeug")
 
 _Order = tuple[dict[str, Any], list[int], "WSGIApplication | None"]
 
@@ -39,9 +44,15 @@ class Loader:
         self._app: WSGIApplication | None = None
         self._children: dict[int, int] = {}  # pid -> our number for it
 
-    def load(self, target: load.Target) -> bool:
-        """Import the app; tell whether it can be shared by fork, or why it cannot be had."""
+    def load(self, target: load.Target, server_names: list[str]) -> bool:
+        """Import the app; tell whether it can be shared by fork, or why it cannot be had.
+
+        The servers are imported as well, so that each of their processes finds them there.
+        """
         began = time.perf_counter()
+        for name in server_names:
+            for module in servers.find(name).modules:
+                importlib.import_module(module)
         before = load.open_sockets()
         try:
             self._app = load.load(target)
@@ -148,11 +159,21 @@ def send_signal(pid: int, number: int) -> None:
     os.kill(pid, number)
 
 
+def import_ahead(channel: Channel) -> None:
+    """Import what most runs need, until the supervisor says what is wanted."""
+    for module in _AHEAD:
+        if select.select([channel], [], [], 0)[0]:
+            return
+        importlib.import_module(module)
+
+
 def main() -> int:
     """Be a loader; in each of its children: be a server."""
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)  # the supervisor decides
+    if "--early" in sys.argv:
+        import_ahead(channel)
     while True:
         select.select([channel], [], [])
         try:
@@ -162,7 +183,7 @@ def main() -> int:
             return 0
     start, _ = first
     loader = Loader(channel, start["grace_seconds"])
-    if start["share"] and not loader.load(load.Target(**start["target"])):
+    if start["share"] and not loader.load(load.Target(**start["target"]), start["servers"]):
         return child.FAILED
     if not start["share"]:
         channel.send({"event": "loaded", "seconds": 0.0, "not_shared_because": None, "sources": []})

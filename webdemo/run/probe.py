@@ -8,7 +8,6 @@ from its predecessor: that it has said that it accepts, and that the port greets
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from typing import Any
 
@@ -40,6 +39,8 @@ def answered_by(place: Place, token: str, *, tls: bool) -> int | None:
             sock.settimeout(ATTEMPT_SECONDS)
             sock.connect(address)
             if tls:
+                import ssl
+
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE  # it is our own port; the token says who answers

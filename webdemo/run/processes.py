@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,8 +14,9 @@ from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from webdemo.run import interpreter
 from webdemo.run.accesslog import COMPLETE
-from webdemo.run.channel import Message, pair
+from webdemo.run.channel import Message
 from webdemo.run.load import Target
 from webdemo.run.loader import send_signal
 from webdemo.run.loop import Loop
@@ -98,7 +98,10 @@ class LineReader:
 
 
 class LoaderProcess:
-    """A loader: a fresh Python that imports the app, or leaves that to each of its children."""
+    """A loader: a fresh Python that imports the app, or leaves that to each of its children.
+
+    `servers` are those that it is going to fork: with the app it imports them.
+    """
 
     def __init__(
         self,
@@ -106,6 +109,7 @@ class LoaderProcess:
         target: Target,
         *,
         share: bool,
+        servers: list[str],
         grace_seconds: float,
         on_message: Callable[[LoaderProcess, Message], None],
         on_output: Callable[[str, bytes], None],
@@ -116,25 +120,15 @@ class LoaderProcess:
         self.children = 0
         self._loop = loop
         self._on_message = on_message
-        self._channel, theirs = pair()
-        read, write = os.pipe()
-        environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_CHILDREN}
-        with theirs.socket:
-            fd = theirs.fileno()
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", "webdemo.run.loader", str(fd)],
-                stdin=subprocess.DEVNULL,
-                stdout=write,
-                stderr=write,
-                pass_fds=[fd],
-                env=environment,
-                start_new_session=True,  # Ctrl-C is for the supervisor, which tells the servers to drain
-            )
-        os.close(write)
+        # One that was started early has imported what a server may have to patch before.
+        found = interpreter.take() if share else interpreter.Interpreter()
+        self._channel = found.channel
+        self._popen = found.process
         self.pid = self._popen.pid
-        LineReader(loop, read, lambda line: on_output("app", line), lambda: None)
+        LineReader(loop, found.output, lambda line: on_output("app", line), lambda: None)
         loop.on_readable(self._channel, self._receive)
-        self.send({"do": "load", "target": asdict(target), "share": share, "grace_seconds": grace_seconds})
+        order = {"target": asdict(target), "share": share, "servers": servers, "grace_seconds": grace_seconds}
+        self.send({"do": "load", **order})
 
     def send(self, message: Message, descriptors: list[int] | None = None) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -169,17 +163,6 @@ class LoaderProcess:
             self.close()
             code = self._popen.wait()
             self._on_message(self, {"event": "gone", "code": code})
-
-
-# They speak to the supervisor; a server that found them would answer in its place.
-_NOT_FOR_CHILDREN = (
-    "NOTIFY_SOCKET",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-)
 
 
 def read_output(loop: Loop, fd: int, process: Process, on_output: Callable[[str, bytes], None]) -> None:

@@ -13,12 +13,13 @@ import signal
 import socket
 import threading
 import time
-import webbrowser
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from webdemo import servers
 from webdemo.errors import AppUnavailable, ControlUnavailable, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.run import events, fleet, generation
@@ -35,7 +36,9 @@ from webdemo.run.processes import LoaderProcess, Process, how_it_ended
 from webdemo.run.service import Listener, RunningService
 from webdemo.run.standin import StandIn
 from webdemo.run.usage import UsageTable
-from webdemo.run.watch import Watcher
+
+if TYPE_CHECKING:
+    from webdemo.run.watch import Watcher
 
 _DOUBLED_SIGNAL_SECONDS = 0.5  # platforms send SIGTERM twice; that is not impatience
 _READINESS_SECONDS = 1.0  # between failing /readyz and draining, so that a balancer can look away
@@ -112,14 +115,19 @@ class Supervisor:
         """Serve until a signal or a failure ends it."""
         stays_after_logout = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # started by nohup
         needs_terminal = _has_terminal() and not stays_after_logout
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # What the loop leaves behind at its end: a signal that comes late changes no exit code.
+            signal.signal(number, signal.SIG_IGN)
         self.loop.on_signal(signal.SIGTERM, partial(self._asked_to_stop, "SIGTERM"))
         self.loop.on_signal(signal.SIGINT, partial(self._asked_to_stop, "Ctrl-C"))
         self.loop.on_signal(signal.SIGHUP, partial(self._hung_up, needs_terminal))
         self.loop.on_signal(signal.SIGCHLD, self._reap)
+        self._load_first()  # what follows is done while the app is being imported
         control = self._open_control()
         if self.plan.health:
             self._stand_in.serve(self.services)
-        self._load_first()
+        for running in self.services:
+            servers.find(running.service.server).version()  # is kept: to look it up takes long
         self.loop.after(INTERVAL_SECONDS, self._sample)
         if self._notifier.watchdog_seconds is not None:
             self._watchdog()
@@ -220,6 +228,8 @@ class Supervisor:
         self._notifier.ready()
         url = next((url for row in rows for url in row.urls if url.startswith("http")), None)
         if self.plan.open_browser and url:
+            import webbrowser
+
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     def _ended(self, process: Process, code: int | None) -> None:
@@ -370,6 +380,8 @@ class Supervisor:
         """With --reload: watch these folders as well, and load the app anew when something changes."""
         if not self.plan.reload or set(folders) <= self._watched or self.is_stopping:
             return
+        from webdemo.run.watch import Watcher  # takes a while, and is needed with --reload only
+
         self._watched |= {*folders, *self.plan.reload_paths}
         if self._watcher is not None:
             self._watcher.stop()

@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import importlib
-import importlib.metadata
 import importlib.util
 import os
-import pkgutil
 import select
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from webdemo.errors import ServerBroken, ServerMissing, UnknownOption, UnknownServer, UsageError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from _typeshed.wsgi import WSGIApplication
 
 GROUP = "webdemo.servers"
@@ -121,6 +121,7 @@ class Adapter:
     tls: bool = False
     unix: bool = True
     several_sockets: bool = True
+    modules: tuple[str, ...] = ()  # what `serve` imports, if they may be imported before the fork
     own_workers: bool = False  # makes its worker processes itself
     opens_own_sockets: bool = False  # cannot serve on a socket that is already open
     before_import: Callable[[], None] | None = None  # must run before the app is imported
@@ -135,10 +136,12 @@ class Adapter:
             import platform
 
             return f"Python {platform.python_version()}"
-        try:
-            return importlib.metadata.version(self.distribution)
-        except importlib.metadata.PackageNotFoundError:
-            return None
+        return _version(self.distribution)
+
+    def is_installed(self) -> bool:
+        # Most packages are called what their module is, which costs less to find than a version.
+        name = self.distribution
+        return name is None or importlib.util.find_spec(name) is not None or self.version() is not None
 
     def install_command(self) -> str:
         what = f"'webdemo[{self.extra}]'" if self.extra else str(self.distribution)
@@ -174,6 +177,8 @@ def parse_value(what: str, kind: str, text: str) -> Any:
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `word` was probably meant to be."""
+    import difflib
+
     return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)), None)
 
 
@@ -183,18 +188,36 @@ def one_line(text: str) -> str:
 
 
 def built_in() -> list[str]:
+    import pkgutil
+
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
 
 def names() -> list[str]:
     """Every server that can be named, installed or not."""
-    plugged = sorted(e.name for e in importlib.metadata.entry_points().select(group=GROUP))
+    plugged = sorted(e.name for e in _entry_points().select(group=GROUP))
     return list(dict.fromkeys([*built_in(), *plugged, *sorted(_pasted())]))
 
 
-def _pasted() -> dict[str, importlib.metadata.EntryPoint]:
+@cache
+def _version(distribution: str) -> str | None:
+    import importlib.metadata  # it takes longer to import than most servers
+
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _entry_points() -> Any:
+    import importlib.metadata
+
+    return importlib.metadata.entry_points()
+
+
+def _pasted() -> dict[str, EntryPoint]:
     """Paste's runners by our names for them: `main`, which most are called, is its package's name."""
-    entries = importlib.metadata.entry_points().select(group=PASTE_GROUP)
+    entries = _entry_points().select(group=PASTE_GROUP)
     return {PASTE + (e.dist.name if e.name == "main" and e.dist else e.name): e for e in entries}
 
 
@@ -206,7 +229,7 @@ def find(name: str) -> Adapter:
         from webdemo.servers._paste import bridge
 
         return bridge(name, runner)
-    for entry in importlib.metadata.entry_points().select(group=GROUP, name=name):
+    for entry in _entry_points().select(group=GROUP, name=name):
         try:
             adapter = entry.load()
         except Exception as exc:
@@ -220,7 +243,7 @@ def find(name: str) -> Adapter:
 def find_installed(name: str) -> Adapter:
     """The adapter called `name`; raises UnknownServer or ServerMissing."""
     adapter = find(name)
-    if adapter.version() is None:
+    if not adapter.is_installed():
         raise ServerMissing(name, adapter.install_command())
     return adapter
 
@@ -235,4 +258,4 @@ def known() -> list[Adapter]:
 
 
 def installed() -> list[Adapter]:
-    return [adapter for adapter in known() if adapter.version() is not None]
+    return [adapter for adapter in known() if adapter.is_installed()]

@@ -101,6 +101,7 @@ adapter = Adapter(
     serve=serve,
     summary="a pool of threads for each listening socket",
     distribution="cheroot",
+    modules=("cheroot.wsgi",),
     extra="servers",
     options=Options,
     tls=True,

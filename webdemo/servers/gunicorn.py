@@ -133,6 +133,7 @@ adapter = Adapter(
     serve=serve,
     summary="worker processes with threads; for production",
     distribution="gunicorn",
+    modules=("gunicorn.app.base", "gunicorn.arbiter", "gunicorn.workers.gthread"),
     options=Options,
     tls=True,
     own_workers=True,

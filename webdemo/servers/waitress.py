@@ -115,5 +115,6 @@ adapter = Adapter(
     serve=serve,
     summary="one event loop and a pool of threads; buffers requests and answers",
     distribution="waitress",
+    modules=("waitress.server",),
     options=Options,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import ssl
 from typing import TYPE_CHECKING, Any
 
 from webdemo.net.listener import BACKLOG
@@ -25,6 +24,8 @@ def serve(job: Job) -> None:
 
     context = None
     if job.certificate is not None:
+        import ssl
+
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(job.certificate.chain, job.certificate.key)
 
@@ -102,5 +103,6 @@ adapter = Adapter(
     serve=serve,
     summary="a thread for each connection; for development",
     distribution="werkzeug",
+    modules=("werkzeug.serving", "webdemo.servers._alike", "webdemo.servers._draining"),
     tls=True,
 )

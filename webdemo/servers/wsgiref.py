@@ -78,5 +78,6 @@ def serve(job: Job) -> None:
 adapter = Adapter(
     name="wsgiref",
     serve=serve,
+    modules=("wsgiref.simple_server",),
     summary="a thread for each connection; HTTP/1.0, no chunked bodies; for trying things out",
 )
