@@ -176,6 +176,8 @@ def _adopt(fd: int) -> socket.socket:
         if sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.set_inheritable(False)
             sock.setblocking(True)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         sock.detach()
     raise DescriptorUnusable(
