@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import signal
@@ -135,3 +136,25 @@ def test_a_request_that_takes_longer_than_the_grace_time_is_cut_off_and_named(
         assert connection.ended()
     run.wait_until_gone(3)
     assert re.search(r"^Requests of process \d+ were cut off after 1 s\.$", run.log(), re.MULTILINE)
+
+
+def test_clients_that_wait_to_be_accepted_are_answered_at_a_stop(kind: str, serving: Start) -> None:
+    run = serving("-b", bind(kind))
+    processes = [p for server in run.servers() for p in (server, *server.children())]
+    for process in processes:
+        process.suspend()
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(Connection(run.url)) for _ in range(10)]
+        for connection in waiting:
+            connection.send_head("GET", "/", [("Connection", "close")])
+        run.signal(signal.SIGTERM)
+        run.wait_for("^Stopping")
+        for process in processes:
+            process.resume()
+        answered = 0
+        for connection in waiting:
+            with contextlib.suppress(ConnectionResetError):
+                answered += connection.answer().status == 200
+    # A sync worker of Gunicorn resets the one that it takes at the moment of the signal: docs/servers.md.
+    assert answered >= (9 if kind == "gunicorn-sync" else 10)
+    assert run.wait() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -58,6 +59,16 @@ class Listener:
                 host = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
                 urls.append(f"{scheme}://{host}:{address[1]}{root}")
         return urls
+
+    def let_nobody_in(self) -> None:
+        """Shorten the queue of connections: who comes now tries again, and finds the port closed."""
+        for sock in self.sockets:
+            if sock.family != socket.AF_UNIX:
+                sock.listen(0)
+
+    def waiting(self) -> int:
+        """How many connections wait to be accepted, where the system tells (Linux, TCP)."""
+        return sum(map(_waiting, self.sockets))
 
     def close(self) -> None:
         for sock in self.sockets:
@@ -178,3 +189,11 @@ class RunningService:
         if self.quick_deaths <= 1:
             return 0.0
         return float(min(0.1 * 4 ** (self.quick_deaths - 2), _LONGEST_WAIT_SECONDS))
+
+
+def _waiting(sock: socket.socket) -> int:
+    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
+        return 0
+    # struct tcp_info of linux/tcp.h: of a listening socket, tcpi_unacked is the length of its queue.
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+    return int.from_bytes(info[24:28], sys.byteorder)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _DOUBLED_SIGNAL_SECONDS = 0.5  # platforms send SIGTERM twice; that is not impatience
 _READINESS_SECONDS = 1.0  # between failing /readyz and draining, so that a balancer can look away
+_ACCEPTING_SECONDS = 1.0  # for who waits to be accepted when the run ends
+_SECONDS_BETWEEN_LOOKS = 0.005
 _LOADER_ENDS_SECONDS = 2.0
 
 Done = Callable[[WebdemoError | None], None]
@@ -416,7 +418,23 @@ class Supervisor:
         self.emit(events.Draining(why, self.plan.grace_seconds))
         self._fleet.fail_readiness()
         serving = any(s.state == "up" for s in self.services)
-        self.loop.after(_READINESS_SECONDS if self.plan.health and serving else 0, self._drain_all)
+        self.loop.after(_READINESS_SECONDS if self.plan.health and serving else 0, self._close_the_door)
+
+    def _close_the_door(self) -> None:
+        """Let nobody in any more, and give the servers a moment to accept who is waiting already."""
+        for listener in self.listeners.values():
+            listener.let_nobody_in()
+        give_up_at = time.monotonic() + _ACCEPTING_SECONDS
+
+        def look() -> None:
+            serving = [s for s in self.services if s.state == "up"]
+            waiting = any(listener.waiting() for s in serving for listener in s.listeners)
+            if waiting and time.monotonic() < give_up_at:
+                self.loop.after(_SECONDS_BETWEEN_LOOKS, look)
+            else:
+                self._drain_all()
+
+        look()
 
     def _drain_all(self) -> None:
         self._stand_in.end()
