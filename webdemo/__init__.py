@@ -7,9 +7,11 @@ Every name is imported when it is first asked for: `import webdemo` costs next t
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # what typing has under this name; importing it takes longer than all the rest here
 if TYPE_CHECKING:
+    from typing import Any
+
     from webdemo.demo import app as app
     from webdemo.web import App as App
     from webdemo.web import Request as Request

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -191,6 +190,8 @@ def _from_file(folder: Path) -> dict[str, tuple[Any, str]]:
         path = folder / name
         if not path.is_file():
             continue
+        import tomllib
+
         try:
             table = tomllib.loads(path.read_text("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:

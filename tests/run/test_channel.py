@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from webdemo.run.channel import Channel, Message, pair
+from webdemo.run.channel import Channel, Message
 
 
 @pytest.fixture
 def ends() -> Iterator[tuple[Channel, Channel]]:
-    a, b = pair()
+    a, b = map(Channel, socket.socketpair())
     yield a, b
     a.close()
     b.close()
@@ -163,10 +163,10 @@ def test_descriptors_that_were_not_taken_are_closed_with_the_channel() -> None:
 
 def test_descriptors_for_which_there_is_no_room_are_an_error_with_a_remedy_and_no_leak() -> None:
     code = """
-import os, resource
+import os, resource, socket
 from webdemo import errors
-from webdemo.run.channel import pair
-a, b = pair()
+from webdemo.run.channel import Channel
+a, b = map(Channel, socket.socketpair())
 read, write = os.pipe()
 a.send({"number": 1}, [write] * 50)
 a.send({"number": 2})

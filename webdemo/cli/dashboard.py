@@ -6,7 +6,7 @@ no access log and no Referer. Who has the key may act; whoever else opens the pa
 
 from __future__ import annotations
 
-import secrets
+import os
 from dataclasses import replace
 
 from webdemo import config
@@ -32,7 +32,7 @@ def add_dashboard(
     else:
         [(bind, sockets)], _ = open_sockets([wanted], host=None)
     listeners.append((bind, sockets))
-    key = secrets.token_urlsafe(18)
+    key = os.urandom(18).hex()
     read_only = resolved.settings.dashboard_read_only
     arguments = f"{str(control.own_path())!r}, key={key!r}, read_only={read_only}"
     service = replace(

@@ -88,8 +88,3 @@ class Channel:
     def _close_descriptors(self) -> None:
         while self._descriptors:
             os.close(self._descriptors.popleft())
-
-
-def pair() -> tuple[Channel, Channel]:
-    a, b = socket.socketpair()
-    return Channel(a), Channel(b)

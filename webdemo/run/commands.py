@@ -16,6 +16,7 @@ from webdemo.run.control import Reply, refusal
 from webdemo.run.figures import INTERVAL_SECONDS, KEPT_SAMPLES
 from webdemo.run.lines import KEPT_LINES
 from webdemo.run.plan import rebind, service_for
+from webdemo.run.processes import State
 from webdemo.run.service import Listener, RunningService
 
 if TYPE_CHECKING:
@@ -113,9 +114,18 @@ class Commands:
         stopped.state = "stopped"
 
         def close(error: WebdemoError | None) -> None:
-            if error is None:
-                listener.close()
-            done(error)
+            if error is not None:
+                done(error)
+                return
+            listener.close()
+            until_closed()
+
+        def until_closed() -> None:
+            # As long as a process that drains has the socket, clients can still connect.
+            if any(process.state is not State.DEAD for process in running.processes):
+                self._supervisor.loop.after(0.005, until_closed)
+            else:
+                done(None)
 
         self._replace("stop", [running], running.without(listener), close, beside=[stopped])
 

@@ -20,9 +20,12 @@ from _thread import allocate_lock
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from webdemo.run.latency import BUCKETS, ENDS
-from webdemo.run.usage import Usage
+
+if TYPE_CHECKING:
+    from webdemo.run.usage import Usage
 
 SLOTS = 1024
 _SLOT_BYTES = 4096

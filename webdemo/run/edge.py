@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 from webdemo.run.accesslog import AccessLog
 from webdemo.run.answer import watch
 from webdemo.run.counters import RequestCounter, SharedCounters
-from webdemo.run.metrics import metrics
-from webdemo.run.proxy import ForwardedHeaders
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -76,10 +74,14 @@ def wrap(
         )
     app = watch(app, RequestCounter(counters, settings.service), log)
     if settings.trusted_proxies:
+        from webdemo.run.proxy import ForwardedHeaders
+
         app = ForwardedHeaders(app, settings.trusted_proxies, rfc7239=settings.rfc7239)
     if settings.health:
         app = health(app, lambda: not select.select([draining], [], [], 0)[0])
     if settings.metrics:
+        from webdemo.run.metrics import metrics
+
         app = metrics(app, counters)
     inner = app
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
 import signal
 import threading
 import time
@@ -51,7 +50,7 @@ class Fleet:
         self._loop = loop
         self._plan = plan
         self._hooks = hooks
-        self._token = secrets.token_urlsafe(24)
+        self._token = os.urandom(24).hex()
         self._numbers = itertools.count(1)
         self._draining_read, self._draining_write = os.pipe()
 

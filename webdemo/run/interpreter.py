@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
-
-from webdemo.run.channel import pair
 
 # They speak to the supervisor; a server that found them would answer in its place.
 _NOT_FOR_CHILDREN = (
@@ -25,20 +24,19 @@ _NOT_FOR_CHILDREN = (
 
 
 class Interpreter:
-    """The process, our end of its channel, and a descriptor that what it writes can be read from."""
+    """The process, our end of its channel's sockets, and a descriptor of what it writes."""
 
     def __init__(self, *options: str) -> None:
-        self.channel, theirs = pair()
+        self.socket, theirs = socket.socketpair()
         self.output, write = os.pipe()
         try:
-            with theirs.socket:
-                fd = theirs.fileno()
+            with theirs:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "webdemo.run.loader", str(fd), *options],
+                    [sys.executable, "-m", "webdemo.run.loader", str(theirs.fileno()), *options],
                     stdin=subprocess.DEVNULL,
                     stdout=write,
                     stderr=write,
-                    pass_fds=[fd],
+                    pass_fds=[theirs.fileno()],
                     env={k: v for k, v in os.environ.items() if k not in _NOT_FOR_CHILDREN},
                     start_new_session=True,  # Ctrl-C is for the supervisor, which tells the servers to drain
                 )
@@ -55,7 +53,7 @@ class Interpreter:
         self.process.wait()
 
     def _close_descriptors(self) -> None:
-        self.channel.close()
+        self.socket.close()
         os.close(self.output)
 
 

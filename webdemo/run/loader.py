@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 # In this order: each takes a moment, after which there may be something to do.
-_AHEAD = ("werkzeug.exceptions", "webdemo.web.app", "webdemo.web.static", "webdemo.servers.werkzeug")
+_AHEAD = ("werkzeug.exceptions", "webdemo.web.app", "webdemo.web.static", "importlib.metadata")
 
 _Order = tuple[dict[str, Any], list[int], "WSGIApplication | None"]
 
@@ -53,6 +53,7 @@ class Loader:
         for name in server_names:
             for module in servers.find(name).modules:
                 importlib.import_module(module)
+        gc.enable()
         before = load.open_sockets()
         try:
             self._app = load.load(target)
@@ -169,6 +170,7 @@ def import_ahead(channel: Channel) -> None:
 
 def main() -> int:
     """Be a loader; in each of its children: be a server."""
+    gc.disable()  # modules are no garbage: it would be looked for in vain
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)  # the supervisor decides
@@ -186,6 +188,7 @@ def main() -> int:
     if start["share"] and not loader.load(load.Target(**start["target"]), start["servers"]):
         return child.FAILED
     if not start["share"]:
+        gc.enable()
         channel.send({"event": "loaded", "seconds": 0.0, "not_shared_because": None, "sources": []})
     order = loader.run()
     if order is None:
@@ -195,4 +198,8 @@ def main() -> int:
 
 if __name__ == "__main__":
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the supervisor is gone already
-        sys.exit(main())
+        try:
+            sys.exit(main())
+        finally:
+            # All that is left goes with the process: to look for garbage in it takes longer than the rest.
+            gc.freeze()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import time
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo.run import interpreter
 from webdemo.run.accesslog import COMPLETE
-from webdemo.run.channel import Message
+from webdemo.run.channel import Channel, Message
 from webdemo.run.load import Target
 from webdemo.run.loader import send_signal
 from webdemo.run.loop import Loop
@@ -122,7 +123,7 @@ class LoaderProcess:
         self._on_message = on_message
         # One that was started early has imported what a server may have to patch before.
         found = interpreter.take() if share else interpreter.Interpreter()
-        self._channel = found.channel
+        self._channel = Channel(found.socket)
         self._popen = found.process
         self.pid = self._popen.pid
         LineReader(loop, found.output, lambda line: on_output("app", line), lambda: None)
@@ -149,6 +150,8 @@ class LoaderProcess:
 
     def wait(self, timeout_seconds: float) -> None:
         """Until it has ended; kill it when the time is over."""
+        if timeout_seconds and self._popen.poll() is None and _has_ended(self.pid, timeout_seconds) is False:
+            timeout_seconds = 0
         try:
             self._popen.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
@@ -163,6 +166,25 @@ class LoaderProcess:
             self.close()
             code = self._popen.wait()
             self._on_message(self, {"event": "gone", "code": code})
+
+
+def _has_ended(pid: int, timeout_seconds: float) -> bool | None:
+    """Whether our child ends within the time; None where the system cannot tell at once.
+
+    Popen.wait looks now and then, with pauses of up to 50 ms.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return None
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(timeout_seconds * 1000))
+    finally:
+        os.close(descriptor)
 
 
 def read_output(loop: Loop, fd: int, process: Process, on_output: Callable[[str, bytes], None]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from webdemo import servers
 from webdemo.run import edge
 from webdemo.run.service import RunningService
-from webdemo.servers import wsgiref
 
 
 class StandIn:
@@ -22,6 +21,8 @@ class StandIn:
         """Serve until `end`; ports with TLS stay silent, because their keys are the servers' affair."""
         if self._stopping:
             return
+        from webdemo.servers import wsgiref  # few runs have a stand-in
+
         for running in services:
             if not running.service.tls and running.service.runs_app:
                 stopping = servers.Stopping()

@@ -103,6 +103,12 @@ adapter = Adapter(
     serve=serve,
     summary="a thread for each connection; for development",
     distribution="werkzeug",
-    modules=("werkzeug.serving", "webdemo.servers._alike", "webdemo.servers._draining"),
+    # Its server asks for its own version.
+    modules=(
+        "werkzeug.serving",
+        "importlib.metadata",
+        "webdemo.servers._alike",
+        "webdemo.servers._draining",
+    ),  # fmt: skip
     tls=True,
 )
