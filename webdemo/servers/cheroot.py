@@ -28,6 +28,7 @@ def serve(job: Job) -> None:
     from cheroot.server import HTTPConnection, HTTPRequest
 
     idle = IdleConnections()
+    open_connections: set[HTTPConnection] = set()
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not environ["SERVER_PORT"]:
@@ -50,6 +51,15 @@ def serve(job: Job) -> None:
     class Connection(HTTPConnection):
         RequestHandlerClass = Request
 
+        def communicate(self) -> bool:
+            open_connections.add(self)
+            keeps: bool = super().communicate()  # type: ignore[no-untyped-call]  # Cheroot's stub
+            return keeps
+
+        def close(self) -> None:
+            super().close()
+            open_connections.discard(self)
+
     class Server(wsgi.Server):
         ConnectionClass = Connection
 
@@ -60,6 +70,7 @@ def serve(job: Job) -> None:
             )
             self.request_queue_size = BACKLOG
             self.shutdown_timeout = job.grace_seconds
+            self.expiration_interval = 0.05  # seconds; within them it notices that it is to stop
             self.listener = listener
             if job.certificate is not None:
                 from cheroot.ssl.builtin import BuiltinSSLAdapter
@@ -80,7 +91,9 @@ def serve(job: Job) -> None:
         thread.start()
     job.ready()
     job.stopping.wait()
-    time.sleep(LINGER_SECONDS)  # clients that keep their connection busy learn that it ends
+    lingers_until = time.monotonic() + LINGER_SECONDS
+    while open_connections and time.monotonic() < lingers_until:
+        time.sleep(0.01)  # clients that keep their connection busy learn that it ends
     stops = [threading.Thread(target=server.stop) for server in servers]
     for stop in stops:
         stop.start()

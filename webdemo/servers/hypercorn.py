@@ -67,6 +67,7 @@ def serve(job: Job) -> None:
         for fd in listening:
             with socket.socket(fileno=os.dup(fd)) as listener:
                 listener.listen(BACKLOG)  # the queue is what it was
+        others = asyncio.all_tasks()  # each connection will have a task
         job.ready()
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
@@ -74,7 +75,9 @@ def serve(job: Job) -> None:
         await stopped.wait()
         for fd in [job.stopping.fileno(), *listening]:
             loop.remove_reader(fd)
-        await asyncio.sleep(LINGER_SECONDS)
+        lingers_until = loop.time() + LINGER_SECONDS
+        while asyncio.all_tasks() - others and loop.time() < lingers_until:
+            await asyncio.sleep(0.01)
 
     asyncio.run(serve_asyncio(app, config, shutdown_trigger=until_stopped, mode="wsgi"))
 

@@ -109,6 +109,6 @@ adapter = Adapter(
         "importlib.metadata",
         "webdemo.servers._alike",
         "webdemo.servers._draining",
-    ),  # fmt: skip
+    ),
     tls=True,
 )
