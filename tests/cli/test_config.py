@@ -202,7 +202,7 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
         "Write werkzeug+https:// in front of the address.",
     ),
     ("waitress://:1?workers=0",): ("0 workers cannot be.", "Choose from 1 to 512: ?workers=2"),
-    ("waitress://:1?cpus=x",): ("cpus cannot be 'x'.", "Write numbers and ranges: ?cpus=0,2-3"),
+    ("waitress://:1?cpus=x",): ("cpus cannot be 'x'.", "Write numbers and ranges, or each: ?cpus=0,2-3"),
     ("paste.waitress://*:1",): (
         "The server paste.waitress opens its port itself: one address and one process.",
         "Name one address, for example paste.waitress://127.0.0.1:1",

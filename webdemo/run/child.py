@@ -33,6 +33,7 @@ def order(
     options: dict[str, str],
     workers: int,
     cpus: list[int],
+    worker_cpus: list[int],
     certificate: servers.Certificate | None,
     grace_seconds: float,
     settings: edge.EdgeSettings,
@@ -44,6 +45,7 @@ def order(
         "options": options,
         "workers": workers,
         "cpus": cpus,
+        "worker_cpus": worker_cpus,
         "certificate": [str(certificate.chain), str(certificate.key)] if certificate else None,
         "grace_seconds": grace_seconds,
         "settings": asdict(settings),
@@ -83,6 +85,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
                 sockets=[_adopt(fd) for fd in listening],
                 options=adapter.parse_options(order["options"]),
                 workers=order["workers"],
+                worker_cpus=order["worker_cpus"],
                 certificate=servers.Certificate(*map(Path, order["certificate"]))
                 if order["certificate"]
                 else None,

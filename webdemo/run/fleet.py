@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -60,6 +61,7 @@ class Fleet:
         adapter = servers.find(service.server)
         loader = generation.loader_for(service)
         process = Process(next(self._numbers), running, loader)
+        process.cpu = self._free_cpu(running) if service.cpu_each and not adapter.own_workers else None
         if adapter.opens_own_sockets:
             for listener in running.listeners:
                 if not listener.sockets:  # the process that is gone had the port to itself
@@ -70,7 +72,8 @@ class Fleet:
             server=service.server,
             options=dict(service.options),
             workers=service.workers if adapter.own_workers else 1,
-            cpus=list(service.cpus),
+            cpus=[process.cpu] if process.cpu is not None else list(service.cpus),
+            worker_cpus=list(service.cpus) if service.cpu_each and adapter.own_workers else [],
             certificate=service.certificate,
             grace_seconds=self._plan.grace_seconds,
             settings=self._edge_settings(process),
@@ -96,6 +99,11 @@ class Fleet:
                 listener.close()
         read_output(self._loop, output_read, process, self._hooks.on_output)
         read_events(self._loop, events_read, partial(self._told, process), partial(self._hung_up, process))
+
+    def _free_cpu(self, running: RunningService) -> int:
+        """The processor that the fewest of the service's processes keep to."""
+        taken = Counter(p.cpu for p in running.processes if p.state is not State.DEAD)
+        return min(running.service.cpus, key=lambda cpu: taken[cpu])
 
     def drain(self, process: Process) -> None:
         """Let it finish what is in flight; kill it when the grace time is over."""

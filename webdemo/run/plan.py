@@ -20,6 +20,7 @@ from webdemo.run.load import Target
 from webdemo.servers import Adapter, Certificate, nearest, option
 
 DEFAULT_SERVER = "werkzeug"
+EACH = "each"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,9 @@ class CommonOptions:
     """The options that every server has: the run layer carries them out."""
 
     workers: int = option(1, "Processes that share the sockets; a server that has workers makes them itself.")
-    cpus: str = option("", "Processors to keep to, for example 0,1 or 0-3.")
+    cpus: str = option(
+        "", "Processors to keep to, for example 0,1 or 0-3; each: one for each worker, among all of them."
+    )
     certificate: str = option("", "TLS certificate chain, a PEM file; without it one is made at start.")
     key: str = option("", "The certificate's private key, a PEM file.")
 
@@ -39,7 +42,8 @@ class Service:
     server: str
     options: tuple[tuple[str, str], ...] = ()  # the server's own
     workers: int = 1
-    cpus: tuple[int, ...] = ()
+    cpus: tuple[int, ...] = ()  # empty: wherever the system puts it
+    cpu_each: bool = False  # each worker keeps to one of them
     tls: bool = False
     certificate: Certificate | None = None  # None with tls: self-signed
     binds: tuple[Bind, ...] = ()
@@ -155,6 +159,7 @@ def service_for(bind: Bind, *, default_server: str, workers: int | None = None) 
         options=tuple(sorted(own.items())),
         workers=_workers(common.get("workers"), workers),
         cpus=_cpus(common.get("cpus", "")),
+        cpu_each=common.get("cpus") == EACH,
         tls=bind.tls,
         certificate=_certificate(common.get("certificate", ""), common.get("key", "")),
     )
@@ -220,7 +225,14 @@ def _workers(given: int | None, default: int | None) -> int:
 
 
 def _cpus(text: str) -> tuple[int, ...]:
-    """`0,2-3` as (0, 2, 3); every one must be a processor of this machine."""
+    """`0,2-3` as (0, 2, 3), `each` as all that we may use; every one must be a processor of this machine."""
+    if not text:
+        return ()
+    if not hasattr(os, "sched_getaffinity"):
+        raise Unsupported("This system does not place processes on processors.", remedy="Leave cpus out.")
+    present = os.sched_getaffinity(0)
+    if text == EACH:
+        return tuple(sorted(present))
     chosen: set[int] = set()
     try:
         for part in filter(None, text.split(",")):
@@ -228,13 +240,8 @@ def _cpus(text: str) -> tuple[int, ...]:
             chosen.update(range(int(first), int(last or first) + 1))
     except ValueError:
         raise UsageError(
-            f"cpus cannot be {text!r}.", remedy="Write numbers and ranges: ?cpus=0,2-3"
+            f"cpus cannot be {text!r}.", remedy="Write numbers and ranges, or each: ?cpus=0,2-3"
         ) from None
-    if not chosen:
-        return ()
-    if not hasattr(os, "sched_getaffinity"):
-        raise Unsupported("This system does not place processes on processors.", remedy="Leave cpus out.")
-    present = os.sched_getaffinity(0)
     if not chosen <= present:
         raise UsageError(
             f"There is no processor {min(chosen - present)} here.",

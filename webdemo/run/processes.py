@@ -45,6 +45,7 @@ class Process:
         self.service = service
         self.loader = loader
         self.pid: int | None = None
+        self.cpu: int | None = None  # the one that it keeps to
         self.state = State.STARTING
         self.ordered_at = time.monotonic()
         self.started_at = time.time()

@@ -16,7 +16,7 @@ import importlib.util
 import os
 import select
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -89,6 +89,7 @@ class Job:
     stopping: Stopping  # when set: accept no more, finish what is in flight, return
     grace_seconds: float  # after which whoever has not returned is killed
     directory: str | None = None  # the folder that is served instead of an app
+    worker_cpus: Sequence[int] = ()  # each of the server's own workers is to keep to one of these
     log: Callable[[str], None] = lambda line: None  # the access log of a server that runs no app
 
 

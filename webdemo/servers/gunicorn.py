@@ -9,6 +9,7 @@ import socket
 import stat
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,20 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
         if job.stopping.is_set():  # told before the arbiter had its signal handlers
             signal.raise_signal(signal.SIGTERM)
 
+    cpus_taken: dict[Any, int] = {}  # by worker, in the arbiter
+
+    def pre_fork(arbiter: Any, worker: Any) -> None:
+        if job.worker_cpus:
+            taken = Counter(cpus_taken.values())
+            cpus_taken[worker] = min(job.worker_cpus, key=lambda cpu: taken[cpu])
+
+    def post_fork(arbiter: Any, worker: Any) -> None:
+        if job.worker_cpus:
+            os.sched_setaffinity(0, [cpus_taken[worker]])
+
+    def child_exit(arbiter: Any, worker: Any) -> None:
+        cpus_taken.pop(worker, None)
+
     def post_worker_init(worker: Any) -> None:
         """Let a worker that is told to stop hang up on idle clients; a sync worker would wait for them."""
         drain = signal.getsignal(signal.SIGTERM)
@@ -83,6 +98,9 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
         "keepalive": options.keepalive,
         "max_requests": options.max_requests,
         "when_ready": when_ready,
+        "pre_fork": pre_fork,
+        "post_fork": post_fork,
+        "child_exit": child_exit,
         "post_worker_init": post_worker_init,
         "post_request": post_request,
         "control_socket_disable": True,  # two Gunicorns of one user would claim the same one
