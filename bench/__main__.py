@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import effort, inproc, limits, machine, ports, report, start, threads, wire
+from bench import edge, effort, inproc, limits, machine, ports, report, start, threads, wire
 from bench.tables import Part
 
 PARTS = {
     "inproc": "what a request costs in one process, without a server",
+    "edge": "what the run layer puts before an app",
     "wire": "requests over loopback: apps on servers, the run layer, files beside nginx",
     "threads": "threads, processes and processors",
     "start": "time to the first answer, memory, kills and stops",
@@ -53,6 +54,8 @@ def run(name: str, how_much: effort.Effort, *, instructions: bool) -> Part:
     match name:
         case "inproc":
             return inproc.measure(how_much, count_instructions=instructions)
+        case "edge":
+            return edge.measure(how_much)
         case "wire":
             return wire.measure(how_much)
         case "threads":
