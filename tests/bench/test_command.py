@@ -43,7 +43,7 @@ def test_unknown_part_is_refused_with_those_that_there_are() -> None:
         check=False,
     )
     assert result.returncode == 2
-    assert "there is no part 'memory'; these are: inproc, wire, threads, start, ports" in result.stderr
+    assert "there is no part 'memory'; these are: inproc, edge, wire, threads, start, ports" in result.stderr
 
 
 def test_calls_take_cpu_time(tmp_path: Path) -> None:
