@@ -1,8 +1,8 @@
-"""Threads and processors: a threaded server left alone, and in several processes.
+"""Threads and processors: a threaded server left alone, in several processes, and each of them pinned.
 
 Threads of one process fight over the interpreter's lock across processors. Views of three kinds show
-where more processes help: one that only computes in Python, one that waits, and one that computes
-outside the lock.
+where keeping each process to one processor helps, and where it hurts: one that only computes in Python,
+one that waits, and one that computes outside the lock.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def _ways(server: str, cores: int) -> dict[str, Callable[[int], list[str]]]:
         ways[f"own command, {cores} workers"] = partial(commands.own, server, "threaded", workers=cores)
     ways["webdemo"] = partial(by_webdemo, "")
     ways[f"webdemo, workers={cores}"] = partial(by_webdemo, f"?workers={cores}")
+    ways[f"webdemo, workers={cores}, cpus=each"] = partial(by_webdemo, f"?workers={cores}&cpus=each")
     return ways
 
 

@@ -246,10 +246,11 @@ def test_dicts_answer_as_werkzeugs_matcher_does(
     wsgi_path = path.encode().decode("latin-1")
 
     def answered() -> Any:
-        if (view := router.exact.get(method, {}).get(wsgi_path)) is not None:
+        exact, tails = router.shortcuts.get(method, ({}, {}))
+        if (view := exact.get(wsgi_path)) is not None:
             return view(None), {}
         head, _, tail = wsgi_path.rpartition("/")
-        if tail and (view := router.tails.get(method, {}).get(head)) is not None:
+        if tail and (view := tails.get(head)) is not None:
             return view(None), {_only_parameter(rules[view(None)]): decode_path(tail)}
         try:
             match = router.match(method, wsgi_path)

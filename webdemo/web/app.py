@@ -34,7 +34,7 @@ Handler = Callable[[Request, Any], Any]
 
 _log = getLogger("webdemo")
 _not_found = NotFound()  # never raised and seen by no handler, so one serves all
-_no_views: dict[str, View] = {}
+_no_shortcuts: tuple[dict[str, View], dict[str, View]] = ({}, {})
 
 
 class App:
@@ -54,8 +54,7 @@ class App:
     ) -> None:
         self.request_class = request_class
         self._router = Router(converters)
-        self._exact = self._router.exact
-        self._tails = self._router.tails
+        self._shortcuts = self._router.shortcuts
         self._handlers: dict[int | type[Exception], Handler] = {}
         self._script_name: ContextVar[str] = ContextVar("script_name", default="")
         self._pages: Pages | None = None
@@ -150,8 +149,8 @@ class App:
         method = environ["REQUEST_METHOD"]
         script_name = environ.get("SCRIPT_NAME")
         path = environ.get("PATH_INFO") or ("" if script_name else "/")
-        views = self._exact.get(method)
-        view = views.get(path) if views is not None else None
+        exact, tails = self._shortcuts.get(method, _no_shortcuts)
+        view = exact.get(path)
         if view is None and self._router.mounts and (mount := self._router.find_mount(path)) is not None:
             if script_name:
                 return self._pass_on(mount, environ, start_response)
@@ -165,7 +164,7 @@ class App:
                 result = view(request)
             else:
                 head, _, tail = path.rpartition("/")
-                view = self._tails.get(method, _no_views).get(head) if tail else None
+                view = tails.get(head) if tail else None
                 if view is not None:
                     result = view(request, tail if tail.isascii() else decode_path(tail))
                 elif (match := self._router.match(method, path)) is not None:

@@ -53,15 +53,13 @@ class Mount:
 
 
 class Router:
-    """`exact` holds the views without parameters: method -> path -> view.
-
-    `tails` holds those of `head/<tail>`: method -> head -> view. No tail is empty.
+    """`shortcuts` has two dicts for each method: of views without parameters, by their path, and of
+    those of `head/<tail>`, by the head. No tail is empty.
     """
 
     def __init__(self, converters: Mapping[str, type[BaseConverter]] | None = None) -> None:
-        self.exact: dict[str, dict[str, View]] = {}
+        self.shortcuts: dict[str, tuple[dict[str, View], dict[str, View]]] = {}
         self.mounts: list[Mount] = []
-        self.tails: dict[str, dict[str, View]] = {}
         self._heads_for_matcher: set[str] = set()
         self._first_segments: set[str] = {""}
         self._any_first_segment = False
@@ -86,19 +84,20 @@ class Router:
             self._add_shortcut(method, rule, view)
 
     def _add_shortcut(self, method: str, rule: str, view: View) -> None:
+        exact, tails = self.shortcuts.setdefault(method, ({}, {}))
         static, opening, _ = rule.partition("<")
         if not opening:
-            self.exact.setdefault(method, {}).setdefault(encode_path(rule), view)
+            exact.setdefault(encode_path(rule), view)
             return
         cut = static.rindex("/")
         head, (segment, *more) = encode_path(rule[:cut]), rule[cut + 1 :].split("/")
         parameter = _plain_parameter.fullmatch(segment)
         if parameter is None:  # <int:n> and the like come first there, or take part of the segment
             self._heads_for_matcher.add(head)
-            for tails in self.tails.values():
-                tails.pop(head, None)
+            for _, others in self.shortcuts.values():
+                others.pop(head, None)
         elif not more and head not in self._heads_for_matcher and _takes(view, parameter[1]):
-            self.tails.setdefault(method, {}).setdefault(head, view)
+            tails.setdefault(head, view)
 
     def mount(self, prefix: str, app: WSGIApplication) -> None:
         """Give a prefix to an app; of several that fit a path, the longest has it."""
