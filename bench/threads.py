@@ -45,6 +45,9 @@ def _ways(server: str, cores: int) -> dict[str, Callable[[int], list[str]]]:
     if server == "gunicorn":
         ways[f"own command, {cores} workers"] = partial(commands.own, server, "threaded", workers=cores)
     ways["webdemo"] = partial(by_webdemo, "")
+    ways["webdemo, one worker on one processor"] = partial(
+        by_webdemo, f"?cpus={min(os.sched_getaffinity(0))}"
+    )
     ways[f"webdemo, workers={cores}"] = partial(by_webdemo, f"?workers={cores}")
     ways[f"webdemo, workers={cores}, cpus=each"] = partial(by_webdemo, f"?workers={cores}&cpus=each")
     return ways
