@@ -186,12 +186,14 @@ def main() -> int:
     start, _ = first
     loader = Loader(channel, start["grace_seconds"])
     if start["share"] and not loader.load(load.Target(**start["target"]), start["servers"]):
+        channel.close()
         return child.FAILED
     if not start["share"]:
         gc.enable()
         channel.send({"event": "loaded", "seconds": 0.0, "not_shared_because": None, "sources": []})
     order = loader.run()
     if order is None:
+        channel.close()
         return 0
     return child.serve(*order)
 
