@@ -150,6 +150,8 @@ def test_a_body_that_the_app_does_not_read_harms_no_later_request(kind: str, url
     with Connection(url) as connection:
         answer = connection.request("/ignore-body", method="POST", body=b"GET /stolen HTTP/1.1\r\n\r\n")
         assert answer.text == "not read"
+        if kind == "werkzeug":
+            return  # it closes, or reads on until the client leaves: docs/servers.md
         if kind in WITHOUT_KEEP_ALIVE:
             assert connection.ended()
         else:
