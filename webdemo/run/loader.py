@@ -53,7 +53,6 @@ class Loader:
         for name in server_names:
             for module in servers.find(name).modules:
                 importlib.import_module(module)
-        gc.enable()
         before = load.open_sockets()
         try:
             self._app = load.load(target)
@@ -69,9 +68,7 @@ class Loader:
                 "sources": load.source_folders(),
             }
         )
-        # What is there now stays: no collection will touch it, so the children share its pages.
-        gc.collect()
-        gc.freeze()
+        gc.freeze()  # what is there now stays: no collection will touch it, so the children share its pages
         return True
 
     def run(self) -> _Order | None:
@@ -170,7 +167,7 @@ def import_ahead(channel: Channel) -> None:
 
 def main() -> int:
     """Be a loader; in each of its children: be a server."""
-    gc.disable()  # modules are no garbage: it would be looked for in vain
+    gc.disable()  # until the fork, as the documentation of gc.freeze advises: no holes in shared pages
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)  # the supervisor decides
@@ -189,12 +186,12 @@ def main() -> int:
         channel.close()
         return child.FAILED
     if not start["share"]:
-        gc.enable()
         channel.send({"event": "loaded", "seconds": 0.0, "not_shared_because": None, "sources": []})
     order = loader.run()
     if order is None:
         channel.close()
         return 0
+    gc.enable()
     return child.serve(*order)
 
 
