@@ -627,3 +627,23 @@ def test_test_client_follows_redirects_and_keeps_cookies() -> None:
 def test_a_response_is_a_wsgi_app() -> None:
     status = run_wsgi_app(Response("x"), environ())[1]
     assert status == "200 OK"
+
+
+def test_the_paths_without_parameters_are_listed_by_method() -> None:
+    app, shop, cellar = App(), App(), App()
+    for rule in ("/b", "/of/<name>", "/a/", "/\u00e9t\u00e9"):
+        app.get(rule)(lambda request, name="": name)
+    app.post("/b")(lambda request: "")
+    app.route("/any", methods=None)(lambda request: "")
+    app.route("/shop/any", methods=None)(lambda request: "")  # the mount takes it
+    shop.get("/")(lambda request: "")
+    shop.get("/cellar/wine")(lambda request: "")  # the longer mount takes it
+    cellar.get("/beer")(lambda request: "")
+    app.mount("/shop", shop)
+    app.mount("/shop/cellar", cellar)
+    app.mount("/plain", lambda environ, start_response: [])
+    assert app.paths() == ["/b", "/a/", "/\u00e9t\u00e9", "/any", "/shop/cellar/beer", "/shop/"]
+    assert app.paths("HEAD") == app.paths()
+    assert app.paths("POST") == ["/b", "/any"]
+    for path in app.paths():
+        assert app.test_client().get(path).status_code == 200, path

@@ -121,7 +121,7 @@ def of_routes(target: Target) -> list[AppRequest]:
         "from webdemo.run.load import Target, load\n"
         "from webdemo.web.app import App\n"
         "app = load(Target(**json.loads(sys.argv[1])))\n"
-        "paths = list(app._shortcuts.get('GET', ((), ()))[0]) if isinstance(app, App) else []\n"
+        "paths = app.paths() if isinstance(app, App) else []\n"
         "print('\\n' + json.dumps(paths))\n"
     )
     try:

@@ -20,7 +20,7 @@ from webdemo.errors import AppUnavailable
 from webdemo.web.http_errors import answer_error, not_found
 from webdemo.web.request import Request, decode_path
 from webdemo.web.response import Answer, Response, Stream, answer, make_response, redirect, type_html
-from webdemo.web.routing import Mount, RedirectNeeded, Router, View, quote_root, source
+from webdemo.web.routing import Mount, RedirectNeeded, Router, View, encode_path, quote_root, source
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -100,6 +100,18 @@ class App:
     def mount(self, prefix: str, app: WSGIApplication) -> None:
         """Give everything at and below a prefix to another WSGI app."""
         self._router.mount(prefix, app)
+
+    def paths(self, method: str = "GET") -> list[str]:
+        """The paths that answer a method and have no parameters, as their rules were written.
+
+        They come in the order of their routes; those of mounted webdemo apps follow, with their prefix.
+        """
+        found = self._router.paths(method)
+        for mount in self._router.mounts:
+            if isinstance(mount.app, App):
+                below = (decode_path(mount.prefix) + path for path in mount.app.paths(method))
+                found += (path for path in below if self._router.find_mount(encode_path(path)) is mount)
+        return list(dict.fromkeys(found))
 
     def errorhandler(self, error: int | type[Exception]) -> Callable[[V], V]:
         """Answer a status code or an exception with `handler(request, error)`.

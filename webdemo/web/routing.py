@@ -132,6 +132,19 @@ class Router:
         except NotFound:
             return None
 
+    def paths(self, method: str) -> list[str]:
+        """The rules without parameters that answer a method, unless a mount takes them first."""
+        return [
+            rule.rule
+            for rule in self._map.iter_rules()
+            if not rule.arguments
+            and (
+                method in rule.methods
+                if rule.methods is not None
+                else self.find_mount(encode_path(rule.rule)) is None  # a mount comes before the matcher
+            )
+        ]
+
     def methods(self) -> list[str]:
         """Every method that some route has: what the app as a whole allows."""
         return sorted(
