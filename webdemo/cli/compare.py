@@ -126,7 +126,11 @@ def compare(
         servers = tuple(run.row() for run in runs)
         if only != "speed":
             with _Bar(console, "what the app answers", len(requests) * len(choices)) as bar:
-                layers.append(own_paths.compare(runs, requests, bar.one_more))
+                layers.append(
+                    own_paths.compare(
+                        runs, requests, bar.one_more, target=target, on_second_look=bar.look_again
+                    )
+                )
         if only != "behaviour":
             speed = _measure(runs, target, requests[0].target, duration, console)
     comparison = Comparison(
@@ -174,6 +178,9 @@ class _Bar:
 
     def one_more(self, _: str) -> None:
         self._progress.advance(self._task)
+
+    def look_again(self) -> None:
+        self._progress.update(self._task, description="looking again at what differs", total=None)
 
 
 def _measure(

@@ -186,7 +186,10 @@ def evidence_of(exchange: Exchange) -> str:
 
 def shown(data: bytes) -> str:
     """Bytes as printable text: line ends as they are in Python, a long run of one byte cut short."""
-    text = repr(data.decode("latin-1"))[1:-1]
+    return shortened(repr(data.decode("latin-1"))[1:-1])
+
+
+def shortened(text: str) -> str:
     return re.sub(r"(.)\1{40,}", lambda run: f"{run[1]}... ({len(run[0])} times)", text)
 
 

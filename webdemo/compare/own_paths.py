@@ -1,8 +1,9 @@
 """Does *your* app answer the same on every server? Its own paths, asked for on each.
 
 No section says what is right here, so what most servers answer is: who answers otherwise, differs.
-What changes from one answer to the next on the same server (a clock, a token, a counter) is left out of
-account: GET and HEAD are asked for twice, and only what stays is compared.
+What changes on the same server (a clock, a token, a counter, the process) is left out of account: GET and
+HEAD are asked for twice, what differs then is asked for again on a second start of the server, and only
+what stays is compared (`steady`).
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
-from webdemo.compare import wire
-from webdemo.compare.behaviour import OnProgress, evidence_of, missing, shown, side_by_side
+from webdemo.compare import quirks, wire
+from webdemo.compare.behaviour import OnProgress, evidence_of, missing, shortened, shown, side_by_side
+from webdemo.compare.processes import with_descendants
 from webdemo.compare.results import Behaviour, Finding, Probe
-from webdemo.compare.runner import Run
+from webdemo.compare.runner import Run, running
+from webdemo.compare.steady import Look, Steady, steady
 from webdemo.errors import UsageError
 from webdemo.run.load import Target
 
@@ -35,6 +38,13 @@ _REPEATED = ("GET", "HEAD")  # safe to ask for twice, RFC 9110 section 9.2.1
 _ANOTHERS = ("date", "server", "connection", "keep-alive", "via", "transfer-encoding", "x-request-id")
 _LENGTH = "content-length"
 _OURS = ("host", "connection", "content-length", "transfer-encoding", "accept-encoding")
+_LATER_SECONDS = 1.1  # a clock that shows seconds has moved on
+_LONGEST_SHOWN = 160
+_LINES_SHOWN = 3
+_NUMBER = b"NUMBER"
+# What in a target servers are known to treat in ways of their own, and the probe that shows it.
+_TELLING = (("%2f", "target-encoded-slash"), ("//", "target-double-slash"))
+_LOST = {"dropped": "closes the connection", "hung": "does not answer in time"}
 _MEANING = "What users get depends on the server that the app runs on."
 _FROM_PATH = "/:@!$&'()*+,;=-._~?%"
 
@@ -58,16 +68,6 @@ class AppRequest:
         if self.body or self.method not in _REPEATED:
             lines.append(f"Content-Length: {len(self.body)}")
         return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + self.body
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What one server answered, without what changes each time."""
-
-    status: str  # "200", or what became of the connection
-    headers: frozenset[tuple[str, str]]
-    body: bytes
-    evidence: str
 
 
 def of_paths(paths: Sequence[str]) -> list[AppRequest]:
@@ -138,22 +138,80 @@ def of_routes(target: Target) -> list[AppRequest]:
     return of_paths(paths or ["/"])
 
 
-def compare(runs: Sequence[Run], requests: Sequence[AppRequest], on_progress: OnProgress) -> Behaviour:
-    """Send the requests to the app on each server."""
+def compare(
+    runs: Sequence[Run],
+    requests: Sequence[AppRequest],
+    on_progress: OnProgress,
+    *,
+    target: Target | None = None,
+    on_second_look: Callable[[], None] = lambda: None,
+) -> Behaviour:
+    """Send the requests to the app on each server.
+
+    What differs is looked at again, later and, with `target`, on a second start of the servers that differ.
+    """
     began = time.monotonic()
-    seen: dict[tuple[str, str], _Seen] = {}
+    looks: dict[str, dict[str, list[Look]]] = {request.name: {} for request in requests}
+    _ask_all(runs, requests, looks, on_progress)
+    if different := _different(runs, requests, looks):
+        on_second_look()
+        _look_again(runs, requests, different, looks, target, began)
+    findings = [finding for request in requests for finding in _findings(runs, request, looks[request.name])]
+    return Behaviour(tuple(map(_probe, requests)), tuple(findings), time.monotonic() - began)
+
+
+def _ask_all(
+    runs: Sequence[Run],
+    requests: Sequence[AppRequest],
+    looks: dict[str, dict[str, list[Look]]],
+    on_progress: OnProgress,
+    others: Sequence[Run] = (),
+) -> None:
+    """Ask each server, twice for what is safe; the looks are added to those that there are."""
+    own = _own_numbers([*runs, *others])
 
     def ask(run: Run, is_over: threading.Event) -> list[Finding]:
         for request in requests:
             if is_over.is_set() or run.state != "up":
                 break
-            seen[run.choice.label, request.name] = _look(run, request)
+            for _ in range(2 if request.method in _REPEATED else 1):
+                looks[request.name].setdefault(run.choice.label, []).append(_look(run.port, own, request))
             on_progress(run.choice.label)
         return []
 
     side_by_side(runs, ask)
-    findings = [finding for request in requests for finding in _findings(runs, request, seen)]
-    return Behaviour(tuple(map(_probe, requests)), tuple(findings), time.monotonic() - began)
+
+
+def _different(
+    runs: Sequence[Run], requests: Sequence[AppRequest], looks: dict[str, dict[str, list[Look]]]
+) -> dict[str, list[AppRequest]]:
+    """The servers that differ, and in what."""
+    different: dict[str, list[AppRequest]] = {}
+    for request in requests:
+        for finding in _findings(runs, request, looks[request.name]):
+            if finding.verdict not in ("right", "missing"):
+                different.setdefault(finding.server, []).append(request)
+    return different
+
+
+def _look_again(
+    runs: Sequence[Run],
+    requests: Sequence[AppRequest],
+    different: dict[str, list[AppRequest]],
+    looks: dict[str, dict[str, list[Look]]],
+    target: Target | None,
+    began: float,
+) -> None:
+    """A time of day may be the same in two looks, and what a process keeps is the same in all of them."""
+    if target is not None:
+        choices = [run.choice for run in runs if run.choice.label in different]
+        with running(choices, target) as again:
+            # All of them, in their order: what is answered may rest on what was asked before.
+            _ask_all(again, requests, looks, lambda label: None, runs)
+    if all(request.method in _REPEATED for request in requests):
+        time.sleep(max(0.0, began + _LATER_SECONDS - time.monotonic()))
+        names = {request.name for own in different.values() for request in own}
+        _ask_all(runs, [request for request in requests if request.name in names], looks, lambda label: None)
 
 
 def _probe(request: AppRequest) -> Probe:
@@ -169,66 +227,45 @@ def _probe(request: AppRequest) -> Probe:
     )
 
 
-def _look(run: Run, request: AppRequest) -> _Seen:
-    first = _ask(run, request)
-    if request.method not in _REPEATED:
-        return first
-    return _what_stays(first, _ask(run, request))
+def _own_numbers(runs: Sequence[Run]) -> re.Pattern[bytes]:
+    """The numbers that are others in each run: the servers' ports, and their processes.
+
+    A small number may mean anything; where it is a process after all, a second start shows it.
+    """
+    numbers = {number for run in runs for number in (run.port, *with_descendants(run.pids)) if number > 999}
+    return re.compile(rf"(?<!\d)(?:{'|'.join(map(str, numbers)) or '(?!)'})(?!\d)".encode())
 
 
-def _ask(run: Run, request: AppRequest) -> _Seen:
+def _look(port: int, own: re.Pattern[bytes], request: AppRequest) -> Look:
     try:
         exchange = wire.exchange(
-            run.port, [request.encode()], [request.method], seconds=_ANSWER_SECONDS, quiet_seconds=0
+            port, [request.encode()], [request.method], seconds=_ANSWER_SECONDS, quiet_seconds=0
         )
     except OSError as exc:
-        return _Seen("dropped", frozenset(), b"", str(exc))
-    evidence = evidence_of(exchange)
+        return Look("dropped", (), b"", str(exc))
     if not exchange.is_answered:
-        return _Seen("dropped" if exchange.is_over else "hung", frozenset(), b"", evidence)
+        return Look("dropped" if exchange.is_over else "hung", (), b"", evidence_of(exchange))
     answer = exchange.answers[0]
-    own = _Own(run)
-    headers = frozenset(
-        (name.lower(), own.hidden(value.encode("latin-1")).decode("latin-1"))
+    headers = tuple(
+        (name.lower(), own.sub(_NUMBER, value.encode("latin-1")).decode("latin-1"))
         for name, value in answer.headers
         # The server frames the body as it likes; that it arrives is what counts.
         if name.lower() not in _ANOTHERS and name.lower() != _LENGTH
     )
-    return _Seen(str(answer.status), headers, own.hidden(answer.body), evidence)
+    said = f"HTTP/{answer.version} {answer.status} {answer.reason}".strip()
+    evidence = f"{said} {_printable(answer.body[:_LONGEST_SHOWN])}".strip()
+    return Look(str(answer.status), headers, own.sub(_NUMBER, answer.body), evidence)
 
 
-class _Own:
-    """Takes the numbers out of an answer that are another one for each server: its port, its process."""
-
-    def __init__(self, run: Run) -> None:
-        numbers = "|".join(map(str, (run.port, *run.pids)))
-        self._pattern = re.compile(rf"(?<!\d)(?:{numbers})(?!\d)".encode())
-
-    def hidden(self, data: bytes) -> bytes:
-        return self._pattern.sub(b"NUMBER", data)
-
-
-def _what_stays(first: _Seen, second: _Seen) -> _Seen:
-    """The first, without the headers and the lines of the body that the second has otherwise."""
-    changing = {name for name, _ in first.headers ^ second.headers}
-    headers = frozenset((name, value) for name, value in first.headers if name not in changing)
-    body = first.body
-    if first.body != second.body:
-        lines, others = first.body.split(b"\n"), second.body.split(b"\n")
-        body = b"\n".join(a for a, b in zip(lines, others, strict=False) if a == b)
-    return _Seen(first.status if first.status == second.status else "changing", headers, body, first.evidence)
-
-
-def _findings(runs: Sequence[Run], request: AppRequest, seen: dict[tuple[str, str], _Seen]) -> list[Finding]:
-    answers = {
-        run.choice.label: seen[run.choice.label, request.name]
-        for run in runs
-        if (run.choice.label, request.name) in seen
-    }
+def _findings(runs: Sequence[Run], request: AppRequest, looks: dict[str, list[Look]]) -> list[Finding]:
+    answers = steady(looks)
     usual_status = _most(Counter(answer.status for answer in answers.values()))
-    usual_body = _most(Counter(answer.body for answer in answers.values()))
-    names = Counter(header for answer in answers.values() for header in answer.headers)
-    usual_headers = {header for header, count in names.items() if 2 * count > len(answers)}
+    alike = [answer for answer in answers.values() if answer.status == usual_status]
+    usual_body = _most(Counter(answer.body for answer in alike))
+    lines = Counter(line for answer in alike for line in set(answer.body.split(b"\n")))
+    usual_lines = {line for line, count in lines.items() if 2 * count > len(alike)}
+    names = Counter(header for answer in alike for header in answer.headers)
+    usual_headers = {header for header, count in names.items() if 2 * count > len(alike)}
     findings = []
     for run in runs:
         label = run.choice.label
@@ -236,25 +273,38 @@ def _findings(runs: Sequence[Run], request: AppRequest, seen: dict[tuple[str, st
             findings.append(missing(run.row(), request.name))
             continue
         answer = answers[label]
-        said = _differences(answer, usual_status, usual_headers, usual_body)
-        if answer.status in ("dropped", "hung"):
-            verdict = "dropped" if answer.status == "dropped" else "hung"
-            said = ["closes the connection" if verdict == "dropped" else "does not answer in time"]
-        else:
-            verdict = "differs" if said else "right"
+        lost = next((verdict for verdict in ("dropped", "hung") if verdict in answer.status), None)
+        said = (
+            [_LOST[lost]]
+            if lost
+            else _differences(answer, usual_status, usual_headers, usual_body, usual_lines)
+        )
         findings.append(
             Finding(
                 request.name,
                 label,
-                verdict,  # type: ignore[arg-type] # one of the four above
+                lost or ("differs" if said else "right"),  # type: ignore[arg-type] # one of the four
                 answer.evidence,
                 what=f"{label} {', and '.join(said)}." if said else "",
-                who_is_right="Most servers answer otherwise." if said else "",
+                who_is_right=_reason(label, request, usual_status, usual_body) if said else "",
                 meaning=_MEANING if said else "",
                 is_new=bool(said),
             )
         )
     return findings
+
+
+def _reason(label: str, request: AppRequest, usual_status: str | None, usual_body: bytes | None) -> str:
+    """Who answers otherwise, and what is known of the server that may be why."""
+    most = usual_status is not None and usual_body is not None
+    reason = "Most servers answer otherwise." if most else "No answer is that of most servers."
+    name = label.partition("?")[0]
+    known = quirks.load().get(label) or quirks.load().get(name)
+    for text, probe in _TELLING:
+        if known is not None and text in request.target.lower() and probe in known.does:
+            does = known.does[probe][0].partition(": ")[2]
+            reason += f" With any app, {name} {does} (see {probe})."
+    return reason
 
 
 def _most(counted: Counter[T]) -> T | None:
@@ -264,23 +314,38 @@ def _most(counted: Counter[T]) -> T | None:
 
 
 def _differences(
-    answer: _Seen, usual_status: str | None, usual_headers: set[tuple[str, str]], usual_body: bytes | None
+    answer: Steady,
+    usual_status: str | None,
+    usual_headers: set[tuple[str, str]],
+    usual_body: bytes | None,
+    usual_lines: set[bytes],
 ) -> list[str]:
     """How it differs from what most servers answer, as ends of a sentence."""
     if answer.status != usual_status:
         most = f"most answer {usual_status}" if usual_status else "others do not"
         return [f"answers {answer.status}, where {most}"]
     said = []
-    added, lacking = answer.headers - usual_headers, usual_headers - answer.headers
-    if added:
-        said.append("sends " + ", ".join(sorted(f"{name}: {value}" for name, value in added)))
-    if gone := sorted({name for name, _ in lacking} - {name for name, _ in added}):
-        said.append(f"does not send {', '.join(gone)}")
+    usual: dict[str, list[str]] = {}
+    for name, value in sorted(usual_headers - answer.headers):
+        usual.setdefault(name, []).append(value)
+    for name, value in sorted(answer.headers - usual_headers):
+        others = f" where most send {' and '.join(usual.pop(name))}" if name in usual else ""
+        said.append(f"sends {name}: {value}{others}")
+    if usual:
+        said.append(f"does not send {', '.join(usual)}")
     if usual_body is None:
-        said.append("sends a body of its own, as the others do")
+        said.append(f"sends a body of its own{_own_lines(answer.body, usual_lines)}")
     elif answer.body != usual_body:
         said.append(f"sends another body ({_first_difference(answer.body, usual_body)})")
     return said
+
+
+def _own_lines(body: bytes, usual: set[bytes]) -> str:
+    own = [line for line in body.split(b"\n") if line.strip() and line not in usual]
+    if not own:
+        return ""
+    more = f" and {len(own) - _LINES_SHOWN} more" if len(own) > _LINES_SHOWN else ""
+    return " (" + ", ".join(f"‘{_printable(line.strip()[:60])}’" for line in own[:_LINES_SHOWN]) + f"{more})"
 
 
 def _first_difference(body: bytes, usual: bytes) -> str:
@@ -288,5 +353,16 @@ def _first_difference(body: bytes, usual: bytes) -> str:
         if line != other:
             start = next((i for i, (a, b) in enumerate(zip(line, other, strict=False)) if a != b), 0)
             start = max(0, start - 20)
-            return f"{shown(line[start : start + 60])!r} for {shown(other[start : start + 60])!r}"
+            return f"‘{_printable(line[start : start + 60])}’ for ‘{_printable(other[start : start + 60])}’"
     return f"{len(body)} bytes for {len(usual)}"
+
+
+def _printable(data: bytes) -> str:
+    """Text as it is meant, where it is text; a character that was cut through at an end is left out."""
+    for cut in range(4):
+        try:
+            text = data[: len(data) - cut].decode()
+        except UnicodeDecodeError:
+            continue
+        return shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+    return shown(data)

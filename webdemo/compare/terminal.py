@@ -87,7 +87,8 @@ def _show_differences(behaviour: Behaviour, console: Console) -> None:
         if not own:
             continue
         console.print()
-        console.print(Text.assemble((probe.name, "bold"), f": {probe.title}. ", (probe.section, "dim")))
+        title = f": {probe.title}. " if probe.title != probe.name else ""
+        console.print(Text.assemble((probe.name, "bold"), title, (probe.section, "dim")))
         for what, findings in _grouped(own):
             servers = wording.listed([finding.server for finding in findings])
             first = findings[0]

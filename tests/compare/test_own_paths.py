@@ -1,0 +1,76 @@
+"""An app's own paths on real servers: what differs is told, and what changes by itself is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from webdemo.compare import own_paths, runner
+from webdemo.compare.results import Behaviour
+from webdemo.run.load import Target
+
+SERVERS = ("waitress", "werkzeug", "wsgiref", "cheroot")
+
+APP = """
+import os, random, secrets, time
+
+STARTED = time.time()
+OWN = secrets.token_hex(8)
+count = 0
+
+def app(environ, start_response):
+    global count
+    count += 1
+    path = environ["PATH_INFO"]
+    headers = [("Content-Type", "text/plain"), ("X-Instance", OWN)]
+    body = {
+        "/process": f"process {os.getpid()} of {os.getppid()}, {OWN}, up {time.time() - STARTED:.0f} s",
+        "/clock": time.strftime("%H:%M:%S"),
+        "/set": ",".join({"a", "b", "c", "d", "e", "f", "g"}),
+        "/lottery": "\\n".join(["drawn:", *(str(random.random()) for _ in range(random.randrange(2, 9)))]),
+        "/count": f"visit {count}",
+        "/software": environ["SERVER_SOFTWARE"] + f" at {time.time()}",
+    }.get(path, path)
+    if environ["REQUEST_METHOD"] == "POST":
+        body = f"{secrets.token_hex(8)} got {environ['CONTENT_LENGTH']} bytes"
+    start_response("200 OK", headers)
+    return [body.encode("latin-1")]
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+    (tmp_path / "changing.py").write_text(APP)
+    monkeypatch.chdir(tmp_path)
+    return Target("changing:app")
+
+
+def compared(target: Target, requests: Sequence[own_paths.AppRequest]) -> Behaviour:
+    with runner.running(runner.choose(SERVERS), target) as runs:
+        assert [run.problem for run in runs if run.state != "up"] == []
+        return own_paths.compare(runs, requests, lambda label: None, target=target)
+
+
+@pytest.mark.timeout(180)
+def test_what_changes_on_the_same_server_is_no_difference_and_what_does_not_is_one(app: Target) -> None:
+    changing = ("/process", "/clock", "/set", "/lottery", "/count", "/")
+    requests = own_paths.of_paths([*changing, "/software", "/a%2Fb"])
+    found = {(f.probe, f.server): f for f in compared(app, requests).findings}
+    for path in changing:
+        assert [f.what for f in found.values() if f.probe == f"GET {path}" and f.what] == []
+    assert found["GET /software", "waitress"].what == "waitress sends a body of its own (‘waitress at …’)."
+    assert found["GET /software", "waitress"].who_is_right == "No answer is that of most servers."
+    [slash] = [f for f in found.values() if f.probe == "GET /a%2Fb" and f.what]
+    assert slash.what == "cheroot sends another body (‘/a%2Fb’ for ‘/a/b’)."
+    assert slash.who_is_right.startswith("Most servers answer otherwise. With any app, cheroot gives the app")
+
+
+@pytest.mark.timeout(180)
+def test_what_is_asked_for_only_once_is_compared_with_a_second_start(app: Target, tmp_path: Path) -> None:
+    request = {"method": "POST", "url": "http://x/form", "postData": {"text": "a=1"}}
+    (tmp_path / "a.har").write_text(json.dumps({"log": {"entries": [{"request": request}]}}))
+    findings = compared(app, own_paths.of_har(tmp_path / "a.har")).findings
+    assert [finding.what for finding in findings] == [""] * len(SERVERS)

@@ -1,0 +1,135 @@
+"""What stays of an answer: a value that is another one each time says nothing about the server.
+
+An answer is looked at several times, on the same server and on a second start of it. What changed between
+two looks on one server (a clock, a token, the order of a set) is left out on all of them, word by word, so
+that what stands beside it still counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CHANGES = "…"
+
+_WORDS = re.compile(rb"[^\s<>\"'(){}\[\],;&|]+|[\s<>\"'(){}\[\],;&|]+")
+_LONGEST_BINARY = 1 << 18  # longer ones are not looked through byte by byte
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One answer, as it came."""
+
+    status: str  # "200", or what became of the connection: "dropped", "hung"
+    headers: tuple[tuple[str, str], ...]  # the names in small letters
+    body: bytes
+    evidence: str
+
+    @property
+    def is_answer(self) -> bool:
+        return self.status.isdecimal()
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """What all looks at one server's answer have in common."""
+
+    status: str  # "200 or 500" when it changes on this server only
+    headers: frozenset[tuple[str, str]]
+    body: bytes
+    evidence: str
+
+
+def steady(looks: Mapping[str, Sequence[Look]]) -> dict[str, Steady]:
+    """What stays of the answers to one request, by server; each has one look or more."""
+    statuses = {label: sorted({look.status for look in own}) for label, own in looks.items()}
+    unsteady = [label for label, own in statuses.items() if len(own) > 1]
+    if len(unsteady) > 1 or (unsteady and len(looks) == 1):  # that is the app's way: nothing to compare
+        return {label: Steady("changing", frozenset(), b"", own[0].evidence) for label, own in looks.items()}
+    answered = {label: own for label, own in looks.items() if label not in unsteady and own[0].is_answer}
+    headers = _steady_headers({label: [look.headers for look in own] for label, own in answered.items()})
+    bodies = _steady_values({label: [look.body for look in own] for label, own in answered.items()})
+    if bodies is None:
+        bodies = _steady_lines({label: [look.body for look in own] for label, own in answered.items()})
+    return {
+        label: Steady(
+            " or ".join(statuses[label]),
+            headers.get(label, frozenset()),
+            bodies.get(label, b""),
+            own[0].evidence,
+        )
+        for label, own in looks.items()
+    }
+
+
+def _steady_headers(
+    looks: Mapping[str, Sequence[Sequence[tuple[str, str]]]],
+) -> dict[str, frozenset[tuple[str, str]]]:
+    """A header that comes and goes on one server is left out on all; of the others, what stays."""
+    tables = {label: [_numbered(headers) for headers in own] for label, own in looks.items()}
+    kept: dict[str, set[tuple[str, str]]] = {label: set() for label in looks}
+    for key in dict.fromkeys(key for own in tables.values() for table in own for key in table):
+        having = {label: own for label, own in tables.items() if any(key in table for table in own)}
+        if any(key not in table for own in having.values() for table in own):
+            continue
+        values = {label: [table[key].encode("latin-1") for table in own] for label, own in having.items()}
+        steady_values = _steady_values(values)
+        for label in having:
+            value = steady_values[label].decode("utf-8", "replace") if steady_values else CHANGES
+            kept[label].add((key[0], value))
+    return {label: frozenset(headers) for label, headers in kept.items()}
+
+
+def _numbered(headers: Sequence[tuple[str, str]]) -> dict[tuple[str, int], str]:
+    """Headers by name and by how many of the name came before."""
+    counts: Counter[str] = Counter()
+    table = {}
+    for name, value in headers:
+        table[name, counts[name]] = value
+        counts[name] += 1
+    return table
+
+
+def _steady_values(looks: Mapping[str, Sequence[bytes]]) -> dict[str, bytes] | None:
+    """Each server's value, the words that change replaced; None when a value changes its number of words."""
+    if len({value for own in looks.values() for value in own}) <= 1:
+        return {label: own[0] for label, own in looks.items()}
+    words = {label: [_words(value) for value in own] for label, own in looks.items()}
+    changing: dict[int, set[int]] = defaultdict(set)  # by the number of words, their places
+    for first, *others in words.values():
+        for other in others:
+            if len(other) != len(first):
+                return None
+            changing[len(first)].update(n for n, word in enumerate(first) if other[n] != word)
+    gone = CHANGES.encode()
+    return {
+        label: b"".join(gone if n in changing[len(first)] else word for n, word in enumerate(first))
+        for label, (first, *_) in words.items()
+    }
+
+
+def _words(value: bytes) -> list[bytes]:
+    """A text's words and what is between them; of anything else the bytes."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        if len(value) <= _LONGEST_BINARY:
+            return [value[n : n + 1] for n in range(len(value))]
+        return [value]
+    return _WORDS.findall(value)
+
+
+def _steady_lines(looks: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
+    """Of bodies whose length changes: of the lines that most servers send each time, those of each server.
+
+    Where a line stands may change as well, so all have them in one order.
+    """
+    kept = {}
+    for label, own in looks.items():
+        sets = [set(body.split(b"\n")) for body in own]
+        kept[label] = [line for line in dict.fromkeys(own[0].split(b"\n")) if all(line in s for s in sets)]
+    counts = Counter(line for lines in kept.values() for line in lines)
+    usual = [line for line, count in counts.items() if 2 * count > len(kept)]
+    return {label: b"\n".join(line for line in usual if line in set(lines)) for label, lines in kept.items()}
