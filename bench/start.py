@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from bench import commands
 from bench.contestants import OWN
 from bench.effort import Effort
@@ -171,18 +169,13 @@ def _tell_again(part: Part, effort: Effort, folder: Path) -> None:
 
 def _answers_again_after(running: Running, port: int) -> float:
     """Kill the server, which is the loader's child, and ask at once."""
-    [loader] = [p for p in running.tree() if "webdemo.run.loader" in p.cmdline() and not _is_forked(p)]
+    supervisor = running.tree()[0]
+    [loader] = supervisor.children()
     [server] = loader.children()
     began = time.perf_counter()
     os.kill(server.pid, signal.SIGKILL)
     ask(port, "/")
     return time.perf_counter() - began
-
-
-def _is_forked(process: psutil.Process) -> bool:
-    """Whether it is a server that the loader forked, which has the loader's command line."""
-    parent = process.parent()
-    return parent is not None and "webdemo.run.loader" in parent.cmdline()
 
 
 def _tell_stops(part: Part, effort: Effort, folder: Path) -> None:

@@ -51,6 +51,7 @@ class Running:
                 start_new_session=True,
             )
         self._seen: set[psutil.Process] = set()
+        self._loaders: set[psutil.Process] = set()
 
     @property
     def pid(self) -> int:
@@ -120,7 +121,8 @@ class Running:
         """Those that run now, of all that were ever seen: supervisor, loaders, servers, workers."""
         with contextlib.suppress(psutil.NoSuchProcess):
             root = psutil.Process(self.pid)
-            self._seen |= {root, *root.children(recursive=True)}
+            self._loaders |= set(root.children())
+            self._seen |= {root, *self._loaders, *root.children(recursive=True)}
         for process in list(self._seen):
             with contextlib.suppress(psutil.NoSuchProcess):
                 self._seen |= set(process.children(recursive=True))
@@ -128,9 +130,8 @@ class Running:
 
     def loaders(self) -> list[psutil.Process]:
         """Those loaders that run, the oldest first."""
-        found = [p for p in self.processes() if p.pid != self.pid and p.ppid() in (self.pid, 1)]
-        loaders = [p for p in found if "webdemo.run.loader" in p.cmdline()]
-        return sorted(loaders, key=lambda p: p.create_time())
+        found = [p for p in self.processes() if p in self._loaders]
+        return sorted(found, key=lambda p: p.create_time())
 
     def servers(self) -> list[psutil.Process]:
         """The server processes that run: what the loaders forked, without the workers of those."""

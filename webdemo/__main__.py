@@ -1,6 +1,6 @@
 """python -m webdemo, and the command `webdemo`.
 
-What is going to load the app is started first: see webdemo.run.interpreter.
+What is going to load the app is forked first: see webdemo.run.interpreter.
 """
 
 from __future__ import annotations
@@ -8,20 +8,34 @@ from __future__ import annotations
 import gc
 import sys
 
-from webdemo.run import interpreter
+from webdemo.run import leaving
+
+gc.disable()  # imports make nothing but what stays
 
 
 def main() -> None:
     """The command; it exits with its exit code."""
+    leaving.prepare()
+    end_early = None
     if _serves(sys.argv[1:]):
-        interpreter.start_early()
+        from webdemo.run import interpreter, loader
+
+        channel = interpreter.fork_early()
+        if channel is not None:
+            sys.exit(loader.main(channel, is_early=True))
+        end_early = interpreter.end_early
     from webdemo.cli import main as command
 
+    gc.enable()
     try:
         command()
+    except SystemExit as exc:
+        if isinstance(exc.code, int):
+            leaving.with_code(exc.code)
+        raise
     finally:
-        interpreter.end_early()
-        gc.freeze()  # looking for garbage in what is left takes longest of all that an exit does
+        if end_early is not None:
+            end_early()
 
 
 def _serves(arguments: list[str]) -> bool:

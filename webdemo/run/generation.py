@@ -41,7 +41,7 @@ class Generation:
         self._grace_seconds = grace_seconds
         self._hooks = hooks
         self._waiting: set[LoaderProcess] = set()
-        self._servers: list[str] = []
+        self._servers: dict[bool, list[str]] = {}  # by whether they share what a loader has imported
         self._then: Callable[[], None] = lambda: None
         self._failed: Callable[[WebdemoError], None] = lambda _: None
 
@@ -54,9 +54,10 @@ class Generation:
         """Start the loaders that the services need; `then` when all have the code."""
         self._then, self._failed = then, failed
         services = list(services)
-        self._servers = sorted({service.server for service in services if self.shares(service)})
-        for share in {self.shares(service) for service in services}:
-            self._waiting.add(self._start(share))
+        for share in (True, False):
+            self._servers[share] = sorted({s.server for s in services if self.shares(s) is share})
+            if self._servers[share]:
+                self._waiting.add(self._start(share))
 
     def shares(self, service: Service) -> bool:
         """Whether the service's processes share what a loader has imported."""
@@ -94,7 +95,7 @@ class Generation:
             self._loop,
             self._target,
             share=share,
-            servers=self._servers if share else [],
+            servers=self._servers[share],
             grace_seconds=self._grace_seconds,
             on_message=self._hear,
             on_output=self._hooks.on_output,
@@ -117,6 +118,7 @@ class Generation:
                 self._hooks.on_process(message)
 
     def _loaded(self, loader: LoaderProcess, message: Message) -> None:
+        servers.remember_versions(message["versions"])
         self._hooks.on_sources(message["sources"])
         self.seconds += message["seconds"]
         reason = message["not_shared_because"]

@@ -1,16 +1,20 @@
-"""A fresh Python that will be a loader: it may be started before it is known what it is to load.
+"""A process that is going to be a loader: forked at the very start of a run, or a fresh Python.
 
-Starting Python and importing what every run needs takes as long as reading the command line and opening
-the sockets, so it is done at the same time. This module itself imports next to nothing.
+The first one is forked before the command line is read, so that importing what every run needs and
+opening the sockets take their time at once. Nothing has been imported then but what both need, and no
+thread runs. Each later one, for a reload, is a fresh Python: the supervisor has changed by then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
+import select
+import signal
 import socket
-import subprocess
 import sys
+import time
 
 # They speak to the supervisor; a server that found them would answer in its place.
 _NOT_FOR_CHILDREN = (
@@ -21,57 +25,135 @@ _NOT_FOR_CHILDREN = (
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
 )
+_CHANNEL = 3  # its descriptor in a fresh Python
+_SECONDS_BETWEEN_LOOKS = 0.005
 
 
 class Interpreter:
     """The process, our end of its channel's sockets, and a descriptor of what it writes."""
 
-    def __init__(self, *options: str) -> None:
-        self.socket, theirs = socket.socketpair()
-        self.output, write = os.pipe()
-        try:
-            with theirs:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-m", "webdemo.run.loader", str(theirs.fileno()), *options],
-                    stdin=subprocess.DEVNULL,
-                    stdout=write,
-                    stderr=write,
-                    pass_fds=[theirs.fileno()],
-                    env={k: v for k, v in os.environ.items() if k not in _NOT_FOR_CHILDREN},
-                    start_new_session=True,  # Ctrl-C is for the supervisor, which tells the servers to drain
-                )
-        except BaseException:
-            self._close_descriptors()
-            raise
-        finally:
-            os.close(write)
+    def __init__(self, pid: int, sock: socket.socket, output: int) -> None:
+        self.pid = pid
+        self.socket = sock
+        self.output = output
+        self.exit_code: int | None = None  # -N: it was ended by signal N
+
+    def has_ended(self) -> bool:
+        if self.exit_code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.exit_code = os.waitstatus_to_exitcode(status)
+        return self.exit_code is not None
+
+    def wait(self, timeout_seconds: float) -> int:
+        """Until it has ended, or is killed when the time is over; its exit code."""
+        if not self.has_ended() and not _ends_within(self.pid, timeout_seconds):
+            os.kill(self.pid, signal.SIGKILL)
+        if self.exit_code is None:
+            _, status = os.waitpid(self.pid, 0)
+            self.exit_code = os.waitstatus_to_exitcode(status)
+        return self.exit_code
 
     def end(self) -> None:
         """It is not needed."""
-        self._close_descriptors()
-        self.process.kill()
-        self.process.wait()
-
-    def _close_descriptors(self) -> None:
         self.socket.close()
         os.close(self.output)
+        self.wait(0)
 
+
+def _ends_within(pid: int, seconds: float) -> bool:
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):  # an old kernel, or no descriptor is left
+            descriptor = os.pidfd_open(pid)
+            try:
+                return bool(select.select([descriptor], [], [], seconds)[0])
+            finally:
+                os.close(descriptor)
+    deadline = time.monotonic() + seconds
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return True
+
+
+# -- one that is forked early ---------------------------------------------------------------------
 
 _early: list[Interpreter] = []
 
 
-def start_early() -> None:
-    """Start one now; whoever asks for one first gets it."""
-    with contextlib.suppress(OSError):  # whoever asks for one will be told
-        _early.append(Interpreter("--early"))
-
-
-def take() -> Interpreter:
-    """The one that was started early, or a new one."""
-    return _early.pop() if _early else Interpreter()
+def fork_early() -> socket.socket | None:
+    """Fork one; whoever asks for one first gets it. In the new process: its end of the channel."""
+    ours, theirs = socket.socketpair()
+    read, write = os.pipe()
+    gc.freeze()  # what is there now stays: no collection will touch it, so both share its pages
+    try:
+        pid = os.fork()
+    except OSError:  # whoever asks for one will be told
+        ours.close()
+        os.close(read)
+        pid = -1
+    if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ours.close()
+        os.close(read)
+        for descriptor in (1, 2):
+            os.dup2(write, descriptor)
+        os.close(write)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        for name in _NOT_FOR_CHILDREN:
+            os.environ.pop(name, None)
+        return theirs
+    theirs.close()
+    os.close(write)
+    if pid > 0:
+        _early.append(Interpreter(pid, ours, read))
+    return None
 
 
 def end_early() -> None:
-    """End the one that was started early, if nobody has asked for it."""
+    """End the one that was forked early, if nobody has asked for it."""
     while _early:
         _early.pop().end()
+
+
+def take_early() -> Interpreter:
+    """The one that was forked early, or a fresh one."""
+    return _early.pop() if _early else fresh()
+
+
+# -- a fresh one ----------------------------------------------------------------------------------
+
+
+def fresh() -> Interpreter:
+    """A Python of its own that runs webdemo.run.loader; raises OSError."""
+    ours, theirs = socket.socketpair()
+    read, write = os.pipe()
+    try:
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", "webdemo.run.loader"],
+            {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, write, 1),
+                (os.POSIX_SPAWN_DUP2, write, 2),
+                (os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHANNEL),
+            ],
+        )
+    except BaseException:
+        ours.close()
+        os.close(read)
+        raise
+    finally:
+        theirs.close()
+        os.close(write)
+    return Interpreter(pid, ours, read)
+
+
+def channel_of_fresh() -> socket.socket:
+    """In a fresh one: its end of the channel."""
+    os.set_inheritable(_CHANNEL, False)
+    return socket.socket(fileno=_CHANNEL)

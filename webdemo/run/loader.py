@@ -19,11 +19,12 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webdemo import servers
 from webdemo.errors import WebdemoError
-from webdemo.run import child, load
+from webdemo.run import child, interpreter, leaving, load
 from webdemo.run.channel import Channel, Message
 
 if TYPE_CHECKING:
@@ -44,28 +45,33 @@ class Loader:
         self._app: WSGIApplication | None = None
         self._children: dict[int, int] = {}  # pid -> our number for it
 
-    def load(self, target: load.Target, server_names: list[str]) -> bool:
+    def load(self, target: load.Target, server_names: list[str], *, share: bool) -> bool:
         """Import the app; tell whether it can be shared by fork, or why it cannot be had.
 
-        The servers are imported as well, so that each of their processes finds them there.
+        The servers are imported as well, so that each of their processes finds them there. Without
+        `share` that is left to each process, and only the servers' versions are looked up.
         """
         began = time.perf_counter()
-        for name in server_names:
-            for module in servers.find(name).modules:
-                importlib.import_module(module)
-        before = load.open_sockets()
-        try:
-            self._app = load.load(target)
-        except WebdemoError as exc:
-            self._channel.send(child.failure(exc))
-            return False
-        reason = load.opened_at_import(before)
-        self._channel.send(
+        adapters = [servers.find(name) for name in server_names]
+        reason = None
+        if share:
+            for adapter in adapters:
+                for module in adapter.modules:
+                    importlib.import_module(module)
+            before = load.open_sockets()
+            try:
+                self._app = load.load(target)
+            except WebdemoError as exc:
+                self._send(child.failure(exc))
+                return False
+            reason = load.opened_at_import(before)
+        self._send(
             {
                 "event": "loaded",
-                "seconds": time.perf_counter() - began,
+                "seconds": time.perf_counter() - began if share else 0.0,
                 "not_shared_because": reason,
-                "sources": load.source_folders(),
+                "sources": load.source_folders() if share else [],
+                "versions": {a.distribution: a.version() for a in adapters if a.distribution},
             }
         )
         gc.freeze()  # what is there now stays: no collection will touch it, so the children share its pages
@@ -165,13 +171,34 @@ def import_ahead(channel: Channel) -> None:
         importlib.import_module(module)
 
 
-def main() -> int:
-    """Be a loader; in each of its children: be a server."""
+def close_inherited() -> None:
+    """Close what webdemo was started with: sockets that are the supervisor's are not ours to keep."""
+    for descriptor in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+        with contextlib.suppress(OSError):  # the one that listed them
+            if descriptor > 2 and os.get_inheritable(descriptor):
+                os.close(descriptor)
+
+
+def main(sock: socket.socket, *, is_early: bool = False) -> int:
+    """Be a loader, told what to do through `sock`; in each of its children: be a server. The exit code."""
     gc.disable()  # until the fork, as the documentation of gc.freeze advises: no holes in shared pages
-    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+    os.setsid()  # Ctrl-C is for the supervisor, which tells the servers to drain
+    close_inherited()
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)  # the supervisor decides
-    if "--early" in sys.argv:
+    del sys.argv[1:]  # they are webdemo's, not the app's
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    order = _load_and_fork(Channel(sock), is_early=is_early)
+    if isinstance(order, int):
+        return leaving.with_code(order)
+    gc.enable()
+    return leaving.with_code(child.serve(*order))
+
+
+def _load_and_fork(channel: Channel, *, is_early: bool) -> int | _Order:
+    """The loader's exit code; in a new child: its order."""
+    if is_early:
         import_ahead(channel)
     while True:
         select.select([channel], [], [])
@@ -182,23 +209,16 @@ def main() -> int:
             return 0
     start, _ = first
     loader = Loader(channel, start["grace_seconds"])
-    if start["share"] and not loader.load(load.Target(**start["target"]), start["servers"]):
+    if not loader.load(load.Target(**start["target"]), start["servers"], share=start["share"]):
         channel.close()
         return child.FAILED
-    if not start["share"]:
-        channel.send({"event": "loaded", "seconds": 0.0, "not_shared_because": None, "sources": []})
     order = loader.run()
     if order is None:
         channel.close()
         return 0
-    gc.enable()
-    return child.serve(*order)
+    return order
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the supervisor is gone already
-        try:
-            sys.exit(main())
-        finally:
-            # All that is left goes with the process: to look for garbage in it takes longer than the rest.
-            gc.freeze()
+    leaving.prepare()
+    sys.exit(main(interpreter.channel_of_fresh()))

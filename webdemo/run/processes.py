@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 
 _TAIL_LINES = 20
 _LONGEST_LINE = 8192
+_LOADER_ENDS_SECONDS = 2.0  # after it has hung up
 
 
 class State(Enum):
@@ -123,11 +122,10 @@ class LoaderProcess:
         self._loop = loop
         self._on_message = on_message
         # One that was started early has imported what a server may have to patch before.
-        found = interpreter.take() if share else interpreter.Interpreter()
-        self._channel = Channel(found.socket)
-        self._popen = found.process
-        self.pid = self._popen.pid
-        LineReader(loop, found.output, lambda line: on_output("app", line), lambda: None)
+        self._interpreter = interpreter.take_early() if share else interpreter.fresh()
+        self._channel = Channel(self._interpreter.socket)
+        self.pid = self._interpreter.pid
+        LineReader(loop, self._interpreter.output, lambda line: on_output("app", line), lambda: None)
         loop.on_readable(self._channel, self._receive)
         order = {"target": asdict(target), "share": share, "servers": servers, "grace_seconds": grace_seconds}
         self.send({"do": "load", **order})
@@ -149,15 +147,9 @@ class LoaderProcess:
             self._loop.forget(self._channel)
             self._channel.close()
 
-    def wait(self, timeout_seconds: float) -> None:
-        """Until it has ended; kill it when the time is over."""
-        if timeout_seconds and self._popen.poll() is None and _has_ended(self.pid, timeout_seconds) is False:
-            timeout_seconds = 0
-        try:
-            self._popen.wait(timeout_seconds)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            self._popen.wait()
+    def wait(self, timeout_seconds: float) -> int:
+        """Until it has ended, or is killed when the time is over; its exit code."""
+        return self._interpreter.wait(timeout_seconds)
 
     def _receive(self) -> None:
         try:
@@ -165,27 +157,8 @@ class LoaderProcess:
                 self._on_message(self, message)
         except EOFError:
             self.close()
-            code = self._popen.wait()
+            code = self.wait(_LOADER_ENDS_SECONDS)
             self._on_message(self, {"event": "gone", "code": code})
-
-
-def _has_ended(pid: int, timeout_seconds: float) -> bool | None:
-    """Whether our child ends within the time; None where the system cannot tell at once.
-
-    Popen.wait looks now and then, with pauses of up to 50 ms.
-    """
-    if not hasattr(os, "pidfd_open"):
-        return None
-    try:
-        descriptor = os.pidfd_open(pid)
-    except OSError:
-        return None
-    try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(timeout_seconds * 1000))
-    finally:
-        os.close(descriptor)
 
 
 def read_output(loop: Loop, fd: int, process: Process, on_output: Callable[[str, bytes], None]) -> None:

@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webdemo import servers
 from webdemo.errors import AppUnavailable, ControlUnavailable, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.run import events, fleet, generation
@@ -128,8 +127,6 @@ class Supervisor:
         control = self._open_control()
         if self.plan.health:
             self._stand_in.serve(self.services)
-        for running in self.services:
-            servers.find(running.service.server).version()  # is kept: to look it up takes long
         self.loop.after(INTERVAL_SECONDS, self._sample)
         if self._notifier.watchdog_seconds is not None:
             self._watchdog()

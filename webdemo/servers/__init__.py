@@ -18,7 +18,6 @@ import select
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -200,14 +199,23 @@ def names() -> list[str]:
     return list(dict.fromkeys([*built_in(), *plugged, *sorted(_pasted())]))
 
 
-@cache
-def _version(distribution: str) -> str | None:
-    import importlib.metadata  # it takes longer to import than most servers
+_versions: dict[str, str | None] = {}
 
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+
+def remember_versions(found: Mapping[str, str | None]) -> None:
+    """Take versions, by distribution, from a process that has looked them up: that takes a while."""
+    _versions.update(found)
+
+
+def _version(distribution: str) -> str | None:
+    if distribution not in _versions:
+        import importlib.metadata  # it takes longer to import than most servers
+
+        try:
+            _versions[distribution] = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            _versions[distribution] = None
+    return _versions[distribution]
 
 
 def _entry_points() -> Any:

@@ -10,19 +10,18 @@ import contextlib
 import select
 import selectors
 import socket
-import socketserver
 import threading
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 from webdemo.servers import LINGER_SECONDS, Stopping
 
-_LONGEST_HEAD = 65536
-
 if TYPE_CHECKING:
-    _Handler = BaseHTTPRequestHandler
+    import socketserver
+    from http.server import BaseHTTPRequestHandler as _Handler
 else:
     _Handler = object
+
+_LONGEST_HEAD = 65536
 
 
 class IdleConnections:

@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from webdemo.net.listener import BACKLOG
@@ -43,7 +42,7 @@ def serve(job: Job) -> None:
         config.certfile = str(job.certificate.chain)
         config.keyfile = str(job.certificate.key)
 
-    software = f"hypercorn/{version('hypercorn')}"
+    software = f"hypercorn/{adapter.version()}"
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.setdefault("SERVER_SOFTWARE", software)  # every other server tells it
