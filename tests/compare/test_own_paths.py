@@ -65,7 +65,7 @@ def test_what_changes_on_the_same_server_is_no_difference_and_what_does_not_is_o
     assert found["GET /software", "waitress"].who_is_right == "No answer is that of most servers."
     [slash] = [f for f in found.values() if f.probe == "GET /a%2Fb" and f.what]
     assert slash.what == "cheroot sends another body (‘/a%2Fb’ for ‘/a/b’)."
-    assert slash.who_is_right.startswith("Most servers answer otherwise. With any app, cheroot gives the app")
+    assert slash.who_is_right.startswith("Most servers answer otherwise. See target-encoded-slash: cheroot ")
 
 
 @pytest.mark.timeout(180)
@@ -74,3 +74,18 @@ def test_what_is_asked_for_only_once_is_compared_with_a_second_start(app: Target
     (tmp_path / "a.har").write_text(json.dumps({"log": {"entries": [{"request": request}]}}))
     findings = compared(app, own_paths.of_har(tmp_path / "a.har")).findings
     assert [finding.what for finding in findings] == [""] * len(SERVERS)
+
+
+def test_requests_of_one_path_that_differ_in_their_headers_are_all_asked(tmp_path: Path) -> None:
+    urls = ["http://x/a", "http://x/a", "http://x/a"]
+    cookies = ["s=1", "s=2", "s=1"]
+    entries = [
+        {"request": {"method": "GET", "url": url, "headers": [{"name": "Cookie", "value": cookie}]}}
+        for url, cookie in zip(urls, cookies, strict=True)
+    ]
+    (tmp_path / "a.har").write_text(json.dumps({"log": {"entries": entries}}))
+    requests = own_paths.of_har(tmp_path / "a.har")
+    assert [(r.name, r.headers) for r in requests] == [
+        ("GET /a", (("Cookie", "s=1"),)),
+        ("GET /a (2)", (("Cookie", "s=2"),)),
+    ]

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
@@ -57,10 +57,11 @@ class AppRequest:
     target: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    number: int = 1  # of those that differ only in their headers or their body
 
     @property
     def name(self) -> str:
-        return f"{self.method} {self.target}"
+        return f"{self.method} {self.target}" + (f" ({self.number})" if self.number > 1 else "")
 
     def encode(self) -> bytes:
         lines = [f"{self.method} {self.target} HTTP/1.1", "Host: localhost", "Connection: close"]
@@ -91,7 +92,12 @@ def of_har(file: Path) -> list[AppRequest]:
         raise UsageError(
             f"{file} is no HAR file.", remedy="Record one: browser, developer tools, network, save as HAR."
         ) from exc
-    return list({request.name: request for request in found}.values())
+    counts: Counter[str] = Counter()
+    requests = []
+    for request in dict.fromkeys(found):
+        counts[request.name] += 1
+        requests.append(replace(request, number=counts[request.name]))
+    return requests
 
 
 def _of_entry(request: dict[str, object]) -> AppRequest:
@@ -303,7 +309,7 @@ def _reason(label: str, request: AppRequest, usual_status: str | None, usual_bod
     for text, probe in _TELLING:
         if known is not None and text in request.target.lower() and probe in known.does:
             does = known.does[probe][0].partition(": ")[2]
-            reason += f" With any app, {name} {does} (see {probe})."
+            reason += f" See {probe}: {name} {does}, whatever the app."
     return reason
 
 
