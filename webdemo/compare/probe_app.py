@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 0.6  # between two parts of a stream
 LARGE_BYTES = 1 << 20
+ANNOUNCED_BYTES = 200_000  # of a file of which, when it is sent,
+SHRUNK_BYTES = 100_000  # so many are left
+MOST_READS = 200  # behind a file's end; who asks more often would ask for ever
+ENDLESS = "endless"
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
 _happened: dict[str, list[str]] = {}  # id of a probe -> what its answer lived through
@@ -44,6 +50,7 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
         "environ": shown,
         "is_dict": type(environ) is dict,
         "file_wrapper": "wsgi.file_wrapper" in environ,
+        "no_streams": [key for key in ("wsgi.input", "wsgi.errors") if key not in environ],
         "version": list(environ.get("wsgi.version", ())),
         "not_native": sorted(
             key
@@ -136,6 +143,66 @@ def file(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     if wrapper is None:
         return iter(lambda: stream.read(16384), b"")
     wrapped: Iterable[bytes] = wrapper(stream, 16384)
+    return wrapped
+
+
+class Shrinking(io.FileIO):
+    """A file that loses its second half when it is first read, or when its descriptor is asked for.
+
+    A server that goes on asking for what is no longer there is stopped, so that it does not spin.
+    """
+
+    def __init__(self, key: str) -> None:
+        with tempfile.TemporaryFile() as file:
+            super().__init__(os.dup(file.fileno()), "r+b")
+        self.truncate(ANNOUNCED_BYTES)
+        self._noted = _happened.setdefault(key, [])
+        self._reads_left = MOST_READS
+
+    def _shrink(self) -> None:
+        if os.fstat(super().fileno()).st_size > SHRUNK_BYTES:
+            self.truncate(SHRUNK_BYTES)
+
+    def fileno(self) -> int:
+        self._shrink()
+        return super().fileno()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._shrink()
+        data = super().read(-1 if size is None else size)
+        if not data and size:
+            self._reads_left -= 1
+            if not self._reads_left:
+                self._noted.append(ENDLESS)
+                raise OSError("the probe's: read on and on behind the end of a file")
+        return data or b""
+
+    def close(self) -> None:
+        if not self.closed:
+            self._noted.append("close")
+        super().close()
+
+
+class Parts:
+    """A file as a server without file_wrapper is given it."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self._file.read(16384), b"")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def file_shrinks(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [TEXT, ("Content-Length", str(ANNOUNCED_BYTES))])
+    shrinking = Shrinking(environ["QUERY_STRING"])
+    wrapper = environ.get("wsgi.file_wrapper")
+    if wrapper is None:
+        return Parts(shrinking)
+    wrapped: Iterable[bytes] = wrapper(shrinking, 16384)
     return wrapped
 
 
@@ -248,6 +315,7 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
     "large": answer(headers=[TEXT, ("Content-Length", str(LARGE_BYTES))], body=[b"x" * LARGE_BYTES]),
     "by-write": by_write,
     "file": file,
+    "file-shrinks": file_shrinks,
     "closing": closing,
     "closing-endless": closing_endless,
     "closing-failed": closing_failed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -60,6 +61,15 @@ def serve(job: Job) -> None:
             super().close()
             open_connections.discard(self)
 
+    class Waker(HTTPConnection):
+        """Readable from the moment its other end is closed: then the server's loop turns, and finds its end."""
+
+        last_used = property(lambda self: math.inf, lambda self, _: None)  # it never expires
+
+        def communicate(self) -> bool:
+            time.sleep(0.001)
+            return True
+
     class Server(wsgi.Server):
         ConnectionClass = Connection
 
@@ -70,7 +80,7 @@ def serve(job: Job) -> None:
             )
             self.request_queue_size = BACKLOG
             self.shutdown_timeout = job.grace_seconds
-            self.expiration_interval = 0.05  # seconds; within them it notices that it is to stop
+            self.keep_alive_conn_limit += 1
             self.listener = listener
             if job.certificate is not None:
                 from cheroot.ssl.builtin import BuiltinSSLAdapter
@@ -84,8 +94,12 @@ def serve(job: Job) -> None:
             return self.listener
 
     servers = [Server(sock) for sock in job.sockets]
+    ends = []
     for server in servers:
         server.prepare()
+        ours, theirs = socket.socketpair()
+        server.put_conn(Waker(server, theirs))
+        ends.append(ours)
     threads = [threading.Thread(target=server.serve) for server in servers]
     for thread in threads:
         thread.start()
@@ -99,6 +113,8 @@ def serve(job: Job) -> None:
         stop.start()
     hang_up = threading.Timer(LINGER_SECONDS, idle.hang_up)
     hang_up.start()
+    for end in ends:
+        end.close()
     for thread in [*stops, *threads]:
         thread.join()
     hang_up.cancel()

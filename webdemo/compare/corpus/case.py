@@ -1,8 +1,9 @@
 """A probe with its right answer, and the words in which a corpus is written.
 
 A judge looks at an exchange and says how good it is, and what the server does, as the end of a
-sentence that begins with the server's name. Right is what the section asks for and, where it leaves a
-choice, what most servers do; differs is another choice; wrong is against a MUST.
+sentence that begins with the server's name. Right is what the section asks for, by MUST or SHOULD, and,
+where it leaves a choice, what most servers do; differs is another choice, or a SHOULD that is not
+followed; wrong is against a MUST, or tells the app or the client what is not so.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Case:
 
     name: str
     title: str
-    section: str
+    section: str  # with the requirement's level, where it has one: "RFC 9112 section 6.3 (MUST)"
     expected: str
     meaning: str
     steps: tuple[Step, ...]
@@ -115,7 +116,7 @@ def tells(
 ) -> Judge:
     """By a key of the environ that the app is given; None: it is not there.
 
-    `refusing` is the level of an answer that is not the app's.
+    `refusing` is the level of a 4xx or 501; any other answer that is not the app's is `otherwise`.
     """
 
     def judge(exchange: Exchange) -> Judgement:
@@ -123,7 +124,8 @@ def tells(
             return extra
         answer = exchange.answers[0]
         if "environ" not in answer.json:
-            return Judgement(refusing or otherwise, f"answers {answer.status}")
+            level = refusing if refusing and is_refusal(answer) else otherwise
+            return Judgement(level, f"answers {answer.status}")
         value = environ_of(answer).get(key)
         does = f"gives the app no {key}" if value is None else f"gives the app {key} as {value!r}"
         if value in good:
@@ -155,6 +157,28 @@ def reads(
         return right(does) if start == good else Judgement(otherwise, does)
 
     return judge
+
+
+def refuses_line(key: str, *as_sent: str) -> Judge:
+    """Of an invalid request line: 400, or 301 to a valid one, SHOULD be the answer (RFC 9112 section 3.2)."""
+
+    def judge(exchange: Exchange) -> Judgement:
+        if extra := _extra(exchange):
+            return extra
+        answer = exchange.answers[0]
+        if answer.status in (301, 400):
+            return right(f"answers {answer.status}")
+        if "environ" not in answer.json:
+            return differs(f"answers {answer.status}")
+        value = environ_of(answer).get(key)
+        return differs(f"gives the app {key} as {value!r}" + ("" if value in as_sent else ", changed"))
+
+    return judge
+
+
+def is_refusal(answer: Answer) -> bool:
+    """Whether it says that the request is at fault, or asks for what is not there."""
+    return 400 <= answer.status < 500 or answer.status == 501
 
 
 def environ_of(answer: Answer) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from webdemo.compare.corpus.case import (
     Judgement,
     chunks,
     differs,
+    is_refusal,
     request,
     right,
     status,
@@ -20,19 +21,24 @@ _STEP = "A client, or a proxy that shares connections among clients, gets somebo
 
 
 def _both_answered(exchange: Exchange) -> Judgement:
-    """Two requests on one connection, or one and an honest end."""
+    """Two requests on one connection, or one and its end."""
     first, *others = exchange.answers
     if len(exchange.answers) > exchange.wanted or (others and others[0].status >= 400):
         return wrong("takes the body for a request")
     if first.status >= 400:
-        return differs(f"answers {first.status}")
+        return (differs if is_refusal(first) else wrong)(f"answers {first.status}")
     if len(others) == 1:
         return right("answers both on one connection")
     if not exchange.is_over:
         return wrong("answers the first, and leaves the connection open without answering the second")
-    if first.says_close:
-        return differs("closes behind the first answer, and says so")
-    return wrong("closes behind the first answer, and does not say so")
+    return differs(f"closes behind the first answer, and {'says' if first.says_close else 'does not say'} so")
+
+
+def _kept_or_said(exchange: Exchange) -> Judgement:
+    """A server that keeps no connection has to say so; one that ends a connection only SHOULD."""
+    judgement = _both_answered(exchange)
+    closes_unsaid = len(exchange.answers) == 1 and not exchange.answers[0].says_close
+    return wrong(judgement.does) if judgement.level == "differs" and closes_unsaid else judgement
 
 
 def _closes(exchange: Exchange) -> Judgement:
@@ -47,10 +53,10 @@ def _keeps_http_1_0(exchange: Exchange) -> Judgement:
     answer = exchange.answers[0]
     says_keep = "keep-alive" in (answer.header("Connection") or "").lower()
     if exchange.is_over:
-        return wrong("says keep-alive, and closes") if says_keep else right("closes")
+        return differs("says keep-alive, and closes") if says_keep else right("closes")
     if says_keep:
         return right("keeps it, and says so")
-    return wrong("keeps it, and does not say so")
+    return differs("keeps it, and does not say so")
 
 
 def _plain_to_http_1_0(exchange: Exchange) -> Judgement:
@@ -65,7 +71,21 @@ def _plain_to_http_1_0(exchange: Exchange) -> Judgement:
 def _large_unread(exchange: Exchange) -> Judgement:
     if exchange.answers and exchange.answers[0].is_whole:
         return right(f"answers {exchange.answers[0].status}, which reaches the client")
-    return wrong("resets the connection, so that its answer is lost")
+    return differs("resets the connection, so that its answer is lost")
+
+
+def _higher_version(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    if answer.version not in ("1.0", "1.1"):
+        return wrong(f"says that its answer is HTTP/{answer.version}, which does not exist")
+    return (right if answer.status == 200 else differs)(f"answers {answer.status}")
+
+
+def _other_version(exchange: Exchange) -> Judgement:
+    answer = exchange.answers[0]
+    if answer.version not in ("1.0", "1.1"):
+        return wrong(f"says that its answer is HTTP/{answer.version}, which does not exist")
+    return (right if answer.status == 505 else differs)(f"answers {answer.status}")
 
 
 def _old_request(exchange: Exchange) -> Judgement:
@@ -81,17 +101,17 @@ CASES = (
     Case(
         "keep-alive",
         "a second request on the same connection",
-        "RFC 9112 section 9.3",
-        "Connections persist; a server that ends one says “close” in its last answer.",
+        "RFC 9112 section 9.3 (SHOULD)",
+        "Connections persist; a server that keeps none says “close” in every answer, which is a MUST.",
         _SLOW,
         (request("/probe/hello", close=False), 0.25, request("/probe/hello")),
-        _both_answered,
+        _kept_or_said,
         ("GET", "GET"),
     ),
     Case(
         "pipelining",
         "two requests sent at once",
-        "RFC 9112 section 9.3.2",
+        "RFC 9112 section 9.3.2 (MUST)",
         "Both are answered in their order, or the connection is closed behind the first.",
         "Clients that pipeline have to send the second request again.",
         (request("/probe/hello", close=False) + request("/probe/hello"),),
@@ -101,7 +121,7 @@ CASES = (
     Case(
         "pipelining-behind-body",
         "a request right behind the body of another",
-        "RFC 9112 section 9.3.2",
+        "RFC 9112 section 9.3.2 (MUST)",
         "Both are answered in their order, or the connection is closed behind the first.",
         _STEP,
         (
@@ -114,7 +134,7 @@ CASES = (
     Case(
         "unread-body",
         "a body that the app does not read, and another request",
-        "RFC 9112 section 9.3",
+        "RFC 9112 section 9.3 (MUST)",
         "What the app has left of the body is read and thrown away, or the connection is closed.",
         _STEP,
         (
@@ -134,7 +154,7 @@ CASES = (
     Case(
         "unread-chunked-body",
         "a chunked body that the app does not read, and another request",
-        "RFC 9112 section 9.3",
+        "RFC 9112 section 9.3 (MUST)",
         "What the app has left of the body is read and thrown away, or the connection is closed.",
         _STEP,
         (
@@ -155,7 +175,7 @@ CASES = (
         "unread-large-body",
         "3 MB that the app does not read",
         "RFC 9112 section 9.6",
-        "The connection is closed in stages, so that the answer reaches a client that still sends.",
+        "Servers typically close in stages, so that the answer reaches a client that still sends.",
         "An upload that is refused (401, 413) looks like a network failure to the client.",
         (request("/probe/hello", "Content-Length: 3000000", method="POST", body=b"x" * 3_000_000),),
         _large_unread,
@@ -165,7 +185,7 @@ CASES = (
     Case(
         "no-length-keep-alive",
         "an answer without a length, and a second request",
-        "RFC 9112 section 9.3",
+        "RFC 9112 section 9.3 (SHOULD)",
         "The answer is sent in chunks and the connection persists, or its end is said.",
         _SLOW,
         (request("/probe/stream", close=False), 0.25, request("/probe/hello")),
@@ -175,8 +195,8 @@ CASES = (
     Case(
         "connection-close",
         "Connection: close",
-        "RFC 9112 section 9.6",
-        "The server closes behind its answer, and says “close” in it.",
+        "RFC 9112 section 9.6 (MUST)",
+        "The server closes behind its answer, and SHOULD say “close” in it.",
         "Clients wait for an end that does not come.",
         (request("/probe/hello"),),
         _closes,
@@ -188,13 +208,13 @@ CASES = (
         "The connection is closed behind the answer.",
         "Old clients wait for an end that does not come.",
         (request("/probe/hello", version="1.0", close=False),),
-        lambda exchange: right("closes") if exchange.is_over else wrong("keeps the connection open"),
+        lambda exchange: right("closes") if exchange.is_over else differs("keeps the connection open"),
     ),
     Case(
         "http-1.0-keep-alive",
         "HTTP/1.0 with Connection: keep-alive",
         "RFC 9112 section 9.3",
-        "The connection may persist, if the answer says keep-alive.",
+        "The connection may persist, if the server wishes; clients go by keep-alive in the answer.",
         "Old proxies and ApacheBench (ab -k) hang, or make a connection for each request.",
         (request("/probe/hello", "Connection: keep-alive", version="1.0", close=False),),
         _keeps_http_1_0,
@@ -202,35 +222,35 @@ CASES = (
     Case(
         "http-1.0-stream",
         "an answer without a length, to HTTP/1.0",
-        "RFC 9112 section 6.1",
+        "RFC 9112 section 6.1 (MUST)",
         "Chunks are not sent to HTTP/1.0: the end of the connection is the end of the body.",
-        "Old clients and proxies (nginx's default towards its backends) show the chunks' sizes in the page.",
+        "Old clients and proxies take the chunks' sizes for a part of the page.",
         (request("/probe/stream", version="1.0", close=False),),
         _plain_to_http_1_0,
     ),
     Case(
         "http-9.9",
         "HTTP/9.9",
-        "RFC 9110 section 15.6.6",
-        "505 is the answer to a version that is not supported.",
+        "RFC 9110 section 6.2",
+        "505 can be the answer to a major version that is not supported; no other one may be claimed.",
         "None, as a rule: nobody sends it.",
         (request(version="9.9"),),
-        status(505, also=(400,), otherwise="differs"),
+        _other_version,
     ),
     Case(
         "http-1.2",
         "HTTP/1.2",
-        "RFC 9110 section 2.5",
-        "A higher minor version is processed as the highest known one, HTTP/1.1.",
+        "RFC 9110 section 6.2 (SHOULD)",
+        "It is processed as the highest known one, HTTP/1.1. To claim another in the answer is against a MUST.",
         "None, as a rule: there is no HTTP/1.2.",
         (request(version="1.2"),),
-        status(200, also=(400, 505), otherwise="differs"),
+        _higher_version,
     ),
     Case(
         "http-lower-case",
         "http/1.1 in small letters",
-        "RFC 9112 section 2.3",
-        "The name is case-sensitive: the request line is invalid.",
+        "RFC 9112 section 2.3, 3.2 (SHOULD)",
+        "The name is case-sensitive: the request line is invalid, and to be answered with 400.",
         "None, as a rule: nobody sends it.",
         (b"GET / http/1.1\r\nHost: probe.example\r\nConnection: close\r\n\r\n",),
         status(400, 505, otherwise="differs"),
@@ -238,8 +258,8 @@ CASES = (
     Case(
         "http-0.9",
         "a request line without a version",
-        "RFC 9112 section 3",
-        "It is invalid since HTTP/1.0: 400, or the connection is closed.",
+        "RFC 9112 section 3, 3.2 (SHOULD)",
+        "It is no valid request line: 400 is the answer to be given, or the connection is closed.",
         "Port scanners and broken probes get an answer that no client of today can read.",
         (b"GET /\r\n\r\n",),
         _old_request,
@@ -248,7 +268,7 @@ CASES = (
     Case(
         "empty-line-first",
         "an empty line before the request",
-        "RFC 9112 section 2.2",
+        "RFC 9112 section 2.2 (SHOULD)",
         "A server is to ignore at least one.",
         "Old clients that send CRLF behind a body fail.",
         (b"\r\n" + request("/probe/hello"),),
@@ -266,7 +286,7 @@ CASES = (
     Case(
         "upgrade",
         "Upgrade to a protocol that nobody knows",
-        "RFC 9110 section 7.8",
+        "RFC 9110 section 7.8 (MAY)",
         "It may be ignored.",
         "Clients that offer h2c or websockets fail.",
         (request("/probe/hello", "Connection: upgrade", "Upgrade: frob/1", close=False),),
