@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -117,13 +118,14 @@ def compare(
 
     console = Console(stderr=True)
     layers: list[Behaviour] = []
+    probed: dict[str, Server] = {}  # those that did not stay up for the probes
     speed: Speed | None = None
     if only != "speed":
         bar = _Bar(console, "what the servers do", len(behaviour.probes()) * len(choices))
         with bar, runner.running(choices, behaviour.PROBE_APP) as runs:
             layers.append(behaviour.probe(runs, bar.one_more))
+            probed = {run.choice.label: row for run in runs if (row := run.row()).state != "up"}
     with runner.running(choices, target) as runs:
-        servers = tuple(run.row() for run in runs)
         if only != "speed":
             with _Bar(console, "what the app answers", len(requests) * len(choices)) as bar:
                 layers.append(
@@ -133,6 +135,7 @@ def compare(
                 )
         if only != "behaviour":
             speed = _measure(runs, target, requests[0].target, duration, console)
+        servers = tuple(_row(run, probed.get(run.choice.label)) for run in runs)
     comparison = Comparison(
         app=app,
         made_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -157,6 +160,13 @@ def compare(
         raise _nobody(app, servers)
     if fail_on_difference and not judgement.is_same:
         sys.exit(DIFFERENCES)
+
+
+def _row(run: runner.Run, probed: Server | None) -> Server:
+    row = run.row()
+    if probed is not None and row.problem is None:
+        return replace(row, problem=f"It did not take all probes. {probed.problem}")
+    return row
 
 
 class _Bar:

@@ -7,12 +7,14 @@ is gone then.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import threading
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from webdemo.errors import WebdemoError
 from webdemo.net.bind import Bind
@@ -31,6 +33,7 @@ def order(bind: str, target: Target, grace_seconds: float) -> str:
 
 def main() -> int:
     order = json.loads(sys.argv[1])
+    comparison = os.getppid()
     printer = Printer(as_json=True)
     try:
         bind = Bind.parse(order["bind"])
@@ -50,6 +53,17 @@ def main() -> int:
         return exc.exit_code
     finally:
         printer.close()
+        if os.getppid() != comparison:
+            _remove_folder()
+
+
+def _remove_folder() -> None:
+    """The comparison was killed and could not: the last of its runs to end removes what it made."""
+    folder = Path(os.environ["XDG_RUNTIME_DIR"])
+    with contextlib.suppress(OSError):  # another run still uses it
+        for inner in folder.iterdir():
+            inner.rmdir()
+        folder.rmdir()
 
 
 def _end_with_stdin() -> None:

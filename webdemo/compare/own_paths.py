@@ -178,7 +178,7 @@ def _ask_all(
 
     def ask(run: Run, is_over: threading.Event) -> list[Finding]:
         for request in requests:
-            if is_over.is_set() or run.state != "up":
+            if is_over.is_set() or not run.is_up():
                 break
             for _ in range(2 if request.method in _REPEATED else 1):
                 looks[request.name].setdefault(run.choice.label, []).append(_look(run.port, own, request))

@@ -24,8 +24,8 @@ dropped: the connection ended without an answer, or in the middle of one. hung: 
 deadline. missing: the server did not run."""
 
 State = Literal["up", "crashed", "hung", "missing"]
-"""up: it answered. crashed: it ended, or gave up, before that. hung: it took connections and did not
-answer. missing: it is not installed, or cannot do this here."""
+"""up: it answered. crashed: it ended, or gave up, before that or during the comparison. hung: it took
+connections and did not answer. missing: it is not installed, or cannot do this here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Server:
     options: dict[str, str]
     version: str | None
     state: State
-    problem: str | None = None  # why it is not up, one line
+    problem: str | None = None  # why it is not up, or what befell it meanwhile; one line
 
 
 @dataclass(frozen=True, slots=True)

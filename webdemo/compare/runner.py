@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -89,6 +90,7 @@ class Run:
         self._popen: subprocess.Popen[str] | None = None
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._last_problem = "it ended without a word"
+        self._deaths: list[str] = []  # how its processes ended once it was up
         try:
             version = servers.find(choice.name).version()
         except ServerBroken as exc:
@@ -116,7 +118,26 @@ class Run:
         self._reader = threading.Thread(target=self._read, args=(self._popen,), daemon=True)
         self._reader.start()
 
+    def is_up(self) -> bool:
+        """Whether it still runs; one that has ended meanwhile is crashed from then on."""
+        if self.state != "up":
+            return False
+        while True:
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                return True
+            if event is not None and event["event"] == "Died":
+                self._deaths.append(str(event["how"]))
+                self.problem = self._what_befell()
+            if event is None or event["event"] == "GivenUp":
+                self.state = "crashed"
+                how = _problem(event) if event else self._ended()
+                self.problem = f"It ended during the comparison: {how or self._last_problem}"
+                return False
+
     def row(self) -> Server:
+        self.is_up()
         adapter = servers.find(self.choice.name)
         return Server(
             label=self.choice.label,
@@ -127,12 +148,24 @@ class Run:
             problem=self.problem,
         )
 
+    def _what_befell(self) -> str:
+        times = f", {len(self._deaths)} times in all" if len(self._deaths) > 1 else ""
+        return f"A process {self._deaths[-1]} during the comparison and was started again{times}."
+
+    def _ended(self) -> str:
+        """How the run as a whole ended."""
+        assert self._popen is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._popen.wait(_END_SECONDS)
+            return f"{signal.Signals(-code).name}." if code < 0 else f"exit code {code}."
+        return self._last_problem
+
     def wait_until_up(self, deadline: float) -> None:
         """Until it has answered, has ended, or the deadline (monotonic) has come; see `state`."""
         if self._popen is None:
             return
         self.state = "hung"
-        self.problem = "It did not answer in time."
+        self.problem = f"It did not answer within {START_SECONDS:g} s."
         while True:
             try:
                 event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
