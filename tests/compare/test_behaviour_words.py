@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from webdemo.compare import behaviour, own_paths, quirks, runner, wire
+from webdemo.compare import behaviour, own_paths, probe_app, quirks, runner, wire
 from webdemo.compare.corpus import GROUPS
+from webdemo.compare.corpus.case import Case
 from webdemo.compare.results import Behaviour, Comparison, Finding, Machine, Server, from_json
+from webdemo.compare.wire import Exchange
 from webdemo.errors import UnknownServer, UsageError
 
 CASES = [case for cases in GROUPS.values() for case in cases]
+BY_NAME = {case.name: case for case in CASES}
+NUMBER = r"\d+(\.\d+)*"
 SECTION = re.compile(
-    r"(RFC (9110|9112|9113|3986) section \d+(\.\d+)*|RFC 3875 section 4\.1\.\d+|PEP 3333, \w.*)"
+    rf"RFC (9110|9112|9113|3986|3875) section {NUMBER}(, {NUMBER})?( \((MUST|SHOULD|RECOMMENDED|MAY)\))?"
+    r"|PEP 3333, \w[^()]*(\(\) Callable)?( \((must|should|may)\))?"
 )
 
 
@@ -27,11 +35,11 @@ def test_the_corpus_has_over_sixty_probes_with_names_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_each_probe_cites_a_section_and_says_what_it_means(case: object) -> None:
-    assert SECTION.fullmatch(case.section)  # type: ignore[attr-defined]
-    for text in (case.expected, case.meaning):  # type: ignore[attr-defined]
-        assert text.endswith("."), text
-    assert case.title  # type: ignore[attr-defined]
+def test_each_probe_cites_a_section_and_says_what_it_means(case: Case) -> None:
+    assert SECTION.fullmatch(case.section), case.section
+    for text in (case.expected, case.meaning):
+        assert text.endswith((".", ".)")), text
+    assert case.title
 
 
 def test_every_quirk_is_of_a_probe_that_exists() -> None:
@@ -72,10 +80,114 @@ def test_a_quirk_is_known_by_server_and_deed_and_another_deed_is_news() -> None:
         ("expect-without-body", {"waitress"}),
         ("head-with-body", {"waitress", "werkzeug", "wsgiref"}),
         ("http-1.0-stream", {"werkzeug"}),
+        ("http-1.2", {"gunicorn", "gunicorn?threads=1"}),
+        ("file-shrinks", {"waitress", "cheroot", "gevent"}),
+        ("too-short", {"cheroot", "gevent"}),
     ],
 )
 def test_what_is_known_to_break_real_apps_is_among_the_quirks(probe: str, labels: set[str]) -> None:
     assert labels <= {label for label, known in quirks.load().items() if probe in known.does}
+
+
+def told(page: str) -> bytes:
+    """What the probe app answers, without a server."""
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    environ |= {
+        "PATH_INFO": page,
+        "QUERY_STRING": "x",
+        "wsgi.input": io.BytesIO(b"hello"),
+        "CONTENT_LENGTH": "5",
+    }
+    return b"".join(probe_app.app(environ, lambda *_: lambda data: None))
+
+
+def answered(status: int, body: bytes = b"no", version: str = "1.1", *, is_whole: bool = True) -> wire.Answer:
+    return wire.Answer(version, status, "Of some kind", (), body, is_whole)
+
+
+def exchanged(case: Case, *answers: wire.Answer, ended: wire.Ended = "closed", rest: bytes = b"") -> Exchange:
+    raw = b"".join(answer.body for answer in answers) + rest
+    marks = tuple(0 for _ in case.steps)
+    return Exchange(raw, answers, rest, ended, marks, len(case.methods), {})
+
+
+STATUSES = (200, 204, 301, 304, 400, 405, 411, 413, 414, 417, 431, 500, 501, 505)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_judge_has_a_word_for_every_answer(case: Case) -> None:
+    bodies = [b"no", *map(told, ("/probe/read", "/", "/probe/read-lines"))]
+    answers = [answered(status, body) for status in STATUSES for body in bodies]
+    answers += [answered(200, b"no", "1.2"), answered(200, b"no", "1.0")]
+    if case.judges_breaks:
+        answers += [answered(200, b"", is_whole=False)]
+    many = [
+        (answer,) * count for answer in answers for count in (1, len(case.methods), len(case.methods) + 1)
+    ]
+    ends: list[wire.Ended] = ["closed", "reset", "open"]
+    exchanges = [exchanged(case, *some, ended=end, rest=rest)
+                 for some in many for end in ends for rest in (b"", b"junk")]  # fmt: skip
+    if case.judges_breaks:
+        exchanges += [exchanged(case, ended=end, rest=rest) for end in ends[:2] for rest in (b"", b"junk")]
+    for exchange in exchanges:
+        judgement = case.judge(exchange)
+        assert judgement.level in ("right", "differs", "wrong")
+        assert judgement.does
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "ended", "level"),
+    [
+        # A MUST with its status: nothing else will do, and neither will a connection that is kept.
+        ("two-lengths", 400, "closed", "right"),
+        ("two-lengths", 400, "open", "wrong"),
+        ("two-lengths", 411, "closed", "wrong"),
+        ("host-missing", 400, "closed", "right"),
+        ("host-missing", 200, "closed", "wrong"),
+        ("header-folded", 431, "closed", "wrong"),
+        ("target-100000", 414, "closed", "right"),
+        ("target-100000", 431, "closed", "wrong"),
+        # Any 4xx is one.
+        ("header-8000", 413, "closed", "differs"),
+        ("header-8000", 500, "closed", "wrong"),
+        # What may be refused.
+        ("chunked-body", 411, "closed", "differs"),
+        ("chunked-body", 400, "closed", "wrong"),
+        ("both-lengths", 400, "closed", "right"),
+        ("both-lengths", 400, "open", "wrong"),
+        ("transfer-encoding-unknown", 501, "closed", "right"),
+        ("method-webdav", 501, "closed", "differs"),
+        ("expect-unknown", 417, "closed", "differs"),
+        ("host-missing-http-1.0", 400, "closed", "differs"),
+        # A SHOULD is right to follow, and not wrong not to.
+        ("target-bad-percent", 400, "closed", "right"),
+        ("target-raw-utf-8", 301, "closed", "right"),
+        ("target-query-raw", 200, "closed", "differs"),
+        ("header-without-colon", 200, "closed", "differs"),
+        ("http-1.2", 505, "closed", "differs"),
+        ("http-9.9", 505, "closed", "right"),
+        ("start-twice", 201, "closed", "differs"),
+        ("input-past-end", 500, "closed", "differs"),
+    ],
+)
+def test_a_verdict_is_as_strong_as_the_rule(name: str, status: int, ended: wire.Ended, level: str) -> None:
+    case = BY_NAME[name]
+    assert case.judge(exchanged(case, answered(status), ended=ended)).level == level
+
+
+def test_an_answer_in_a_version_that_does_not_exist_is_wrong() -> None:
+    case = BY_NAME["http-1.2"]
+    assert case.judge(exchanged(case, answered(200, version="1.2"))).level == "wrong"
+    assert case.judge(exchanged(case, answered(200, version="1.1"))).level == "right"
+
+
+def test_a_file_that_shrinks_ends_whoever_reads_on_behind_it() -> None:
+    shrinking = probe_app.Shrinking("x")
+    assert len(shrinking.read()) == probe_app.SHRUNK_BYTES
+    with shrinking, pytest.raises(OSError, match="behind the end"):
+        sum(len(shrinking.read(1000)) for _ in range(2 * probe_app.MOST_READS))
+    assert json.loads(told("/probe/recall")) == {"happened": [probe_app.ENDLESS, "close"]}
 
 
 def test_answers_are_taken_apart_with_what_follows_them() -> None:

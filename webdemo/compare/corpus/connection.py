@@ -241,7 +241,7 @@ CASES = (
         "http-1.2",
         "HTTP/1.2",
         "RFC 9110 section 6.2 (SHOULD)",
-        "It is processed as the highest known one, HTTP/1.1. To claim another in the answer is against a MUST.",
+        "It is processed as the highest known one, HTTP/1.1. To claim it in the answer is against a MUST.",
         "None, as a rule: there is no HTTP/1.2.",
         (request(version="1.2"),),
         _higher_version,

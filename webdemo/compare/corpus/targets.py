@@ -47,7 +47,7 @@ def _absolute(exchange: Exchange) -> Judgement:
     environ = environ_of(answer)
     if not environ:
         return wrong(f"answers {answer.status}")
-    path, host = environ["PATH_INFO"], environ.get("HTTP_HOST")
+    path, host = environ.get("PATH_INFO", ""), environ.get("HTTP_HOST")
     if path != "/path":
         return wrong(f"gives the app PATH_INFO as {path!r}")
     if host != "target.example":
@@ -59,6 +59,9 @@ def _head(exchange: Exchange) -> Judgement:
     if not exchange.answers:
         return wrong("closes the connection without an answer")
     head, *others = exchange.answers
+    length = head.header("Content-Length")
+    if length not in (None, "5"):  # RFC 9110 section 8.6
+        return wrong(f"sends Content-Length: {length}, which the answer to GET does not have")
     if others and others[0].status == 200 and others[0].body == b"hello":
         return right("sends no body, and answers the next request")
     if exchange.rest or (others and others[0].body != b"hello"):
