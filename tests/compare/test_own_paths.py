@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +51,17 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
     return Target("changing:app")
 
 
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`webdemo compare` of behaviour on three servers, as a build runs it."""
+    words = [sys.executable, "-m", "webdemo", "compare", "--only", "behaviour", "--fail-on-difference"]
+    servers = [f"--server={name}" for name in ("waitress", "wsgiref", "werkzeug")]
+    return subprocess.run(
+        [*words, *servers, *arguments],
+        env=os.environ | {"XDG_STATE_HOME": str(folder / "state")},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
 def compared(target: Target, requests: Sequence[own_paths.AppRequest]) -> Behaviour:
     with runner.running(runner.choose(SERVERS), target) as runs:
         assert [run.problem for run in runs if run.state != "up"] == []
@@ -89,3 +103,28 @@ def test_requests_of_one_path_that_differ_in_their_headers_are_all_asked(tmp_pat
         ("GET /a", (("Cookie", "s=1"),)),
         ("GET /a (2)", (("Cookie", "s=2"),)),
     ]
+
+
+@pytest.mark.timeout(180)
+def test_a_build_is_told_what_fails_it_and_what_is_accepted_in_vain(app: Target, tmp_path: Path) -> None:
+    paths = ("--app", app.app, "--path", "/software", "--path", "/process")
+    run = command(tmp_path, *paths)
+    assert run.returncode == 1
+    assert "Neither known nor accepted: GET /software on waitress." in run.stderr
+    assert "/process" not in run.stderr
+    accepted = tmp_path / "accepted.toml"
+    entries = (f'[[accepted]]\nserver = "*"\nprobe = "GET {p}"\nwhy = "So."\n' for p in ("/software", "/old"))
+    accepted.write_text("".join(entries))
+    run = command(tmp_path, *paths, "--accepted", str(accepted))
+    assert "GET /software" not in run.stderr
+    assert "Accepted, and no difference any more: GET /old on *." in run.stderr
+
+
+@pytest.mark.timeout(180)
+def test_of_the_demo_site_only_the_pages_that_show_the_server_differ(tmp_path: Path) -> None:
+    run = command(tmp_path)
+    told = [line for line in run.stderr.splitlines() if " GET " in line]
+    assert {line.split(" on ")[0] for line in told} <= {
+        f"Neither known nor accepted: GET {path}" for path in ("/", "/inspect")
+    }
+    assert "GET /ports" not in run.stdout

@@ -158,6 +158,7 @@ def compare(
     _save(comparison)
     if not any(server.state == "up" for server in servers):
         raise _nobody(app, servers)
+    _tell(comparison, judgement, fails=fail_on_difference)
     if fail_on_difference and not judgement.is_same:
         sys.exit(DIFFERENCES)
 
@@ -237,6 +238,18 @@ def _write(file: Path, text: str) -> None:
             f"{file} cannot be written: {exc.strerror}.", remedy="Name a file in a folder of yours."
         ) from exc
     click.echo(f"Written: {file}", err=True)
+
+
+def _tell(comparison: Comparison, judgement: accepted.Judgement, *, fails: bool) -> None:
+    """What the exit code means, and what is accepted in vain."""
+    for entry in judgement.unused if comparison.behaviour else ():
+        click.echo(f"Accepted, and no difference any more: {entry.probe} on {entry.server}.", err=True)
+    if not fails:
+        return
+    for finding in judgement.differences:
+        click.echo(f"Neither known nor accepted: {finding.probe} on {finding.server}.", err=True)
+    for server in judgement.failed:
+        click.echo(f"It did not run the app: {server.label}.", err=True)
 
 
 def _save(comparison: Comparison) -> None:
