@@ -277,7 +277,7 @@ CASES = (
     Case(
         "slow-request",
         "a request that comes in three pieces",
-        "RFC 9112 section 2.2",
+        "RFC 9112 section 2.2 (MUST)",
         "A message is a sequence of octets, however they arrive.",
         "Clients on slow lines fail.",
         (b"GET /a HT", 0.15, b"TP/1.1\r\nHost: probe.exam", 0.15, b"ple\r\nConnection: close\r\n\r\n"),

@@ -45,8 +45,8 @@ def _method(
 def _absolute(exchange: Exchange) -> Judgement:
     answer = exchange.answers[0]
     environ = environ_of(answer)
-    if not environ:
-        return wrong(f"answers {answer.status}")
+    if not environ:  # 421: the form is taken, but not this host
+        return (differs if answer.status == 421 else wrong)(f"answers {answer.status}")
     path, host = environ.get("PATH_INFO", ""), environ.get("HTTP_HOST")
     if path != "/path":
         return wrong(f"gives the app PATH_INFO as {path!r}")
