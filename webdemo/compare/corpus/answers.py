@@ -79,6 +79,13 @@ def _no_made_up_length(answer: Answer) -> Judgement:
     return wrong(f"sends Content-Length: {length}")
 
 
+def _unfinished(exchange: Exchange) -> Judgement:
+    """An answer whose announced end has not come."""
+    return (
+        right("closes before the announced end") if exchange.is_over else wrong("leaves the client waiting")
+    )
+
+
 def _cut(exchange: Exchange) -> Judgement:
     """An answer that failed in the middle must not look whole."""
     if not exchange.answers:
@@ -87,11 +94,7 @@ def _cut(exchange: Exchange) -> Judgement:
     if answer.status == 500:
         return right("answers 500, as nothing had been sent yet")
     if not answer.is_whole:
-        return (
-            right("closes before the announced end")
-            if exchange.is_over
-            else wrong("leaves the client waiting")
-        )
+        return _unfinished(exchange)
     if b"sorry" in answer.body:
         return wrong("lets the app go on as though nothing had failed")
     if answer.body != b"hello":
@@ -109,9 +112,7 @@ def _too_short(exchange: Exchange) -> Judgement:
         return right("answers 500")
     if answer.is_whole:
         return differs("announces another length than the app")
-    return (
-        right("closes before the announced end") if exchange.is_over else wrong("leaves the client waiting")
-    )
+    return _unfinished(exchange)
 
 
 def _too_long(exchange: Exchange) -> Judgement:
@@ -121,15 +122,11 @@ def _too_long(exchange: Exchange) -> Judgement:
     if exchange.rest or (others and others[0].body != b"hello"):
         if exchange.is_over and not others and b"HTTP/" not in exchange.rest:
             return differs("sends more than was announced, and closes")
-        return wrong("sends more than was announced, and goes on on the same connection")
+        return wrong("sends more than was announced, and another answer behind it")
     if first.status == 500:
         return right("answers 500")
     if not first.is_whole:
-        return (
-            right("closes before the announced end")
-            if exchange.is_over
-            else wrong("leaves the client waiting")
-        )
+        return _unfinished(exchange)
     if others:
         return right("sends as much as was announced, and answers the next request")
     return right("sends as much as was announced, and closes")
@@ -239,7 +236,7 @@ def _text(exchange: Exchange) -> Judgement:
     if answer.status == 500:
         return right("refuses it with 500")
     if not answer.is_whole:
-        return right("closes before the end of the answer")
+        return _unfinished(exchange)
     return differs(f"answers {answer.status} with {answer.body[:40]!r}")
 
 
@@ -257,9 +254,7 @@ def _shrunk(exchange: Exchange) -> Judgement:
     if answer.is_whole:
         says_more = len(answer.body) > SHRUNK_BYTES
         return wrong("fills it up") if says_more else differs("announces the length that is left")
-    return (
-        right("closes before the announced end") if exchange.is_over else wrong("leaves the client waiting")
-    )
+    return _unfinished(exchange)
 
 
 CASES = (
@@ -282,7 +277,7 @@ CASES = (
         _answer(_no_made_up_length),
         "An app may give it the length of the 200 answer; no other may be sent.",
         "RFC 9110 section 8.6 (MUST)",
-        "Caches keep a wrong length.",
+        "Caches keep a wrong length, or an app's 304 fails.",
     ),
     _page(
         "stream",

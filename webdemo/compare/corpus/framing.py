@@ -181,7 +181,7 @@ CASES = (
         "a trailer behind the last chunk",
         "RFC 9112 section 7.1, 7.1.2 (MUST)",
         "It is kept apart from the body, or thrown away.",
-        "Uploads with checksums at their end (gRPC-web, S3) are refused or spoilt.",
+        "Uploads with a checksum behind them, as Go's and Node's clients can send, are refused or spoilt.",
         (
             _post(
                 "/probe/read",

@@ -144,7 +144,7 @@ CASES = (
         "A client sends one, and who passes HTTP/2 on joins by “; ”. A server that meets two loses none; "
         "joined by a comma, most apps read one.",
         "RFC 9113 section 8.2.3",
-        "Behind a proxy that speaks HTTP/2 to browsers, cookies may be lost: sessions end at random.",
+        "Behind a careless proxy that speaks HTTP/2 to browsers, cookies are lost: sessions end at random.",
     ),
     _headers(
         "header-underscore",
