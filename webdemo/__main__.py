@@ -8,14 +8,14 @@ from __future__ import annotations
 import gc
 import sys
 
-from webdemo.run import leaving
+from webdemo.run import lifetime
 
 gc.disable()  # imports make nothing but what stays
 
 
 def main() -> None:
     """The command; it exits with its exit code."""
-    leaving.prepare()
+    lifetime.prepare()
     end_early = None
     if _serves(sys.argv[1:]):
         from webdemo.run import interpreter, loader
@@ -31,7 +31,7 @@ def main() -> None:
         command()
     except SystemExit as exc:
         if isinstance(exc.code, int):
-            leaving.with_code(exc.code)
+            lifetime.with_code(exc.code)
         raise
     finally:
         if end_early is not None:

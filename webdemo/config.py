@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from webdemo import servers
 from webdemo.errors import UsageError
@@ -140,8 +140,7 @@ class Settings:
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """The settings and, for each, where its value came from."""
 
     settings: Settings
@@ -190,12 +189,7 @@ def _from_file(folder: Path) -> dict[str, tuple[Any, str]]:
         path = folder / name
         if not path.is_file():
             continue
-        import tomllib
-
-        try:
-            table = tomllib.loads(path.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-            raise UsageError(f"{name} cannot be read: {exc}.", remedy="Mend it; it is TOML.") from exc
+        table = _table(path)
         if name == PYPROJECT:
             table = table.get("tool", {}).get("webdemo", {})
             if not table:
@@ -205,6 +199,18 @@ def _from_file(folder: Path) -> dict[str, tuple[Any, str]]:
             for key, v in table.items()
         }
     return {}
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+        if path.name == PYPROJECT and "webdemo" not in text:
+            return {}  # without a look at the rest: every Python project has this file
+        import tomllib
+
+        return tomllib.loads(text)
+    except (ValueError, OSError) as exc:  # not TOML, or not UTF-8, or not to be read
+        raise UsageError(f"{path.name} cannot be read: {exc}.", remedy="Mend it; it is TOML.") from exc
 
 
 def _field(key: str, source: str) -> dataclasses.Field[Any]:

@@ -7,7 +7,6 @@ no access log and no Referer. Who has the key may act; whoever else opens the pa
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from webdemo import config
 from webdemo.cli.opening import Opened, open_sockets
@@ -35,11 +34,10 @@ def add_dashboard(
     key = os.urandom(18).hex()
     read_only = resolved.settings.dashboard_read_only
     arguments = f"{str(control.own_path())!r}, key={key!r}, read_only={read_only}"
-    service = replace(
-        service_for(bind, default_server=config.DASHBOARD_SERVER),
+    service = service_for(bind, default_server=config.DASHBOARD_SERVER)._replace(
         binds=(bind,),
         target=Target(app=f"webdemo.dashboard.app:make_app({arguments})"),
     )
     host, port = sockets[0].getsockname()[:2]
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return replace(plan, services=(*plan.services, service)), f"http://{place}/#key={key}", note
+    return plan._replace(services=(*plan.services, service)), f"http://{place}/#key={key}", note

@@ -6,7 +6,7 @@ The rule: they are taken once, only when they are meant for this process, and a 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from webdemo.errors import DescriptorUnusable
 from webdemo.net.bind import Bind
@@ -14,8 +14,7 @@ from webdemo.net.bind import Bind
 FIRST_FD = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Activated:
+class Activated(NamedTuple):
     """A descriptor handed over; `name` is its FileDescriptorName=, or "" when none was given."""
 
     bind: Bind

@@ -7,7 +7,8 @@ machine does not have is left out of what was not asked for by name.
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from webdemo.errors import NameUnknown
 from webdemo.net.bind import ALL_ADDRESSES, Bind
@@ -16,8 +17,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 WILDCARD = ("0.0.0.0", "::")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     family: socket.AddressFamily
     host: str
     port: int

@@ -17,14 +17,12 @@ from itertools import combinations
 from pathlib import Path
 
 from webdemo.errors import DescriptorUnusable, OverlappingBinds, PortInUse, WebdemoError
-from webdemo.net import doctor
+from webdemo.net import BACKLOG, doctor
 from webdemo.net.addresses import Address, resolve
 from webdemo.net.bind import Bind
 from webdemo.net.bindtext import HIGHEST_PORT
 from webdemo.net.socketfile import listen_on_path
 
-BACKLOG = 2048
-"""Connections that wait to be accepted; large, because they wait here while a server is swapped."""
 DEFAULT_PORT = 8000
 _TRIES_FOR_ANY_PORT = 50
 _NEIGHBOURS = 100
@@ -93,7 +91,7 @@ def hold_next_free(bind: Bind, *, backlog: int = BACKLOG) -> tuple[Bind, list[so
     for port in range(bind.port + 1, min(bind.port + _NEIGHBOURS, HIGHEST_PORT) + 1):
         neighbour = replace(bind, port=port)
         try:
-            return neighbour, _open_all([replace(address, port=port) for address in addresses], backlog)
+            return neighbour, _open_all([address._replace(port=port) for address in addresses], backlog)
         except _OpenError as exc:
             if exc.cause.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise doctor.explain(neighbour, exc.address, exc.cause) from exc.cause
@@ -127,9 +125,9 @@ def _open_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]
                 for address in addresses:
                     port = sockets[0].getsockname()[1] if sockets else address.port
                     try:
-                        sockets.append(_open(replace(address, port=port), backlog))
+                        sockets.append(_open(address._replace(port=port), backlog))
                     except OSError as exc:
-                        absent = _OpenError(replace(address, port=port), exc)
+                        absent = _OpenError(address._replace(port=port), exc)
                         if not (address.optional and exc.errno in _NO_SUCH_FAMILY):
                             raise absent from exc
             except _OpenError as exc:

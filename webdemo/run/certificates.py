@@ -11,7 +11,7 @@ import ipaddress
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -221,7 +221,7 @@ def with_certificates(plan: Plan) -> Iterator[tuple[Plan, list[str]]]:
         services = []
         for service in plan.services:
             if service.tls and service.certificate is None and made is not None:
-                services.append(replace(service, certificate=made.certificate))
+                services.append(service._replace(certificate=made.certificate))
                 continue
             services.append(service)
             if service.certificate is not None:
@@ -233,7 +233,7 @@ def with_certificates(plan: Plan) -> Iterator[tuple[Plan, list[str]]]:
             notes.append(
                 f"TLS: a self-signed certificate for {', '.join(made.names)}, SHA-256 {made.fingerprint}"
             )
-        yield replace(plan, services=tuple(services)), notes
+        yield plan._replace(services=tuple(services)), notes
     finally:
         if made is not None:
             made.close()

@@ -48,7 +48,7 @@ def order(
         "worker_cpus": worker_cpus,
         "certificate": [str(certificate.chain), str(certificate.key)] if certificate else None,
         "grace_seconds": grace_seconds,
-        "settings": asdict(settings),
+        "settings": settings._asdict(),
         "target": asdict(target),
     }
 

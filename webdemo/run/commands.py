@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from webdemo import servers
@@ -163,8 +162,8 @@ class Commands:
                     remedy="Stop webdemo and start it with the other server.",
                 )
         if service.tls and service.certificate is None:
-            service = replace(service, certificate=running.service.certificate)
-        service = replace(service, binds=(listener.bind,), target=running.service.target)
+            service = service._replace(certificate=running.service.certificate)
+        service = service._replace(binds=(listener.bind,), target=running.service.target)
         new = RunningService(service, [listener], log=running.log_for([listener]))
         self._replace("swap", [running], [new, *running.without(listener)], done)
 

@@ -13,10 +13,9 @@ import os
 import socket
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from webdemo.errors import ControlUnavailable, UsageError, WebdemoError
 from webdemo.run.loop import Loop
@@ -140,8 +139,7 @@ def refusal(error: WebdemoError) -> Reply:
     return {"ok": False, "problem": error.problem, "remedy": error.remedy}
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(NamedTuple):
     """A running webdemo of this user."""
 
     pid: int

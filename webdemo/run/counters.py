@@ -19,8 +19,7 @@ import sys
 from _thread import allocate_lock
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from webdemo.run.latency import BUCKETS, ENDS
 
@@ -51,8 +50,7 @@ _LONGEST_PORTS = (_SLOT_WORDS - _NAME) * 8 - _LONGEST_SERVER - 1
 _ENDED_WITH = {digit: _ENDED + min(int(digit), _STATUSES - 1) for digit in "123456789"}
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """What has been counted of one service since the run began."""
 
     words: Sequence[int] = (0,) * _NAME_BYTES
@@ -103,7 +101,7 @@ class Totals:
     def restarts(self) -> int:
         return self.words[_RESTARTS]
 
-    def __add__(self, other: Totals) -> Totals:
+    def plus(self, other: Totals) -> Totals:
         return Totals(list(map(operator.add, self.words, other.words)), self.in_flight + other.in_flight)
 
 
@@ -178,7 +176,7 @@ class SharedCounters:
                 in_flight = words[_STARTED] - sum(words[_ENDED : _ENDED + _STATUSES])
                 in_flight = in_flight if in_flight > 0 and self._lives(slot) else 0
                 name = self._name(slot).decode("utf-8", "replace")
-                found[name] = found.get(name, Totals()) + Totals(words[:_NAME_BYTES], in_flight)
+                found[name] = found.get(name, Totals()).plus(Totals(words[:_NAME_BYTES], in_flight))
         return found
 
     def _name_lengths(self) -> list[int]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webdemo.run.accesslog import AccessLog
 from webdemo.run.answer import watch
@@ -26,8 +25,7 @@ LIVE = "/livez"
 READY = "/readyz"
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeSettings:
+class EdgeSettings(NamedTuple):
     """What the supervisor tells each server process; JSON-able."""
 
     process_id: int  # our number for it; a server's workers share it

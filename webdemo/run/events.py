@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from webdemo.errors import WebdemoError
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One service as the start table shows it."""
 
     server: str
@@ -19,32 +18,28 @@ class Row:
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """Every service has answered a request, or was given up."""
 
     rows: tuple[Row, ...]
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """The app is imported. `not_shared_because` says why each server imports its own copy."""
 
     seconds: float
     not_shared_because: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class LoadFailed:
+class LoadFailed(NamedTuple):
     """The app cannot be loaded; the old code, if there is any, goes on serving."""
 
     error: WebdemoError
     old_code_serves: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Up:
+class Up(NamedTuple):
     """A service answers again, or a new one does."""
 
     service: str
@@ -53,8 +48,7 @@ class Up:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Died:
+class Died(NamedTuple):
     """A server process ended that nobody had told to."""
 
     service: str
@@ -63,8 +57,7 @@ class Died:
     again_in_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class GivenUp:
+class GivenUp(NamedTuple):
     """A service died too often; its sockets are closed."""
 
     service: str
@@ -72,8 +65,7 @@ class GivenUp:
     last_lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceFailed:
+class ReplaceFailed(NamedTuple):
     """A new server did not come up; the old one goes on serving."""
 
     service: str
@@ -81,52 +73,45 @@ class ReplaceFailed:
     last_lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StoppedService:
+class StoppedService(NamedTuple):
     """One service was stopped by its user; its sockets are closed."""
 
     service: str
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """Something worth knowing."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(NamedTuple):
     """Files changed; the app is loaded anew."""
 
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Draining:
+class Draining(NamedTuple):
     """The run ends: requests in flight are finished."""
 
     why: str
     grace_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class CutOff:
+class CutOff(NamedTuple):
     """Processes that did not finish within the grace time were killed."""
 
     pids: tuple[int, ...]
     grace_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(NamedTuple):
     """No server process is left."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """A line that a server or the app wrote. `complete`: an access log line, to be printed as it is."""
 
     source: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from functools import reduce
 from operator import sub
 from typing import Any, NamedTuple, Protocol
 
@@ -24,8 +24,7 @@ QUANTILE_SAMPLES = 10
 _CLOSE_LOOK_SAMPLES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """The figures of one service at one time; docs/metrics.md says what each means."""
 
     time: float
@@ -43,7 +42,7 @@ class Sample:
     bytes: int
 
 
-_IN_HISTORY = [f.name for f in fields(Sample) if f.name not in ("processes", "requests", "errors", "bytes")]
+_IN_HISTORY = [name for name in Sample._fields if name not in ("processes", "requests", "errors", "bytes")]
 
 
 class Served(NamedTuple):
@@ -89,7 +88,8 @@ class Figures:
             usage = sum((usages[pid] for pid in served.pids), Usage())
             own_name = served.counted_as
             _, _, ports = own_name.partition(" ")
-            totals = sum((t for name, t in counted.items() if name.partition(" ")[2] == ports), Totals())
+            of_ports = (t for name, t in counted.items() if name.partition(" ")[2] == ports)
+            totals = reduce(Totals.plus, of_ports, Totals())
             self._services[served.ports].add(served.server, totals, usage, seconds, wall)
             gone.discard(own_name)
             self._note(own_name, usage, served.restarts)
@@ -148,7 +148,7 @@ class _Samples:
         )
 
     def latest(self) -> dict[str, Any]:
-        return asdict(self._ring[-1])
+        return self._ring[-1]._asdict()
 
     def series(self, seconds: float) -> dict[str, list[Any]]:
         newest = self._ring[-1].time

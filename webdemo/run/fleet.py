@@ -12,9 +12,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from webdemo import servers
 from webdemo.net.listener import listen
@@ -30,8 +29,7 @@ from webdemo.run.service import RunningService
 PROBE_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(NamedTuple):
     """Whom the fleet tells what."""
 
     on_output: Callable[[str, bytes], None]
@@ -145,7 +143,7 @@ class Fleet:
         plan = self._plan
         if running.service.target is not None:
             # The dashboard asks itself once a second, and no proxy may say that a client is a local one.
-            plan = replace(plan, access_log=None, trusted_proxies=())
+            plan = plan._replace(access_log=None, trusted_proxies=())
         return edge.EdgeSettings(
             process_id=process.number,
             token=self._token,

@@ -8,7 +8,7 @@ started.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from webdemo import servers
 from webdemo.errors import AppImportFailed, AppUnavailable, UsageError, WebdemoError
@@ -19,8 +19,7 @@ from webdemo.run.plan import Service
 from webdemo.run.processes import LoaderProcess, how_it_ended
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(NamedTuple):
     """Whom a generation tells what."""
 
     on_output: Callable[[str, bytes], None]

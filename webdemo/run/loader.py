@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo import servers
 from webdemo.errors import WebdemoError
-from webdemo.run import child, interpreter, leaving, load
+from webdemo.run import child, interpreter, lifetime, load
 from webdemo.run.channel import Channel, Message
 
 if TYPE_CHECKING:
@@ -191,9 +191,9 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     order = _load_and_fork(Channel(sock), is_early=is_early)
     if isinstance(order, int):
-        return leaving.with_code(order)
+        return lifetime.with_code(order)
     gc.enable()
-    return leaving.with_code(child.serve(*order))
+    return lifetime.with_code(child.serve(*order))
 
 
 def _load_and_fork(channel: Channel, *, is_early: bool) -> int | _Order:
@@ -220,5 +220,5 @@ def _load_and_fork(channel: Channel, *, is_early: bool) -> int | _Order:
 
 
 if __name__ == "__main__":
-    leaving.prepare()
+    lifetime.prepare()
     sys.exit(main(interpreter.channel_of_fresh()))

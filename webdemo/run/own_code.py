@@ -13,24 +13,23 @@ from pathlib import Path
 
 from webdemo.errors import AppImportFailed
 
-_PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
+_PACKAGE_FOLDERS = ("/site-packages/", "/dist-packages/")
 _OURS = Path(__file__).resolve().parents[1]
 
 
 def is_own(file: str) -> bool:
     """Whether this source file is the app's."""
-    path = Path(file)
     return (
-        path.is_absolute()
-        and not _PACKAGE_FOLDERS & set(path.parts)
-        and not any(path.is_relative_to(folder) for folder in (_OURS, *_python_folders()))
+        file.startswith("/")
+        and not any(part in file for part in _PACKAGE_FOLDERS)
+        and not file.startswith(_folders_of_others())
     )
 
 
 @cache
-def _python_folders() -> list[Path]:
+def _folders_of_others() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
-    return [Path(paths[name]) for name in ("stdlib", "platstdlib")]
+    return tuple(f"{folder}/" for folder in (_OURS, paths["stdlib"], paths["platstdlib"]))
 
 
 def failure(name: str, exc: BaseException) -> AppImportFailed:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from webdemo import servers
 from webdemo.errors import UnknownOption, Unsupported, UsageError
@@ -35,8 +35,7 @@ class CommonOptions:
     key: str = option("", "The certificate's private key, a PEM file.")
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """One server on some sockets: what a row of the start table shows."""
 
     server: str
@@ -67,11 +66,10 @@ class Service:
         return 1 if servers.find(self.server).own_workers else self.workers
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Everything a run is told."""
 
-    target: Target = field(default_factory=Target)
+    target: Target = Target()
     services: tuple[Service, ...] = ()
     grace_seconds: float = 8.0
     access_log: str | None = "text"
@@ -138,7 +136,7 @@ def services(
     for bind in binds:
         key = service_for(bind, default_server=default_server, workers=workers)
         grouped.setdefault(key, []).append(bind)
-    return tuple(replace(service, binds=tuple(group)) for service, group in grouped.items())
+    return tuple(service._replace(binds=tuple(group)) for service, group in grouped.items())
 
 
 def service_for(bind: Bind, *, default_server: str, workers: int | None = None) -> Service:

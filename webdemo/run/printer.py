@@ -14,7 +14,6 @@ import re
 import sys
 import threading
 import time
-from dataclasses import asdict
 from typing import TextIO
 
 from webdemo.errors import AppImportFailed, WebdemoError
@@ -141,7 +140,9 @@ class Printer:
             fields = {"problem": event.error.problem, "remedy": event.error.remedy,
                       "old_code_serves": event.old_code_serves}  # fmt: skip
         else:
-            fields = asdict(event)
+            fields = event._asdict()
+            if isinstance(event, events.Started):
+                fields["rows"] = [row._asdict() for row in event.rows]
         return [json.dumps({"time": _now(), "event": type(event).__name__} | fields)]
 
     def _table(self, rows: tuple[events.Row, ...]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from webdemo import servers
@@ -108,7 +108,7 @@ class RunningService:
         """The same service on some of its listeners."""
         binds = tuple(listener.bind for listener in listeners)
         return RunningService(
-            replace(self.service, binds=binds),
+            self.service._replace(binds=binds),
             listeners,
             restarts=self.restarts,
             log=self.log_for(listeners),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from webdemo.errors import AppUnavailable, ControlUnavailable, WebdemoError
 from webdemo.net.bind import Bind
-from webdemo.run import events, fleet, generation
+from webdemo.run import events, fleet, generation, lifetime
 from webdemo.run.accesslog import COMPLETE
 from webdemo.run.commands import Commands
 from webdemo.run.control import ControlServer
@@ -100,7 +100,6 @@ class Supervisor:
         self._watcher: Watcher | None = None
         self._watched: set[str] = set()
         self._changed_meanwhile = False
-        self._began = time.monotonic()
         self._started = False
         self._stopping_since: float | None = None
         self._exit_code = 0
@@ -223,7 +222,7 @@ class Supervisor:
             return
         self._started = True
         rows = tuple(running.row() for running in self._app_services())
-        self.emit(events.Started(rows, time.monotonic() - self._began))
+        self.emit(events.Started(rows, time.monotonic() - lifetime.BEGAN))
         self._notifier.ready()
         url = next((url for row in rows for url in row.urls if url.startswith("http")), None)
         if self.plan.open_browser and url:

@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from webdemo.errors import ServerBroken, ServerMissing, UnknownOption, UnknownServer, UsageError
 
@@ -67,16 +67,14 @@ class Stopping:
         os.close(self._write)
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(NamedTuple):
     """A TLS certificate chain and its private key, both PEM files."""
 
     chain: Path
     key: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """What one server process is to do."""
 
     app: WSGIApplication  # not called by a server that runs no app
@@ -107,8 +105,7 @@ def option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
-@dataclass(frozen=True, slots=True)
-class Adapter:
+class Adapter(NamedTuple):
     """A server, what it can do, and how to run it."""
 
     name: str

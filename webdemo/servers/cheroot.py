@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from webdemo.net.listener import BACKLOG
+from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._alike import UNIX, without_body
 from webdemo.servers._draining import IdleConnections
@@ -62,7 +62,7 @@ def serve(job: Job) -> None:
             open_connections.discard(self)
 
     class Waker(HTTPConnection):
-        """Readable from the moment its other end is closed: then the server's loop turns, and finds its end."""
+        """Readable when its other end is closed: the server's loop turns, and sees that it is to stop."""
 
         last_used = property(lambda self: math.inf, lambda self, _: None)  # it never expires
 

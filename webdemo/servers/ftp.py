@@ -19,7 +19,7 @@ from typing import Any
 
 from webdemo import assets
 from webdemo.errors import FolderMissing
-from webdemo.net.listener import BACKLOG
+from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, one_line, option
 from webdemo.web.tree import Place, Tree, is_served, open_file
 

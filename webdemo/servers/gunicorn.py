@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webdemo.net.listener import BACKLOG
+from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._draining import end_reading
 

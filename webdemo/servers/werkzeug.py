@@ -6,7 +6,7 @@ import contextlib
 import io
 from typing import TYPE_CHECKING, Any
 
-from webdemo.net.listener import BACKLOG
+from webdemo.net import BACKLOG
 from webdemo.servers import Adapter, Job
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,8 +37,7 @@ _CONTROL_PICTURES = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}
 _DIGITS = re.compile("([0-9]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file or folder in a listing.
 
     `name` is text, `url` relative to the listing, `size` 0 for a folder, `modified` seconds since the epoch.

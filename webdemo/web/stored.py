@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from webdemo.web.conditions import http_date
 from webdemo.web.content_coding import IDENTITY, SUFFIXES
@@ -28,8 +28,7 @@ FINGERPRINT_DIGITS = 12
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """A regular file's bytes: in memory if small, else where they were found."""
 
     path: bytes
@@ -50,8 +49,7 @@ class Content:
         return descriptor
 
 
-@dataclass(frozen=True, slots=True)
-class Representation:
+class Representation(NamedTuple):
     content: Content
     etag: str
     media_type: str
@@ -60,8 +58,7 @@ class Representation:
     """For a 304: what a cache is to know, and nothing about a body."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
+class StoredFile(NamedTuple):
     """A file found under `path`, which is where it was asked for, symlinks included."""
 
     path: bytes

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-BEGINNING = "import atexit, os, sys\nfrom webdemo.run import leaving\n"
+BEGINNING = "import atexit, os, sys\nfrom webdemo.run import lifetime\n"
 
 
 def end_of(code: str) -> tuple[int, list[str]]:
@@ -20,13 +20,13 @@ def end_of(code: str) -> tuple[int, list[str]]:
 
 def test_handlers_run_output_is_flushed_and_the_rest_is_left_to_the_system() -> None:
     code, lines = end_of(
-        "leaving.prepare()\n"
+        "lifetime.prepare()\n"
         "class Last:\n"
         "    def __del__(self): print('taken down')\n"
         "last = Last()\n"
         "atexit.register(print, 'first registered')\n"
         "atexit.register(print, 'second registered')\n"
-        "sys.exit(leaving.with_code(7))\n"
+        "sys.exit(lifetime.with_code(7))\n"
     )
     assert (code, lines) == (7, ["second registered", "first registered"])
 
@@ -34,14 +34,14 @@ def test_handlers_run_output_is_flushed_and_the_rest_is_left_to_the_system() -> 
 @pytest.mark.parametrize(
     "code",
     [
-        "atexit.register(print, 'there before')\nleaving.prepare()\nsys.exit(leaving.with_code(7))\n",
-        "leaving.prepare()\natexit.register(print, 'there before')\nsys.exit(7)\n",
+        "atexit.register(print, 'there before')\nleaving.prepare()\nsys.exit(lifetime.with_code(7))\n",
+        "lifetime.prepare()\natexit.register(print, 'there before')\nsys.exit(7)\n",
         # A process forked from one that is about to end has an exit code of its own.
-        "leaving.prepare()\natexit.register(print, 'there before')\nleaving.with_code(1)\n"
+        "lifetime.prepare()\natexit.register(print, 'there before')\nleaving.with_code(1)\n"
         "if pid := os.fork():\n"
         "    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n"
         "    atexit.unregister(print)\n"
-        "    sys.exit(leaving.with_code(code))\n"
+        "    sys.exit(lifetime.with_code(code))\n"
         "sys.exit(7)\n",
     ],
     ids=["handlers before", "no code", "forked"],

@@ -1,4 +1,4 @@
-"""The end of a process, as soon as all handlers of `atexit` have run.
+"""When a process began; and its end, as soon as all handlers of `atexit` have run.
 
 To take down every module and object takes longer than all else that a stop does, and the system frees
 the memory anyway.
@@ -10,6 +10,10 @@ import atexit
 import contextlib
 import os
 import sys
+import time
+
+BEGAN = time.monotonic()
+"""Nearly: Python is up, and has imported next to nothing."""
 
 _ending: tuple[int, int] | None = None
 
