@@ -15,7 +15,7 @@ from rich.console import Console
 from tests.compare import sample
 from webdemo import app as demo_site
 from webdemo import assets
-from webdemo.compare import advice, bars, report, saved, terminal
+from webdemo.compare import advice, bars, report, saved, terminal, wording
 from webdemo.compare.advice import RULES, advise
 from webdemo.compare.results import Comparison, Lifecycle, Ratio, from_json
 from webdemo.errors import UsageError
@@ -95,6 +95,27 @@ def test_terminal_of_any_width_is_filled_and_not_exceeded(width: int) -> None:
 
 
 # -- the file ----------------------------------------------------------------------------------------
+
+
+def test_terminal_shows_whole_names_and_as_many_servers_beside_one_another_as_fit() -> None:
+    labels = [f"server-{n}" for n in range(8)]
+    name = "a-probe-with-a-name-as-long-as-can-be"
+    findings = [sample.finding(name, label, "dropped", is_new=True) for label in labels]
+    comparison = sample.comparison(tuple(map(sample.server, labels)), findings=tuple(findings))
+    lines = shown(comparison, width=80).splitlines()
+    heads = [line.split()[1:] for line in lines if line.startswith(" probe ")]
+    assert [label for head in heads for label in head] == labels
+    rows = [line.split() for line in lines if line.startswith(f" {name} ")]
+    assert [len(row) for row in rows] == [1 + len(head) for head in heads]
+    assert {cell for row in rows for cell in row[1:]} == {"dropped*"}
+
+
+@pytest.mark.parametrize(
+    ("title", "heading"),
+    [("a body", "A body"), ("wsgi.input beside it", "wsgi.input beside it"), ("", "")],
+)
+def test_a_heading_has_a_capital_letter_unless_it_begins_with_a_name(title: str, heading: str) -> None:
+    assert wording.heading(title) == heading
 
 
 def test_file_needs_nothing_beside_it() -> None:

@@ -52,3 +52,14 @@ def test_a_verdict_leads_to_what_it_means(page: Page, file_url: str) -> None:
     page.goto(file_url)
     page.get_by_role("row", name="GET /about").get_by_role("link").click()
     expect(page.locator(".differences li:target h3")).to_have_text("A request called <GET /about>")
+
+
+def test_on_paper_every_server_has_its_column(open_page: Callable[..., Page], file_url: str) -> None:
+    page = open_page(viewport={"width": 718, "height": 1000})  # A4 between its margins
+    page.emulate_media(media="print")
+    page.goto(file_url)
+    assert horizontal_overflow(page) == []
+    frame, table = (page.locator(place).bounding_box() for place in (".table-frame.tall", ".verdicts"))
+    assert frame is not None
+    assert table is not None
+    assert table["x"] + table["width"] <= frame["x"] + frame["width"]

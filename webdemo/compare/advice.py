@@ -56,9 +56,11 @@ def _app_differs(comparison: Comparison) -> Iterator[str]:
     ]
     if found:
         servers = sorted({finding.server for finding in found})
+        up = sorted(server.label for server in comparison.servers if server.state == "up")
+        where = "on each server" if servers == up and len(up) > 1 else f"on {wording.listed(servers)}"
         asked = sorted({finding.probe for finding in found})
         yield (
-            f"Your app answers {wording.listed(asked)} otherwise on {wording.listed(servers)}. "
+            f"Your app answers {wording.listed(asked)} otherwise {where}. "
             f"Look at {'these' if len(found) > 1 else 'this'} before you change servers."
         )
     elif paths:

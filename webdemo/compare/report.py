@@ -33,6 +33,12 @@ class Difference:
     probe: Probe
     groups: tuple[tuple[Finding, ...], ...]
 
+    @property
+    def shared(self) -> str:
+        """Who is right and what it means, where that is the same of all groups."""
+        said = {f"{group[0].who_is_right} {group[0].meaning}" for group in self.groups}
+        return said.pop() if len(said) == 1 else ""
+
 
 def to_html(comparison: Comparison) -> str:
     """The whole report as one file, its style sheet included."""

@@ -14,6 +14,7 @@ from webdemo.compare.advice import advise
 from webdemo.compare.results import Behaviour, Comparison, Finding, Speed
 from webdemo.compare.standings import standings
 
+_GRID_COLUMN = 9  # "dropped*", "hypercorn"
 STYLES = {
     "right": "green",
     "differs": "yellow",
@@ -61,13 +62,24 @@ def _show_grid(behaviour: Behaviour, labels: list[str], console: Console) -> Non
         if any((probe.name, s) in verdicts and verdicts[probe.name, s].verdict != "right" for s in labels)
     ]  # fmt: skip
     alike = len(behaviour.probes) - len(shown)
-    table = _table(f"Behaviour: {alike} of {len(behaviour.probes)} probes are right on every server", "probe")
-    for label in labels:
-        table.add_column(label, overflow="fold")
-    for probe in shown:
-        cells = [_cell(verdicts.get((probe.name, label))) for label in labels]
-        table.add_row(probe.name, *cells)
-    console.print(table)
+    title = f"Behaviour: {alike} of {len(behaviour.probes)} probes are right on every server"
+    if not shown or not labels:
+        _head(console, title)
+        return
+    names = max(len(probe.name) for probe in shown)
+    fitting = max(1, (console.width - names) // (_GRID_COLUMN + 2))
+    for first in range(0, len(labels), fitting):  # beside one another only as many as can be read
+        table = _table("" if first else title)
+        table.add_column("probe", no_wrap=True)
+        block = labels[first : first + fitting]
+        for label in block:
+            table.add_column(label, overflow="fold", width=_GRID_COLUMN)
+        for probe in shown:
+            found = [verdicts.get((probe.name, label)) for label in block]
+            if any(finding is None or finding.verdict != "right" for finding in found):
+                table.add_row(probe.name, *map(_cell, found))
+        console.print()
+        console.print(table)
 
 
 def _cell(finding: Finding | None) -> Text:
@@ -122,10 +134,13 @@ def _show_speed(speed: Speed, console: Console) -> None:
                 wording.microseconds(m.cpu_us_per_request),
                 wording.megabytes(m.memory_bytes),
             )
+        console.print()
         console.print(table)
         for place in case.places:
             m = place.measurement
-            facts = [place.standing, f"{wording.span(m.requests_per_second)} requests/s"]
+            facts = [place.standing]
+            if m.requests_per_second.value:
+                facts.append(f"{wording.span(m.requests_per_second)} requests/s")
             if m.limited_by != "unknown":
                 facts.append(f"limited by the {m.limited_by}")
             line = Text.assemble(f"  {m.server}: ", ", ".join(facts))
@@ -144,6 +159,7 @@ def _show_speed(speed: Speed, console: Console) -> None:
             wording.seconds(one.stop_seconds),
             Text(lost, "red" if one.lost_at_stop else ""),
         )
+    console.print()
     console.print(table)
     console.print(
         Text(f"GET {speed.path}, by {speed.client}; {wording.method(speed)} CPU: for a request.", "dim")
@@ -155,7 +171,7 @@ def _show_speed(speed: Speed, console: Console) -> None:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     return table
 
 

@@ -67,6 +67,12 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "none"
 
 
+def heading(title: str) -> str:
+    """With a capital letter, unless it begins with a name that has none: `wsgi.input_terminated`."""
+    first = title.partition(" ")[0]
+    return title if "." in first or "_" in first else title[:1].upper() + title[1:]
+
+
 def said(finding: Finding) -> str:
     """What the server did, without its name before it."""
     return (finding.what or finding.evidence).removeprefix(f"{finding.server} ")
