@@ -34,10 +34,10 @@ def test_handlers_run_output_is_flushed_and_the_rest_is_left_to_the_system() -> 
 @pytest.mark.parametrize(
     "code",
     [
-        "atexit.register(print, 'there before')\nleaving.prepare()\nsys.exit(lifetime.with_code(7))\n",
+        "atexit.register(print, 'there before')\nlifetime.prepare()\nsys.exit(lifetime.with_code(7))\n",
         "lifetime.prepare()\natexit.register(print, 'there before')\nsys.exit(7)\n",
         # A process forked from one that is about to end has an exit code of its own.
-        "lifetime.prepare()\natexit.register(print, 'there before')\nleaving.with_code(1)\n"
+        "lifetime.prepare()\natexit.register(print, 'there before')\nlifetime.with_code(1)\n"
         "if pid := os.fork():\n"
         "    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n"
         "    atexit.unregister(print)\n"

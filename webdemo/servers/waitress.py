@@ -31,6 +31,7 @@ def serve(job: Job) -> None:
     from waitress.channel import HTTPChannel
     from waitress.parser import HTTPRequestParser
     from waitress.server import BaseWSGIServer
+    from waitress.task import WSGITask
 
     class Parser(HTTPRequestParser):  # type: ignore[misc]
         def received(self, data: bytes) -> int:
@@ -39,8 +40,16 @@ def serve(job: Job) -> None:
                 self.headers["CONNECTION"] = "close"
             return consumed
 
+    class Task(WSGITask):  # type: ignore[misc]
+        def build_response_header(self) -> bytes:
+            head: bytes = super().build_response_header()
+            if self.request.command == "HEAD":
+                self.chunked_response = False  # a last chunk would be a body
+            return head
+
     class Channel(HTTPChannel):  # type: ignore[misc]
         parser_class = Parser
+        task_class = Task
 
         def is_idle(self) -> bool:
             begun = self.request is not None and self.request.headers_finished
