@@ -65,6 +65,12 @@ def test_what_became_worse_than_accepted_is_a_difference_again() -> None:
     assert judgement.unused == (entry,)
 
 
+def test_what_is_accepted_of_a_server_that_is_not_there_is_not_in_vain() -> None:
+    servers = (sample.server("waitress"), sample.server("cheroot", state="missing"))
+    entries = (Entry("cheroot", "underscore", "Known."), Entry("waitress", "underscore", "Known."))
+    assert judge(sample.comparison(servers, findings=FINDINGS[:1]), entries).unused == entries[1:]
+
+
 def test_a_server_that_crashes_fails_the_build_and_a_missing_one_does_not() -> None:
     crashed = sample.server("gevent", state="crashed", problem="It broke.")
     missing = sample.server("cheroot", state="missing", problem="Not installed.")

@@ -109,6 +109,8 @@ def compare(
     webdemo compare --app shop:app --path / --path /api --html report.html
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing is left behind either way
+    for file in filter(None, (json_file, html_file, junit_file)):
+        _check(file)
     entries = accepted.read(accepted_file) if accepted_file else ()
     choices = runner.choose(labels)
     target = Target(app)
@@ -228,6 +230,12 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _check(file: Path) -> None:
+    """Refuse at once what could not be written in the end."""
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UsageError(f"{file} cannot be written.", remedy="Name a file in a folder of yours.")
 
 
 def _write(file: Path, text: str) -> None:

@@ -52,7 +52,7 @@ class Judgement:
     accepted: tuple[tuple[Finding, Entry], ...]
     known: tuple[Finding, ...]  # quirks of servers, whatever the app
     failed: tuple[Server, ...]  # they are installed, and did not run the app
-    unused: tuple[Entry, ...]  # they cover nothing any more
+    unused: tuple[Entry, ...]  # they cover nothing any more, on servers that ran
 
     @property
     def is_same(self) -> bool:
@@ -89,12 +89,13 @@ def judge(comparison: Comparison, entries: tuple[Entry, ...] = ()) -> Judgement:
         else:
             differences.append(finding)
     used = {entry for _, entry in accepted}
+    absent = {server.label for server in comparison.servers if server.state != "up"}
     return Judgement(
         differences=tuple(differences),
         accepted=tuple(accepted),
         known=tuple(known),
         failed=tuple(server for server in comparison.servers if server.state in ("crashed", "hung")),
-        unused=tuple(entry for entry in entries if entry not in used),
+        unused=tuple(entry for entry in entries if entry not in used and entry.server not in absent),
     )
 
 

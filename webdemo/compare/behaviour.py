@@ -20,7 +20,7 @@ from webdemo.compare import quirks, wire
 from webdemo.compare.corpus import GROUPS
 from webdemo.compare.corpus.case import Case, request
 from webdemo.compare.results import Behaviour, Finding, Probe, Server, Verdict
-from webdemo.compare.runner import Run
+from webdemo.compare.runner import Run, stop_all
 from webdemo.compare.wire import Exchange
 from webdemo.run.load import Target
 
@@ -76,17 +76,21 @@ def side_by_side(
     runs: Sequence[Run], ask: Callable[[Run, threading.Event], list[Finding]]
 ) -> tuple[Finding, ...]:
     """Ask every server in a thread of its own; the event tells them that nobody waits any more."""
-    with _interruptible(len(runs)) as (pool, is_over):
+    with _interruptible(runs) as (pool, is_over):
         asked = [pool.submit(ask, run, is_over) for run in runs]
         return tuple(finding for future in asked for finding in future.result())
 
 
 @contextmanager
-def _interruptible(size: int) -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
+def _interruptible(runs: Sequence[Run]) -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
     is_over = threading.Event()
-    pool = ThreadPoolExecutor(max(1, size))
+    pool = ThreadPoolExecutor(max(1, len(runs)))
     try:
         yield pool, is_over
+    except BaseException:
+        is_over.set()
+        stop_all(runs)  # whoever waits for an answer waits no longer
+        raise
     finally:
         is_over.set()
         pool.shutdown(cancel_futures=True)
