@@ -95,7 +95,7 @@ class Fleet:
         if adapter.opens_own_sockets:
             for listener in running.listeners:
                 listener.close()
-        read_output(self._loop, output_read, process, self._hooks.on_output)
+        process.output = read_output(self._loop, output_read, process, self._hooks.on_output)
         read_events(self._loop, events_read, partial(self._told, process), partial(self._hung_up, process))
 
     def _free_cpu(self, running: RunningService) -> int:
@@ -215,6 +215,8 @@ class Fleet:
     def _ended(self, process: Process, code: int | None) -> None:
         if self.processes.pop(process.number, None) is None:
             return
+        if process.output is not None:
+            process.output.take_rest()
         was_draining = process.state is State.DRAINING
         process.state = State.DEAD
         process.was_draining = was_draining

@@ -6,14 +6,13 @@ kept, within a bound, and dropped with a note beyond it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import queue
 import re
 import sys
 import threading
 import time
+from collections import deque
 from typing import TextIO
 
 from webdemo.errors import AppImportFailed, WebdemoError
@@ -21,6 +20,7 @@ from webdemo.run import events
 from webdemo.run.events import Event
 
 _MOST_LINES = 10_000
+_LINES_AT_ONCE = 500
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SECONDS_FOR_LAST_LINES = 2.0
 
@@ -32,52 +32,48 @@ class Printer:
         self._fd = (stream or sys.stdout).fileno()
         self._colour = colour
         self._as_json = as_json
-        self._lines: queue.Queue[str | None] = queue.Queue(_MOST_LINES)
+        self._lines: deque[str] = deque()
         self._dropped = 0
+        self._news = threading.Event()
+        self._is_closed = False
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._thread.start()
 
     def __call__(self, event: Event) -> None:
         for line in self.json_lines(event) if self._as_json else self.lines(event):
-            self._put(line)
-
-    def _put(self, line: str) -> None:
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
-            self._dropped += 1
+            if len(self._lines) < _MOST_LINES:
+                self._lines.append(line)
+            else:
+                self._dropped += 1
+        self._news.set()
 
     def close(self) -> None:
         """Write what is left, if somebody reads it."""
-        with contextlib.suppress(queue.Full):
-            self._lines.put(None, timeout=_SECONDS_FOR_LAST_LINES)
+        self._is_closed = True
+        self._news.set()
         self._thread.join(_SECONDS_FOR_LAST_LINES)
 
     def _write(self) -> None:
-        while (line := self._lines.get()) is not None:
-            batch = [line]
-            with contextlib.suppress(queue.Empty):
-                while len(batch) < 500:
-                    more = self._lines.get_nowait()
-                    if more is None:
-                        self._lines.put(None)
-                        break
-                    batch.append(more)
-            if self._dropped:
-                batch.append(f"({self._dropped} lines were dropped: nobody read them in time)")
-                self._dropped = 0
-            data = "".join(f"{text}\n" for text in batch).encode("utf-8", "replace")
-            while data:
-                try:
-                    data = data[os.write(self._fd, data) :]
-                except OSError:
-                    return self._discard()
-        return None
+        is_read = True
+        while not self._is_closed or self._lines:
+            self._news.wait()
+            self._news.clear()
+            while self._lines:
+                batch = [self._lines.popleft() for _ in range(min(len(self._lines), _LINES_AT_ONCE))]
+                if self._dropped:
+                    batch.append(f"({self._dropped} lines were dropped: nobody read them in time)")
+                    self._dropped = 0
+                is_read = is_read and self._write_all("".join(f"{line}\n" for line in batch))
 
-    def _discard(self) -> None:
-        """Nobody reads any more (`webdemo | head`): the servers go on."""
-        while self._lines.get() is not None:
-            pass
+    def _write_all(self, text: str) -> bool:
+        """False when nobody reads any more (`webdemo | head`): the servers go on."""
+        data = text.encode("utf-8", "replace")
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            return False
+        return True
 
     # -- words -----------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _TAIL_LINES = 20
 _LONGEST_LINE = 8192
+_OUTPUT_RESTS_SECONDS = 0.005
 _LOADER_ENDS_SECONDS = 2.0  # after it has hung up
 
 
@@ -51,6 +52,7 @@ class Process:
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.failure: Message | None = None
         self.was_draining = False  # its end was asked for
+        self.output: LineReader | None = None
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal through the loader, which alone knows that the pid is still its child's."""
@@ -64,24 +66,55 @@ class Process:
 
 
 class LineReader:
-    """Lines from a pipe, as they come; at its end the last one and then `on_end`."""
+    """Lines from a pipe, as they come; at its end the last one and then `on_end`.
+
+    With `rest_seconds` it looks again only after so long: of a busy writer it takes many lines at once,
+    which costs far less than to be woken for each.
+    """
 
     def __init__(
-        self, loop: Loop, fd: int, on_line: Callable[[bytes], None], on_end: Callable[[], None]
+        self,
+        loop: Loop,
+        fd: int,
+        on_line: Callable[[bytes], None],
+        on_end: Callable[[], None] = lambda: None,
+        *,
+        rest_seconds: float = 0.0,
     ) -> None:
         self._loop = loop
         self._fd = fd
         self._rest = b""
         self._on_line = on_line
         self._on_end = on_end
+        self._rest_seconds = rest_seconds
+        self._is_closed = False
         os.set_blocking(fd, False)
-        loop.on_readable(fd, self._read)
+        self._look()
 
-    def _read(self) -> None:
+    def take_rest(self) -> None:
+        """Read what has been written so far."""
+        while not self._is_closed and self._read():
+            pass
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._loop.forget(self._fd)
+        os.close(self._fd)
+
+    def _look(self) -> None:
+        if not self._is_closed:
+            self._loop.on_readable(self._fd, self._readable)
+
+    def _readable(self) -> None:
+        if self._read() and self._rest_seconds and not self._is_closed:
+            self._loop.forget(self._fd)
+            self._loop.after(self._rest_seconds, self._look)
+
+    def _read(self) -> bool:
         try:
             data = os.read(self._fd, 65536)
         except BlockingIOError:
-            return
+            return False
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._on_line(line)
@@ -92,10 +125,7 @@ class LineReader:
         if not data:
             self.close()
             self._on_end()
-
-    def close(self) -> None:
-        self._loop.forget(self._fd)
-        os.close(self._fd)
+        return bool(data)
 
 
 class LoaderProcess:
@@ -125,7 +155,7 @@ class LoaderProcess:
         self._interpreter = interpreter.take_early() if share else interpreter.fresh()
         self._channel = Channel(self._interpreter.socket)
         self.pid = self._interpreter.pid
-        LineReader(loop, self._interpreter.output, lambda line: on_output("app", line), lambda: None)
+        LineReader(loop, self._interpreter.output, lambda line: on_output("app", line))
         loop.on_readable(self._channel, self._receive)
         order = {"target": asdict(target), "share": share, "servers": servers, "grace_seconds": grace_seconds}
         self.send({"do": "load", **order})
@@ -161,7 +191,9 @@ class LoaderProcess:
             self._on_message(self, {"event": "gone", "code": code})
 
 
-def read_output(loop: Loop, fd: int, process: Process, on_output: Callable[[str, bytes], None]) -> None:
+def read_output(
+    loop: Loop, fd: int, process: Process, on_output: Callable[[str, bytes], None]
+) -> LineReader:
     """Pass on what a server process writes, and keep its last lines."""
 
     def line(data: bytes) -> None:
@@ -170,7 +202,7 @@ def read_output(loop: Loop, fd: int, process: Process, on_output: Callable[[str,
             process.tail.append(data.decode("utf-8", "replace"))
         on_output(str(process.service.service), data)
 
-    LineReader(loop, fd, line, lambda: None)
+    return LineReader(loop, fd, line, rest_seconds=_OUTPUT_RESTS_SECONDS)
 
 
 def read_events(
