@@ -1,0 +1,68 @@
+"""What an app and its servers write reaches the reader whole, in order and soon."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.request
+
+import pytest
+
+from tests import running as runs
+
+APP = """
+import atexit, os, sys
+
+PID = os.getpid()  # of the loader
+
+
+def say_goodbye():
+    if os.getpid() != PID:
+        for number in range(3000):
+            print("leaving", number)
+
+
+atexit.register(say_goodbye)
+print("imported", len(sys.argv))
+
+
+def app(environ, start_response):
+    count = int(environ["QUERY_STRING"] or 1)
+    for number in range(count):
+        print("said", number)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"said"]
+"""
+
+
+def numbers(log: str, word: str) -> list[int]:
+    return [int(number) for number in re.findall(rf"^\S+ \S+ \| {word} (\d+)$", log, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("server", ["werkzeug", "waitress", "gunicorn"])
+def test_lines_come_whole_in_order_and_before_the_end(running: runs.Start, server: str) -> None:
+    run = running("--bind", f"{server}://127.0.0.1:0", app=APP, environment={"PYTHONUNBUFFERED": None})
+    assert "app | imported 1" in run.log(), "the app sees no arguments of webdemo's"
+    urllib.request.urlopen(run.url, timeout=5).close()
+    run.wait_for(r"\| said 0$", 2)  # print() is not kept back until there is more
+    urllib.request.urlopen(f"{run.url}?5000", timeout=10).close()
+    run.wait_for(r"\| said 4999$", 5)
+    assert run.terminate() == 0
+    log = run.log()
+    assert numbers(log, "said") == [0, *range(5000)]
+    # Each process that served: Gunicorn has two.
+    said_at_the_end = numbers(log, "leaving")
+    assert sorted(said_at_the_end) == sorted([*range(3000)] * (len(said_at_the_end) // 3000))
+    assert said_at_the_end
+    assert "dropped" not in log
+
+
+def test_a_quiet_server_is_heard_at_once(running: runs.Start) -> None:
+    run = running("--bind", "waitress://127.0.0.1:0", app=APP)
+    delays = []
+    for number in range(5):
+        urllib.request.urlopen(f"{run.url}?{number + 1}", timeout=5).close()
+        began = time.monotonic()
+        run.wait_for(rf"\| said {number}$", 2)
+        delays.append(time.monotonic() - began)
+    assert sorted(delays)[2] < 0.5
