@@ -35,6 +35,13 @@ def test_what_stands_beside_a_token_in_one_line_still_counts() -> None:
     assert b"4f-1" not in found["a"]
 
 
+def test_a_word_is_not_left_out_for_standing_where_another_one_changes() -> None:
+    found = bodies(
+        a=[b"PORT=1 1\nNAME= x", b"PORT=1 2\nNAME= x"], b=[b"HOST= c\nNAME= x", b"HOST= c\nNAME= x"]
+    )
+    assert found["b"] == b"HOST= c\nNAME= x"
+
+
 def test_the_order_of_a_set_is_no_difference() -> None:
     found = bodies(a=[b'["x","y","z"]', b'["z","x","y"]'], b=[b'["y","z","x"]', b'["y","z","x"]'])
     assert found["a"] == found["b"]

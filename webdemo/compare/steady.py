@@ -8,13 +8,14 @@ that what stands beside it still counts.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 CHANGES = "…"
 
 _WORDS = re.compile(rb"[^\s<>\"'(){}\[\],;&|]+|[\s<>\"'(){}\[\],;&|]+")
+_BEFORE = 2  # a word and what is behind it
 _LONGEST_BINARY = 1 << 18  # longer ones are not looked through byte by byte
 
 
@@ -97,17 +98,26 @@ def _steady_values(looks: Mapping[str, Sequence[bytes]]) -> dict[str, bytes] | N
     if len({value for own in looks.values() for value in own}) <= 1:
         return {label: own[0] for label, own in looks.items()}
     words = {label: [_words(value) for value in own] for label, own in looks.items()}
-    changing: dict[int, set[int]] = defaultdict(set)  # by the number of words, their places
-    for first, *others in words.values():
-        for other in others:
-            if len(other) != len(first):
-                return None
-            changing[len(first)].update(n for n, word in enumerate(first) if other[n] != word)
+    changing: dict[str, set[int]] = {}  # the places of the words that do, by server
+    for label, (first, *others) in words.items():
+        if any(len(other) != len(first) for other in others):
+            return None
+        changing[label] = {n for other in others for n, word in enumerate(first) if other[n] != word}
     gone = CHANGES.encode()
-    return {
-        label: b"".join(gone if n in changing[len(first)] else word for n, word in enumerate(first))
-        for label, (first, *_) in words.items()
-    }
+    kept = {}
+    for label, (first, *_) in words.items():
+        places = set(changing[label])
+        for other, theirs in changing.items():
+            if len(words[other][0]) == len(first):
+                places.update(n for n in theirs if _stands_alike(n, first, words[other][0], theirs))
+        kept[label] = b"".join(gone if n in places else word for n, word in enumerate(first))
+    return kept
+
+
+def _stands_alike(place: int, words: list[bytes], others: list[bytes], changing: set[int]) -> bool:
+    """Whether the same is before that place in both: a word that changes in one does so in the other."""
+    before = range(max(0, place - _BEFORE), place)
+    return all(n in changing or words[n] == others[n] for n in before)
 
 
 def _words(value: bytes) -> list[bytes]:
