@@ -19,9 +19,9 @@ from webdemo.errors import UsageError
 SCHEMA = 1
 
 Verdict = Literal["right", "differs", "wrong", "dropped", "hung", "missing"]
-"""right: as the section says. differs: allowed, and unlike most of the others. wrong: against a MUST.
-dropped: the connection ended without an answer, or in the middle of one. hung: no end within the
-deadline. missing: the server did not run."""
+"""right: as the section says. differs: left open there, or only advised against. wrong: against a MUST,
+or something is lost or made up. dropped: the connection ended without an answer, or in the middle of
+one. hung: no end within the deadline. missing: the server did not run."""
 
 State = Literal["up", "crashed", "hung", "missing"]
 """up: it answered. crashed: it ended, or gave up, before that or during the comparison. hung: it took

@@ -48,12 +48,14 @@ def with_an_end(connection: Any, environ: WSGIEnvironment) -> io.BufferedReader:
     return io.BufferedReader(_Remaining(connection, known))
 
 
-def without_body(body: Iterable[bytes]) -> Iterable[bytes]:
-    """What an app returned for HEAD, as an answer without a body: started, closed, and empty."""
+def body_for(environ: WSGIEnvironment, body: Iterable[bytes]) -> Iterable[bytes]:
+    """What an app returned; for HEAD an answer without a body: started, closed, and empty."""
+    if environ["REQUEST_METHOD"] != "HEAD":
+        return body
     try:
         next(iter(body), None)  # a generator calls start_response when it is first asked
     finally:
         close = getattr(body, "close", None)
         if close is not None:
             close()
-    return iter(())
+    return iter((b"",))  # with nothing at all some servers would announce a length of 0

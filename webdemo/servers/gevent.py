@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
-from webdemo.servers._alike import UNIX, without_body
+from webdemo.servers._alike import UNIX, body_for
 from webdemo.servers._draining import IdleConnections
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def serve(job: Job) -> None:
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.setdefault("REMOTE_ADDR", "")
-        body = job.app(environ, start_response)
-        return body if environ["REQUEST_METHOD"] != "HEAD" else without_body(body)
+        return body_for(environ, job.app(environ, start_response))
 
     servers = [
         WSGIServer(

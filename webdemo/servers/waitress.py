@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
-from webdemo.servers._alike import UNIX, without_body
+from webdemo.servers._alike import UNIX, body_for
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -73,8 +73,7 @@ def serve(job: Job) -> None:
         if environ["SERVER_PORT"].startswith("/"):
             environ.update(UNIX)
             del environ["REMOTE_PORT"]
-        body = job.app(environ, start_response)
-        return body if environ["REQUEST_METHOD"] != "HEAD" else without_body(body)
+        return body_for(environ, job.app(environ, start_response))
 
     servers = [
         waitress.create_server(

@@ -10,17 +10,21 @@ from webdemo.net import BACKLOG
 from webdemo.servers import Adapter, Job
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from socket import socket
 
     from _typeshed import WriteableBuffer
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 def serve(job: Job) -> None:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
-    from webdemo.servers._alike import UNIX, with_an_end
+    from webdemo.servers._alike import UNIX, body_for, with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return body_for(environ, job.app(environ, start_response))
 
     context = None
     if job.certificate is not None:
@@ -60,7 +64,7 @@ def serve(job: Job) -> None:
     servers = []
     for sock in job.sockets:
         server = make_server(
-            *_address(sock), job.app, threaded=True, request_handler=Handler, fd=sock.fileno()
+            *_address(sock), app, threaded=True, request_handler=Handler, fd=sock.fileno()
         )
         sock.listen(BACKLOG)  # Werkzeug has set its own, which is small
         server.ssl_context = context

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import socket
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import Adapter, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _LONGEST_LINE = 65536
 
@@ -15,8 +20,11 @@ def serve(job: Job) -> None:
     from wsgiref.handlers import SimpleHandler
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-    from webdemo.servers._alike import with_an_end
+    from webdemo.servers._alike import body_for, with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return body_for(environ, job.app(environ, start_response))
 
     class Answer(SimpleHandler):
         os_environ = {}  # noqa: RUF012  # the process's own is nothing an app should show
@@ -50,7 +58,7 @@ def serve(job: Job) -> None:
                 else:
                     environ = self.get_environ()
                     body = with_an_end(self.rfile, environ)
-                    Answer(body, self.wfile, self.get_stderr(), environ).run(job.app)  # type: ignore[arg-type]  # a BinaryIO in all but name
+                    Answer(body, self.wfile, self.get_stderr(), environ).run(app)  # type: ignore[arg-type]  # a BinaryIO in all but name
 
         def address_string(self) -> str:
             return str(self.client_address[0])
