@@ -191,9 +191,7 @@ class LoaderProcess:
             self._on_message(self, {"event": "gone", "code": code})
 
 
-def read_output(
-    loop: Loop, fd: int, process: Process, on_output: Callable[[str, bytes], None]
-) -> LineReader:
+def read_output(loop: Loop, fd: int, process: Process, on_output: Callable[[str, bytes], None]) -> LineReader:
     """Pass on what a server process writes, and keep its last lines."""
 
     def line(data: bytes) -> None:

@@ -63,9 +63,7 @@ def serve(job: Job) -> None:
 
     servers = []
     for sock in job.sockets:
-        server = make_server(
-            *_address(sock), app, threaded=True, request_handler=Handler, fd=sock.fileno()
-        )
+        server = make_server(*_address(sock), app, threaded=True, request_handler=Handler, fd=sock.fileno())
         sock.listen(BACKLOG)  # Werkzeug has set its own, which is small
         server.ssl_context = context
         server.daemon_threads = False  # type: ignore[attr-defined]
