@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
+import socket
+import subprocess
+import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +72,26 @@ def test_a_quiet_server_is_heard_at_once(running: runs.Start) -> None:
         run.wait_for(rf"\| said {number}$", 2)
         delays.append(time.monotonic() - began)
     assert sorted(delays)[2] < 0.5
+
+
+def test_a_run_without_standard_streams_serves(tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text(APP)
+    place = tmp_path / "socket"
+    command = f"exec {sys.executable} -m webdemo --app served:app --bind unix://{place} <&- >&- 2>&-"
+    process = subprocess.Popen(["sh", "-c", command], cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 20
+        answer = b""
+        while not answer.startswith(b"HTTP/1.1 200") and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(5)
+                sock.connect(str(place))
+                sock.sendall(b"GET /?3 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                answer = sock.recv(100)
+            time.sleep(0.05)
+        assert answer.startswith(b"HTTP/1.1 200")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()

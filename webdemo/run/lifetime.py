@@ -19,10 +19,16 @@ _ending: tuple[int, int] | None = None
 
 
 def prepare() -> None:
-    """To be called before a handler is registered: the first is the last to run.
+    """To be called first in a program.
 
-    Where handlers are there already (a tracer's, say) processes end in the usual way.
+    Standard streams that are closed become /dev/null: else a socket would get their numbers. And the
+    first handler registered is the last to run; where some are there already (a tracer's, say) processes
+    end in the usual way.
     """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
     if not atexit._ncallbacks():
         atexit.register(_end)
 

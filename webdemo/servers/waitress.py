@@ -16,6 +16,8 @@ from webdemo.servers._alike import UNIX, body_for
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+_SENT_AT_ONCE = 256 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -50,6 +52,11 @@ def serve(job: Job) -> None:
     class Channel(HTTPChannel):  # type: ignore[misc]
         parser_class = Parser
         task_class = Task
+
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            # As much as the system would take is megabytes, read from a file anew for each part of it sent.
+            self.sendbuf_len = min(self.sendbuf_len, _SENT_AT_ONCE)
 
         def is_idle(self) -> bool:
             begun = self.request is not None and self.request.headers_finished
