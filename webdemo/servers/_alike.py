@@ -41,11 +41,11 @@ class _Remaining(io.RawIOBase):
         return len(data)
 
 
-def with_an_end(connection: Any, environ: WSGIEnvironment) -> io.BufferedReader:
+def with_an_end(connection: Any, environ: WSGIEnvironment) -> io.BufferedIOBase:
     """The body alone: CONTENT_LENGTH bytes of the connection, and none without it (RFC 9112 section 6.3)."""
     length = environ.get("CONTENT_LENGTH") or ""
     known = int(length) if length.isascii() and length.isdecimal() else 0
-    return io.BufferedReader(_Remaining(connection, known))
+    return io.BufferedReader(_Remaining(connection, known)) if known else io.BytesIO()
 
 
 def body_for(environ: WSGIEnvironment, body: Iterable[bytes]) -> Iterable[bytes]:

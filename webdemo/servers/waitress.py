@@ -52,6 +52,7 @@ def serve(job: Job) -> None:
     class Channel(HTTPChannel):  # type: ignore[misc]
         parser_class = Parser
         task_class = Task
+        sendbuf_len: int
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
