@@ -187,6 +187,9 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)  # the supervisor decides
     del sys.argv[1:]  # they are webdemo's, not the app's
+    if not sys.flags.safe_path:
+        with contextlib.suppress(FileNotFoundError):  # the folder is gone
+            sys.path[0] = str(Path.cwd())  # as by `python -m`: a script's own folder is not where the app is
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     order = _load_and_fork(Channel(sock), is_early=is_early)

@@ -1,0 +1,106 @@
+"""Loaders: the one that is forked early and the fresh ones of reloads are the same to an app."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+APP = """
+import json, os, sys
+
+def is_inheritable(fd):
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
+
+FACTS = {
+    "arguments": sys.argv[1:],
+    "first in the path": sys.path[0],
+    "descriptors": [fd for fd in range(3, 100) if is_inheritable(fd)],
+    "stdin": os.path.realpath("/dev/fd/0"),
+    "leads its session": os.getsid(0) == os.getpid(),
+    "environment": sorted(name for name in os.environ if name.startswith(("NOTIFY_", "WATCHDOG_"))),
+    "writes at once": [sys.stdout.line_buffering, sys.stderr.line_buffering],
+    "threads": len(os.listdir("/proc/self/task")),
+}
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(FACTS | {"loader": os.getppid()}).encode()]
+"""
+SCRIPT = "import sys\nfrom webdemo.__main__ import main\nsys.exit(main())\n"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """webdemo by its console script, with a descriptor left open and a variable of a service manager."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "served.py").write_text(APP)
+    script = tmp_path / "bin" / "webdemo"
+    script.parent.mkdir()
+    script.write_text(SCRIPT)
+    log = tmp_path / "log"
+    with contextlib.ExitStack() as stack:
+        left_open = os.open(os.devnull, os.O_RDONLY)
+        stack.callback(os.close, left_open)
+        process = subprocess.Popen(
+            [sys.executable, script, "--app", "served:app", "--port", "0", "--host", "127.0.0.1"],
+            cwd=folder,
+            stdout=stack.enter_context(log.open("wb")),
+            stderr=subprocess.STDOUT,
+            pass_fds=[left_open],
+            env=os.environ | {"WATCHDOG_PID": "1"},
+        )
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        deadline = time.monotonic() + 20
+        while "Ready in" not in log.read_text():
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        url = next(word for word in log.read_text().split() if word.startswith("http://"))
+        yield process, url
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def facts_at(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found
+
+
+def test_an_app_meets_the_same_at_the_start_and_after_a_reload(
+    served: tuple[subprocess.Popen[bytes], str], tmp_path: Path
+) -> None:
+    process, url = served
+    first = facts_at(url)
+    expected = {
+        "arguments": [],
+        "first in the path": str(tmp_path / "folder"),
+        "descriptors": [],
+        "stdin": os.devnull,
+        "leads its session": True,
+        "environment": [],
+        "writes at once": [True, True],
+        "threads": 1,
+    }
+    assert first == expected | {"loader": first["loader"]}
+    process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 20
+    while (again := facts_at(url))["loader"] == first["loader"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert again == expected | {"loader": again["loader"]}
