@@ -7,6 +7,7 @@ woken, after a moment in which a request already under way may still arrive.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import selectors
 import socket
@@ -57,9 +58,18 @@ def end_reading(connection: socket.socket) -> None:
     with contextlib.suppress(OSError, ValueError):  # closed already
         poll = select.poll()
         poll.register(connection, select.POLLIN)
-        if poll.poll(0) and b"\r\n\r\n" in socket.socket.recv(connection, _LONGEST_HEAD, socket.MSG_PEEK):
+        if poll.poll(0) and b"\r\n\r\n" in _arrived(connection):
             return
         connection.shutdown(socket.SHUT_RD)
+
+
+def _arrived(connection: socket.socket) -> bytes:
+    """What waits to be read; nothing if another thread has read it by now. Does not wait for more."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as same:  # without its time-out
+        try:
+            return same.recv(_LONGEST_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
 
 
 class DrainingHandler(_Handler):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webdemo.net import BACKLOG
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, Stopping, option
 from webdemo.servers._draining import end_reading
 
 if TYPE_CHECKING:
@@ -77,9 +77,11 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
     def post_worker_init(worker: Any) -> None:
         """Let a worker that is told to stop hang up on idle clients; a sync worker would wait for them."""
         drain = signal.getsignal(signal.SIGTERM)
+        told = Stopping()
+        threading.Thread(target=hang_up_idle, args=[told, places, busy], daemon=True).start()
 
         def stop(number: int, frame: Any) -> None:
-            threading.Thread(target=hang_up_idle, args=[places, busy], daemon=True).start()
+            told.set()  # to start a thread here could wait for ever for whom the signal has interrupted
             drain(number, frame)  # type: ignore[operator,misc]
 
         signal.signal(signal.SIGTERM, stop)
@@ -128,8 +130,9 @@ def told_of_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication
     return application
 
 
-def hang_up_idle(places: set[Any], busy: set[int]) -> None:
-    """End, again and again, the wait for a request on connections that came in at these places."""
+def hang_up_idle(told: Stopping, places: set[Any], busy: set[int]) -> None:
+    """Once told, end again and again the wait for a request on connections that came in at these places."""
+    told.wait()
     while True:
         time.sleep(LINGER_SECONDS)
         for fd in [int(path.name) for path in Path("/dev/fd").iterdir()]:
