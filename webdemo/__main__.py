@@ -10,11 +10,10 @@ import sys
 
 from webdemo.run import lifetime
 
-gc.disable()  # imports make nothing but what stays
-
 
 def main() -> None:
     """The command; it exits with its exit code."""
+    gc.disable()  # imports make nothing but what stays
     lifetime.prepare()
     end_early = None
     if _serves(sys.argv[1:]):

@@ -58,14 +58,20 @@ def test_the_procfile_serves_the_port_that_the_platform_gives(tmp_path: Path) ->
         text=True,
         start_new_session=True,
     )
+    assert honcho.stdout is not None
+    out = ""
     try:
         answer = wait_for_answer(f"http://127.0.0.1:{port}")
         assert answer.status == 200
         assert answer.headers["Server"] == "gunicorn"
         assert "</html>" in answer.text
+        while "Ready in" not in out:
+            out += honcho.stdout.readline()
     finally:
         honcho.terminate()
-        out, _ = honcho.communicate(timeout=SECONDS)
+        out += honcho.stdout.read()
+        honcho.stdout.close()
+        honcho.wait(SECONDS)
     assert "Listening on every address, because PORT is in the environment" in out
     assert re.search(r"gunicorn +\S+ +http://.* 2$", out, re.MULTILINE), out
     assert "Stopped after" in out

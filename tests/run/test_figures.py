@@ -306,15 +306,18 @@ def test_the_history_and_the_log_go_on_when_the_server_is_swapped(
     raw_http.get(running.url, "/before")
     wait_for(running, lambda f: f["requests"] == 1)
     call(running, do="swap", port=port, server="gunicorn")
-    lines: list[list[str]] = []
-    deadline = time.monotonic() + runs.END_SECONDS
-    while not lines or lines[-1][1] != "gunicorn":  # the old one finishes what it has accepted
-        assert time.monotonic() < deadline, lines
-        raw_http.get(running.url, "/after")
+
+    def logged() -> list[list[str]]:
         log = call(running, do="log", port=port, lines=50)["lines"]
-        lines = [line["text"].split() for line in log if line["access"]]
-    assert (lines[0][1], lines[0][5]) == ("waitress", "/before")
-    wait_for(running, lambda f: f["requests"] == len(lines))
+        return [line["text"].split() for line in log if line["access"]]
+
+    deadline = time.monotonic() + runs.END_SECONDS
+    while logged()[-1][1] != "gunicorn":  # the old one finishes what it has accepted
+        assert time.monotonic() < deadline, logged()
+        raw_http.get(running.url, "/after")
+    first = logged()[0]
+    assert (first[1], first[5]) == ("waitress", "/before")
+    wait_for(running, lambda f: f["requests"] == len(logged()))
     [service] = call(running, do="history", seconds=60)["services"]
     assert (service["server"], service["ports"]) == ("gunicorn", [port])
     assert len(service["series"]["time"]) >= 2

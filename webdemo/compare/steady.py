@@ -47,7 +47,8 @@ def steady(looks: Mapping[str, Sequence[Look]]) -> dict[str, Steady]:
     """What stays of the answers to one request, by server; each has one look or more."""
     statuses = {label: sorted({look.status for look in own}) for label, own in looks.items()}
     unsteady = [label for label, own in statuses.items() if len(own) > 1]
-    if len(unsteady) > 1 or (unsteady and len(looks) == 1):  # that is the app's way: nothing to compare
+    changing = [label for label in unsteady if all(look.is_answer for look in looks[label])]
+    if len(changing) > 1 or (changing and len(looks) == 1):  # that is the app's way: nothing to compare
         return {label: Steady("changing", frozenset(), b"", own[0].evidence) for label, own in looks.items()}
     answered = {label: own for label, own in looks.items() if label not in unsteady and own[0].is_answer}
     headers = _steady_headers({label: [look.headers for look in own] for label, own in answered.items()})

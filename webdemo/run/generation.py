@@ -144,7 +144,7 @@ def error_of(message: Message) -> WebdemoError:
     return kind(message["problem"], remedy=message["remedy"])
 
 
-def _ended_while_loading(target: Target, code: int) -> WebdemoError:
+def _ended_while_loading(target: Target, code: int | None) -> WebdemoError:
     module = target.app.partition(":")[0]
     return AppUnavailable(
         f"The app {str(target)!r} cannot be loaded: the process that imported it {how_it_ended(code)}.",

@@ -36,23 +36,26 @@ class Interpreter:
         self.pid = pid
         self.socket = sock
         self.output = output
-        self.exit_code: int | None = None  # -N: it was ended by signal N
+        self._has_ended = False
+        self._exit_code: int | None = None
 
-    def has_ended(self) -> bool:
-        if self.exit_code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.exit_code = os.waitstatus_to_exitcode(status)
-        return self.exit_code is not None
-
-    def wait(self, timeout_seconds: float) -> int:
-        """Until it has ended, or is killed when the time is over; its exit code."""
-        if not self.has_ended() and not _ends_within(self.pid, timeout_seconds):
+    def wait(self, timeout_seconds: float) -> int | None:
+        """Until it has ended, or is killed when the time is over; its exit code, if anybody knows it."""
+        if not self._collect(os.WNOHANG) and not _ends_within(self.pid, timeout_seconds):
             os.kill(self.pid, signal.SIGKILL)
-        if self.exit_code is None:
-            _, status = os.waitpid(self.pid, 0)
-            self.exit_code = os.waitstatus_to_exitcode(status)
-        return self.exit_code
+        self._collect(0)
+        return self._exit_code
+
+    def _collect(self, options: int) -> bool:
+        if not self._has_ended:
+            try:
+                pid, status = os.waitpid(self.pid, options)
+            except ChildProcessError:  # somebody else has collected it
+                self._has_ended = True
+            else:
+                self._has_ended = bool(pid)
+                self._exit_code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._has_ended
 
     def end(self) -> None:
         """It is not needed."""
@@ -66,7 +69,9 @@ def _ends_within(pid: int, seconds: float) -> bool:
         with contextlib.suppress(OSError):  # an old kernel, or no descriptor is left
             descriptor = os.pidfd_open(pid)
             try:
-                return bool(select.select([descriptor], [], [], seconds)[0])
+                poll = select.poll()
+                poll.register(descriptor, select.POLLIN)
+                return bool(poll.poll(seconds * 1000))
             finally:
                 os.close(descriptor)
     deadline = time.monotonic() + seconds
@@ -83,7 +88,8 @@ _early: list[Interpreter] = []
 
 
 def fork_early() -> socket.socket | None:
-    """Fork one; whoever asks for one first gets it. In the new process: its end of the channel."""
+    """Fork one; who asks for one first gets it. In the new process: its end of the channel."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents have it, no end would be told
     ours, theirs = socket.socketpair()
     read, write = os.pipe()
     gc.freeze()  # what is there now stays: no collection will touch it, so both share its pages
@@ -134,7 +140,7 @@ def fresh() -> Interpreter:
     try:
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-m", "webdemo.run.loader"],
+            [sys.executable, *_flags(), "-m", "webdemo.run.loader"],
             {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -151,6 +157,27 @@ def fresh() -> Interpreter:
         theirs.close()
         os.close(write)
     return Interpreter(pid, ours, read)
+
+
+def _flags() -> list[str]:
+    """The options that this Python was started with, so that a fresh one has the same rules."""
+    letters = {
+        "bytes_warning": "b",
+        "dont_write_bytecode": "B",
+        "ignore_environment": "E",
+        "isolated": "I",
+        "no_user_site": "s",
+        "no_site": "S",
+        "optimize": "O",
+        "safe_path": "P",
+    }
+    given = [f"-{letter * getattr(sys.flags, name)}" for name, letter in letters.items()]
+    extra = (name if value is True else f"{name}={value}" for name, value in sys._xoptions.items())
+    return [
+        *(flag for flag in given if flag != "-"),
+        *(f"-W{option}" for option in sys.warnoptions),
+        *(f"-X{option}" for option in extra),
+    ]
 
 
 def channel_of_fresh() -> socket.socket:

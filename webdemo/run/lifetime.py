@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
+import io
 import os
 import sys
 import time
+from collections.abc import Iterable
 
 BEGAN = time.monotonic()
 """Nearly: Python is up, and has imported next to nothing."""
 
+_FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+
 _ending: tuple[int, int] | None = None
+_flushes_files = False
 
 
 def prepare() -> None:
@@ -40,10 +46,19 @@ def with_code(exit_code: int) -> int:
     return exit_code
 
 
+def flush_files_at_the_end() -> None:
+    """In this process and those forked from it, leave nothing unwritten in any file that is open."""
+    global _flushes_files
+    _flushes_files = True
+
+
 def _end() -> None:
-    if _ending is None or _ending[0] != os.getpid():
-        return
-    for stream in (sys.stdout, sys.stderr):
+    files: Iterable[object] = (sys.stdout, sys.stderr)
+    if _flushes_files:
+        gc.unfreeze()  # what was there before the fork is looked at, too
+        files = (thing for thing in gc.get_objects() if type(thing) in _FILES)
+    for file in files:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or there is none
-            stream.flush()
-    os._exit(_ending[1])
+            file.flush()  # type: ignore[attr-defined]
+    if _ending is not None and _ending[0] == os.getpid():
+        os._exit(_ending[1])

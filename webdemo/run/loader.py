@@ -1,6 +1,6 @@
 """The loader: imports the app once, and forks a process for each server.
 
-It is a process of its own, started afresh for each reload, so that the supervisor never holds app
+It is a process of its own, and each reload has another one, so that the supervisor never holds app
 code and the old code goes when the old loader does. Its children share the memory of what was
 imported. When the app cannot be shared by fork, the loader does not import it and each child does.
 
@@ -188,14 +188,16 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
         signal.signal(name, signal.SIG_IGN)  # the supervisor decides
     del sys.argv[1:]  # they are webdemo's, not the app's
     if not sys.flags.safe_path:
-        with contextlib.suppress(FileNotFoundError):  # the folder is gone
-            sys.path[0] = str(Path.cwd())  # as by `python -m`: a script's own folder is not where the app is
+        del sys.path[0]  # a script's own folder, or the current one
+    with contextlib.suppress(FileNotFoundError):  # it is gone
+        sys.path.insert(0, str(Path.cwd()))  # an app is found from here, however webdemo was started
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     order = _load_and_fork(Channel(sock), is_early=is_early)
     if isinstance(order, int):
         return lifetime.with_code(order)
     gc.enable()
+    lifetime.flush_files_at_the_end()
     return lifetime.with_code(child.serve(*order))
 
 

@@ -92,9 +92,9 @@ class LineReader:
         self._look()
 
     def take_rest(self) -> None:
-        """Read what has been written so far."""
-        while not self._is_closed and self._read():
-            pass
+        """Read what has been written so far: at once, as a pipe holds no more. Others may go on writing."""
+        if not self._is_closed:
+            self._read()
 
     def close(self) -> None:
         self._is_closed = True
@@ -129,7 +129,7 @@ class LineReader:
 
 
 class LoaderProcess:
-    """A loader: a fresh Python that imports the app, or leaves that to each of its children.
+    """A loader: a process that imports the app, or leaves that to each of its children.
 
     `servers` are those that it is going to fork: with the app it imports them.
     """
@@ -177,8 +177,8 @@ class LoaderProcess:
             self._loop.forget(self._channel)
             self._channel.close()
 
-    def wait(self, timeout_seconds: float) -> int:
-        """Until it has ended, or is killed when the time is over; its exit code."""
+    def wait(self, timeout_seconds: float) -> int | None:
+        """Until it has ended, or is killed when the time is over; its exit code, if anybody knows it."""
         return self._interpreter.wait(timeout_seconds)
 
     def _receive(self) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from webdemo.errors import AppUnavailable, ControlUnavailable, WebdemoError
 from webdemo.net.bind import Bind
-from webdemo.run import events, fleet, generation, lifetime
+from webdemo.run import events, fleet, generation, interpreter, lifetime
 from webdemo.run.accesslog import COMPLETE
 from webdemo.run.commands import Commands
 from webdemo.run.control import ControlServer
@@ -92,7 +92,7 @@ class Supervisor:
         )
         self.figures = Figures(self._fleet.counters, UsageTable().look)
         self._generation = self._new_generation()
-        self._old_generations: list[Generation] = []
+        self._other_generations: list[Generation] = []
         self._loading = False
         self._replacements: list[Replacement] = []
         self._stand_in = StandIn(health=plan.health)
@@ -150,7 +150,7 @@ class Supervisor:
             self._watcher.stop()
         for listener in self.listeners.values():
             listener.close()
-        loaders = [loader for g in (self._generation, *self._old_generations) for loader in g.loaders]
+        loaders = [loader for g in (self._generation, *self._other_generations) for loader in g.loaders]
         for loader in loaders:
             loader.close()
         for loader in loaders:
@@ -161,6 +161,7 @@ class Supervisor:
         self._loading = True
         wanted = [running.service for running in self.services]
         self._generation.load(wanted, self._loaded_first, self._first_load_failed)
+        interpreter.end_early()  # not needed where nothing is shared
 
     def _loaded_first(self) -> None:
         self._loading = False
@@ -336,6 +337,7 @@ class Supervisor:
             done(None)
             return
         old, new = self._generation, self._new_generation()
+        self._other_generations.append(new)
         self._loading = True
         self._notifier.reloading()
 
@@ -344,7 +346,7 @@ class Supervisor:
             if self.is_stopping:
                 return
             self._generation = new
-            self._old_generations.append(old)
+            self._other_generations[self._other_generations.index(new)] = old
             services = [s for s in self.services if s.state in ("up", "waiting")]
             successors = [s.successor() for s in services]
             self.replace(Replacement("reload", services, successors, settled))
@@ -352,8 +354,8 @@ class Supervisor:
         def settled(error: WebdemoError | None) -> None:
             if error is not None:
                 self._generation = old
-                self._old_generations[self._old_generations.index(old)] = new
-            for retired in self._old_generations:
+                self._other_generations[self._other_generations.index(old)] = new
+            for retired in self._other_generations:
                 retired.retire()
             over(error)
 
@@ -361,11 +363,10 @@ class Supervisor:
             self._loading = False
             self.emit(events.LoadFailed(error, old_code_serves=True))
             new.close()
-            self._old_generations.append(new)
             over(error)
 
         def over(error: WebdemoError | None) -> None:
-            self._old_generations = [g for g in self._old_generations if g.is_alive()]
+            self._other_generations = [g for g in self._other_generations if g.is_alive()]
             self._notifier.ready()
             done(error)
             if self._changed_meanwhile:
@@ -399,7 +400,7 @@ class Supervisor:
         elif self._started:
             self.reload(lambda _: None)
         else:
-            self._old_generations.append(self._generation)
+            self._other_generations.append(self._generation)
             self._generation = self._new_generation()
             self._load_first()
 
@@ -482,7 +483,7 @@ class Supervisor:
 
     def _reap(self) -> None:
         """Collect what has ended: loaders and, as PID 1, whatever was left to us."""
-        loaders = [loader for g in (self._generation, *self._old_generations) for loader in g.loaders]
+        loaders = [loader for g in (self._generation, *self._other_generations) for loader in g.loaders]
         ours = {loader.pid: loader for loader in loaders}
         while True:
             try:

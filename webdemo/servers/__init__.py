@@ -60,7 +60,9 @@ class Stopping:
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         """Block until the flag is set, or the time is over; True if it is set."""
-        return bool(select.select([self._read], [], [], timeout_seconds)[0])
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        return bool(poll.poll(None if timeout_seconds is None else timeout_seconds * 1000))
 
     def close(self) -> None:
         os.close(self._read)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from _typeshed import WriteableBuffer
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # The environ of a request over a Unix socket; there is no REMOTE_PORT. As Gunicorn has it.
 UNIX = {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "REMOTE_ADDR": ""}
@@ -48,10 +48,12 @@ def with_an_end(connection: Any, environ: WSGIEnvironment) -> io.BufferedIOBase:
     return io.BufferedReader(_Remaining(connection, known)) if known else io.BytesIO()
 
 
-def body_for(environ: WSGIEnvironment, body: Iterable[bytes]) -> Iterable[bytes]:
-    """What an app returned; for HEAD an answer without a body: started, closed, and empty."""
+def answer(app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """What the app returns; for HEAD an answer without a body: started, closed, and empty."""
     if environ["REQUEST_METHOD"] != "HEAD":
-        return body
+        return app(environ, start_response)
+    body = app(environ, start_response)
+    environ["REQUEST_METHOD"] = "HEAD"  # servers look at it again; the app may have made it a GET for itself
     try:
         next(iter(body), None)  # a generator calls start_response when it is first asked
     finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
-from webdemo.servers._alike import UNIX, body_for
+from webdemo.servers._alike import UNIX, answer
 from webdemo.servers._draining import IdleConnections
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def serve(job: Job) -> None:
         if not environ["SERVER_PORT"]:
             environ.update(UNIX)
             del environ["REMOTE_PORT"]
-        return body_for(environ, job.app(environ, start_response))
+        return answer(job.app, environ, start_response)
 
     class Request(HTTPRequest):
         def read_request_line(self) -> bool:

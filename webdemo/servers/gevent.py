@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
-from webdemo.servers._alike import UNIX, body_for
+from webdemo.servers._alike import UNIX, answer
 from webdemo.servers._draining import IdleConnections
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def serve(job: Job) -> None:
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.setdefault("REMOTE_ADDR", "")
-        return body_for(environ, job.app(environ, start_response))
+        return answer(job.app, environ, start_response)
 
     servers = [
         WSGIServer(

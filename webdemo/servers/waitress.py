@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
-from webdemo.servers._alike import UNIX, body_for
+from webdemo.servers._alike import UNIX, answer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -81,7 +81,7 @@ def serve(job: Job) -> None:
         if environ["SERVER_PORT"].startswith("/"):
             environ.update(UNIX)
             del environ["REMOTE_PORT"]
-        return body_for(environ, job.app(environ, start_response))
+        return answer(job.app, environ, start_response)
 
     servers = [
         waitress.create_server(

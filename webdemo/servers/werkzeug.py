@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 def serve(job: Job) -> None:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
-    from webdemo.servers._alike import UNIX, body_for, with_an_end
+    from webdemo.servers._alike import UNIX, answer, with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return body_for(environ, job.app(environ, start_response))
+        return answer(job.app, environ, start_response)
 
     context = None
     if job.certificate is not None:

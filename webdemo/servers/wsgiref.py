@@ -20,11 +20,11 @@ def serve(job: Job) -> None:
     from wsgiref.handlers import SimpleHandler
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-    from webdemo.servers._alike import body_for, with_an_end
+    from webdemo.servers._alike import answer, with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return body_for(environ, job.app(environ, start_response))
+        return answer(job.app, environ, start_response)
 
     class Answer(SimpleHandler):
         os_environ = {}  # noqa: RUF012  # the process's own is nothing an app should show

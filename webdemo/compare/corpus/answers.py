@@ -120,8 +120,8 @@ def _too_long(exchange: Exchange) -> Judgement:
         return right("closes the connection")
     first, *others = exchange.answers
     if exchange.rest or (others and others[0].body != b"hello"):
-        if exchange.is_over and not others and b"HTTP/" not in exchange.rest:
-            return differs("sends more than was announced, and closes")
+        if not others and b"HTTP/" not in exchange.rest:
+            return differs("sends more than was announced, and nothing behind it")
         return wrong("sends more than was announced, and another answer behind it")
     if first.status == 500:
         return right("answers 500")
