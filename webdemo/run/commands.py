@@ -44,6 +44,8 @@ class Commands:
                 reply({"ok": True} | self.history(seconds))
             case "log":
                 running, _ = self._find(str(port))
+                for process in running.processes:
+                    process.take_output()
                 reply({"ok": True, "lines": running.log.last(int(_number(message, "lines", KEPT_LINES)))})
             case "kill":
                 reply({"ok": True, "pids": self.kill(str(port))})

@@ -215,8 +215,7 @@ class Fleet:
     def _ended(self, process: Process, code: int | None) -> None:
         if self.processes.pop(process.number, None) is None:
             return
-        if process.output is not None:
-            process.output.take_rest()
+        process.take_output()
         was_draining = process.state is State.DRAINING
         process.state = State.DEAD
         process.was_draining = was_draining

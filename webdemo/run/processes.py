@@ -54,6 +54,11 @@ class Process:
         self.was_draining = False  # its end was asked for
         self.output: LineReader | None = None
 
+    def take_output(self) -> None:
+        """Read what it has written so far."""
+        if self.output is not None:
+            self.output.take_rest()
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal through the loader, which alone knows that the pid is still its child's."""
         if self.state is State.DEAD:

@@ -31,7 +31,7 @@ from webdemo.run.generation import Generation, error_of
 from webdemo.run.loop import Loop
 from webdemo.run.notify import Notifier
 from webdemo.run.plan import Plan
-from webdemo.run.processes import LoaderProcess, Process, how_it_ended
+from webdemo.run.processes import LoaderProcess, Process, State, how_it_ended
 from webdemo.run.service import Listener, RunningService
 from webdemo.run.standin import StandIn
 from webdemo.run.usage import UsageTable
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _DOUBLED_SIGNAL_SECONDS = 0.5  # platforms send SIGTERM twice; that is not impatience
 _READINESS_SECONDS = 1.0  # between failing /readyz and draining, so that a balancer can look away
 _ACCEPTING_SECONDS = 1.0  # for who waits to be accepted when the run ends
+_STOPS_ACCEPTING_SECONDS = 0.25  # within them every server that drains has heard of it
 _SECONDS_BETWEEN_LOOKS = 0.005
 _LOADER_ENDS_SECONDS = 2.0
 
@@ -301,15 +302,27 @@ class Supervisor:
         at = min((self.services.index(s) for s in replacement.old if s in self.services), default=0)
         self.services = [s for s in self.services if s not in replacement.old]
         self.services[at:at] = [*replacement.new, *replacement.beside]
-        for running in replacement.old:
-            for process in running.processes:
-                self._fleet.drain(process)
+        old = [process for running in replacement.old for process in running.processes]
+        for process in old:
+            self._fleet.drain(process)
         seconds = time.monotonic() - replacement.began
         for running in replacement.new:
             self.emit(events.Up(str(running), running.pids, replacement.why, seconds))
         for running in replacement.beside:
             self.emit(events.StoppedService(str(running)))
-        replacement.done(None)
+        self._when_gone(old, partial(replacement.done, None))
+
+    def _when_gone(self, processes: Sequence[Process], then: Callable[[], None]) -> None:
+        """When these have ended, or have had time to accept no more: who asks then meets the new ones."""
+        give_up_at = time.monotonic() + _STOPS_ACCEPTING_SECONDS
+
+        def look() -> None:
+            if all(process.state is State.DEAD for process in processes) or time.monotonic() > give_up_at:
+                then()
+            else:
+                self.loop.after(_SECONDS_BETWEEN_LOOKS, look)
+
+        look()
 
     def _give_back(self, replacement: Replacement, process: Process, code: int | None) -> None:
         """A new service did not come up: the new ones go, the old ones stay."""
