@@ -32,6 +32,7 @@ def order(bind: str, target: Target, grace_seconds: float) -> str:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until it is the supervisor's
     order = json.loads(sys.argv[1])
     comparison = os.getppid()
     printer = Printer(as_json=True)

@@ -368,8 +368,7 @@ class Supervisor:
             if error is not None:
                 self._generation = old
                 self._other_generations[self._other_generations.index(old)] = new
-            for retired in self._other_generations:
-                retired.retire()
+            (new if error is not None else old).retire()
             over(error)
 
         def failed(error: WebdemoError) -> None:
