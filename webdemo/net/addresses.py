@@ -40,8 +40,10 @@ def resolve(bind: Bind) -> list[Address]:
     if bind.host == ALL_ADDRESSES:
         return _both(WILDCARD, bind.port)
     try:
-        found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError) as exc:
+        # Bytes: of text Python would first see whether it is an international name, and load what that takes.
+        host = bind.host.encode("ascii")
+        found = socket.getaddrinfo(host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as exc:
         loopback = replace(bind, host=LOOPBACK[0])
         raise NameUnknown(
             f"The name {bind.host} leads to no address.",

@@ -33,9 +33,7 @@ def folder() -> Path:
     if runtime:
         path = Path(runtime, "webdemo")
     else:
-        import tempfile
-
-        path = Path(tempfile.gettempdir(), f"webdemo-{os.getuid()}")
+        path = Path(os.environ.get("TMPDIR") or "/tmp", f"webdemo-{os.getuid()}")
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         facts = path.lstat()

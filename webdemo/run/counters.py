@@ -30,6 +30,11 @@ SLOTS = 1024
 _SLOT_BYTES = 4096
 _SLOT_WORDS = _SLOT_BYTES // 8
 
+# First the lengths of the slots' names, a word for each: to look through them touches two pages, not one
+# of each slot, which the system would have to make.
+_INDEX_BYTES = SLOTS * 8
+_MEMORY_SIZE = _INDEX_BYTES + SLOTS * _SLOT_BYTES
+
 # The words of a slot, each an unsigned number of 64 bits.
 _STARTED = 0
 _ENDED = 1  # and the five that follow: by the first digit of the status, 0 if there was none
@@ -41,8 +46,7 @@ _CPU_NANOSECONDS = _MEMORY_BYTES + 1
 _PROCESSES = _CPU_NANOSECONDS + 1
 _RESTARTS = _PROCESSES + 1
 _HISTOGRAM = _RESTARTS + 1
-_NAME_BYTES = _HISTOGRAM + BUCKETS
-_NAME = _NAME_BYTES + 1
+_NAME = _HISTOGRAM + BUCKETS
 _LONGEST_SERVER = 100
 _LONGEST_PORTS = (_SLOT_WORDS - _NAME) * 8 - _LONGEST_SERVER - 1
 
@@ -53,7 +57,7 @@ _ENDED_WITH = {digit: _ENDED + min(int(digit), _STATUSES - 1) for digit in "1234
 class Totals(NamedTuple):
     """What has been counted of one service since the run began."""
 
-    words: Sequence[int] = (0,) * _NAME_BYTES
+    words: Sequence[int] = (0,) * _NAME
     in_flight: int = 0
 
     @property
@@ -119,8 +123,9 @@ class SharedCounters:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._memory = mmap.mmap(fd, SLOTS * _SLOT_BYTES)
-        self._words = memoryview(self._memory).cast("Q")
+        self._memory = mmap.mmap(fd, _MEMORY_SIZE)
+        words = memoryview(self._memory).cast("Q")
+        self._name_lengths, self._words = words[:SLOTS], words[SLOTS:]
         self._lock = allocate_lock()
         self._own: dict[int, memoryview] = {}
         os.register_at_fork(after_in_child=self._own.clear)  # locks are not inherited
@@ -135,7 +140,7 @@ class SharedCounters:
 
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
-        os.truncate(fd, SLOTS * _SLOT_BYTES)
+        os.truncate(fd, _MEMORY_SIZE)
         return cls(fd)
 
     def fileno(self) -> int:
@@ -151,16 +156,16 @@ class SharedCounters:
         with self._lock:
             # Rather one that a process of this service has left behind than a new one.
             for wanted in (encoded, b""):
-                for slot, length in enumerate(self._name_lengths()):
+                for slot, length in enumerate(self._name_lengths.tolist()):
                     if length == len(wanted) and slot not in self._own and self._lock_slot(slot, wanted):
                         return self._take(slot, encoded)
         return memoryview(bytearray(_SLOT_BYTES)).cast("Q")
 
     def _take(self, slot: int, name: bytes) -> memoryview:
         words = self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS]
-        start = slot * _SLOT_BYTES + _NAME * 8
+        start = _name_start(slot)
         self._memory[start : start + len(name)] = name
-        words[_NAME_BYTES] = len(name)
+        self._name_lengths[slot] = len(name)
         words[_STARTED] = sum(words[_ENDED : _ENDED + _STATUSES])  # the others went down with their process
         self._own[slot] = words
         return words
@@ -169,22 +174,19 @@ class SharedCounters:
         """What each service has counted so far."""
         found: dict[str, Totals] = {}
         with self._lock:
-            for slot, length in enumerate(self._name_lengths()):
+            for slot, length in enumerate(self._name_lengths.tolist()):
                 if not length:
                     continue
                 words = self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS].tolist()
                 in_flight = words[_STARTED] - sum(words[_ENDED : _ENDED + _STATUSES])
                 in_flight = in_flight if in_flight > 0 and self._lives(slot) else 0
                 name = self._name(slot).decode("utf-8", "replace")
-                found[name] = found.get(name, Totals()).plus(Totals(words[:_NAME_BYTES], in_flight))
+                found[name] = found.get(name, Totals()).plus(Totals(words[:_NAME], in_flight))
         return found
 
-    def _name_lengths(self) -> list[int]:
-        return self._words[_NAME_BYTES::_SLOT_WORDS].tolist()
-
     def _name(self, slot: int) -> bytes:
-        start = slot * _SLOT_BYTES + _NAME * 8
-        return self._memory[start : start + self._words[slot * _SLOT_WORDS + _NAME_BYTES]]
+        start = _name_start(slot)
+        return self._memory[start : start + self._name_lengths[slot]]
 
     def _lock_slot(self, slot: int, name: bytes) -> bool:
         """Claim the slot if it has this name and nobody has claimed it."""
@@ -209,6 +211,11 @@ class SharedCounters:
             return True
         fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)
         return False
+
+
+def _name_start(slot: int) -> int:
+    """Where a slot's name begins in the memory, in bytes."""
+    return _INDEX_BYTES + slot * _SLOT_BYTES + _NAME * 8
 
 
 class RequestCounter:
