@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import urllib.request
 
 import pytest
+
+from tests.running import Start
 
 BEGINNING = "import atexit, os, sys\nfrom webdemo.run import lifetime\n"
 
@@ -48,3 +51,30 @@ def test_handlers_run_output_is_flushed_and_the_rest_is_left_to_the_system() -> 
 )
 def test_no_handler_and_no_exit_code_is_lost(code: str) -> None:
     assert end_of(code) == (7, ["there before"])
+
+
+WRITER = """
+from webdemo import App
+
+app = App()
+early = open("early", "w")
+late = []
+
+@app.get("/")
+def write(request):
+    late.append(open("late", "w"))
+    for file in (early, *late):
+        file.write("not flushed")
+    return "written"
+"""
+
+
+@pytest.mark.parametrize("server", ["werkzeug", "waitress", "gunicorn"])
+def test_files_that_the_app_has_open_are_flushed_at_a_stop(server: str, running: Start) -> None:
+    webdemo = running("-b", f"{server}://127.0.0.1:0", app=WRITER)
+    with urllib.request.urlopen(webdemo.url, timeout=10) as answer:
+        assert answer.read() == b"written"
+    folder = webdemo.log_file.parent
+    assert [(folder / name).read_text() for name in ("early", "late")] == ["", ""]
+    assert webdemo.terminate() == 0
+    assert [(folder / name).read_text() for name in ("early", "late")] == ["not flushed"] * 2

@@ -379,9 +379,9 @@ def test_an_app_that_is_made_when_asked_for_and_fails_is_not_called_missing(modu
 REPORT = """
 import json, sys
 from webdemo.run import load
-before = load.open_sockets()
+before = load.open_files()
 load.load(load.Target(sys.argv[1]))
-print(json.dumps([load.opened_at_import(before), load.source_folders()]))
+print(json.dumps([load.started_at_import(before), load.source_folders()]))
 """
 
 

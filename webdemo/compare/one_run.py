@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from webdemo.errors import WebdemoError
@@ -28,7 +28,7 @@ from webdemo.run.supervisor import Supervisor
 
 def order(bind: str, target: Target, grace_seconds: float) -> str:
     """What a run is told: the argument that `main` reads."""
-    return json.dumps({"bind": bind, "target": asdict(target), "grace_seconds": grace_seconds})
+    return json.dumps({"bind": bind, "target": target._asdict(), "grace_seconds": grace_seconds})
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
@@ -132,7 +132,7 @@ def of_routes(target: Target) -> list[AppRequest]:
     )
     try:
         done = subprocess.run(
-            [sys.executable, "-c", listing, json.dumps(asdict(target))],
+            [sys.executable, "-c", listing, json.dumps(target._asdict())],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_ROUTES_SECONDS,

@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import traceback
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +48,7 @@ def order(
         "certificate": [str(certificate.chain), str(certificate.key)] if certificate else None,
         "grace_seconds": grace_seconds,
         "settings": settings._asdict(),
-        "target": asdict(target),
+        "target": target._asdict(),
     }
 
 

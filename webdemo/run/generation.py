@@ -31,13 +31,16 @@ class Hooks(NamedTuple):
 class Generation:
     """`load` imports the code, and calls back; then `loader_for` gives who can fork a server."""
 
-    def __init__(self, loop: Loop, target: Target, grace_seconds: float, hooks: Hooks) -> None:
+    def __init__(
+        self, loop: Loop, target: Target, hooks: Hooks, *, grace_seconds: float, wants_sources: bool
+    ) -> None:
         self.seconds = 0.0
         self.not_shared_because: str | None = None
         self.loaders: list[LoaderProcess] = []
         self._loop = loop
         self._target = target
         self._grace_seconds = grace_seconds
+        self._wants_sources = wants_sources
         self._hooks = hooks
         self._waiting: set[LoaderProcess] = set()
         self._servers: dict[bool, list[str]] = {}  # by whether they share what a loader has imported
@@ -95,6 +98,7 @@ class Generation:
             self._target,
             share=share,
             servers=self._servers[share],
+            wants_sources=self._wants_sources,
             grace_seconds=self._grace_seconds,
             on_message=self._hear,
             on_output=self._hooks.on_output,

@@ -13,7 +13,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 BEGAN = time.monotonic()
 """Nearly: Python is up, and has imported next to nothing."""
@@ -21,7 +21,7 @@ BEGAN = time.monotonic()
 _FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 _ending: tuple[int, int] | None = None
-_flushes_files = False
+_flushes: Callable[[], list[object]] | None = None  # looks for the files to flush
 
 
 def prepare() -> None:
@@ -46,17 +46,25 @@ def with_code(exit_code: int) -> int:
     return exit_code
 
 
-def flush_files_at_the_end() -> None:
-    """In this process and those forked from it, leave nothing unwritten in any file that is open."""
-    global _flushes_files
-    _flushes_files = True
+def flush_files_at_the_end(*, frozen_ones_too: bool) -> None:
+    """In this process and those forked from it, leave nothing unwritten in any file that is open.
+
+    Those that were opened before gc.freeze() are looked for on demand: to look at all that is frozen takes as
+    long as all the rest of a stop.
+    """
+    global _flushes
+    _flushes = _all_objects if frozen_ones_too else gc.get_objects
+
+
+def _all_objects() -> list[object]:
+    gc.unfreeze()
+    return gc.get_objects()
 
 
 def _end() -> None:
     files: Iterable[object] = (sys.stdout, sys.stderr)
-    if _flushes_files:
-        gc.unfreeze()  # what was there before the fork is looked at, too
-        files = (thing for thing in gc.get_objects() if type(thing) in _FILES)
+    if _flushes is not None:
+        files = (thing for thing in _flushes() if type(thing) in _FILES)
     for file in files:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or there is none
             file.flush()  # type: ignore[attr-defined]

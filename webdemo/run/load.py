@@ -7,14 +7,13 @@ whose own import failed, and only in the second case is a traceback wanted (see 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import inspect
-import pkgutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from webdemo.errors import AttributeMissing, ModuleMissing, NotCallable, UsageError
 from webdemo.run.own_code import failure, is_own
@@ -27,8 +26,7 @@ DEMO_SITE = "webdemo:app"
 _USUAL_NAMES = ("app", "application", "wsgi", "create_app()", "make_app()")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What to serve: an app by name, or a folder."""
 
     app: str = DEMO_SITE
@@ -92,6 +90,8 @@ def _module_instead(name: str, text: str) -> str:
 
 def _modules_beside(name: str) -> list[str]:
     """The modules that `name` could have been meant to be."""
+    import pkgutil
+
     parent, dot, _ = name.rpartition(".")
     if not dot:
         return [module.name for module in pkgutil.iter_modules([str(Path.cwd())])]
@@ -229,27 +229,25 @@ def _a(word: str) -> str:
 # -- what the import did --------------------------------------------------------------------------
 
 
-def opened_at_import(before: set[str]) -> str | None:
+def started_at_import(before: set[str]) -> str | None:
     """What the app started when it was imported that a fork would break: None, or in words."""
     import threading
 
     threads = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
     if threads:
         return f"importing the app started a thread ({threads[0]})"
-    if open_sockets() - before:
+    if any(name.startswith("socket:") for name in open_files() - before):
         return "importing the app opened a socket"
     return None
 
 
-def open_sockets() -> set[str]:
-    """The sockets of this process, where the system tells (Linux): their names in /proc."""
-    links = set()
-    for entry in Path("/proc/self/fd").glob("*") if sys.platform == "linux" else ():
-        try:
-            links.add(str(entry.readlink()))
-        except OSError:
-            continue
-    return {link for link in links if link.startswith("socket:")}
+def open_files() -> set[str]:
+    """What this process has open, sockets and pipes too, by its names in /proc; nothing if not on Linux."""
+    names = set()
+    for descriptor in Path("/proc/self/fd").iterdir() if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError):  # the one that listed them
+            names.add(str(descriptor.readlink()))
+    return names
 
 
 def source_folders() -> list[str]:

@@ -43,9 +43,10 @@ class Loader:
         self._channel = channel
         self._grace_seconds = grace_seconds
         self._app: WSGIApplication | None = None
+        self._has_opened_files = False
         self._children: dict[int, int] = {}  # pid -> our number for it
 
-    def load(self, target: load.Target, server_names: list[str], *, share: bool) -> bool:
+    def load(self, target: load.Target, server_names: list[str], *, share: bool, wants_sources: bool) -> bool:
         """Import the app; tell whether it can be shared by fork, or why it cannot be had.
 
         The servers are imported as well, so that each of their processes finds them there. Without
@@ -58,19 +59,20 @@ class Loader:
             for adapter in adapters:
                 for module in adapter.modules:
                     importlib.import_module(module)
-            before = load.open_sockets()
+            before = load.open_files()
             try:
                 self._app = load.load(target)
             except WebdemoError as exc:
                 self._send(child.failure(exc))
                 return False
-            reason = load.opened_at_import(before)
+            reason = load.started_at_import(before)
+            self._has_opened_files = sys.platform != "linux" or bool(load.open_files() - before)
         self._send(
             {
                 "event": "loaded",
                 "seconds": time.perf_counter() - began if share else 0.0,
                 "not_shared_because": reason,
-                "sources": load.source_folders() if share else [],
+                "sources": load.source_folders() if share and wants_sources else [],
                 "versions": {a.distribution: a.version() for a in adapters if a.distribution},
             }
         )
@@ -118,6 +120,7 @@ class Loader:
             # A group for it and the workers it makes: whoever is killed takes those along.
             os.setpgid(0, 0)
             self._channel.close()
+            lifetime.flush_files_at_the_end(frozen_ones_too=self._has_opened_files)
             shared = None if message["own_import"] else self._app
             return message, descriptors, shared
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
@@ -197,7 +200,6 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
     if isinstance(order, int):
         return lifetime.with_code(order)
     gc.enable()
-    lifetime.flush_files_at_the_end()
     return lifetime.with_code(child.serve(*order))
 
 
@@ -214,7 +216,8 @@ def _load_and_fork(channel: Channel, *, is_early: bool) -> int | _Order:
             return 0
     start, _ = first
     loader = Loader(channel, start["grace_seconds"])
-    if not loader.load(load.Target(**start["target"]), start["servers"], share=start["share"]):
+    target = load.Target(**start["target"])
+    if not loader.load(target, start["servers"], share=start["share"], wants_sources=start["wants_sources"]):
         channel.close()
         return child.FAILED
     order = loader.run()

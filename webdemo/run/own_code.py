@@ -6,7 +6,6 @@ The rule: a traceback shows people their own lines; only when none of them is in
 from __future__ import annotations
 
 import importlib
-import sysconfig
 import traceback
 from functools import cache
 from pathlib import Path
@@ -28,6 +27,8 @@ def is_own(file: str) -> bool:
 
 @cache
 def _folders_of_others() -> tuple[str, ...]:
+    import sysconfig  # asked for at a reload or a failure, not at a start
+
     paths = sysconfig.get_paths()
     return tuple(f"{folder}/" for folder in (_OURS, paths["stdlib"], paths["platstdlib"]))
 

@@ -9,7 +9,6 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +135,8 @@ class LineReader:
 class LoaderProcess:
     """A loader: a process that imports the app, or leaves that to each of its children.
 
-    `servers` are those that it is going to fork: with the app it imports them.
+    `servers` are those that it is going to fork: with the app it imports them. With `wants_sources` it
+    tells where the app's code lies.
     """
 
     def __init__(
@@ -146,6 +146,7 @@ class LoaderProcess:
         *,
         share: bool,
         servers: list[str],
+        wants_sources: bool,
         grace_seconds: float,
         on_message: Callable[[LoaderProcess, Message], None],
         on_output: Callable[[str, bytes], None],
@@ -162,8 +163,16 @@ class LoaderProcess:
         self.pid = self._interpreter.pid
         LineReader(loop, self._interpreter.output, lambda line: on_output("app", line))
         loop.on_readable(self._channel, self._receive)
-        order = {"target": asdict(target), "share": share, "servers": servers, "grace_seconds": grace_seconds}
-        self.send({"do": "load", **order})
+        self.send(
+            {
+                "do": "load",
+                "target": target._asdict(),
+                "share": share,
+                "servers": servers,
+                "wants_sources": wants_sources,
+                "grace_seconds": grace_seconds,
+            }
+        )
 
     def send(self, message: Message, descriptors: list[int] | None = None) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

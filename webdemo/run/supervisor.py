@@ -192,13 +192,14 @@ class Supervisor:
         return Generation(
             self.loop,
             self.plan.target,
-            self.plan.grace_seconds,
             generation.Hooks(
                 on_output=self._output,
                 on_process=self._fleet.heard,
                 on_sources=self._watch,
                 on_lost=self._loader_lost,
             ),
+            grace_seconds=self.plan.grace_seconds,
+            wants_sources=self.plan.reload,
         )
 
     # -- what happens to a process ---------------------------------------------------------------
