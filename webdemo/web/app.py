@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 V = TypeVar("V", bound=Callable[..., Any])
 Handler = Callable[[Request, Any], Any]
 
+_new = object.__new__
 _log = getLogger("webdemo")
 _not_found = NotFound()  # never raised and seen by no handler, so one serves all
 _no_shortcuts: tuple[dict[str, View], dict[str, View]] = ({}, {})
@@ -55,6 +56,7 @@ class App:
         self.request_class = request_class
         self._router = Router(converters)
         self._shortcuts = self._router.shortcuts
+        self._mounts = self._router.mounts
         self._handlers: dict[int | type[Exception], Handler] = {}
         self._script_name: ContextVar[str] = ContextVar("script_name", default="")
         self._pages: Pages | None = None
@@ -163,12 +165,18 @@ class App:
         path = environ.get("PATH_INFO") or ("" if script_name else "/")
         exact, tails = self._shortcuts.get(method, _no_shortcuts)
         view = exact.get(path)
-        if view is None and self._router.mounts and (mount := self._router.find_mount(path)) is not None:
+        if view is None and self._mounts and (mount := self._router.find_mount(path)) is not None:
             if script_name:
                 return self._pass_on(mount, environ, start_response)
             return mount(environ, start_response)
         token = self._script_name.set(script_name) if script_name else None
-        request = self.request_class(environ)
+        if (
+            self.request_class is Request
+        ):  # what its __init__ does, which to call takes a fifteenth of a hello
+            request = _new(Request)
+            request.environ = environ
+        else:
+            request = self.request_class(environ)
         try:
             if "CONTENT_LENGTH" in environ and not (environ["CONTENT_LENGTH"] or "0").isdecimal():
                 raise BadRequest("Content-Length is not a number.")

@@ -134,16 +134,16 @@ class StaticFiles:
         chosen = file.representations[coding]
         status = status_by_conditions(environ, chosen.etag, file.modified)
         if status == 304:
-            start_response("304 Not Modified", list(chosen.unchanged_headers))
+            start_response("304 Not Modified", [*chosen.unchanged_headers])
             return []
         if status == 412:
             return refuse(start_response, method, "412 Precondition Failed")
         if method == "HEAD":
-            start_response("200 OK", list(chosen.headers))
+            start_response("200 OK", [*chosen.headers])
             return []
         body = chosen.content.body
         if body is not None and "HTTP_RANGE" not in environ:
-            start_response("200 OK", list(chosen.headers))
+            start_response("200 OK", [*chosen.headers])
             return [body]
         try:
             return send(environ, start_response, chosen, spans_asked(environ, file, chosen))
