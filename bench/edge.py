@@ -23,7 +23,7 @@ _CALLS = 2000  # in each round
 def measure(effort: Effort) -> Part:
     """CPU time of one request, in microseconds."""
     part = Part("edge")
-    counters = SharedCounters.create()
+    counter = RequestCounter(SharedCounters.create(), "bench")
     draining, _ = os.pipe()
     null = os.open(os.devnull, os.O_WRONLY)
 
@@ -37,9 +37,8 @@ def measure(effort: Effort) -> Part:
             binds={"80": ":80"},
             access_log=access_log,
         )
-        return edge.wrap(_hello, settings, null, draining, counters)
+        return edge.wrap(_hello, settings, null, draining, counter)
 
-    counter = RequestCounter(counters, "bench")
     samples = interleave(
         effort.rounds,
         {

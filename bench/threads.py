@@ -8,8 +8,11 @@ one that waits, and one that computes outside the lock.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,10 +20,13 @@ from pathlib import Path
 from bench import commands, load
 from bench.effort import Effort
 from bench.processes import Running, free_ports
-from bench.rounds import interleave
+from bench.rounds import Sample, interleave
 from bench.tables import Part, Table
 
 SERVERS = ("waitress", "gunicorn")
+SPREADING = ("waitress", "cheroot", "gevent", "hypercorn", "gunicorn")
+_CONNECTIONS = 16
+_SETTLE_SECONDS = 0.1
 VIEWS = {"/": "Python only", "/wait": "waits 5 ms", "/hash": "hashes 1 MB outside the lock"}
 
 
@@ -34,6 +40,7 @@ def measure(effort: Effort) -> Part:
     with tempfile.TemporaryDirectory() as name:
         for server in SERVERS:
             _measure_server(part, effort, server, cores, Path(name))
+        _measure_spread(part, effort, cores, Path(name))
     return part
 
 
@@ -77,6 +84,57 @@ def _measure_server(part: Part, effort: Effort, server: str, cores: int, folder:
             [[name, *(f"{column[name].median:,.0f}" for column in columns)] for name in ways],
         )
     )
+
+
+# -- how connections are spread over the workers ---------------------------------------------------
+
+
+def _measure_spread(part: Part, effort: Effort, cores: int, folder: Path) -> None:
+    """Connections that come at once and stay: how many of them the worker has that has most."""
+    from webdemo import servers
+
+    rows = []
+    with contextlib.ExitStack() as stack:
+        for server in SPREADING:
+            if servers.find(server).version() is None:
+                part.notes.append(
+                    f"{server} is not installed, so how it spreads connections is not measured."
+                )
+                continue
+            cells = []
+            for query in (f"workers={cores}", f"workers={cores}&cpus=each"):
+                [port] = free_ports(1)
+                command = commands.webdemo("threaded", f"{server}://127.0.0.1:{port}?{query}")
+                stack.enter_context(Running([command], [port], folder / "log"))
+                _most_of_one(port)  # then all workers are there
+                found = Sample(tuple(_most_of_one(port) for _ in range(2 * effort.wire_rounds + 1)))
+                cells.append(f"{found.median:.0f} ({min(found.values):.0f} to {max(found.values):.0f})")
+            rows.append([server, *cells])
+    part.tables.append(
+        Table(
+            f"{_CONNECTIONS} connections that come at once and stay open, on {cores} workers: how many the "
+            "worker has that has most, as median and extremes",
+            ["", f"workers={cores}", f"workers={cores}, cpus=each"],
+            rows,
+        )
+    )
+
+
+def _most_of_one(port: int) -> int:
+    time.sleep(_SETTLE_SECONDS)  # those that were open before are closed by then
+    with contextlib.ExitStack() as stack:
+        connections = []
+        for _ in range(_CONNECTIONS):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            stack.callback(connection.close)
+            connection.connect()
+            connections.append(connection)
+        processes: Counter[bytes] = Counter()
+        for connection in connections:
+            connection.request("GET", "/process")
+        for connection in connections:
+            processes[connection.getresponse().read()] += 1
+    return max(processes.values())
 
 
 def _per_second(url: str, effort: Effort) -> float:

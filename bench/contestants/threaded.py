@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -24,6 +25,6 @@ def _answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable
         time.sleep(WAIT_SECONDS)
     elif path == "/hash":
         hashlib.sha256(_DATA)
-    body = b"hello\n"
+    body = b"%d\n" % os.getpid() if path == "/process" else b"hello\n"
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]

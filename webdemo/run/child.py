@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from webdemo import servers
 from webdemo.errors import AppImportFailed, WebdemoError
 from webdemo.run import edge, load
-from webdemo.run.counters import SharedCounters
+from webdemo.run.counters import RequestCounter, SharedCounters, SiblingCounts
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -31,6 +31,7 @@ def order(
     server: str,
     options: dict[str, str],
     workers: int,
+    has_siblings: bool,
     cpus: list[int],
     worker_cpus: list[int],
     certificate: servers.Certificate | None,
@@ -43,6 +44,7 @@ def order(
         "server": server,
         "options": options,
         "workers": workers,
+        "has_siblings": has_siblings,
         "cpus": cpus,
         "worker_cpus": worker_cpus,
         "certificate": [str(certificate.chain), str(certificate.key)] if certificate else None,
@@ -59,7 +61,14 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     os.dup2(output, 1)
     os.dup2(output, 2)
     stopping = servers.Stopping()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    siblings: SiblingCounts | None = None
+
+    def drain(*_: object) -> None:
+        stopping.set()
+        if siblings is not None:
+            siblings.leave()
+
+    signal.signal(signal.SIGTERM, drain)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     for name in (signal.SIGINT, signal.SIGHUP):
         signal.signal(name, lambda *_: None)  # a handler, so that programs the app starts get the default
@@ -69,6 +78,8 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     sources: list[str] = []
     try:
         settings = edge.EdgeSettings(**order["settings"])
+        counter = RequestCounter(SharedCounters(counting), settings.service)
+        siblings = counter.siblings() if order["has_siblings"] else None
         if not adapter.runs_app:
             app = edge.not_loaded
         else:
@@ -77,7 +88,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
                     adapter.before_import()
                 app = load.load(load.Target(**order["target"]))
                 sources = load.source_folders()
-            app = edge.wrap(app, settings, output, draining, SharedCounters(counting))
+            app = edge.wrap(app, settings, output, draining, counter)
         adapter.serve(
             servers.Job(
                 app=app,
@@ -92,6 +103,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
                 stopping=stopping,
                 grace_seconds=order["grace_seconds"],
                 directory=order["target"]["directory"],
+                siblings=siblings,
                 log=_log if settings.access_log else lambda line: None,
             )
         )

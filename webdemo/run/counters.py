@@ -19,6 +19,7 @@ import sys
 from _thread import allocate_lock
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from webdemo.run.latency import BUCKETS, ENDS
@@ -35,6 +36,9 @@ _SLOT_WORDS = _SLOT_BYTES // 8
 _INDEX_BYTES = SLOTS * 8
 _MEMORY_SIZE = _INDEX_BYTES + SLOTS * _SLOT_BYTES
 
+_MOST = (1 << 64) - 1
+_LOOK_AGAIN_SECONDS = 1.0  # for new processes of a service
+
 # The words of a slot, each an unsigned number of 64 bits.
 _STARTED = 0
 _ENDED = 1  # and the five that follow: by the first digit of the status, 0 if there was none
@@ -45,7 +49,8 @@ _MEMORY_BYTES = _NANOSECONDS + 1
 _CPU_NANOSECONDS = _MEMORY_BYTES + 1
 _PROCESSES = _CPU_NANOSECONDS + 1
 _RESTARTS = _PROCESSES + 1
-_HISTOGRAM = _RESTARTS + 1
+_CONNECTIONS = _RESTARTS + 1
+_HISTOGRAM = _CONNECTIONS + 1
 _NAME = _HISTOGRAM + BUCKETS
 _LONGEST_SERVER = 100
 _LONGEST_PORTS = (_SLOT_WORDS - _NAME) * 8 - _LONGEST_SERVER - 1
@@ -167,6 +172,7 @@ class SharedCounters:
         self._memory[start : start + len(name)] = name
         self._name_lengths[slot] = len(name)
         words[_STARTED] = sum(words[_ENDED : _ENDED + _STATUSES])  # the others went down with their process
+        words[_CONNECTIONS] = 0
         self._own[slot] = words
         return words
 
@@ -179,10 +185,19 @@ class SharedCounters:
                     continue
                 words = self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS].tolist()
                 in_flight = words[_STARTED] - sum(words[_ENDED : _ENDED + _STATUSES])
-                in_flight = in_flight if in_flight > 0 and self._lives(slot) else 0
+                in_flight = in_flight if in_flight > 0 and self.lives(slot) else 0
                 name = self._name(slot).decode("utf-8", "replace")
                 found[name] = found.get(name, Totals()).plus(Totals(words[:_NAME], in_flight))
         return found
+
+    def of_others(self, name: str) -> list[tuple[int, memoryview]]:
+        """The slots of this name that other processes have claimed or left, and their words."""
+        encoded = name.encode()
+        return [
+            (slot, self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS])
+            for slot, length in enumerate(self._name_lengths.tolist())
+            if length == len(encoded) and slot not in self._own and self._name(slot) == encoded
+        ]
 
     def _name(self, slot: int) -> bytes:
         start = _name_start(slot)
@@ -201,7 +216,7 @@ class SharedCounters:
         fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)  # somebody has claimed and left it meanwhile
         return False
 
-    def _lives(self, slot: int) -> bool:
+    def lives(self, slot: int) -> bool:
         """Whether the process that has claimed the slot lives."""
         if slot in self._own:
             return True
@@ -222,7 +237,7 @@ class RequestCounter:
     """Counts the requests of a service in whichever process answers them."""
 
     def __init__(self, counters: SharedCounters, name: str) -> None:
-        self._counters = counters
+        self.counters = counters
         self._name = name
         self._forget()
         os.register_at_fork(after_in_child=self._forget)
@@ -231,10 +246,14 @@ class RequestCounter:
         self._words: memoryview | None = None
         self._lock = allocate_lock()
 
+    def siblings(self) -> SiblingCounts:
+        """The connections of this process and of those that are counted under the same name."""
+        return SiblingCounts(self.counters, self._name, self._claim())
+
     def _claim(self) -> memoryview:
         with self._lock:
             if self._words is None:
-                self._words = self._counters.claim(self._name)
+                self._words = self.counters.claim(self._name)
             return self._words
 
     def begin(self) -> None:
@@ -255,6 +274,39 @@ class RequestCounter:
             words[_BYTES] += size
             words[_NANOSECONDS] += nanoseconds
             words[bucket] += 1
+
+
+class SiblingCounts:
+    """How many connections each process of a service has open: webdemo.servers.Siblings."""
+
+    def __init__(self, counters: SharedCounters, name: str, own: memoryview) -> None:
+        self._counters = counters
+        self._name = name
+        self._own = own
+        self._others: list[tuple[int, memoryview]] = []
+        self._look_again_at = 0.0
+        self._has_left = False
+
+    def report(self, connections: int) -> None:
+        if not self._has_left:
+            self._own[_CONNECTIONS] = connections
+
+    def leave(self) -> None:
+        """This process accepts no more."""
+        self._has_left = True
+        self._own[_CONNECTIONS] = _MOST
+
+    def have_fewer(self) -> bool:
+        enough = self._own[_CONNECTIONS]
+        if not enough:
+            return False
+        now = monotonic()
+        if now > self._look_again_at:
+            self._look_again_at = now + _LOOK_AGAIN_SECONDS
+            self._others = self._counters.of_others(self._name)
+        return any(
+            words[_CONNECTIONS] < enough and self._counters.lives(slot) for slot, words in self._others
+        )
 
 
 class SystemNotes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webdemo.run.accesslog import AccessLog
 from webdemo.run.answer import watch
-from webdemo.run.counters import RequestCounter, SharedCounters
+from webdemo.run.counters import RequestCounter
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -48,7 +48,7 @@ class EdgeSettings(NamedTuple):
 
 
 def wrap(
-    app: WSGIApplication, settings: EdgeSettings, log_fd: int, draining: int, counters: SharedCounters
+    app: WSGIApplication, settings: EdgeSettings, log_fd: int, draining: int, counter: RequestCounter
 ) -> WSGIApplication:
     """The app as the server is to run it. `draining` is a descriptor, readable once the run ends."""
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
@@ -70,7 +70,7 @@ def wrap(
             as_json=settings.access_log == "json",
             colour=settings.colour,
         )
-    app = watch(app, RequestCounter(counters, settings.service), log)
+    app = watch(app, counter, log)
     if settings.trusted_proxies:
         from webdemo.run.proxy import ForwardedHeaders
 
@@ -80,7 +80,7 @@ def wrap(
     if settings.metrics:
         from webdemo.run.metrics import metrics
 
-        app = metrics(app, counters)
+        app = metrics(app, counter.counters)
     inner = app
 
     def edge(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._alike import UNIX, answer
 from webdemo.servers._draining import IdleConnections
+from webdemo.servers._turns import Listener, Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -30,6 +31,11 @@ def serve(job: Job) -> None:
 
     idle = IdleConnections()
     open_connections: set[HTTPConnection] = set()
+    silent_ones_too: set[HTTPConnection] = set()
+
+    def report() -> None:
+        if job.siblings is not None:
+            job.siblings.report(len(silent_ones_too))
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not environ["SERVER_PORT"]:
@@ -51,6 +57,11 @@ def serve(job: Job) -> None:
     class Connection(HTTPConnection):
         RequestHandlerClass = Request
 
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            silent_ones_too.add(self)
+            report()
+
         def communicate(self) -> bool:
             open_connections.add(self)
             keeps: bool = super().communicate()  # type: ignore[no-untyped-call]  # Cheroot's stub
@@ -59,6 +70,8 @@ def serve(job: Job) -> None:
         def close(self) -> None:
             super().close()
             open_connections.discard(self)
+            silent_ones_too.discard(self)
+            report()
 
     class Waker(HTTPConnection):
         """Readable when its other end is closed: the server's loop turns, and sees that it is to stop."""
@@ -92,7 +105,11 @@ def serve(job: Job) -> None:
             self.bind_addr = address if isinstance(address, str) else address[:2]
             return self.listener
 
-    servers = [Server(sock) for sock in job.sockets]
+    sockets = job.sockets
+    if job.siblings is not None:
+        turns = Turns(job.siblings)
+        sockets = [Listener.of(sock, turns) for sock in job.sockets]
+    servers = [Server(sock) for sock in sockets]
     ends = []
     for server in servers:
         server.prepare()

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, option
 from webdemo.servers._alike import UNIX, answer
 from webdemo.servers._draining import IdleConnections
+from webdemo.servers._turns import LOOK_AGAIN_SECONDS, Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,6 +35,7 @@ def serve(job: Job) -> None:
     from gevent.socket import wait_read
 
     idle = IdleConnections()
+    siblings = job.siblings
 
     class Handler(WSGIHandler):  # type: ignore[misc]
         def handle(self) -> None:
@@ -42,6 +44,8 @@ def serve(job: Job) -> None:
                 super().handle()
             finally:
                 idle.discard(connection)
+                if siblings is not None:
+                    siblings.report(len(pool) - 1)
 
         def read_requestline(self) -> str:
             idle.add(self.socket)
@@ -60,7 +64,32 @@ def serve(job: Job) -> None:
     tls = {}
     if job.certificate is not None:
         tls = {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
-    pool = Pool(job.options.connections)
+
+    class InTurn(Pool):  # type: ignore[misc]
+        """A pool that calls itself full while a sibling should accept: gevent asks before it does."""
+
+        def __init__(self, size: int, siblings: Siblings) -> None:
+            super().__init__(size)
+            self._siblings = siblings
+            self._turns = Turns(siblings)
+
+        def full(self) -> bool:
+            if super().full():
+                return True
+            self._siblings.report(len(self))
+            if self._turns.is_ours():
+                self._siblings.report(len(self) + 1)
+                return False
+            gevent.spawn_later(LOOK_AGAIN_SECONDS, accept_again)
+            return True
+
+    def accept_again() -> None:
+        for server in servers:
+            if server.started:
+                server.start_accepting()
+
+    size = job.options.connections
+    pool = Pool(size) if siblings is None else InTurn(size, siblings)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.setdefault("REMOTE_ADDR", "")

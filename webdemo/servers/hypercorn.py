@@ -33,7 +33,8 @@ def serve(job: Job) -> None:
     listening = [sock.detach() for sock in job.sockets]
     config.bind = [f"fd://{fd}" for fd in listening]
     # asyncio accepts so many at once; without a free descriptor it fails as often, each time aloud.
-    config.backlog = _ACCEPTED_AT_ONCE
+    # Several processes accept one at a time, so that each of them gets some.
+    config.backlog = _ACCEPTED_AT_ONCE if job.siblings is None else 1
     config.graceful_timeout = job.grace_seconds
     config.keep_alive_timeout = job.options.keepalive
     config.wsgi_max_body_size = job.options.max_request_body_size

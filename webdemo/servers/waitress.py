@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from webdemo.net import BACKLOG
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, Stopping, option
 from webdemo.servers._alike import UNIX, answer
+from webdemo.servers._turns import LOOK_AGAIN_SECONDS, Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -103,10 +105,16 @@ def serve(job: Job) -> None:
     listeners = [c for c in connections.values() if isinstance(c, BaseWSGIServer)]
     for listener in listeners:
         listener.channel_class = Channel
-    job.ready()
-    while not job.stopping.is_set():
-        wasyncore.loop(timeout=1, use_poll=True, map=connections, count=1)
 
+    def loop(timeout_seconds: float) -> None:
+        wasyncore.loop(timeout=timeout_seconds, use_poll=True, map=connections, count=1)
+
+    job.ready()
+    if job.siblings is None:
+        while not job.stopping.is_set():
+            loop(1)
+    else:
+        in_turn(loop, listeners, lambda: len(connections), job.siblings, job.stopping)
     for listener in listeners:
         listener.accepting = False
     hang_up_at = time.monotonic() + LINGER_SECONDS
@@ -114,9 +122,38 @@ def serve(job: Job) -> None:
         if time.monotonic() > hang_up_at:
             for channel in channels:
                 channel.will_close = channel.will_close or channel.is_idle()
-        wasyncore.loop(timeout=0.05, use_poll=True, map=connections, count=1)
+        loop(0.05)
     for server in servers:
         server.task_dispatcher.shutdown()
+
+
+def in_turn(
+    loop: Callable[[float], None],
+    listeners: list[Any],
+    count: Callable[[], int],
+    siblings: Siblings,
+    stopping: Stopping,
+) -> None:
+    """Loop until told to stop; a connection that a sibling should rather have is left to it for a moment."""
+    turns = Turns(siblings)
+    without_clients = count()
+    gives_way = False
+
+    def in_its_turn(accept: Callable[[], None]) -> None:
+        nonlocal gives_way
+        gives_way = not turns.is_ours()
+        if not gives_way:
+            accept()
+            siblings.report(count() - without_clients)
+
+    for listener in listeners:
+        listener.handle_accept = partial(in_its_turn, listener.handle_accept)
+    while not stopping.is_set():
+        pauses, gives_way = gives_way and siblings.have_fewer(), False
+        for listener in listeners:
+            listener.accepting = not pauses
+        loop(LOOK_AGAIN_SECONDS if pauses else 1)
+        siblings.report(count() - without_clients)
 
 
 def by_kind(sockets: list[socket.socket]) -> list[list[socket.socket]]:

@@ -1,0 +1,174 @@
+"""Processes that share a socket: each gets its part of the connections, and none holds up the others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests import running as runs
+from tests.raw_http import Connection
+from webdemo import servers
+from webdemo.run.counters import RequestCounter, SharedCounters
+from webdemo.servers._turns import GIVE_WAY_SECONDS, Turns
+
+CONNECTIONS = 16
+BURSTS = 6
+
+SHARING = [
+    name for name in ("waitress", "cheroot", "gevent", "hypercorn") if servers.find(name).is_installed()
+]
+
+
+class Other:
+    """A sibling that has fewer connections, or not, as the test says."""
+
+    def __init__(self) -> None:
+        self.has_fewer = False
+
+    def report(self, connections: int) -> None:
+        """Nobody listens."""
+
+    def have_fewer(self) -> bool:
+        return self.has_fewer
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_process_gives_way_for_a_moment_and_for_each_connection_anew() -> None:
+    other, clock = Other(), Clock()
+    turns = Turns(other, clock)
+    assert turns.is_ours()
+    other.has_fewer = True
+    assert not turns.is_ours()
+    clock.now += GIVE_WAY_SECONDS / 2
+    assert not turns.is_ours()
+    clock.now += GIVE_WAY_SECONDS
+    assert turns.is_ours()  # it was given its chance
+    assert not turns.is_ours()
+    other.has_fewer = False
+    assert turns.is_ours()
+    clock.now += 60
+    other.has_fewer = True
+    assert not turns.is_ours()
+
+
+def test_a_process_that_can_look_only_seldom_gets_its_turn_all_the_same() -> None:
+    other, clock = Other(), Clock()
+    other.has_fewer = True
+    turns = Turns(other, clock)
+    looks = 0
+    while not turns.is_ours():
+        clock.now += 10 * GIVE_WAY_SECONDS
+        looks += 1
+    assert looks == 1
+
+
+# -- who has fewer connections ---------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def another_process(counters: SharedCounters, name: str, connections: int) -> Iterator[int]:
+    """A process of the service that has so many connections; its pid. It is killed at the end."""
+    ready, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        RequestCounter(counters, name).siblings().report(connections)
+        os.write(told, b"!")
+        signal.pause()
+    os.read(ready, 1)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(ready)
+        os.close(told)
+
+
+def test_who_has_fewer_connections_is_known_while_it_lives() -> None:
+    counters = SharedCounters.create()
+    ours = RequestCounter(counters, "waitress 8000").siblings()
+    with another_process(counters, "waitress 8000", 2), another_process(counters, "waitress 9000", 0):
+        found = []
+        for connections in (0, 2, 3):
+            ours.report(connections)
+            found.append(ours.have_fewer())
+        assert found == [False, False, True]
+    assert not ours.have_fewer()
+    counters.close()
+
+
+def test_a_process_that_accepts_no_more_is_left_out() -> None:
+    counters = SharedCounters.create()
+    ours = RequestCounter(counters, "s 1").siblings()
+    leaving = RequestCounter(counters, "s 1").siblings()
+    leaving.leave()
+    leaving.report(0)  # its last connections end
+    ours.report(5)
+    assert not ours.have_fewer()
+    counters.close()
+
+
+# -- real servers ----------------------------------------------------------------------------------
+
+
+def burst(url: str) -> Counter[str]:
+    """Which process answers on each of many connections that come at once and stay open."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(Connection(url)) for _ in range(CONNECTIONS)]
+        return Counter(connection.request("/name").text for connection in connections)
+
+
+@pytest.mark.parametrize("server", SHARING)
+def test_connections_that_come_at_once_are_spread_over_the_processes(
+    server: str, serving: runs.Start
+) -> None:
+    each = "&cpus=each" if hasattr(os, "sched_getaffinity") else ""
+    run = serving("-b", f"{server}://127.0.0.1:0?workers=2{each}", "--no-access-log")
+    total: Counter[str] = Counter()
+    for _ in range(BURSTS):
+        total += burst(run.url)
+    assert total.total() == BURSTS * CONNECTIONS
+    assert len(total) == 2
+    assert min(total.values()) >= total.total() / 6, total
+
+
+@pytest.mark.parametrize("server", SHARING)
+def test_a_process_that_stands_still_holds_nobody_up(server: str, serving: runs.Start) -> None:
+    run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
+    burst(run.url)
+    still = run.servers()[0]
+    still.suspend()
+    try:
+        began = time.monotonic()
+        answered = burst(run.url)
+        seconds = time.monotonic() - began
+    finally:
+        still.resume()
+    assert answered.total() == CONNECTIONS
+    assert not any(name.endswith(f" {still.pid}") for name in answered)
+    assert seconds < 5
+
+
+@pytest.mark.parametrize("server", SHARING)
+def test_a_process_that_was_killed_gets_connections_again_when_it_is_replaced(
+    server: str, serving: runs.Start
+) -> None:
+    run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
+    burst(run.url)
+    run.servers()[0].kill()
+    run.wait_for("is up again")
+    deadline = time.monotonic() + runs.START_SECONDS
+    while len(burst(run.url)) < 2:
+        assert time.monotonic() < deadline, run.log()
