@@ -207,12 +207,13 @@ class LoaderProcess:
 
 def read_output(loop: Loop, fd: int, process: Process, on_output: Callable[[str, bytes], None]) -> LineReader:
     """Pass on what a server process writes, and keep its last lines."""
+    source = str(process.service.service)
 
     def line(data: bytes) -> None:
         process.service.log.add(data)
         if not data.startswith(COMPLETE):
             process.tail.append(data.decode("utf-8", "replace"))
-        on_output(str(process.service.service), data)
+        on_output(source, data)
 
     return LineReader(loop, fd, line, rest_seconds=_OUTPUT_RESTS_SECONDS)
 
