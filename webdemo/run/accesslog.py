@@ -58,9 +58,8 @@ class Line(NamedTuple):
         )
 
     def as_json(self) -> str:
-        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self.time))
         fields = self._asdict()
-        fields["time"] = f"{when}.{int(self.time % 1 * 1000):03d}Z"
+        fields["time"] = f"{_date_and_clock(int(self.time))}.{int(self.time % 1 * 1000):03d}Z"
         fields["ms"] = round(self.ms, 3)
         return json.dumps(fields)
 
@@ -79,6 +78,11 @@ def _written_out(char: str) -> str:
 @lru_cache(maxsize=4)
 def _clock(second: int) -> str:
     return time.strftime("%H:%M:%S", time.localtime(second))
+
+
+@lru_cache(maxsize=4)
+def _date_and_clock(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 class AccessLog:
