@@ -13,6 +13,7 @@ import pytest
 
 from tests import running as runs
 from tests.raw_http import Connection
+from tests.servers.test_placement import workers_of
 from webdemo import servers
 from webdemo.run.counters import RequestCounter, SharedCounters
 from webdemo.servers._turns import GIVE_WAY_SECONDS, Turns
@@ -36,6 +37,9 @@ class Other:
 
     def have_fewer(self) -> bool:
         return self.has_fewer
+
+    def leave(self) -> None:
+        """Nobody is left."""
 
 
 class Clock:
@@ -148,7 +152,7 @@ def test_connections_that_come_at_once_are_spread_over_the_processes(
 def test_a_process_that_stands_still_holds_nobody_up(server: str, serving: runs.Start) -> None:
     run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
     burst(run.url)
-    still = run.servers()[0]
+    still = workers_of(run, server)[0]
     still.suspend()
     try:
         began = time.monotonic()
@@ -167,8 +171,8 @@ def test_a_process_that_was_killed_gets_connections_again_when_it_is_replaced(
 ) -> None:
     run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
     burst(run.url)
-    run.servers()[0].kill()
-    run.wait_for("is up again")
+    killed = workers_of(run, server)[0]
+    killed.kill()
     deadline = time.monotonic() + runs.START_SECONDS
-    while len(burst(run.url)) < 2:
+    while len(answered := burst(run.url)) < 2 or any(name.endswith(f" {killed.pid}") for name in answered):
         assert time.monotonic() < deadline, run.log()

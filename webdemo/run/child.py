@@ -61,12 +61,17 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     os.dup2(output, 1)
     os.dup2(output, 2)
     stopping = servers.Stopping()
-    siblings: SiblingCounts | None = None
+    mine: SiblingCounts | None = None
+
+    def siblings() -> SiblingCounts:
+        nonlocal mine
+        mine = counter.siblings()
+        return mine
 
     def drain(*_: object) -> None:
         stopping.set()
-        if siblings is not None:
-            siblings.leave()
+        if mine is not None:
+            mine.leave()
 
     signal.signal(signal.SIGTERM, drain)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
@@ -79,7 +84,6 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     try:
         settings = edge.EdgeSettings(**order["settings"])
         counter = RequestCounter(SharedCounters(counting), settings.service)
-        siblings = counter.siblings() if order["has_siblings"] else None
         if not adapter.runs_app:
             app = edge.not_loaded
         else:
@@ -103,7 +107,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
                 stopping=stopping,
                 grace_seconds=order["grace_seconds"],
                 directory=order["target"]["directory"],
-                siblings=siblings,
+                siblings=siblings if order["has_siblings"] else None,
                 log=_log if settings.access_log else lambda line: None,
             )
         )

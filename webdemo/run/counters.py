@@ -37,7 +37,7 @@ _INDEX_BYTES = SLOTS * 8
 _MEMORY_SIZE = _INDEX_BYTES + SLOTS * _SLOT_BYTES
 
 _MOST = (1 << 64) - 1
-_LOOK_AGAIN_SECONDS = 1.0  # for new processes of a service
+_LOOK_AGAIN_SECONDS = 0.05  # for new processes of a service
 
 # The words of a slot, each an unsigned number of 64 bits.
 _STARTED = 0

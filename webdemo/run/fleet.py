@@ -70,7 +70,7 @@ class Fleet:
             server=service.server,
             options=dict(service.options),
             workers=service.workers if adapter.own_workers else 1,
-            has_siblings=service.processes > 1,
+            has_siblings=service.workers > 1,
             cpus=[process.cpu] if process.cpu is not None else list(service.cpus),
             worker_cpus=list(service.cpus) if service.cpu_each and adapter.own_workers else [],
             certificate=service.certificate,

@@ -77,13 +77,16 @@ class Certificate(NamedTuple):
 
 
 class Siblings(Protocol):
-    """The other processes of a service, which share its sockets."""
+    """The other processes of a service, which share its sockets, as one of them sees them."""
 
     def report(self, connections: int) -> None:
         """Let them know how many connections this process has open."""
 
     def have_fewer(self) -> bool:
         """Whether one of them has fewer, so that the next connection is rather its."""
+
+    def leave(self) -> None:
+        """Let them know that this process accepts no more."""
 
 
 class Job(NamedTuple):
@@ -100,7 +103,7 @@ class Job(NamedTuple):
     directory: str | None = None  # the folder that is served instead of an app
     worker_cpus: Sequence[int] = ()  # each of the server's own workers is to keep to one of these
     log: Callable[[str], None] = lambda line: None  # the access log of a server that runs no app
-    siblings: Siblings | None = None  # None: this process has the sockets for itself
+    siblings: Callable[[], Siblings] | None = None  # for the process that accepts; None: it is the only one
 
 
 class Serve(Protocol):

@@ -40,9 +40,14 @@ class Turns:
         self._gives_way_since = 0.0
         return True
 
+    def wait(self) -> None:
+        """Block until the connection that waits may be accepted; a sibling may have been faster."""
+        while not self.is_ours():
+            time.sleep(LOOK_AGAIN_SECONDS)
+
 
 class Listener(socket.socket):
-    """A listening socket whose accept waits for this process's turn; then a sibling may have been faster."""
+    """A listening socket whose accept waits for this process's turn."""
 
     turns: Turns
 
@@ -55,6 +60,5 @@ class Listener(socket.socket):
         return listener
 
     def accept(self) -> tuple[socket.socket, Any]:
-        while not self.turns.is_ours():
-            time.sleep(LOOK_AGAIN_SECONDS)
+        self.turns.wait()
         return super().accept()

@@ -33,9 +33,11 @@ def serve(job: Job) -> None:
     open_connections: set[HTTPConnection] = set()
     silent_ones_too: set[HTTPConnection] = set()
 
+    siblings = None if job.siblings is None else job.siblings()
+
     def report() -> None:
-        if job.siblings is not None:
-            job.siblings.report(len(silent_ones_too))
+        if siblings is not None:
+            siblings.report(len(silent_ones_too))
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not environ["SERVER_PORT"]:
@@ -106,8 +108,8 @@ def serve(job: Job) -> None:
             return self.listener
 
     sockets = job.sockets
-    if job.siblings is not None:
-        turns = Turns(job.siblings)
+    if siblings is not None:
+        turns = Turns(siblings)
         sockets = [Listener.of(sock, turns) for sock in job.sockets]
     servers = [Server(sock) for sock in sockets]
     ends = []

@@ -35,7 +35,7 @@ def serve(job: Job) -> None:
     from gevent.socket import wait_read
 
     idle = IdleConnections()
-    siblings = job.siblings
+    siblings = None if job.siblings is None else job.siblings()
 
     class Handler(WSGIHandler):  # type: ignore[misc]
         def handle(self) -> None:

@@ -10,14 +10,15 @@ import stat
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webdemo.net import BACKLOG
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, Stopping, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, Stopping, option
 from webdemo.servers._draining import end_reading
+from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -115,9 +116,37 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
     }
     if options.worker_class:
         chosen["worker_class"] = options.worker_class
+    elif options.threads > 1 and job.siblings is not None:
+        chosen["worker_class"] = worker_in_turn(job.siblings)
     if job.certificate is not None:
         chosen |= {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
     return chosen
+
+
+def worker_in_turn(siblings: Callable[[], Siblings]) -> type:
+    """Gunicorn's worker with threads; it leaves a connection that a sibling should rather have to it."""
+    from gunicorn.workers.gthread import ThreadWorker
+
+    class Worker(ThreadWorker):  # type: ignore[misc]
+        def init_process(self) -> None:
+            self.siblings = siblings()
+            self.turns = Turns(self.siblings)
+            super().init_process()
+
+        def notify(self) -> None:  # called each time when it looks for what has happened
+            super().notify()
+            self.siblings.report(self.nr_conns)
+
+        def accept(self, *listener: Any) -> None:
+            self.turns.wait()
+            super().accept(*listener)
+            self.siblings.report(self.nr_conns)
+
+        def handle_exit(self, *signal: Any) -> None:
+            self.siblings.leave()
+            super().handle_exit(*signal)
+
+    return Worker
 
 
 def told_of_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication:

@@ -114,7 +114,7 @@ def serve(job: Job) -> None:
         while not job.stopping.is_set():
             loop(1)
     else:
-        in_turn(loop, listeners, lambda: len(connections), job.siblings, job.stopping)
+        in_turn(loop, listeners, connections, job.siblings(), job.stopping)
     for listener in listeners:
         listener.accepting = False
     hang_up_at = time.monotonic() + LINGER_SECONDS
@@ -130,13 +130,13 @@ def serve(job: Job) -> None:
 def in_turn(
     loop: Callable[[float], None],
     listeners: list[Any],
-    count: Callable[[], int],
+    connections: dict[int, Any],
     siblings: Siblings,
     stopping: Stopping,
 ) -> None:
     """Loop until told to stop; a connection that a sibling should rather have is left to it for a moment."""
     turns = Turns(siblings)
-    without_clients = count()
+    without_clients = len(connections)
     gives_way = False
 
     def in_its_turn(accept: Callable[[], None]) -> None:
@@ -144,7 +144,7 @@ def in_turn(
         gives_way = not turns.is_ours()
         if not gives_way:
             accept()
-            siblings.report(count() - without_clients)
+            siblings.report(len(connections) - without_clients)
 
     for listener in listeners:
         listener.handle_accept = partial(in_its_turn, listener.handle_accept)
@@ -153,7 +153,7 @@ def in_turn(
         for listener in listeners:
             listener.accepting = not pauses
         loop(LOOK_AGAIN_SECONDS if pauses else 1)
-        siblings.report(count() - without_clients)
+        siblings.report(len(connections) - without_clients)
 
 
 def by_kind(sockets: list[socket.socket]) -> list[list[socket.socket]]:
