@@ -16,7 +16,7 @@ from tests.raw_http import Connection
 from tests.servers.test_placement import workers_of
 from webdemo import servers
 from webdemo.run.counters import RequestCounter, SharedCounters
-from webdemo.servers._turns import GIVE_WAY_SECONDS, Turns
+from webdemo.servers._turns import GIVE_WAY_SECONDS, LOOK_AGAIN_SECONDS, Turns
 
 CONNECTIONS = 16
 BURSTS = 6
@@ -58,7 +58,7 @@ def test_a_process_gives_way_for_a_moment_and_for_each_connection_anew() -> None
     clock.now += GIVE_WAY_SECONDS / 2
     assert not turns.is_ours()
     clock.now += GIVE_WAY_SECONDS
-    assert turns.is_ours()  # it was given its chance
+    assert turns.is_ours()  # the other one was given its chance
     assert not turns.is_ours()
     other.has_fewer = False
     assert turns.is_ours()
@@ -76,6 +76,20 @@ def test_a_process_that_can_look_only_seldom_gets_its_turn_all_the_same() -> Non
         clock.now += 10 * GIVE_WAY_SECONDS
         looks += 1
     assert looks == 1
+
+
+def test_patience_ends_where_connections_never_cease_and_comes_back_when_they_do() -> None:
+    other, clock = Other(), Clock()
+    other.has_fewer = True
+    turns = Turns(other, clock)
+    answers = []
+    for _ in range(1000):
+        clock.now += LOOK_AGAIN_SECONDS * 5
+        answers.append(turns.is_ours())
+    assert not all(answers[:50])
+    assert all(answers[-500:])
+    clock.now += 1.0
+    assert not turns.is_ours()
 
 
 # -- who has fewer connections ---------------------------------------------------------------------

@@ -15,8 +15,13 @@ from typing import Any
 from webdemo.servers import Siblings
 
 GIVE_WAY_SECONDS = 0.002
-LOOK_AGAIN_SECONDS = 0.001
-_FORGET_SECONDS = 0.1  # far longer than a busy system takes to look again
+LOOK_AGAIN_SECONDS = 0.0002
+
+# Where connections come without a pause, and none is kept, to give way costs more than it is worth:
+# patience ends then, and comes back in quiet times.
+_PATIENCE_SECONDS = 0.1
+_QUIET_SECONDS = 0.02
+_BACK_IN_QUIET_SECONDS = 0.2  # for each second
 
 
 class Turns:
@@ -25,19 +30,28 @@ class Turns:
     def __init__(self, siblings: Siblings, clock: Callable[[], float] = time.monotonic) -> None:
         self._siblings = siblings
         self._clock = clock
-        self._gives_way_since = 0.0
+        self._patience = _PATIENCE_SECONDS
+        self._asked_at = clock()
+        self._gives_way_since: float | None = None
 
     def is_ours(self) -> bool:
         """Whether to accept the connection that waits; to be asked again soon if it is not."""
-        if not self._siblings.have_fewer():
+        now = self._clock()
+        passed = now - self._asked_at
+        self._asked_at = now
+        if passed > _QUIET_SECONDS:
+            self._patience = min(self._patience + passed * _BACK_IN_QUIET_SECONDS, _PATIENCE_SECONDS)
+        elif self._gives_way_since is not None:
+            self._patience -= passed
+        if self._patience <= 0 or not self._siblings.have_fewer():
+            self._gives_way_since = None
             return True
-        waited = self._clock() - self._gives_way_since
-        if waited > _FORGET_SECONDS:  # that was for another connection
-            self._gives_way_since = self._clock()
+        if self._gives_way_since is None:
+            self._gives_way_since = now
             return False
-        if waited < GIVE_WAY_SECONDS:
+        if now - self._gives_way_since < GIVE_WAY_SECONDS:
             return False
-        self._gives_way_since = 0.0
+        self._gives_way_since = None
         return True
 
     def wait(self) -> None:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, Stopping, option
 from webdemo.servers._alike import UNIX, answer
-from webdemo.servers._turns import LOOK_AGAIN_SECONDS, Turns
+from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _SENT_AT_ONCE = 256 * 1024
+_SHORTEST_WAIT_SECONDS = 0.001  # of Waitress's loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def in_turn(
         pauses, gives_way = gives_way and siblings.have_fewer(), False
         for listener in listeners:
             listener.accepting = not pauses
-        loop(LOOK_AGAIN_SECONDS if pauses else 1)
+        loop(_SHORTEST_WAIT_SECONDS if pauses else 1)
         siblings.report(len(connections) - without_clients)
 
 
