@@ -23,6 +23,8 @@ import psutil
 
 from bench.answers import Answer
 
+_PROJECT = Path(__file__).resolve().parents[1]
+
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.002
@@ -40,6 +42,8 @@ def free_ports(count: int) -> list[int]:
 @dataclass(slots=True)
 class Running:
     """Commands that serve on some ports, together. A context manager: they are gone afterwards.
+
+    They run in the folder of their log.
 
     `cpus` are the processors that they may use; None: all.
     """
@@ -73,6 +77,7 @@ class Running:
     def _start(self, command: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command,
+            cwd=self.log.parent,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -147,8 +152,12 @@ class Running:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, in which Python keeps compiled modules: otherwise it would compile anew at each start."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    """Ours, in which Python keeps compiled modules: otherwise it would compile anew at each start.
+
+    The contestants are found from anywhere: a project's own folder has files that some commands read.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPATH": str(_PROJECT)}
 
 
 def _cpu_seconds(pid: int) -> float:

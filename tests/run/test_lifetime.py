@@ -78,3 +78,20 @@ def test_files_that_the_app_has_open_are_flushed_at_a_stop(server: str, running:
     assert [(folder / name).read_text() for name in ("early", "late")] == ["", ""]
     assert webdemo.terminate() == 0
     assert [(folder / name).read_text() for name in ("early", "late")] == ["not flushed"] * 2
+
+
+TALKER = """
+import atexit, sys
+
+app = lambda environ, start_response: (start_response("200 OK", []), [b""])[1]
+console = open("/dev/stdout", "w")
+console.write("to the console\\n")
+atexit.register(lambda: sys.stdout.write("at the end\\n"))
+"""
+
+
+def test_what_the_app_has_printed_is_not_lost_at_a_stop(running: Start) -> None:
+    webdemo = running("-b", "waitress://127.0.0.1:0", app=TALKER, environment={"PYTHONUNBUFFERED": None})
+    assert webdemo.terminate() == 0
+    assert "to the console" in webdemo.log()
+    assert "at the end" in webdemo.log()

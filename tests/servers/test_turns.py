@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,7 +18,7 @@ from tests import running as runs
 from tests.raw_http import Connection
 from tests.servers.test_placement import workers_of
 from webdemo import servers
-from webdemo.run.counters import RequestCounter, SharedCounters
+from webdemo.run.counters import RequestCounter, SharedCounters, SystemNotes
 from webdemo.servers._turns import GIVE_WAY_SECONDS, LOOK_AGAIN_SECONDS, Turns
 
 CONNECTIONS = 16
@@ -114,8 +117,14 @@ def another_process(counters: SharedCounters, name: str, connections: int) -> It
         os.close(told)
 
 
-def test_who_has_fewer_connections_is_known_while_it_lives() -> None:
-    counters = SharedCounters.create()
+@pytest.fixture
+def counters() -> Iterator[SharedCounters]:
+    shared = SharedCounters.create()
+    yield shared
+    shared.close()
+
+
+def test_who_has_fewer_connections_is_known_while_it_lives(counters: SharedCounters) -> None:
     ours = RequestCounter(counters, "waitress 8000").siblings()
     with another_process(counters, "waitress 8000", 2), another_process(counters, "waitress 9000", 0):
         found = []
@@ -124,18 +133,22 @@ def test_who_has_fewer_connections_is_known_while_it_lives() -> None:
             found.append(ours.have_fewer())
         assert found == [False, False, True]
     assert not ours.have_fewer()
-    counters.close()
 
 
-def test_a_process_that_accepts_no_more_is_left_out() -> None:
-    counters = SharedCounters.create()
+def test_a_process_that_accepts_no_more_is_left_out(counters: SharedCounters) -> None:
     ours = RequestCounter(counters, "s 1").siblings()
     leaving = RequestCounter(counters, "s 1").siblings()
     leaving.leave()
     leaving.report(0)  # its last connections end
     ours.report(5)
     assert not ours.have_fewer()
-    counters.close()
+
+
+def test_the_supervisors_own_notes_do_not_count(counters: SharedCounters) -> None:
+    SystemNotes(counters, "s 1")
+    ours = RequestCounter(counters, "s 1").siblings()
+    ours.report(3)
+    assert not ours.have_fewer()
 
 
 # -- real servers ----------------------------------------------------------------------------------
@@ -160,6 +173,68 @@ def test_connections_that_come_at_once_are_spread_over_the_processes(
     assert total.total() == BURSTS * CONNECTIONS
     assert len(total) == 2
     assert min(total.values()) >= total.total() / 6, total
+
+
+@pytest.mark.parametrize("server", SHARING)
+def test_single_connections_go_to_the_process_that_has_fewer(server: str, serving: runs.Start) -> None:
+    run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
+    burst(run.url)
+    time.sleep(1.2)  # the supervisor has looked at them meanwhile
+    emptier = workers_of(run, server)[0]
+    with contextlib.ExitStack() as stack:
+
+        def connect() -> str:
+            connection = stack.enter_context(Connection(run.url))
+            return connection.request("/name").text
+
+        emptier.suspend()
+        try:
+            for _ in range(8):
+                connect()
+        finally:
+            emptier.resume()
+        found = []
+        for _ in range(6):
+            time.sleep(0.04)
+            found.append(connect())
+    assert sum(name.endswith(f" {emptier.pid}") for name in found) >= 4, found
+
+
+@pytest.mark.parametrize("server", SHARING)
+def test_connections_that_are_kept_are_answered_while_others_come_and_go(
+    server: str, serving: runs.Start
+) -> None:
+    run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
+    longest = 0.0
+    with contextlib.ExitStack() as stack:
+        kept = [stack.enter_context(Connection(run.url)) for _ in range(4)]
+        for _ in range(15):
+            with Connection(run.url) as other:
+                other.request("/name")
+            for connection in kept:
+                began = time.monotonic()
+                connection.request("/name")
+                longest = max(longest, time.monotonic() - began)
+    assert longest < 0.7
+
+
+@pytest.mark.parametrize("server", SHARING)
+def test_connections_that_come_during_a_restart_are_answered_soon(server: str, serving: runs.Start) -> None:
+    run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
+    port = urlsplit(run.url).port
+    restart = subprocess.Popen(
+        [sys.executable, "-m", "webdemo", "restart", str(port), "--pid", str(run.pid)],
+        stdout=subprocess.DEVNULL,
+    )
+    longest, bursts = 0.0, 0
+    while restart.poll() is None:
+        began = time.monotonic()
+        assert burst(run.url).total() == CONNECTIONS
+        longest = max(longest, time.monotonic() - began)
+        bursts += 1
+    assert restart.returncode == 0
+    assert bursts
+    assert longest < 5
 
 
 @pytest.mark.parametrize("server", SHARING)

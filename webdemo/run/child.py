@@ -66,12 +66,20 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     def siblings() -> SiblingCounts:
         nonlocal mine
         mine = counter.siblings()
+        if stopping.is_set():
+            mine.leave()
         return mine
 
     def drain(*_: object) -> None:
         stopping.set()
         if mine is not None:
             mine.leave()
+
+    def ready() -> None:
+        try:
+            tell(events, {"event": "ready", "sources": sources})
+        except BrokenPipeError:  # the supervisor is gone
+            stopping.set()
 
     signal.signal(signal.SIGTERM, drain)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
@@ -103,7 +111,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
                 certificate=servers.Certificate(*map(Path, order["certificate"]))
                 if order["certificate"]
                 else None,
-                ready=lambda: tell(events, {"event": "ready", "sources": sources}),
+                ready=ready,
                 stopping=stopping,
                 grace_seconds=order["grace_seconds"],
                 directory=order["target"]["directory"],

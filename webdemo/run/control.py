@@ -33,7 +33,10 @@ def folder() -> Path:
     if runtime:
         path = Path(runtime, "webdemo")
     else:
-        path = Path(os.environ.get("TMPDIR") or "/tmp", f"webdemo-{os.getuid()}")
+        temporary = Path(os.environ.get("TMPDIR", ""))
+        if not temporary.is_absolute() or not temporary.is_dir():
+            temporary = Path("/tmp")
+        path = temporary / f"webdemo-{os.getuid()}"
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         facts = path.lstat()

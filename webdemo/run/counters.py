@@ -314,6 +314,7 @@ class SystemNotes:
 
     def __init__(self, counters: SharedCounters, name: str) -> None:
         self._words = counters.claim(name)
+        self._words[_CONNECTIONS] = _MOST  # who notes accepts nothing
 
     def write(self, usage: Usage, *, restarts: int) -> None:
         self._words[_MEMORY_BYTES] = usage.memory_bytes

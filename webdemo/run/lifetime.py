@@ -13,7 +13,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 BEGAN = time.monotonic()
 """Nearly: Python is up, and has imported next to nothing."""
@@ -62,9 +62,9 @@ def _all_objects() -> list[object]:
 
 
 def _end() -> None:
-    files: Iterable[object] = (sys.stdout, sys.stderr)
+    files: list[object] = [sys.stdout, sys.stderr]
     if _flushes is not None:
-        files = (thing for thing in _flushes() if type(thing) in _FILES)
+        files += [thing for thing in _flushes() if type(thing) in _FILES]
     for file in files:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or there is none
             file.flush()  # type: ignore[attr-defined]

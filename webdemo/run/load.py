@@ -229,25 +229,25 @@ def _a(word: str) -> str:
 # -- what the import did --------------------------------------------------------------------------
 
 
-def started_at_import(before: set[str]) -> str | None:
+def started_at_import(before: set[tuple[str, str]]) -> str | None:
     """What the app started when it was imported that a fork would break: None, or in words."""
     import threading
 
     threads = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
     if threads:
         return f"importing the app started a thread ({threads[0]})"
-    if any(name.startswith("socket:") for name in open_files() - before):
+    if any(name.startswith("socket:") for _, name in open_files() - before):
         return "importing the app opened a socket"
     return None
 
 
-def open_files() -> set[str]:
-    """What this process has open, sockets and pipes too, by its names in /proc; nothing if not on Linux."""
-    names = set()
+def open_files() -> set[tuple[str, str]]:
+    """Descriptors of this process and their names in /proc, sockets and pipes too; none if not on Linux."""
+    found = set()
     for descriptor in Path("/proc/self/fd").iterdir() if sys.platform == "linux" else ():
         with contextlib.suppress(OSError):  # the one that listed them
-            names.add(str(descriptor.readlink()))
-    return names
+            found.add((descriptor.name, str(descriptor.readlink())))
+    return found
 
 
 def source_folders() -> list[str]:

@@ -54,6 +54,10 @@ class Turns:
         self._gives_way_since = None
         return True
 
+    def nobody_waits(self) -> None:
+        """The connection that was asked about has gone to a sibling."""
+        self._gives_way_since = None
+
     def wait(self) -> None:
         """Block until the connection that waits may be accepted; a sibling may have been faster."""
         while not self.is_ours():

@@ -35,9 +35,12 @@ def serve(job: Job) -> None:
 
     siblings = None if job.siblings is None else job.siblings()
 
+    reporting = threading.Lock()
+
     def report() -> None:
         if siblings is not None:
-            siblings.report(len(silent_ones_too))
+            with reporting:
+                siblings.report(len(silent_ones_too))
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not environ["SERVER_PORT"]:
@@ -70,10 +73,12 @@ def serve(job: Job) -> None:
             return keeps
 
         def close(self) -> None:
-            super().close()
-            open_connections.discard(self)
-            silent_ones_too.discard(self)
-            report()
+            try:
+                super().close()
+            finally:
+                open_connections.discard(self)
+                silent_ones_too.discard(self)
+                report()
 
     class Waker(HTTPConnection):
         """Readable when its other end is closed: the server's loop turns, and sees that it is to stop."""
@@ -115,6 +120,9 @@ def serve(job: Job) -> None:
     ends = []
     for server in servers:
         server.prepare()
+        # Cheroot would wait a second for a connection that another process has taken.
+        # Cheroot would wait a second for a connection that another process has taken.
+        server.socket.setblocking(False)
         ours, theirs = socket.socketpair()
         server.put_conn(Waker(server, theirs))
         ends.append(ours)

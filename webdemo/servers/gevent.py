@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._alike import UNIX, answer
 from webdemo.servers._draining import IdleConnections
 from webdemo.servers._turns import LOOK_AGAIN_SECONDS, Turns
@@ -32,6 +32,7 @@ def serve(job: Job) -> None:
     import gevent
     from gevent.pool import Pool
     from gevent.pywsgi import WSGIHandler, WSGIServer
+    from gevent.select import select
     from gevent.socket import wait_read
 
     idle = IdleConnections()
@@ -65,38 +66,38 @@ def serve(job: Job) -> None:
     if job.certificate is not None:
         tls = {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
 
-    class InTurn(Pool):  # type: ignore[misc]
-        """A pool that calls itself full while a sibling should accept: gevent asks before it does."""
+    turns = None if siblings is None else Turns(siblings)
 
-        def __init__(self, size: int, siblings: Siblings) -> None:
-            super().__init__(size)
-            self._siblings = siblings
-            self._turns = Turns(siblings)
+    class Server(WSGIServer):  # type: ignore[misc]
+        if turns is not None:
+            max_accept = 1  # for each time that it is told of some
 
-        def full(self) -> bool:
-            if super().full():
-                return True
-            self._siblings.report(len(self))
-            if self._turns.is_ours():
-                self._siblings.report(len(self) + 1)
-                return False
-            gevent.spawn_later(LOOK_AGAIN_SECONDS, accept_again)
-            return True
+        def do_read(self) -> Any:
+            """Accept a connection, or leave it to a sibling for a moment."""
+            if turns is None or siblings is None:
+                return super().do_read()
+            if turns.is_ours():
+                connection = super().do_read()  # None: a sibling was faster
+                siblings.report(len(pool) + (connection is not None))
+                return connection
+            self.stop_accepting()
+            gevent.spawn_later(LOOK_AGAIN_SECONDS, self.accept_again)
+            return None
 
-    def accept_again() -> None:
-        for server in servers:
-            if server.started:
-                server.start_accepting()
+        def accept_again(self) -> None:
+            if self.started:
+                if turns is not None and not select([self.socket], [], [], 0)[0]:
+                    turns.nobody_waits()
+                self.start_accepting()
 
-    size = job.options.connections
-    pool = Pool(size) if siblings is None else InTurn(size, siblings)
+    pool = Pool(job.options.connections)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.setdefault("REMOTE_ADDR", "")
         return answer(job.app, environ, start_response)
 
     servers = [
-        WSGIServer(
+        Server(
             sock,
             app,
             environ=dict(UNIX) if sock.family == socket.AF_UNIX else None,

@@ -114,10 +114,11 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
         "loglevel": "warning",
         "proc_name": "webdemo",
     }
-    if options.worker_class:
-        chosen["worker_class"] = options.worker_class
-    elif options.threads > 1 and job.siblings is not None:
+    worker_class = options.worker_class or ("gthread" if options.threads > 1 else "sync")
+    if worker_class == "gthread" and job.siblings is not None:
         chosen["worker_class"] = worker_in_turn(job.siblings)
+    else:
+        chosen["worker_class"] = worker_class
     if job.certificate is not None:
         chosen |= {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
     return chosen
@@ -135,16 +136,15 @@ def worker_in_turn(siblings: Callable[[], Siblings]) -> type:
 
         def notify(self) -> None:  # called each time when it looks for what has happened
             super().notify()
-            self.siblings.report(self.nr_conns)
+            if self.alive:
+                self.siblings.report(self.nr_conns)
+            else:  # told to stop, or has answered `max_requests`
+                self.siblings.leave()
 
         def accept(self, *listener: Any) -> None:
             self.turns.wait()
             super().accept(*listener)
             self.siblings.report(self.nr_conns)
-
-        def handle_exit(self, *signal: Any) -> None:
-            self.siblings.leave()
-            super().handle_exit(*signal)
 
     return Worker
 

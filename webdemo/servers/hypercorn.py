@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from webdemo.net import BACKLOG
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, option
 from webdemo.servers._alike import with_an_end
+from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -27,13 +28,23 @@ class Options:
 
 def serve(job: Job) -> None:
     from hypercorn.asyncio import serve as serve_asyncio
-    from hypercorn.config import Config
+    from hypercorn.config import Config, Sockets
 
-    config = Config()
-    listening = [sock.detach() for sock in job.sockets]
-    config.bind = [f"fd://{fd}" for fd in listening]
+    listening: list[socket.socket] = [_LongQueue(fileno=sock.detach()) for sock in job.sockets]
+    if job.siblings is not None:
+        siblings = job.siblings()
+        turns, accepted = Turns(siblings), WeakSet[socket.socket]()
+        listening = [_Shared(sock.detach(), siblings, turns, accepted) for sock in listening]
+    for sock in listening:
+        sock.setblocking(False)
+
+    class OurSockets(Config):
+        def create_sockets(self) -> Sockets:
+            secure, insecure = (listening, []) if self.ssl_enabled else ([], listening)
+            return Sockets(secure, insecure, quic_sockets=[])
+
+    config = OurSockets()
     # asyncio accepts so many at once; without a free descriptor it fails as often, each time aloud.
-    # Several processes accept one at a time, so that each of them gets some.
     config.backlog = _ACCEPTED_AT_ONCE if job.siblings is None else 1
     config.graceful_timeout = job.grace_seconds
     config.keep_alive_timeout = job.options.keepalive
@@ -64,22 +75,45 @@ def serve(job: Job) -> None:
 
     async def until_stopped() -> None:
         """Hypercorn awaits this once it accepts; when it returns, idle connections are closed at once."""
-        for fd in listening:
-            with socket.socket(fileno=os.dup(fd)) as listener:
-                listener.listen(BACKLOG)  # the queue is what it was
         others = asyncio.all_tasks()  # each connection will have a task
         job.ready()
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
         loop.add_reader(job.stopping.fileno(), stopped.set)
         await stopped.wait()
-        for fd in [job.stopping.fileno(), *listening]:
-            loop.remove_reader(fd)
+        loop.remove_reader(job.stopping.fileno())
+        for sock in listening:
+            loop.remove_reader(sock.fileno())
         lingers_until = loop.time() + LINGER_SECONDS
         while asyncio.all_tasks() - others and loop.time() < lingers_until:
             await asyncio.sleep(0.01)
 
     asyncio.run(serve_asyncio(app, config, shutdown_trigger=until_stopped, mode="wsgi"))
+
+
+class _LongQueue(socket.socket):
+    """A listening socket whose queue stays long: asyncio would shorten it to what it accepts at once."""
+
+    def listen(self, backlog: int = BACKLOG) -> None:
+        super().listen(BACKLOG)
+
+
+class _Shared(_LongQueue):
+    """One that several processes have; it knows the connections that this one has open."""
+
+    def __init__(self, fd: int, siblings: Siblings, turns: Turns, accepted: WeakSet[socket.socket]) -> None:
+        super().__init__(fileno=fd)
+        self._siblings = siblings
+        self._turns = turns
+        self._accepted = accepted
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self._siblings.report(len(self._accepted))
+        self._turns.wait()
+        connection, address = super().accept()
+        self._accepted.add(connection)
+        self._siblings.report(len(self._accepted))
+        return connection, address
 
 
 def chunks(body: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:

@@ -138,10 +138,11 @@ def in_turn(
     """Loop until told to stop; a connection that a sibling should rather have is left to it for a moment."""
     turns = Turns(siblings)
     without_clients = len(connections)
-    gives_way = False
+    somebody_waits = gives_way = False
 
     def in_its_turn(accept: Callable[[], None]) -> None:
-        nonlocal gives_way
+        nonlocal gives_way, somebody_waits
+        somebody_waits = True
         gives_way = not turns.is_ours()
         if not gives_way:
             accept()
@@ -150,10 +151,19 @@ def in_turn(
     for listener in listeners:
         listener.handle_accept = partial(in_its_turn, listener.handle_accept)
     while not stopping.is_set():
-        pauses, gives_way = gives_way and siblings.have_fewer(), False
-        for listener in listeners:
-            listener.accepting = not pauses
-        loop(_SHORTEST_WAIT_SECONDS if pauses else 1)
+        if gives_way:
+            if siblings.have_fewer():
+                for listener in listeners:
+                    listener.accepting = False
+                loop(_SHORTEST_WAIT_SECONDS)
+                for listener in listeners:
+                    listener.accepting = True
+            somebody_waits = gives_way = False
+            loop(0)
+            if not somebody_waits:
+                turns.nobody_waits()
+        else:
+            loop(1)
         siblings.report(len(connections) - without_clients)
 
 
