@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from bench import edge, effort, inproc, limits, machine, ports, report, start, threads, wire
@@ -35,6 +36,7 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true", help="Exit with 1 if a limit is not met.")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what has been started is ended then, too
     unknown = [name for name in chosen.part if name not in PARTS]
     if unknown:
         parser.error(f"there is no part {unknown[0]!r}; these are: {', '.join(PARTS)}")
