@@ -121,7 +121,6 @@ def serve(job: Job) -> None:
     for server in servers:
         server.prepare()
         # Cheroot would wait a second for a connection that another process has taken.
-        # Cheroot would wait a second for a connection that another process has taken.
         server.socket.setblocking(False)
         ours, theirs = socket.socketpair()
         server.put_conn(Waker(server, theirs))
