@@ -35,6 +35,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until it is the supervisor's
     order = json.loads(sys.argv[1])
     comparison = os.getppid()
+    abandoned = threading.Event()
     printer = Printer(as_json=True)
     try:
         bind = Bind.parse(order["bind"])
@@ -47,14 +48,14 @@ def main() -> int:
             access_log=None,
         )
         supervisor = Supervisor(plan, [(bind, sockets)], printer)
-        threading.Thread(target=_end_with_stdin, daemon=True).start()
+        threading.Thread(target=_end_with_stdin, args=[abandoned], daemon=True).start()
         return supervisor.run()
     except WebdemoError as exc:
         printer(LoadFailed(exc, old_code_serves=False))
         return exc.exit_code
     finally:
         printer.close()
-        if os.getppid() != comparison:
+        if abandoned.is_set() or os.getppid() != comparison:
             _remove_folder()
 
 
@@ -67,10 +68,11 @@ def _remove_folder() -> None:
         folder.rmdir()
 
 
-def _end_with_stdin() -> None:
+def _end_with_stdin(abandoned: threading.Event) -> None:
+    """End when the comparison says so, or when it is gone: then without a word."""
     # Not sys.stdin: its lock would be held while Python ends.
-    while os.read(0, 4096):
-        pass
+    if not os.read(0, 4096):
+        abandoned.set()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -189,6 +189,10 @@ class Run:
             return 0.0
         began = time.monotonic()
         assert self._popen.stdin is not None
+        if not self._popen.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                self._popen.stdin.write("stop\n")
+                self._popen.stdin.flush()
         with contextlib.suppress(BrokenPipeError):
             self._popen.stdin.close()
         try:
