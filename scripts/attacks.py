@@ -37,10 +37,12 @@ def _marked(path: Path) -> Iterator[Attack]:
             continue
         for mark in node.decorator_list:
             if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.attack":
-                words = [a.value for a in mark.args if isinstance(a, ast.Constant)]
-                if len(words) != 3 or mark.keywords or not all(isinstance(word, str) for word in words):
+                words = [
+                    a.value for a in mark.args if isinstance(a, ast.Constant) and isinstance(a.value, str)
+                ]
+                if len(words) != 3 or len(mark.args) != 3 or mark.keywords:
                     raise ValueError(f"{path}:{mark.lineno}: an attack is three plain strings")
-                yield Attack(*map(str, words), f"{path.relative_to(ROOT)}::{node.name}")
+                yield Attack(words[0], words[1], words[2], f"{path.relative_to(ROOT)}::{node.name}")
 
 
 def table() -> str:
