@@ -6,13 +6,19 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check coverage bench programs clean
+PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: run test deep check coverage bench programs clean
 
 run: $(VENV)/installed
 	env -u PORT $(BIN)/python -m webdemo --port $(PORT)
 
 test: $(VENV)/tested programs
-	PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST)
+
+# Every test, those too that take long: all servers, proxies, crowds.
+deep: $(VENV)/tested programs
+	$(PYTEST) --deep
 
 # What CI checks beside the tests.
 check: $(VENV)/tested

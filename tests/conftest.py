@@ -1,9 +1,16 @@
-"""What every test may use: webdemo running, a browser, and hypothesis without a stopwatch."""
+"""What every test may use: webdemo running, a browser, and hypothesis without a stopwatch.
+
+What every test must keep to: it leaves no process, no listening socket and no file behind
+(tests/leftovers.py), and one that starts a process says so. Which tests are run when: CONTRIBUTING.md.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +19,114 @@ import hypothesis
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests import leftovers
 from tests import running as runs
 from tests.browser import PAGE_TIMEOUT_MS, launch
 
 # A busy machine is slow at random, which says nothing about the code: pytest-timeout bounds the tests.
 hypothesis.settings.register_profile("webdemo", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("webdemo")
+
+# Every promise is tested on Werkzeug, Waitress and Gunicorn each time; on these only what is marked `smoke`.
+DEEP_SERVERS = {"wsgiref", "cheroot", "gevent", "hypercorn", "granian"}
+# A test that takes one of these is marked `process`.
+STARTING_FIXTURES = {"running", "browser"}
+
+_folders: list[Path] = []  # for temporary files, and for control sockets: this worker's own
+_processes_started: list[str] = []
+
+
+# -- which tests are run ---------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--deep", action="store_true", help="run the tests of the second tier as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if STARTING_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("process")
+        if (
+            item.get_closest_marker("process")
+            and not item.get_closest_marker("smoke")
+            and _on_deep_server(item)
+        ):
+            item.add_marker("deep")
+    if config.getoption("deep") or any("::" in argument for argument in config.args):
+        return  # a test that is named is run
+    deep = [item for item in items if item.get_closest_marker("deep")]
+    if deep:
+        config.hook.pytest_deselected(items=deep)
+        items[:] = [item for item in items if not item.get_closest_marker("deep")]
+
+
+def _on_deep_server(item: pytest.Item) -> bool:
+    if item.get_closest_marker("smoke"):
+        return False
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return any(isinstance(value, str) and value in DEEP_SERVERS for value in parameters)
+
+
+# -- what they leave behind ------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this process (one of several with pytest-xdist) folders of its own, and its orphans a parent."""
+    leftovers.adopt_orphans()
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it was
+    base = Path(tempfile.mkdtemp(prefix="webdemo-tests-"))  # a short path: Unix sockets lie in it
+    base.chmod(0o755)  # some tests act as another user
+    for name, variable, mode in (("tmp", "TMPDIR", 0o1777), ("run", "XDG_RUNTIME_DIR", 0o700)):
+        folder = base / name
+        folder.mkdir()
+        folder.chmod(mode)
+        os.environ[variable] = str(folder)
+        _folders.append(folder)
+    (_folders[1] / "webdemo").mkdir(mode=0o700)  # the control sockets' folder, which stays
+    tempfile.tempdir = None
+    sys.addaudithook(_on_audit_event)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    leftovers.end_children()
+    shutil.rmtree(_folders[0].parent, ignore_errors=True)
+
+
+def _on_audit_event(event: str, arguments: tuple[object, ...]) -> None:
+    if event in ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system"):
+        _processes_started.append(event)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _module_leaves_nothing() -> Iterator[None]:
+    """Holds the fixtures of a module to what `_leaves_nothing` holds a test to."""
+    yield from _check_leftovers()
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    _processes_started.clear()
+    yield from _check_leftovers()
+    if _processes_started and not request.node.get_closest_marker("process"):
+        pytest.fail(
+            "This test starts a process: mark it, or its module, with pytest.mark.process.", pytrace=False
+        )
+
+
+def _check_leftovers() -> Iterator[None]:
+    before = leftovers.holdings(*_folders)
+    yield
+    if left := leftovers.wait_until_gone(before, *_folders):
+        told = sorted(map(leftovers.describe, left))
+        leftovers.end_children(but=before)
+        for path in left:
+            if isinstance(path, Path) and path.is_relative_to(_folders[0].parent):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        pytest.fail("Left behind: " + "; ".join(told), pytrace=False)
+
+
+# -- what they may use -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """webdemo as a user starts it: a subprocess in a folder of its own, with an app that the test wrote.
 
-What it prints is its log; a failed test shows it, because teardown prints it. No process outlives a test.
+What it prints is its log; a failed test shows it, because teardown prints it. No process outlives a test: all
+that descend from a run carry its mark in their environment, wherever they went.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,10 @@ from pathlib import Path
 import psutil
 
 # They bound a test on a machine that is busy with other tests; each normally takes well under a second.
-START_SECONDS = 60.0
-END_SECONDS = 30.0
+START_SECONDS = 100.0
+END_SECONDS = 60.0
+
+_MARK = "TEST_RUN_MARK"  # not WEBDEMO_...: those are settings
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,17 @@ class Row:
 
 
 class Running:
-    """A webdemo that was started. Its processes are those that were ever seen below it."""
+    """A webdemo that was started. Its processes are those that carry its mark."""
 
     def __init__(self, folder: Path, arguments: list[str], environment: Mapping[str, str | None]) -> None:
         self.log_file = folder / "log"
-        merged = os.environ | {"PYTHONUNBUFFERED": "1"} | dict(environment)
+        self._mark = uuid.uuid4().hex
+        # Beside the folder, which may be watched or served.
+        self._temporary = folder.with_name(f"{folder.name}.tmp")
+        self._temporary.mkdir(exist_ok=True)
+        merged = os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(self._temporary)} | dict(environment)
+        merged[_MARK] = self._mark
+        self._runtime = merged.get("XDG_RUNTIME_DIR")
         with self.log_file.open("wb") as output:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "webdemo", *arguments],
@@ -50,7 +60,6 @@ class Running:
                 env={name: value for name, value in merged.items() if value is not None},
                 start_new_session=True,
             )
-        self._seen: set[psutil.Process] = set()
         self._loaders: set[psutil.Process] = set()
 
     @property
@@ -118,15 +127,18 @@ class Running:
     # -- its processes ---------------------------------------------------------------------------
 
     def processes(self) -> list[psutil.Process]:
-        """Those that run now, of all that were ever seen: supervisor, loaders, servers, workers."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self.pid)
-            self._loaders |= set(root.children())
-            self._seen |= {root, *self._loaders, *root.children(recursive=True)}
-        for process in list(self._seen):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                self._seen |= set(process.children(recursive=True))
-        return [process for process in self._seen if _runs(process)]
+        """Those that run now: supervisor, loaders, servers, workers, and whatever they started."""
+        found = [process for process in psutil.process_iter() if self._owns(process)]
+        self._loaders |= {process for process in found if _parent(process) == self.pid}
+        return found
+
+    def _owns(self, process: psutil.Process) -> bool:
+        try:
+            return bool(
+                process.environ().get(_MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE
+            )
+        except (psutil.Error, OSError):  # it ended meanwhile, or is another user's
+            return False
 
     def loaders(self) -> list[psutil.Process]:
         """Those loaders that run, the oldest first."""
@@ -139,7 +151,7 @@ class Running:
         return sorted(children, key=lambda p: p.pid)
 
     def wait_until_gone(self, seconds: float = END_SECONDS) -> None:
-        """Until no process that was ever seen is left."""
+        """Until none of its processes is left."""
         deadline = time.monotonic() + seconds
         while left := self.processes():
             assert time.monotonic() < deadline, f"still there after {seconds} s: {left}\n{self.log()}"
@@ -159,17 +171,24 @@ class Running:
 
     def terminate(self, seconds: float = END_SECONDS) -> int:
         """Ask it to drain; the exit code."""
-        self.processes()
         self.signal(signal.SIGTERM)
         return self.wait(seconds)
 
     def clean_up(self) -> None:
         """End whatever is left of it, and print the log: pytest shows it when the test failed."""
-        for process in self.processes():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        self.popen.wait(END_SECONDS)
+        deadline = time.monotonic() + END_SECONDS
+        while left := self.processes():
+            assert time.monotonic() < deadline, f"these cannot be killed: {left}"
+            for process in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            time.sleep(0.01)
+        code = self.popen.wait(END_SECONDS)
         print(f"--- {' '.join(map(str, self.popen.args))}\n{self.log()}---")  # type: ignore[arg-type,unused-ignore]
+        if code >= 0:
+            assert not (files := list(self._temporary.iterdir())), f"it ended, and left {files}"
+        elif self._runtime:  # it was killed, and could not remove its control socket
+            Path(self._runtime, "webdemo", f"{self.pid}.sock").unlink(missing_ok=True)
 
 
 Start = Callable[..., Running]
@@ -204,8 +223,8 @@ def start(
     return running
 
 
-def _runs(process: psutil.Process) -> bool:
+def _parent(process: psutil.Process) -> int | None:
     try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+        return int(process.ppid())
     except psutil.NoSuchProcess:
-        return False
+        return None

@@ -34,6 +34,7 @@ def test_missing_valgrind_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert part.notes == ["Instructions are not counted: there is no valgrind here."]
 
 
+@pytest.mark.process
 def test_unknown_part_is_refused_with_those_that_there_are() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "bench", "memory"],

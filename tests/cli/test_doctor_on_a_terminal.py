@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 SECONDS = 40.0
 HOLD = """
 import socket, time

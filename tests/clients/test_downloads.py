@@ -18,6 +18,8 @@ import pytest
 from tests.clients.serving import Served
 from webdemo.web.compress import compress
 
+pytestmark = pytest.mark.process
+
 SECONDS = 60
 
 Serve = Callable[[Path], Served]

@@ -15,6 +15,8 @@ import pytest
 
 from tests.clients.serving import Served
 
+pytestmark = pytest.mark.process
+
 LARGE_BYTES = 24 * 1024 * 1024
 SECONDS = 30
 

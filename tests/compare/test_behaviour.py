@@ -18,6 +18,8 @@ from webdemo.compare import behaviour, own_paths, quirks, runner
 from webdemo.compare.results import Comparison, Finding, from_json
 from webdemo.run.load import Target
 
+pytestmark = pytest.mark.process
+
 SECONDS = 90.0
 
 APP = """

@@ -105,6 +105,7 @@ def test_requests_of_one_path_that_differ_in_their_headers_are_all_asked(tmp_pat
     ]
 
 
+@pytest.mark.process
 @pytest.mark.timeout(180)
 def test_a_build_is_told_what_fails_it_and_what_is_accepted_in_vain(app: Target, tmp_path: Path) -> None:
     paths = ("--app", app.app, "--path", "/software", "--path", "/process")
@@ -120,6 +121,7 @@ def test_a_build_is_told_what_fails_it_and_what_is_accepted_in_vain(app: Target,
     assert "Accepted, and no difference any more: GET /old on *." in run.stderr
 
 
+@pytest.mark.process
 @pytest.mark.timeout(180)
 def test_of_the_demo_site_only_the_pages_that_show_the_server_differ(tmp_path: Path) -> None:
     run = command(tmp_path)

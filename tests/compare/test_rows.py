@@ -20,6 +20,8 @@ from webdemo.compare import accepted, own_paths, runner
 from webdemo.compare.results import Comparison, from_json
 from webdemo.run.load import Target
 
+pytestmark = pytest.mark.process
+
 SECONDS = 120.0
 
 APP = """

@@ -216,6 +216,7 @@ def test_a_server_that_does_not_start_has_no_life(app_folder: Target) -> None:
     assert live(choice, Target(app="no_such_module:app"), "/").start_seconds is None
 
 
+@pytest.mark.process
 def test_interrupting_a_measurement_leaves_nothing_behind(
     tmp_path: Path, app_folder: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,8 @@ import pytest
 from tests import raw_http
 from tests.dashboard.conftest import THREE, Dashboard, start
 
+pytestmark = pytest.mark.process
+
 GOOD = {"do": "restart"}
 
 

@@ -270,6 +270,7 @@ def test_known_differences_explain_all_that_the_servers_here_do(running: runs.St
 # -- real servers ---------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_the_same_request_goes_to_every_server_and_differences_show(dashboard: Dashboard) -> None:
     found = dashboard.post_with_key("/twin", {"method": "GET", "path": "/twins?x=1"})
     assert found.status == 200
@@ -279,12 +280,14 @@ def test_the_same_request_goes_to_every_server_and_differences_show(dashboard: D
     assert "Each server names itself here" in found.text
 
 
+@pytest.mark.process
 def test_a_script_in_an_answer_is_shown_and_not_run(dashboard: Dashboard) -> None:
     found = dashboard.post_with_key("/twin", {"method": "GET", "path": "/script"})
     assert "&lt;script&gt;" in found.text
     assert "<script>document" not in found.text
 
 
+@pytest.mark.process
 def test_a_method_that_may_change_something_wants_a_confirmation(dashboard: Dashboard) -> None:
     fields = {"method": "DELETE", "path": "/everything"}
     refused = dashboard.post_with_key("/twin", fields)
@@ -295,6 +298,7 @@ def test_a_method_that_may_change_something_wants_a_confirmation(dashboard: Dash
     assert log.count("DELETE /everything") == 3
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "path", ["http://127.0.0.1:{port}/", "//127.0.0.1:{port}/", "/\\127.0.0.1:{port}", "/@127.0.0.1:{port}/"]
 )
@@ -308,6 +312,7 @@ def test_a_request_goes_nowhere_but_to_the_servers_of_the_run(dashboard: Dashboa
             stranger.accept()
 
 
+@pytest.mark.process
 def test_only_a_link_followed_here_is_sent_at_once(dashboard: Dashboard) -> None:
     target = "/twin?path=%2Fslow&headers=Accept%3A+text%2Fhtml"
     typed = dashboard.get(target, ("Sec-Fetch-Site", "none")).text
@@ -317,11 +322,13 @@ def test_only_a_link_followed_here_is_sent_at_once(dashboard: Dashboard) -> None
     assert " data-run" not in dashboard.get(f"{target}&method=DELETE", ("Sec-Fetch-Site", "none")).text
 
 
+@pytest.mark.process
 def test_an_unknown_method_in_a_link_is_not_taken_over(dashboard: Dashboard) -> None:
     shown = dashboard.get("/twin?method=%3Cscript%3E&path=%22%3E%3Cscript%3E").text
     assert "<script>" not in shown.replace("<script src", "")
 
 
+@pytest.mark.process
 def test_slow_answers_come_together(dashboard: Dashboard) -> None:
     found = raw_http.get(dashboard.url, "/live")
     assert found.status == 200

@@ -96,6 +96,7 @@ def test_step_five_shows_the_servers_that_run_to_this_machine_only(running: Star
         assert "connect-src" not in stranger.headers["Content-Security-Policy"]
 
 
+@pytest.mark.process
 def test_one_server_alone_says_how_to_start_more(tmp_path: Path) -> None:
     with serve_site(BARE_COMMANDS["waitress"], tmp_path / "log", XDG_RUNTIME_DIR=str(tmp_path)) as url:
         page = httpx.get(f"{url}/learn/many-servers", trust_env=False).text

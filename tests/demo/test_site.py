@@ -133,6 +133,7 @@ def test_inspect_page_shows_markup_as_text(client: Client) -> None:
     assert "&lt;b&gt;" in page
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("server", list(BARE_COMMANDS))
 def test_site_knows_its_way_behind_a_bare_server(server: str, tmp_path: Path) -> None:
     with serve_site(BARE_COMMANDS[server], tmp_path / "log") as url:
@@ -142,6 +143,7 @@ def test_site_knows_its_way_behind_a_bare_server(server: str, tmp_path: Path) ->
     assert (answered_by["address"], answered_by["port"]) == ("127.0.0.1", int(url.rpartition(":")[2]))
 
 
+@pytest.mark.process
 def test_environment_of_the_process_is_never_shown(tmp_path: Path) -> None:
     """wsgiref, for one, hands the whole of it to the app."""
     secret = "hunter2-from-the-environment"

@@ -19,6 +19,8 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 
+pytestmark = pytest.mark.process
+
 HELLO = """
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])

@@ -51,16 +51,19 @@ def activate(**environment: str) -> tuple[list[str], list[int]]:
         return result.stdout.splitlines(), [one.getsockname()[1], two.getsockname()[1]]
 
 
+@pytest.mark.process
 def test_sockets_that_were_handed_over_are_taken_once_and_not_inherited() -> None:
     printed, ports = activate(LISTEN_FDS="2", LISTEN_FDNAMES="web:admin")
     assert printed == [f"fd://3 web {ports[0]} False", f"fd://4 admin {ports[1]} False", "[] []"]
 
 
+@pytest.mark.process
 def test_sockets_need_no_names() -> None:
     printed, ports = activate(LISTEN_FDS="1")
     assert printed == [f"fd://3 - {ports[0]} False", "[] []"]
 
 
+@pytest.mark.process
 def test_sockets_meant_for_another_process_are_left_alone() -> None:
     printed, _ = activate(LISTEN_FDS="2", LISTEN_PID="1")
     assert printed == ["[] []"]

@@ -23,6 +23,7 @@ def refusal(bind: Bind | str) -> PortInUse:
     return caught.value
 
 
+@pytest.mark.process
 def test_explicit_port_in_use_names_the_holder_and_a_free_port() -> None:
     with listening() as (process, port):
         error = refusal(Bind(port=port))
@@ -35,6 +36,7 @@ def test_explicit_port_in_use_names_the_holder_and_a_free_port() -> None:
         )
 
 
+@pytest.mark.process
 def test_holder_that_is_a_webdemo_is_called_one() -> None:
     with listening(extra=["-m", "webdemo"]) as (process, port):
         problem = refusal(Bind(port=port)).problem
@@ -42,6 +44,7 @@ def test_holder_that_is_a_webdemo_is_called_one() -> None:
         assert problem.endswith(f" ago (pid {process.pid}).")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("text", "option"),
     [
@@ -56,6 +59,7 @@ def test_free_port_is_offered_in_the_form_that_was_used(text: str, option: str) 
         assert error.remedy.endswith("which is free: " + option.format(free=error.free))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("family", "host"), [("AF_INET", "0.0.0.0"), ("AF_INET6", "::1"), ("AF_INET6", "::")]
 )
@@ -64,16 +68,19 @@ def test_holder_on_another_address_of_the_port_is_found(family: str, host: str) 
         assert refusal(Bind(port=port)).pid == process.pid
 
 
+@pytest.mark.process
 def test_holder_that_takes_ipv4_through_its_ipv6_socket_is_found() -> None:
     with listening("AF_INET6", "::", dual=True) as (process, port):
         assert refusal(Bind(host="127.0.0.1", port=port)).pid == process.pid
 
 
+@pytest.mark.process
 def test_wildcard_is_refused_by_the_holder_of_one_address() -> None:
     with listening() as (process, port):
         assert refusal(f"*:{port}").pid == process.pid
 
 
+@pytest.mark.process
 def test_right_holder_is_named_when_each_family_has_its_own() -> None:
     with listening() as (four, port), listening("AF_INET6", "::1", port) as (six, _):
         assert refusal(f"127.0.0.1:{port}").pid == four.pid
@@ -88,6 +95,7 @@ def test_socket_of_the_asking_process_itself_is_called_that() -> None:
         assert (error.pid, error.remedy) == (None, f"Use {error.free}, which is free: --port {error.free}")
 
 
+@pytest.mark.process
 def test_connection_that_goes_out_from_the_port_is_named() -> None:
     code = """
 import socket, sys
@@ -116,6 +124,7 @@ def test_port_that_is_bound_but_not_listened_on_has_a_holder_that_cannot_be_seen
         assert error.remedy == f"Use {error.free}, which is free: -b 127.0.0.1:{error.free}"
 
 
+@pytest.mark.process
 @needs_root
 def test_holder_of_another_user_is_named_but_not_offered_for_a_stop() -> None:
     with listening(as_nobody=True) as (process, port):
@@ -125,6 +134,7 @@ def test_holder_of_another_user_is_named_but_not_offered_for_a_stop() -> None:
         assert error.pid is None
 
 
+@pytest.mark.process
 @needs_root
 def test_holder_that_is_hidden_is_said_to_be() -> None:
     with listening() as (_, port):

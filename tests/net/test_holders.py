@@ -23,6 +23,7 @@ def only(found: list[Listening]) -> Listening:
     return found[0]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("family", "host", "name"),
     [
@@ -45,6 +46,7 @@ def test_tcp_listener_is_seen_with_its_process(family: str, host: str, name: str
         assert found in tcp_listeners()
 
 
+@pytest.mark.process
 def test_unix_listener_is_seen_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "site.sock"
     with listening("AF_UNIX", str(path)) as (process, _):
@@ -53,6 +55,7 @@ def test_unix_listener_is_seen_with_its_process(tmp_path: Path) -> None:
         assert [holder.pid for holder in found.processes] == [process.pid]
 
 
+@pytest.mark.process
 def test_ipv4_address_in_ipv6_dress_is_ipv4() -> None:
     with listening("AF_INET6", "::ffff:127.0.0.1", dual=True) as (_, port):
         found = only(tcp_listeners(port))
@@ -70,6 +73,7 @@ def test_connected_and_unconnected_sockets_are_no_listeners() -> None:
             client.close()
 
 
+@pytest.mark.process
 def test_processes_that_share_a_socket_are_all_seen_the_oldest_first() -> None:
     code = """
 import os, socket, sys, time
@@ -89,6 +93,7 @@ os.wait()
         assert (parent.pid, child.parent) == (process.pid, process.pid)
 
 
+@pytest.mark.process
 def test_webdemo_is_recognised_by_its_command_line() -> None:
     with listening(extra=["-m", "webdemo", "--port", "8000"]) as (process, port):
         holder = only(tcp_listeners(port)).processes[0]
@@ -115,6 +120,7 @@ def test_only_webdemo_itself_counts_as_webdemo(words: list[str], expected: bool)
     assert holders._is_webdemo(words) is expected
 
 
+@pytest.mark.process
 def test_command_is_shown_on_one_line_without_its_folder() -> None:
     code = "import socket, sys\nprint('ready\\x1b[31m', flush=True)\nsys.stdin.read()"
     with program(code, "x" * 200) as (process, _):
@@ -126,6 +132,7 @@ def test_command_is_shown_on_one_line_without_its_folder() -> None:
     assert holders.inspect_process(process.pid) is None
 
 
+@pytest.mark.process
 @needs_root
 def test_other_users_process_is_named_as_theirs() -> None:
     with listening(as_nobody=True) as (process, port):
@@ -136,6 +143,7 @@ def test_other_users_process_is_named_as_theirs() -> None:
         assert f"(pid {process.pid}, of user {theirs}, started " in found.describe()
 
 
+@pytest.mark.process
 @needs_root
 def test_what_an_unprivileged_user_cannot_see_is_said() -> None:
     with listening() as (_, port):
@@ -159,6 +167,7 @@ def test_holder_in_another_container_is_said_to_be_out_of_sight(monkeypatch: pyt
     )
 
 
+@pytest.mark.process
 def test_psutil_tells_the_same_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening("AF_INET6", "::1") as (_, port):
         here = only(tcp_listeners(port))

@@ -124,6 +124,7 @@ def test_any_port_that_is_taken_on_one_family_is_not_chosen(monkeypatch: pytest.
         assert tries[:2] == [("127.0.0.1", port), ("::1", port)]
 
 
+@pytest.mark.process
 def test_machine_without_ipv6_has_its_loopback_on_ipv4_alone() -> None:
     code = """
 import socket
@@ -279,6 +280,7 @@ def test_name_without_an_address_is_refused() -> None:
     assert caught.value.remedy == "Check its spelling, or use an address of this machine: 127.0.0.1:8000"
 
 
+@pytest.mark.process
 @needs_root
 @pytest.mark.skipif(lowest_unprivileged_port() <= 80, reason="here every user may listen on port 80")
 def test_privileged_port_is_refused_with_every_way_out() -> None:
@@ -303,6 +305,7 @@ except WebdemoError as exc:
     ]
 
 
+@pytest.mark.process
 def test_too_many_open_files_are_named_with_the_limit() -> None:
     code = """
 import resource
@@ -378,6 +381,7 @@ def test_urls_are_those_that_a_browser_can_open() -> None:
         assert urls(Bind(host="localhost", port=0), sockets) == [f"http://localhost:{port}/"]
 
 
+@pytest.mark.process
 def test_psutil_is_imported_only_when_something_failed() -> None:
     code = """
 import json, sys

@@ -212,6 +212,7 @@ def test_lowest_unprivileged_port_is_the_kernels_own() -> None:
     )
 
 
+@pytest.mark.process
 @needs_root
 def test_privilege_is_needed_by_who_lacks_it() -> None:
     assert not gather_facts(80).needs_privilege
@@ -226,6 +227,7 @@ def shadows_of(port: int) -> list[str]:
     return find_shadows(tcp_listeners(port))
 
 
+@pytest.mark.process
 def test_twins_that_share_a_port_are_told() -> None:
     with listening(share=True) as (one, port), listening(port=port, share=True) as (two, _):
         (shadow,) = shadows_of(port)
@@ -236,6 +238,7 @@ def test_twins_that_share_a_port_are_told() -> None:
         assert f"(pid {two.pid}, " in shadow
 
 
+@pytest.mark.process
 def test_address_that_hides_a_wildcard_is_told() -> None:
     with (
         listening(host="0.0.0.0", share=True) as (wild, port),
@@ -247,6 +250,7 @@ def test_address_that_hides_a_wildcard_is_told() -> None:
         assert ", those to other addresses to " in shadow
 
 
+@pytest.mark.process
 def test_two_programs_behind_localhost_are_told() -> None:
     with listening() as (four, port), listening("AF_INET6", "::1", port) as (six, _):
         (shadow,) = shadows_of(port)

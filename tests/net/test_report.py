@@ -29,6 +29,7 @@ def fact(text: str, label: str) -> str:
     )
 
 
+@pytest.mark.process
 def test_without_arguments_everything_that_listens_is_told(tmp_path: Path) -> None:
     path = tmp_path / "site.sock"
     with listening() as (tcp, port), listening("AF_UNIX", str(path)) as (unix, _):
@@ -61,6 +62,7 @@ def test_nothing_that_listens_is_told_too() -> None:
     assert render_listening([]) == "Nothing listens on this machine, as far as this user can see."
 
 
+@pytest.mark.process
 @needs_root
 def test_hidden_programs_are_counted() -> None:
     with listening() as (_, port):
@@ -102,6 +104,7 @@ def test_port_of_the_kernels_own_range_is_marked() -> None:
     assert f"For a service choose one below {low}: a connection may hold this one by chance." in text
 
 
+@pytest.mark.process
 def test_taken_port_is_described_with_its_holder_and_what_to_do() -> None:
     with listening() as (process, port):
         report = examine(port)
@@ -117,12 +120,14 @@ def test_taken_port_is_described_with_its_holder_and_what_to_do() -> None:
         )
 
 
+@pytest.mark.process
 @needs_root
 def test_taken_port_of_another_user_is_not_offered_for_a_stop() -> None:
     with listening(as_nobody=True) as (_, port):
         assert not any("--stop" in advice for advice in examine(port).advice)
 
 
+@pytest.mark.process
 @needs_root
 def test_port_that_needs_a_privilege_says_so() -> None:
     printed = run_as_nobody("from webdemo.net.report import answer\nprint(answer(['81']))")
@@ -141,6 +146,7 @@ def test_port_zero_asks_for_any() -> None:
     )
 
 
+@pytest.mark.process
 def test_json_has_the_same_facts() -> None:
     with listening() as (process, port):
         (report,) = json.loads(answer([str(port)], as_json=True))
@@ -152,6 +158,7 @@ def test_json_has_the_same_facts() -> None:
         assert report["advice"]
 
 
+@pytest.mark.process
 def test_short_range_is_shown_port_by_port() -> None:
     with listening() as (process, port):
         low = min(port, 65530)
@@ -163,6 +170,7 @@ def test_short_range_is_shown_port_by_port() -> None:
         assert rows[-1].startswith("6 ports, ")
 
 
+@pytest.mark.process
 def test_long_range_shows_what_is_in_use_or_well_known() -> None:
     with listening() as (_, port):
         table = [line.split()[0] for line in answer(["0-65535"]).splitlines()[1:-1]]

@@ -62,6 +62,7 @@ def test_stale_socket_is_replaced(path: Path) -> None:
         assert connects(path)
 
 
+@pytest.mark.process
 def test_live_socket_is_left_and_its_holder_named(path: Path) -> None:
     with listening("AF_UNIX", str(path)) as (process, _):
         with pytest.raises(SocketFileUnavailable) as caught:
@@ -116,6 +117,7 @@ def test_successors_file_stands_when_the_first_socket_is_closed(path: Path) -> N
     assert not path.exists()
 
 
+@pytest.mark.process
 def test_forked_child_that_closes_its_copy_leaves_the_file(path: Path) -> None:
     (sock,) = listen(Bind(path=str(path)))
     with closing(sock):
@@ -134,6 +136,7 @@ def test_missing_folder_is_named_with_the_command_that_makes_it(tmp_path: Path) 
     assert caught.value.remedy == f"Make it: mkdir -p {tmp_path}/none"
 
 
+@pytest.mark.process
 @needs_root
 def test_folder_of_another_user_is_refused() -> None:
     printed = run_as_nobody(

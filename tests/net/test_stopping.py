@@ -16,6 +16,8 @@ from webdemo.net.listener import listen
 from webdemo.net.report import free_port
 from webdemo.net.stopping import find_stoppable, stop
 
+pytestmark = pytest.mark.process
+
 _FAMILY = """
 import os, signal, socket, sys, time
 sock = socket.create_server(("127.0.0.1", 0))

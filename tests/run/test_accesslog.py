@@ -466,6 +466,7 @@ def test_a_header_list_that_the_app_keeps_is_not_changed(log: Make) -> None:
     assert kept == [("Content-Type", "text/plain")]
 
 
+@pytest.mark.process
 def test_after_a_fork_ids_are_still_of_one_process_each(log: Make) -> None:
     logged = log(hello)
     logged.call()

@@ -91,6 +91,7 @@ def make(tmp_path: Path) -> Make:
     return make
 
 
+@pytest.mark.process
 def test_a_good_certificate_tells_its_names_its_last_day_and_its_fingerprint(make: Make) -> None:
     certificate = make()
     facts = check(certificate)
@@ -138,6 +139,7 @@ def test_a_folder_is_no_certificate(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.process
 @needs_root
 def test_a_key_that_may_not_be_read_is_named(make: Make) -> None:
     certificate = make()
@@ -294,6 +296,7 @@ def test_a_client_that_trusts_the_self_signed_certificate_connects_by_every_name
     made.close()
 
 
+@pytest.mark.process
 def test_without_cryptography_the_extra_that_installs_it_is_named_and_given_ones_still_work(
     make: Make,
 ) -> None:

@@ -161,6 +161,7 @@ def test_descriptors_that_were_not_taken_are_closed_with_the_channel() -> None:
     theirs.close()
 
 
+@pytest.mark.process
 def test_descriptors_for_which_there_is_no_room_are_an_error_with_a_remedy_and_no_leak() -> None:
     code = """
 import os, resource, socket

@@ -109,6 +109,7 @@ def test_what_the_system_says_stands_beside_the_counts(counters: SharedCounters)
 # -- several processes ----------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_processes_count_in_slots_of_their_own_and_are_added_up(counters: SharedCounters) -> None:
     counter = RequestCounter(counters, NAME)
     count(counter, 3)
@@ -118,6 +119,7 @@ def test_processes_count_in_slots_of_their_own_and_are_added_up(counters: Shared
     assert counters.read()[NAME].requests == 25
 
 
+@pytest.mark.process
 def test_what_was_in_flight_in_a_killed_process_is_dropped_and_its_counts_stay(
     counters: SharedCounters,
 ) -> None:
@@ -133,6 +135,7 @@ def test_what_was_in_flight_in_a_killed_process_is_dropped_and_its_counts_stay(
     assert (totals.requests, totals.in_flight) == (7, 0)
 
 
+@pytest.mark.process
 def test_the_next_process_of_a_service_counts_on_where_a_killed_one_left_off(
     counters: SharedCounters,
 ) -> None:
@@ -150,6 +153,7 @@ def test_the_next_process_of_a_service_counts_on_where_a_killed_one_left_off(
     assert (totals.requests, totals.in_flight) == (10, 0)
 
 
+@pytest.mark.process
 def test_a_process_that_lives_keeps_its_requests_in_flight_when_others_read(counters: SharedCounters) -> None:
     began, over = os.pipe(), os.pipe()
     pid = os.fork()

@@ -187,6 +187,7 @@ while True:
 """
 
 
+@pytest.mark.process
 def test_a_process_group_is_measured_with_its_workers() -> None:
     leader = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, process_group=0)
     try:

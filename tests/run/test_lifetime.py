@@ -10,6 +10,8 @@ import pytest
 
 from tests.running import Start
 
+pytestmark = pytest.mark.process
+
 BEGINNING = "import atexit, os, sys\nfrom webdemo.run import lifetime\n"
 
 

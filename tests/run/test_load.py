@@ -393,6 +393,7 @@ def report(folder: Path, app: str) -> tuple[str | None, list[str]]:
     return reason, folders
 
 
+@pytest.mark.process
 def test_threads_and_sockets_that_the_import_leaves_open_are_told(tmp_path: Path) -> None:
     (tmp_path / "quiet.py").write_text(
         APP + "import socket, threading\n"
@@ -408,6 +409,7 @@ def test_threads_and_sockets_that_the_import_leaves_open_are_told(tmp_path: Path
     assert report(tmp_path, "sockets:app")[0] == "importing the app opened a socket"
 
 
+@pytest.mark.process
 def test_the_folders_of_the_apps_code_are_known_and_no_librarys(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     (here / "shop").mkdir(parents=True)

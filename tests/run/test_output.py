@@ -16,6 +16,8 @@ import pytest
 
 from tests import running as runs
 
+pytestmark = pytest.mark.process
+
 APP = """
 import atexit, os, sys
 

@@ -24,6 +24,8 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 
+pytestmark = pytest.mark.process
+
 SECONDS = 30.0
 APP = """
 def app(environ, start_response):

@@ -226,6 +226,7 @@ print(told[0])
 """
 
 
+@pytest.mark.process
 @needs_root
 def test_a_folder_that_may_not_be_read_does_not_stop_the_watch_of_the_others() -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -255,6 +256,7 @@ print(told[0])
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 @pytest.mark.parametrize(
     ("limit", "reason"),

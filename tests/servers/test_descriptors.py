@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import psutil
+import pytest
 
 from tests.raw_http import Connection, Cut, Load, get
 from tests.running import Running, Start
@@ -64,6 +65,7 @@ def test_many_requests_leave_no_descriptor_open(kind: str, serving: Start) -> No
     assert get(run.url).status == 200
 
 
+@pytest.mark.smoke
 def test_a_limit_of_64_descriptors_is_survived(kind: str, serving: Start) -> None:
     run = serving("-b", bind(kind))
     for process in [*run.servers(), *(w for s in run.servers() for w in s.children())]:

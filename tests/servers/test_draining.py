@@ -43,6 +43,7 @@ def is_free(url: str) -> bool:
     return True
 
 
+@pytest.mark.smoke
 def test_requests_in_flight_are_finished_and_nothing_is_left(kind: str, serving: Start) -> None:
     # A sync worker has one request at a time, so it takes several of them.
     run = serving("-b", bind(kind, "127.0.0.1:0", *(["workers=3"] if kind == "gunicorn-sync" else [])))

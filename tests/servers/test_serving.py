@@ -17,6 +17,8 @@ from tests.running import Start
 from tests.servers.app import large
 from tests.servers.kinds import KINDS, SOFTWARE, bind
 
+pytestmark = [pytest.mark.process, pytest.mark.smoke]
+
 BODY = b"0123456789abcdef" * 5000
 DIGEST = f"{len(BODY)} {hashlib.sha256(BODY).hexdigest()}"
 WITHOUT_KEEP_ALIVE = ("werkzeug", "wsgiref", "gunicorn-sync")

@@ -124,6 +124,7 @@ def counters() -> Iterator[SharedCounters]:
     shared.close()
 
 
+@pytest.mark.process
 def test_who_has_fewer_connections_is_known_while_it_lives(counters: SharedCounters) -> None:
     ours = RequestCounter(counters, "waitress 8000").siblings()
     with another_process(counters, "waitress 8000", 2), another_process(counters, "waitress 9000", 0):

@@ -9,6 +9,7 @@ import time
 from urllib.parse import urlsplit
 
 import psutil
+import pytest
 
 from tests.raw_http import Load, get
 from tests.running import Running, Start
@@ -55,6 +56,7 @@ def test_a_killed_worker_of_gunicorn_is_replaced_and_no_connection_refused(servi
     assert load.outcomes["lost"] <= 4, load.details
 
 
+@pytest.mark.smoke
 def test_a_reload_loses_no_request(kind: str, serving: Start) -> None:
     run = serving("-b", bind(kind), "--no-access-log")
     with Load(run.urls) as load:

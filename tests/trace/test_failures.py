@@ -118,6 +118,7 @@ def test_stale_socket_file_is_told_from_a_missing_one(tmp_path: Path) -> None:
     assert failure.problem.startswith(f"Nobody listens on {tmp_path}/old.sock: its server is gone")
 
 
+@pytest.mark.process
 @needs_root
 def test_socket_file_of_another_user_is_told() -> None:
     # In another process, because privileges that are given up do not come back.

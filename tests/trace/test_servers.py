@@ -18,6 +18,8 @@ from tests.trace.peers import SECONDS, closed_port, make_certificate
 from webdemo.trace import AnsweredBy, Trace, trace
 from webdemo.trace.facts import TransferFacts
 
+pytestmark = pytest.mark.process
+
 APP = """
 import os
 from webdemo import App, redirect

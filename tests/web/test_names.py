@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import webdemo
 
 
@@ -20,6 +22,7 @@ def imported_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.process
 def test_import_loads_nothing_that_a_request_does_not_need() -> None:
     assert not imported_by("import webdemo") & {"werkzeug", "jinja2", "webdemo.web", "webdemo.demo"}
     loaded = imported_by("from webdemo import App, Response, StaticFiles; App()")
