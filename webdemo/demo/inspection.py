@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import codecs
 import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import parse_qsl
 
-from webdemo.demo.masking import MASK, is_secret_name, mask_text, shown_environ
+from webdemo.demo.masking import LONGEST_SHOWN, mask_pair, mask_text, mask_url, shown_environ
 
 # Shown of a body: as text, or as hexadecimal, which takes five times the room.
 TEXT_BYTES = 64 * 1024
 HEX_BYTES = 4 * 1024
 _BLOCK = 64 * 1024
+_FORM = "application/x-www-form-urlencoded"
 _HEX_COLUMNS = 16
 
 # Control characters that text does not have.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
-_shortened = reprlib.Repr()
-_shortened.maxstring = _shortened.maxother = 400
-_shortened.maxdict = 20
+_LONGEST_TEXT = 2000
+_LONGEST_REPR = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +71,26 @@ def inspect_request(environ: Mapping[str, Any], path: str, body: BinaryIO) -> In
         headers=tuple(_headers(shown)),
         environ=tuple(EnvironEntry(key, type(value).__name__, _text(value)) for key, value in shown.items()),
         hidden_keys=len(environ) - len(shown),
-        body=read_body(body),
+        body=read_body(body, is_form=environ.get("CONTENT_TYPE", "").lower().startswith(_FORM)),
     )
 
 
-def read_body(stream: BinaryIO) -> Body:
-    """Keep a body's beginning and read on to its end: some servers reset a connection with unread data."""
+def read_body(stream: BinaryIO, *, is_form: bool = False) -> Body:
+    """Keep a body's beginning and read on to its end: some servers reset a connection with unread data.
+
+    Secrets are masked before it is decided how the body can be shown: in hexadecimal they would be legible.
+    """
     kept = bytearray()
     length = 0
     while block := stream.read(_BLOCK):
         length += len(block)
         kept += block[: TEXT_BYTES - len(kept)]
-    text = _decode(bytes(kept), whole=length == len(kept))
+    masked = (mask_url if is_form else mask_text)(kept.decode("utf-8", "surrogateescape"))
+    data = masked.encode("utf-8", "surrogateescape")
+    text = _decode(data, whole=length == len(kept))
     if text is not None:
         return Body(length, text, None, len(kept))
-    return Body(length, None, dump(kept[:HEX_BYTES]), min(len(kept), HEX_BYTES))
+    return Body(length, None, dump(data[:HEX_BYTES]), min(len(kept), HEX_BYTES))
 
 
 def dump(data: bytes | bytearray) -> str:
@@ -111,8 +115,9 @@ def _decode(data: bytes, *, whole: bool) -> str | None:
 def _mask_pairs(query: str) -> list[tuple[str, str]]:
     # WSGI strings carry bytes as Latin-1 (PEP 3333, "Unicode Issues"); the bytes are UTF-8 by custom.
     raw = query.encode("latin-1", "replace").decode("utf-8", "replace")
-    pairs = parse_qsl(raw, keep_blank_values=True, errors="replace")
-    return [(name, MASK if value and is_secret_name(name) else value) for name, value in pairs]
+    if len(raw) > LONGEST_SHOWN:
+        raw = raw[: max(0, raw.rfind("&", 0, LONGEST_SHOWN))]
+    return [mask_pair(*pair) for pair in parse_qsl(raw, keep_blank_values=True, errors="replace")]
 
 
 def _headers(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -127,7 +132,12 @@ def _headers(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str) and value.isprintable() and len(value) <= 2000:
+    if isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_TEXT:
         return value
-    # An object may show the request's URL, as Werkzeug's Request does.
-    return mask_text(_shortened.repr(value))
+    try:
+        text = repr(value)
+    except Exception as exc:  # noqa: BLE001  an object of the server's may be anything
+        text = f"<{type(value).__name__}, whose repr raises {type(exc).__name__}>"
+    # Masked before it is cut: an object may show the request's URL, as Werkzeug's Request does.
+    masked = text if isinstance(value, str) else mask_text(text)
+    return masked if len(masked) <= _LONGEST_REPR else f"{masked[:_LONGEST_REPR]}…"

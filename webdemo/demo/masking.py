@@ -1,19 +1,27 @@
 """What /inspect must not show: credentials, and the process's own environment variables.
 
 The page repeats what the server was sent, to whoever asks: without masking, a script on this site could
-read a HttpOnly cookie by fetching it, and a screenshot would carry a token. The environ is shown by a list
-of what may be shown, because wsgiref (and servers that follow it) put every environment variable of the
-process into it, passwords and all.
+read a HttpOnly cookie by fetching it, and a screenshot would carry a token. The rule: a name is decoded
+before it is judged, what follows a name that may be a secret's is masked, and in doubt it is one. Every
+step takes time in proportion to the text. The environ is shown by a list of what may be shown, because
+wsgiref (and servers that follow it) put every environment variable of the process into it, passwords
+and all.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 MASK = "•••"
+LONGEST_SHOWN = 8000
+"""Characters of one value; a longer one is not looked through, and so not shown."""
 
 # What RFC 3875 section 4.1 and PEP 3333 name, and what servers add for the request itself.
 _REQUEST_KEYS = re.compile(
@@ -23,14 +31,45 @@ _REQUEST_KEYS = re.compile(
 )
 _CREDENTIAL_KEYS = frozenset({"HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION"})
 _COOKIE_KEYS = frozenset({"HTTP_COOKIE", "HTTP_SET_COOKIE"})
-# A word counts between - _ . or at the end of one of the longer names: api_key, X-Auth-Token, not "monkey".
-_SECRET_NAME = re.compile(
-    r"(?:^|[-_.])(?:auth|credential|csrf|key|pwd|session|session-?id|sid|sig|signature"
-    r"|\w*(?:token|secret|password|passwd|passphrase|apikey))s?(?:$|[-_.])",
-    re.IGNORECASE,
+_URL_KEYS = frozenset({"QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER"})
+
+# The words that make a name a secret's: on their own, and those that do so within longer words as well.
+_SECRET_WORDS = frozenset(
+    {
+        *("assertion", "auth", "basic", "bearer", "captcha", "cert", "certificate", "challenge", "code"),
+        *("cookie", "credential", "creds", "csrf", "cvc", "cvv", "digest", "dpop", "hash", "hmac", "iban"),
+        *(
+            "jwt",
+            "key",
+            "mfa",
+            "nonce",
+            "oauth",
+            "otp",
+            "pass",
+            "passcode",
+            "passkey",
+            "passphrase",
+            "passwd",
+        ),
+        *("passwd", "password", "pat", "pin", "private", "psk", "pw", "pwd", "saml", "salt", "secret", "seed"),
+        *("sess", "session", "sid", "sig", "signature", "ssn", "state", "ticket", "tok", "token", "totp", "verifier"),
+        "xsrf",
+    }
 )
-_PARAMETER = re.compile(r"([^?&;#=\s]+)=([^&;#\s]*)")
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_SECRET_STEMS = (
+    *("apikey", "authentic", "authoriz", "bearer", "cookie", "credential", "csrf", "nonce", "oauth"),
+    *("passcode", "passkey", "passphrase", "passwd", "passwor", "secret", "sessid", "session", "signature"),
+    *("token", "verifier", "xsrf"),
+)
+_SECRET_ENDS = ("code", "jwt", "key", "otp", "pass", "pwd", "sess", "sid")
+_OTHER_WORDS = frozenset({"compass", "donkey", "hockey", "jockey", "monkey", "turkey", "unicode"})
+
+_RUN = re.compile(r"""[^\s/?&=:;,#@|<>"'(){}\\]+""")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_BEFORE_VALUE = re.compile(r"""[\])}"'\\]{0,8}\s{0,8}[=:]""")
+_ESCAPE = re.compile(r"(?:%u|\\u)([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})")
+_MOST_ENCODINGS = 4
+_LONGEST_PLAIN_RUN = 20
 
 
 def shown_environ(environ: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,24 +85,133 @@ def mask(key: str, value: str) -> str:
     """The value of an environ key as it may be shown."""
     if not value:
         return value
+    if len(value) > LONGEST_SHOWN:
+        return f"({len(value):,} characters)"
     if key in _CREDENTIAL_KEYS:
         scheme, space, rest = value.partition(" ")
-        return f"{scheme} {MASK}" if space and rest else MASK
+        return f"{scheme} {MASK}" if space and rest and scheme.isalpha() else MASK
     if key in _COOKIE_KEYS:
         return "; ".join(_mask_cookie(pair) for pair in value.split(";"))
     if key.startswith("HTTP_") and is_secret_name(key.removeprefix("HTTP_")):
         return MASK
-    return mask_text(value)
+    return mask_url(value) if key in _URL_KEYS else mask_text(value)
+
+
+def mask_pair(name: str, value: str) -> tuple[str, str]:
+    """A name and its value, decoded, as they may be shown."""
+    return mask_text(name), MASK if value and is_secret_name(name) else mask_text(value)
+
+
+def mask_url(text: str) -> str:
+    """A URL, a query or a form without the secrets in it: each pair is judged alone."""
+    return "&".join(map(mask_text, text.split("&")))
 
 
 def mask_text(text: str) -> str:
-    """The text without the secrets in the URLs and queries that it holds."""
-    return _USERINFO.sub(MASK, _PARAMETER.sub(_mask_parameter, text))
+    """The text up to its first secret, or to the value of the first name that may be a secret's."""
+    plain = _decoded(text)
+    if plain is None:
+        return MASK
+    place, userinfo = _secret_in(plain), _userinfo_in(plain)
+    if place == userinfo == len(plain):
+        return text
+    if plain != text:  # places in it are not those in the text: its name is shown if it is no more than one
+        name, equals, value = text.partition("=")
+        return f"{name}={MASK}" if equals and value and _is_name(name) else MASK
+    if userinfo < place:
+        return f"{text[:userinfo]}{MASK}{mask_text(text[text.rindex('@') :])}"
+    return f"{text[:place]}{MASK}"
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a parameter or header of this name is likely to carry a secret."""
-    return _SECRET_NAME.search(name) is not None
+    """Whether a parameter or header of this name may carry a secret; so does a name that cannot be read."""
+    plain = _decoded(name)
+    if plain is None or not plain.isascii() or len(plain) > LONGEST_SHOWN:
+        return True
+    return any(_is_secret_run(run[0]) for run in _RUN.finditer(plain)) or _is_secret_run(plain)
+
+
+def _secret_in(plain: str) -> int:
+    """Where in the decoded text a secret begins, or what follows a secret's name; its end if nowhere."""
+    for run in _RUN.finditer(plain):
+        if _is_secret_run(run[0]):
+            value = _BEFORE_VALUE.match(plain, run.end())
+            return value.end() if value else run.end()
+        if _looks_random(run[0]):
+            return run.start()
+    return len(plain)
+
+
+def _userinfo_in(plain: str) -> int:
+    """Where user:password@host begins, or what stands between // and @; the text's end if nowhere."""
+    at = plain.rfind("@")
+    slashes = plain.find("//", 0, max(at, 0))
+    if slashes >= 0:
+        return slashes + 2
+    return 0 if ":" in plain[: max(at, 0)] else len(plain)
+
+
+def _is_secret_run(run: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(run)]
+    if any(_is_secret_word(word) for word in words):
+        return True
+    letters = "".join(words)
+    if any(stem in letters for stem in _SECRET_STEMS):
+        return True
+    # A letter of another alphabet among Latin ones may only look like what it stands for.
+    return not run.isascii() and bool(words) and any(char.isalpha() and not char.isascii() for char in run)
+
+
+def _is_secret_word(word: str) -> bool:
+    one = word.removesuffix("s")
+    if word in _SECRET_WORDS or one in _SECRET_WORDS:
+        return True
+    if word in _OTHER_WORDS or one in _OTHER_WORDS:
+        return False
+    is_auth = word.startswith("auth") and not word.startswith("author")
+    return is_auth or word.endswith(_SECRET_ENDS) or one.endswith(_SECRET_ENDS)
+
+
+def _looks_random(run: str) -> bool:
+    """A JSON web token, or so long a run with a digit in it that it may be a key."""
+    return run.startswith("eyJ") or (len(run) >= _LONGEST_PLAIN_RUN and any(map(str.isdigit, run)))
+
+
+def _is_name(text: str) -> bool:
+    """Whether what stands before an equals sign holds no value of its own."""
+    plain = _decoded(text)
+    if plain is None:
+        return False
+    runs = [run[0] for run in _RUN.finditer(plain)]
+    return not any(map(_looks_random, runs)) and not any(map(_is_secret_run, runs[:-1])) and "@" not in plain
+
+
+def _decoded(text: str) -> str | None:
+    """Without percent-encoding, escapes and the forms of letters; None if it is encoded too many times."""
+    plain = text.replace("+", " ")
+    for _ in range(_MOST_ENCODINGS):
+        before = plain
+        if "%" in plain or "\\" in plain:
+            plain = _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), unquote(plain))
+        if plain == before:
+            break
+    else:
+        return None
+    if plain.isascii():
+        return plain
+    with suppress(UnicodeError):  # a WSGI string holds UTF-8 as Latin-1 (PEP 3333)
+        plain = plain.encode("latin-1").decode()
+    return "".join(map(_plain_letter, plain))
+
+
+@lru_cache(maxsize=4096)
+def _plain_letter(char: str) -> str:
+    """NFKD without marks and what cannot be seen; letter by letter, because reordering marks is quadratic."""
+    if char.isascii():
+        return char
+    folded = unicodedata.normalize("NFKD", char)
+    plain = "".join(c for c in folded if not unicodedata.combining(c) and unicodedata.category(c) != "Cf")
+    return plain if plain.isascii() else plain.replace("ß", "ss")
 
 
 def _belongs_to_request(key: str, value: Any) -> bool:
@@ -75,9 +223,4 @@ def _belongs_to_request(key: str, value: Any) -> bool:
 
 def _mask_cookie(pair: str) -> str:
     name, equals, _ = pair.strip().partition("=")
-    return f"{name}={MASK}" if equals else MASK
-
-
-def _mask_parameter(match: re.Match[str]) -> str:
-    name, value = match.groups()
-    return f"{name}={MASK}" if value and is_secret_name(name) else match.group()
+    return f"{mask_text(name)}={MASK}" if equals else MASK

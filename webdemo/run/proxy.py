@@ -39,11 +39,11 @@ _OTHERS = (
 _SCHEMES = ("http", "https")
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-# RFC 7239, section 4. Unquoted values may hold what needs quotes by the book: [::1]:80 is common.
-_PAIR = rf'({_TOKEN})=("(?:[^"\\]|\\.)*"|[^;,"\s]*)'
-_ELEMENT = re.compile(rf"\s*{_PAIR}(?:\s*;\s*{_PAIR})*\s*;?\s*")
-_PAIRS = re.compile(_PAIR)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SPACE = " \t"
+_ENDS_OF_WORDS = f'{_SPACE};,"'
+_LONGEST_FORWARDED = 8000
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,26 +138,77 @@ def read_x_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
 
 
 def read_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
-    """The hops of Forwarded (RFC 7239 section 4), the nearest first, as far as the syntax is right."""
-    text = environ.get("HTTP_FORWARDED", "")
+    """The hops of Forwarded (RFC 7239 section 4), the nearest first, as far as the syntax is right.
+
+    It is read from its end, so that a quote that a client left open to the left of what its proxy added does
+    not count, and no further than _LONGEST_FORWARDED characters.
+    """
+    text = environ.get("HTTP_FORWARDED", "")[-_LONGEST_FORWARDED:]
     end = len(text)
     while end >= 0:
-        # The nearest hop is the shortest text at the end that is an element: a quote that a client left
-        # open to the left of it does not count.
-        start = end
-        while True:
-            start = text.rfind(",", 0, start)
-            if _ELEMENT.fullmatch(text, start + 1, end):
-                break
-            if start < 0:
-                return
-        pairs = {name.lower(): _unquoted(value) for name, value in _PAIRS.findall(text, start + 1, end)}
+        element = _last_element(text, end)
+        if element is None:
+            return
+        pairs, end = element
         yield Hop(pairs.get("for", ""), pairs.get("proto", "").lower(), pairs.get("host", ""))
-        end = start
 
 
-def _unquoted(value: str) -> str:
-    return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+def _last_element(text: str, end: int) -> tuple[dict[str, str], int] | None:
+    """The pairs of the element that ends there, and where the comma before it is; -1 for none before it.
+
+    Unquoted values may hold what needs quotes by the book: [::1]:80 is common. None: the syntax is broken.
+    """
+    pairs: dict[str, str] = {}
+    end = _before_spaces(text, end)
+    if text[end - 1 : end] == ";":
+        end -= 1
+    while True:
+        end = _before_spaces(text, end)
+        if text[end - 1 : end] == '"':
+            quote = _opening_quote(text, end - 1)
+            value = _QUOTED_PAIR.sub(r"\1", text[quote + 1 : end - 1])
+            start = _before_word(text, quote)
+            name, equals, rest = text[start : max(quote, start)].partition("=")
+        else:
+            start, rest = _before_word(text, end), ""
+            name, equals, value = text[start:end].partition("=")
+        if not equals or rest or not _TOKEN.fullmatch(name):
+            return None
+        pairs.setdefault(name.lower(), value)  # of two with one name, the one that was written last
+        end = _before_spaces(text, start) - 1
+        if end < 0 or text[end] == ",":
+            return pairs, end
+        if text[end] != ";":
+            return None
+
+
+def _opening_quote(text: str, closing: int) -> int:
+    """Where the quoted string begins that ends there (RFC 9110 section 5.6.4); -1 if nowhere."""
+    if _is_escaped(text, closing):
+        return -1
+    place = closing
+    while (place := text.rfind('"', 0, place)) >= 0 and _is_escaped(text, place):
+        pass
+    return place
+
+
+def _is_escaped(text: str, place: int) -> bool:
+    start = place
+    while start and text[start - 1] == "\\":
+        start -= 1
+    return (place - start) % 2 == 1
+
+
+def _before_spaces(text: str, end: int) -> int:
+    while end > 0 and text[end - 1] in _SPACE:
+        end -= 1
+    return end
+
+
+def _before_word(text: str, end: int) -> int:
+    while end > 0 and text[end - 1] not in _ENDS_OF_WORDS:
+        end -= 1
+    return end
 
 
 def _node(text: str) -> tuple[str | None, str]:
@@ -174,7 +225,7 @@ def _node(text: str) -> tuple[str | None, str]:
         address = str(_plain(ipaddress.ip_address(text)))
     except ValueError:
         return None, ""
-    is_port = port.isascii() and port.isdecimal() and int(port) < 65536
+    is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) < 65536
     return address, port if is_port else ""
 
 
