@@ -23,7 +23,8 @@ from webdemo.web import App, Request, Response
 from webdemo.web.listing import readable_size
 from webdemo.web.visitor import is_at_this_machine
 
-_HEAD_BYTES = 65536  # enough for the headers that a list shows
+MOST_ROWS = 200
+_HEAD_BYTES = 32 * 1024  # enough for the headers that a list shows
 _LONGEST_NAME = 100
 _NOT_IN_NAMES = re.compile(r"[^\w. -]")
 _NOT_FOR_STRANGERS = (
@@ -62,6 +63,8 @@ def add_mail_pages(app: App, page: Page) -> None:
         if not is_at_this_machine(request.environ):
             return refusal()
         spools = _spools(request.environ)
+        all_caught = [(caught, spool) for spool in spools for caught in spool.messages()]
+        all_caught.sort(key=lambda pair: pair[0], reverse=True)
         rows = [
             Row(
                 caught.id,
@@ -69,13 +72,12 @@ def add_mail_pages(app: App, page: Page) -> None:
                 readable_size(caught.size),
                 summarize(spool.read(caught.id, most_bytes=_HEAD_BYTES) or b""),
             )
-            for spool in spools
-            for caught in spool.messages()
+            for caught, spool in all_caught[:MOST_ROWS]
         ]
-        rows.sort(reverse=True)
         return page(
             "mail.html",
             rows=rows,
+            count=len(all_caught),
             folders=[spool.folder for spool in spools],
             command=_command(request.environ),
         )

@@ -1,34 +1,40 @@
 """A mail taken apart into what a page may show.
 
-The rule: whatever a mail holds, taking it apart does not fail, and takes time in proportion to its size.
-What cannot be understood is shown as it came. Nothing of it is ever markup: all is text, to be escaped.
+The rule: whatever a mail holds, taking it apart does not fail, and takes time in proportion to its size:
+parts, their depth and what is read of a header are bounded. The standard library's parser is quadratic in
+the length of headers and in the depth of parts, so it is given only short values here. What cannot be
+understood is shown as it came. Nothing of it is ever markup: all is text, to be escaped.
 """
 
 from __future__ import annotations
 
-import codecs
+import binascii
+import encodings
 import itertools
+import quopri
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from email.parser import BytesHeaderParser, BytesParser
-from email.policy import compat32, default
-from functools import partial
-from typing import TypeVar
+from email.message import Message
+from email.utils import collapse_rfc2231_value
+from encodings.aliases import aliases
 
-T = TypeVar("T")
-
+MOST_DEPTH = 10
 MOST_PARTS = 100
 MOST_HEADERS = 200
 MOST_CHARACTERS = 100_000
 """Of one text that is shown; the rest can be downloaded."""
 
-# The standard library's parser of headers needs time with the square of their length.
-_LONGEST_PARSED = 2000
-_LONGEST_HEAD = 1 << 20
-_LONG_STRUCTURED_HEADER = re.compile(rb"(?im)^content-[a-z-]+:(?:[^\n]|\n[ \t]){2001}")
-_SLOW_CODECS = ("idna", "punycode")
-_MOST_DELIMITERS = 2000  # lines that may begin a part; each part costs as much as 10 kB of text
+_LONGEST_VALUE = 2000
+_LONGEST_HEAD = 64 * 1024
+_MOST_LINES = 2000  # of a head
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_HEADER = re.compile(rb"([!-9;-~]{1,200}):(.*)", re.DOTALL)  # RFC 5322 2.2
+# RFC 2047 section 2; what stands between two encoded words that follow each other does not count (6.2).
+_ENCODED_WORD = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,40})?\?([bBqQ])\?([^?\s]{0,2000})\?=")
+_SLOW_CODECS = frozenset({"idna", "punycode"})
+_CODECS = frozenset({*aliases, *aliases.values()}) - _SLOW_CODECS
 _UNSEEN = (*range(9), 11, 12, *range(14, 32), *range(127, 160))
 _TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))  # the directions of text
 _HIDDEN = dict.fromkeys((*_UNSEEN, *_TURNING), "\ufffd")
@@ -72,21 +78,20 @@ class Mail:
 
 def summarize(head: bytes) -> Summary:
     """From a mail's first bytes, its headers at least."""
-    return _summary(_headers(head))
+    return _summary(_read_head(_split(head)[0]))
 
 
 def take_apart(raw: bytes) -> Mail:
-    lines = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")  # as the parser understands them
-    is_costly = lines.count(b"\n--") > _MOST_DELIMITERS or _LONG_STRUCTURED_HEADER.search(lines)
-    parts = None if is_costly else _attempt(lambda: tuple(_parts(raw)), None)
-    headers = _headers(raw[:_LONGEST_HEAD])
+    headers = _read_head(_split(raw)[0])
+    leaves = itertools.islice(_leaves(raw, "", 0), MOST_PARTS)
+    parts = tuple(_part(number, *leaf) for number, leaf in enumerate(leaves))
     return Mail(
         summary=_summary(headers),
-        headers=tuple(headers),
-        parts=parts or (),
+        headers=tuple((name, _readable(value)) for name, value in headers[:MOST_HEADERS]),
+        parts=parts,
         source=shown(raw[:MOST_CHARACTERS].decode("utf-8", "replace")),
         is_source_cut=len(raw) > MOST_CHARACTERS,
-        is_understood=parts is not None,
+        is_understood=bool(parts),
     )
 
 
@@ -102,65 +107,132 @@ def _summary(headers: list[tuple[str, str]]) -> Summary:
         values.setdefault(name.lower(), []).append(value)
 
     def first(*names: str) -> str:
-        return next((values[name][0] for name in names if name in values), "")
+        return next((_readable(values[name][0]) for name in names if name in values), "")
 
+    recipients = values.get("x-envelope-to", [])[:MOST_HEADERS]
     return Summary(
         sender=first("from", "return-path"),
-        recipients=tuple(address.strip("<>") for address in values.get("x-envelope-to", [])),
+        recipients=tuple(shown(address).strip("<>") for address in recipients),
         subject=first("subject"),
         date=first("date"),
     )
 
 
-def _headers(head: bytes) -> list[tuple[str, str]]:
-    # The old policy leaves the values as they came; the new one would parse some at once, of any length.
-    message = BytesHeaderParser(policy=compat32).parsebytes(head)
-    some = itertools.islice(message.raw_items(), MOST_HEADERS)
-    return [(shown(name), shown(_header(name, str(raw)))) for name, raw in some]
+def _split(raw: bytes) -> tuple[bytes, bytes]:
+    """The head and the body of a mail or a part; the empty line between them belongs to neither."""
+    if raw.startswith((b"\n", b"\r\n")):
+        return b"", raw.partition(b"\n")[2]
+    ends = [(raw.find(end), end) for end in (b"\n\r\n", b"\n\n") if end in raw]
+    place, end = min(ends, default=(len(raw), b""))
+    return raw[: min(place, _LONGEST_HEAD)], raw[place + len(end) :]
 
 
-def _header(name: str, raw: str) -> str:
-    """The header's value: as sent if it is UTF-8, too long or not understood, otherwise decoded."""
-    raw = "".join(raw.splitlines())  # unfolded: RFC 5322 2.2.3
-    plain = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if len(raw) > _LONGEST_PARSED:
-        return f"{plain[:_LONGEST_PARSED]}…"
-    if not raw.isascii():
-        return plain
-    return _attempt(lambda: str(default.header_factory(name, raw)), plain)
+def _read_head(head: bytes) -> list[tuple[str, str]]:
+    """Names and values as they came, unfolded (RFC 5322 2.2.3) and cut; what is no header is left out."""
+    headers: list[tuple[str, list[bytes]]] = []
+    for line in _LINE_END.split(head[:_LONGEST_HEAD], _MOST_LINES)[:_MOST_LINES]:
+        if line.startswith((b" ", b"\t")):
+            if headers:
+                headers[-1][1].append(line)
+        elif found := _HEADER.fullmatch(line):
+            headers.append((found[1].decode("ascii"), [found[2]]))
+    return [(name, _cut(b"".join(lines).strip(b" \t").decode("utf-8", "replace"))) for name, lines in headers]
 
 
-def _parts(raw: bytes) -> Iterator[Part]:
-    message = BytesParser(policy=default).parsebytes(raw)
-    leaves = (part for part in message.walk() if not part.is_multipart())
-    for number, leaf in enumerate(itertools.islice(leaves, MOST_PARTS)):
-        kind = _attempt(leaf.get_content_type, "application/octet-stream")
-        name = _attempt(leaf.get_filename, None)
-        content = _attempt(partial(leaf.get_payload, decode=True), None)
-        if not isinstance(content, bytes):
-            content = b""
-        is_shown = kind in ("text/plain", "text/html") and not _attempt(leaf.is_attachment, True)
-        yield Part(
-            number=number,
-            type=shown(kind),
-            name=shown(name or ""),
-            content=content,
-            text=_decoded(content, _attempt(leaf.get_content_charset, None)) if is_shown else None,
-            is_cut=is_shown and len(content) > MOST_CHARACTERS,
-        )
+def _cut(value: str) -> str:
+    return value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
 
 
-def _decoded(content: bytes, charset: str | None) -> str:
-    def decode() -> str:
-        name = codecs.lookup(charset or "utf-8").name
-        return content[:MOST_CHARACTERS].decode("utf-8" if name in _SLOW_CODECS else name, "replace")
+def _readable(value: str) -> str:
+    """The value with its encoded words decoded (RFC 2047)."""
+    pieces: list[str] = []
+    end = 0
+    for word in _ENCODED_WORD.finditer(value):
+        between = value[end : word.start()]
+        if not end or not between.isspace():
+            pieces.append(between)
+        pieces.append(_decode_word(*word.groups()))
+        end = word.end()
+    return shown("".join([*pieces, value[end:]]))
 
-    return shown(_attempt(decode, content[:MOST_CHARACTERS].decode("utf-8", "replace")))
+
+def _decode_word(charset: str, encoding: str, text: str) -> str:
+    data = text.encode("utf-8")
+    is_base64 = encoding in "bB"
+    return _text(_decode_base64(data) if is_base64 else quopri.decodestring(data, header=True), charset)
 
 
-def _attempt(read: Callable[[], T], otherwise: T) -> T:
-    """The standard library's parser raises errors of many kinds on hostile mail, and no common one."""
-    try:
-        return read()
-    except Exception:  # noqa: BLE001
-        return otherwise
+def _text(data: bytes, charset: str) -> str:
+    """The data as text; as UTF-8 where the charset is not known, so that no name of a codec is looked for."""
+    name = encodings.normalize_encoding(charset[:40]).lower()
+    with suppress(ValueError, LookupError):  # a codec of Python's that is none of text
+        return data.decode(name if name in _CODECS else "utf-8", "replace")
+    return data.decode("utf-8", "replace")
+
+
+def _leaves(raw: bytes, usual_type: str, depth: int) -> Iterator[tuple[Message, bytes]]:
+    """The heads and bodies of the parts that hold no others, in their order (RFC 2046 section 5.1)."""
+    lines, body = _split(raw)
+    head = Message()
+    for name, value in _read_head(lines):
+        if name.lower().startswith("content-") and name not in head:
+            head[name] = value
+    if "Content-Type" not in head and usual_type:
+        head["Content-Type"] = usual_type
+    kind = head.get_content_type()
+    if depth < MOST_DEPTH and kind == "message/rfc822":
+        yield from _leaves(body, "", depth + 1)
+    elif depth < MOST_DEPTH and kind.startswith("multipart/") and (boundary := head.get_boundary()):
+        usual_type = "message/rfc822" if kind == "multipart/digest" else ""
+        for part in _between(body, b"--" + boundary.encode("utf-8", "replace")):
+            yield from _leaves(part, usual_type, depth + 1)
+    else:
+        yield head, body
+
+
+def _between(body: bytes, delimiter: bytes) -> Iterator[bytes]:
+    """What stands between the lines that begin with the delimiter, as far as the one that closes all."""
+    begin = None
+    place = 0 if body.startswith(delimiter) else body.find(b"\n" + delimiter) + 1
+    while body.startswith(delimiter, place):
+        after = place + len(delimiter)
+        line_end = body.find(b"\n", after)
+        rest = body[after : min(after + 100, line_end if line_end >= 0 else len(body))].rstrip()
+        if rest in (b"", b"--"):
+            if begin is not None:
+                yield body[begin:place].removesuffix(b"\n").removesuffix(b"\r")
+            if rest or line_end < 0:
+                return
+            begin = line_end + 1
+        place = body.find(b"\n" + delimiter, after - 1 if line_end < 0 else line_end) + 1
+        if not place:
+            break
+    if begin is not None:  # never closed
+        yield body[begin:]
+
+
+def _part(number: int, head: Message, body: bytes) -> Part:
+    kind = head.get_content_type()
+    encoding = str(head.get("Content-Transfer-Encoding", "")).strip().lower()
+    if encoding == "base64":
+        body = _decode_base64(body)
+    elif encoding == "quoted-printable":
+        body = quopri.decodestring(body)
+    is_shown = kind in ("text/plain", "text/html") and head.get_content_disposition() != "attachment"
+    charset = head.get_param("charset", "utf-8")
+    return Part(
+        number=number,
+        type=shown(kind),
+        name=_readable(head.get_filename("")),
+        content=body,
+        text=shown(_text(body[:MOST_CHARACTERS], collapse_rfc2231_value(charset))) if is_shown else None,
+        is_cut=is_shown and len(body) > MOST_CHARACTERS,
+    )
+
+
+def _decode_base64(data: bytes) -> bytes:
+    """What can be read of it: characters of no meaning are passed over (RFC 2045 section 6.8)."""
+    for padding in (b"", b"=", b"=="):
+        with suppress(binascii.Error):
+            return binascii.a2b_base64(data + padding)
+    return data
