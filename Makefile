@@ -8,7 +8,10 @@ BIN := $(VENV)/bin
 
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: run test deep check coverage bench programs clean
+# For each target of a fuzz run.
+FUZZ_SECONDS ?= 60
+
+.PHONY: run test deep fuzz check coverage bench programs clean
 
 run: $(VENV)/installed
 	env -u PORT $(BIN)/python -m webdemo --port $(PORT)
@@ -19,6 +22,11 @@ test: $(VENV)/tested programs
 # Every test, those too that take long: all servers, proxies, crowds.
 deep: $(VENV)/tested programs
 	$(PYTEST) --deep
+
+# Hostile bytes for everything that reads a stranger's: by coverage (Atheris) where it installs, by hypothesis else.
+fuzz: $(VENV)/tested
+	-$(BIN)/pip install --quiet --only-binary :all: --constraint tests/constraints.txt atheris
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
 
 # What CI checks beside the tests.
 check: $(VENV)/tested

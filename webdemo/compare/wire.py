@@ -240,20 +240,21 @@ def _with_body(answer: Answer, method: str, rest: bytes, *, at_end: bool) -> tup
 
 def _dechunk(rest: bytes) -> tuple[bytes, bytes | None]:
     """The body, and what comes behind it; None for that if the last chunk has not come."""
-    body = b""
-    while True:
-        line, separator, rest = rest.partition(b"\r\n")
+    chunks: list[bytes] = []
+    place = 0
+    while (line_end := rest.find(b"\r\n", place)) >= 0:
         try:
-            size = int(line.split(b";")[0], 16)
+            size = int(rest[place:line_end].split(b";")[0], 16)
         except ValueError:
-            return body, None
-        if not separator:
-            return body, None
+            break
+        place = line_end + 2
         if size == 0:
-            while rest and not rest.startswith(b"\r\n"):
-                _, separator, rest = rest.partition(b"\r\n")  # a trailer
-            return body, rest[2:] if rest else None
-        body += rest[:size]
-        if len(rest) < size + 2:
-            return body, None
-        rest = rest[size + 2 :]
+            while place < len(rest) and not rest.startswith(b"\r\n", place):
+                line_end = rest.find(b"\r\n", place)  # of a trailer
+                place = line_end + 2 if line_end >= 0 else len(rest)
+            return b"".join(chunks), rest[place + 2 :] if place < len(rest) else None
+        chunks.append(rest[place : place + size])
+        if size < 0 or len(rest) < place + size + 2:
+            break
+        place += size + 2
+    return b"".join(chunks), None

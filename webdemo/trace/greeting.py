@@ -15,7 +15,7 @@ from webdemo.trace.exchange import NoAnswer
 from webdemo.trace.facts import GreetingFacts
 
 LARGEST_GREETING_BYTES = 8192
-_LAST_LINE = re.compile(rb"^[0-9]{3}(?: .*)?\r?\n", re.MULTILINE)
+_LAST_LINE = re.compile(rb"^[0-9]{3}(?: [^\n]*+|\r)?\n", re.MULTILINE)
 _START = re.compile(rb"[0-9]{3}[ -]")
 
 

@@ -205,11 +205,12 @@ def _read_port(text: str, scheme: str, host: str, rest: str) -> int | None:
     form = f"{scheme}://{host}:{DEFAULT_PORTS[scheme]}{rest}"
     if not text.isascii() or not text.isdigit():
         _refuse(f"“{shown(text)}” is not a port number.", form)
-    if len(text.lstrip("0")) > 5 or int(text) > HIGHEST_PORT:
+    digits = text.lstrip("0")
+    if len(digits) > 5 or int(digits or "0") > HIGHEST_PORT:
         _refuse(f"There is no port {shown(text)}: ports end at {HIGHEST_PORT}.", form)
-    if int(text) == 0:
+    if not digits:
         _refuse("Nothing can be reached on port 0: it asks for any free one.", form)
-    return int(text)
+    return int(digits)
 
 
 def _read_host(host: str, scheme: str, port: str, rest: str) -> str:

@@ -8,6 +8,7 @@ does not store itself in the environ.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
@@ -47,6 +48,19 @@ def _lazy(compute: Callable[[Any], T]) -> T:
     return cast(T, _Lazy(compute))
 
 
+class _Json:
+    """JSON as Werkzeug's Request asks for it; what is nested too deep is broken like any other."""
+
+    dumps = staticmethod(json.dumps)
+
+    @staticmethod
+    def loads(data: str | bytes, **options: Any) -> Any:
+        try:
+            return json.loads(data, **options)
+        except RecursionError as exc:
+            raise ValueError("JSON is nested too deep") from exc
+
+
 class Request(WerkzeugRequest):
     """The request as a view sees it.
 
@@ -56,6 +70,7 @@ class Request(WerkzeugRequest):
 
     max_content_length = 16 * 1024 * 1024
     max_form_parts = 1000
+    json_module: Any = _Json
     shallow = False
     uploads: Sequence[IO[bytes]] = ()  # perhaps temporary files: whoever made the request closes it
 

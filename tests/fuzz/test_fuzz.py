@@ -1,0 +1,26 @@
+"""The short form of the fuzz run: some hundred inputs for each target, and all that was ever found."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.inputs import FOUND, check, made_for
+from tests.fuzz.targets import TARGETS, Target
+
+
+@pytest.mark.parametrize("target", [pytest.param(target, id=target.name) for target in TARGETS])
+def test_no_bytes_make_a_reader_raise_or_dawdle(target: Target) -> None:
+    @given(st.data())
+    @settings(max_examples=target.examples, deadline=None, suppress_health_check=list(HealthCheck))
+    def try_some(data: st.DataObject) -> None:
+        check(target, data.draw(made_for(target)))
+
+    try_some()
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_once_is_read(name: str) -> None:
+    target, data = FOUND[name]
+    check(next(one for one in TARGETS if one.name == target), data)
