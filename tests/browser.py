@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ ARGUMENTS = [
     "--mute-audio",
 ]
 # Loading a page takes well under a second; a machine that runs other tests as well may take far longer.
-PAGE_TIMEOUT_MS = 30_000
+PAGE_TIMEOUT_MS = 60_000
 
 
 def find_chromium() -> str | None:
@@ -48,9 +49,14 @@ def launch() -> Iterator[Browser]:
     path = find_chromium()
     if path is None:
         raise LookupError("Chromium is not installed: apt install chromium, or playwright install chromium")
-    with sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as own, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=path, args=ARGUMENTS, timeout=60_000, handle_sigint=False, handle_sigterm=False
+            executable_path=path,
+            args=ARGUMENTS,
+            env={**os.environ, "TMPDIR": own, "XDG_RUNTIME_DIR": own},
+            timeout=120_000,
+            handle_sigint=False,
+            handle_sigterm=False,
         )
         try:
             yield browser

@@ -74,6 +74,8 @@ def _on_deep_server(item: pytest.Item) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     """Give this process (one of several with pytest-xdist) folders of its own, and its orphans a parent."""
     leftovers.adopt_orphans()
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # its workers run the tests
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it was
     base = Path(tempfile.mkdtemp(prefix="webdemo-tests-"))  # a short path: Unix sockets lie in it
     base.chmod(0o755)  # some tests act as another user
@@ -83,14 +85,16 @@ def pytest_configure(config: pytest.Config) -> None:
         folder.chmod(mode)
         os.environ[variable] = str(folder)
         _folders.append(folder)
-    (_folders[1] / "webdemo").mkdir(mode=0o700)  # the control sockets' folder, which stays
+    _folders.append(_folders[1] / "webdemo")  # of the control sockets, which stays
+    _folders[2].mkdir(mode=0o700)
     tempfile.tempdir = None
     sys.addaudithook(_on_audit_event)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     leftovers.end_children()
-    shutil.rmtree(_folders[0].parent, ignore_errors=True)
+    if _folders:
+        shutil.rmtree(_folders[0].parent, ignore_errors=True)
 
 
 def _on_audit_event(event: str, arguments: tuple[object, ...]) -> None:

@@ -128,7 +128,5 @@ def _listening_sockets() -> set[ListeningSocket]:
 
 def _files(folders: tuple[Path, ...]) -> set[Path]:
     """Names that begin with a dot are caches of tools."""
-    found = {path for folder in folders for path in folder.rglob("*")}
-    for folder in _WATCHED_IN_ROOT:
-        found |= {Path(entry.path) for entry in os.scandir(folder) if not entry.name.startswith(".")}
-    return found
+    watched = (*folders, *_WATCHED_IN_ROOT)
+    return {path for folder in watched for path in folder.iterdir() if not path.name.startswith(".")}

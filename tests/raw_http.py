@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 class Cut(Exception):

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -157,6 +159,18 @@ class Running:
             assert time.monotonic() < deadline, f"still there after {seconds} s: {left}\n{self.log()}"
             time.sleep(0.02)
 
+    def wait_until_accepted(self, client: socket.socket) -> None:
+        """Until one of its processes has taken the connection of this client from the queue."""
+        address = client.getsockname()[:2]
+        wait_until(
+            lambda: any(
+                connection.raddr == address
+                for process in self.processes()
+                for connection in _connections(process)
+            ),
+            self.log,
+        )
+
     # -- its end ---------------------------------------------------------------------------------
 
     def signal(self, number: signal.Signals) -> None:
@@ -221,6 +235,29 @@ def start(
             raise
         running.processes()
     return running
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs. One that has ended and waits for its parent, which may be this process, does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition: Callable[[], object], told: Callable[[], object] = str) -> None:
+    """Until it holds; a failure shows what `told` gives."""
+    deadline = time.monotonic() + END_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {END_SECONDS} s: {told()}"
+        time.sleep(0.02)
+
+
+def _connections(process: psutil.Process) -> list[Any]:
+    try:
+        return list(process.net_connections("tcp"))
+    except (psutil.Error, OSError):
+        return []
 
 
 def _parent(process: psutil.Process) -> int | None:

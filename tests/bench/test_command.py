@@ -52,12 +52,14 @@ def test_calls_take_cpu_time(tmp_path: Path) -> None:
     assert runners[OWN].calls(50) > 0
 
 
+@pytest.mark.process
 def test_running_tells_of_a_command_that_does_not_answer(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('it cannot')"]
     with pytest.raises(RuntimeError, match="it cannot"), Running([command], free_ports(1), tmp_path / "log"):
         raise AssertionError("it answers")
 
 
+@pytest.mark.process
 def test_running_starts_weighs_and_stops_a_server(tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("hello")
     [port] = free_ports(1)
@@ -73,6 +75,7 @@ def test_running_starts_weighs_and_stops_a_server(tmp_path: Path) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind")
 @pytest.mark.timeout(300)
 def test_instructions_are_counted_for_each_case(tmp_path: Path) -> None:

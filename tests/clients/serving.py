@@ -19,7 +19,7 @@ from webdemo.web.static import StaticFiles
 
 SERVERS = ("werkzeug", "waitress", "gunicorn")
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 30
+START_SECONDS = 100
 
 
 class Served(NamedTuple):
@@ -52,7 +52,7 @@ def served(server: str, folder: Path) -> Iterator[Served]:
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -18,7 +18,7 @@ from tests.clients.serving import Served
 pytestmark = pytest.mark.process
 
 LARGE_BYTES = 24 * 1024 * 1024
-SECONDS = 30
+SECONDS = 60
 
 Serve = Callable[[Path], Served]
 

@@ -68,6 +68,7 @@ def compared(target: Target, requests: Sequence[own_paths.AppRequest]) -> Behavi
         return own_paths.compare(runs, requests, lambda label: None, target=target)
 
 
+@pytest.mark.process
 @pytest.mark.timeout(180)
 def test_what_changes_on_the_same_server_is_no_difference_and_what_does_not_is_one(app: Target) -> None:
     changing = ("/process", "/clock", "/set", "/lottery", "/count", "/")
@@ -82,6 +83,7 @@ def test_what_changes_on_the_same_server_is_no_difference_and_what_does_not_is_o
     assert slash.who_is_right.startswith("Most servers answer otherwise. See target-encoded-slash: cheroot ")
 
 
+@pytest.mark.process
 @pytest.mark.timeout(180)
 def test_what_is_asked_for_only_once_is_compared_with_a_second_start(app: Target, tmp_path: Path) -> None:
     request = {"method": "POST", "url": "http://x/form", "postData": {"text": "a=1"}}
@@ -127,6 +129,7 @@ def test_of_the_demo_site_only_the_pages_that_show_the_server_differ(tmp_path: P
     run = command(tmp_path)
     told = [line for line in run.stderr.splitlines() if " GET " in line]
     assert {line.split(" on ")[0] for line in told} <= {
-        f"Neither known nor accepted: GET {path}" for path in ("/", "/inspect")
+        f"Neither known nor accepted: GET {path}"
+        for path in ("/", "/inspect", "/ports", "/servers", "/servers/live")
     }
     assert "GET /ports" not in run.stdout

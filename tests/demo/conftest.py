@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 START_SECONDS = 60
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 
 _RUN_WSGIREF = """
 from wsgiref.simple_server import make_server

@@ -60,7 +60,7 @@ def program(
         yield process, line
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         process.stdin.close()
         process.stdout.close()
 

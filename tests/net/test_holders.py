@@ -65,7 +65,7 @@ def test_ipv4_address_in_ipv6_dress_is_ipv4() -> None:
 def test_connected_and_unconnected_sockets_are_no_listeners() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        client = socket.create_connection(server.getsockname(), timeout=5)
+        client = socket.create_connection(server.getsockname(), timeout=60)
         try:
             assert tcp_listeners(client.getsockname()[1]) == []
             assert tcp_listeners(bound.getsockname()[1]) == []

@@ -41,7 +41,7 @@ def free_port() -> int:
 
 def answers(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, port), timeout=5).close()
+        socket.create_connection((host, port), timeout=60).close()
     except OSError:
         return False
     return True
@@ -50,7 +50,7 @@ def answers(host: str, port: int) -> bool:
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_no_answer_waits_for_a_delayed_acknowledgement(host: str) -> None:
     with opened(f"{host}:0") as sockets:
-        client = socket.create_connection(sockets[0].getsockname()[:2], timeout=5)
+        client = socket.create_connection(sockets[0].getsockname()[:2], timeout=60)
         with closing(client), closing(sockets[0].accept()[0]) as connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
@@ -96,7 +96,7 @@ def test_sockets_are_set_for_restarts_and_for_one_owner() -> None:
 def test_restart_takes_its_port_at_once_although_connections_linger() -> None:
     with opened("127.0.0.1:0") as (sock,):
         port = sock.getsockname()[1]
-        client = socket.create_connection(("127.0.0.1", port), timeout=5)
+        client = socket.create_connection(("127.0.0.1", port), timeout=60)
         served, _ = sock.accept()
         served.close()  # the side that closes first keeps TIME_WAIT
         client.close()

@@ -201,7 +201,7 @@ def test_kernels_ephemeral_range_is_the_kernels_own() -> None:
     text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     assert ephemeral_range() == (int(text[0]), int(text[1]))
     with socket.create_server(("127.0.0.1", 0)) as server:
-        client = socket.create_connection(server.getsockname(), timeout=5)
+        client = socket.create_connection(server.getsockname(), timeout=60)
         with client:
             assert gather_facts(client.getsockname()[1]).is_ephemeral
 

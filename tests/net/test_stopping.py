@@ -51,7 +51,7 @@ def test_holder_ends_on_term_and_its_port_is_free() -> None:
         (stopped,) = stop([holder])
         assert not stopped.killed
         assert stopped.describe().endswith(f" (pid {process.pid}) has ended.")
-        assert process.wait(10) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM
         for sock in listen(Bind(host="127.0.0.1", port=port)):
             sock.close()
 
@@ -70,7 +70,7 @@ def test_holder_that_ignores_term_is_killed_after_the_grace_time() -> None:
         (stopped,) = stop(find_stoppable(int(line)), grace_seconds=0.3)
         assert stopped.killed
         assert stopped.describe().endswith(f" (pid {process.pid}) did not end on TERM and was killed.")
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
 
 
 def test_process_that_has_taken_over_the_number_of_another_is_left_alone() -> None:

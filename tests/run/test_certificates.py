@@ -102,7 +102,7 @@ def test_a_good_certificate_tells_its_names_its_last_day_and_its_fingerprint(mak
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=60,
     ).stdout
     assert shown.strip().partition("=")[2] == facts.fingerprint
 

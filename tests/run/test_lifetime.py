@@ -18,7 +18,7 @@ BEGINNING = "import atexit, os, sys\nfrom webdemo.run import lifetime\n"
 def end_of(code: str) -> tuple[int, list[str]]:
     """The exit code of a program, and the lines that it has written."""
     done = subprocess.run(
-        [sys.executable, "-c", BEGINNING + code], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-c", BEGINNING + code], capture_output=True, text=True, timeout=60, check=False
     )
     return done.returncode, done.stdout.splitlines()
 
@@ -74,7 +74,7 @@ def write(request):
 @pytest.mark.parametrize("server", ["werkzeug", "waitress", "gunicorn"])
 def test_files_that_the_app_has_open_are_flushed_at_a_stop(server: str, running: Start) -> None:
     webdemo = running("-b", f"{server}://127.0.0.1:0", app=WRITER)
-    with urllib.request.urlopen(webdemo.url, timeout=10) as answer:
+    with urllib.request.urlopen(webdemo.url, timeout=60) as answer:
         assert answer.read() == b"written"
     folder = webdemo.log_file.parent
     assert [(folder / name).read_text() for name in ("early", "late")] == ["", ""]

@@ -12,7 +12,7 @@ import pytest
 
 from webdemo.run.loop import Loop
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def scrape(url: str) -> Samples:
 
 def wait_for_requests(url: str, expected: dict[str, float]) -> None:
     """Until so many have ended, by server: a client has its answer a moment before the server closes it."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     totals: dict[str, float] = {}
     while totals != expected:
         assert time.monotonic() < deadline, totals

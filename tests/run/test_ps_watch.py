@@ -26,7 +26,7 @@ from tests import running as runs
 
 pytestmark = pytest.mark.process
 
-SECONDS = 30.0
+SECONDS = 60.0
 APP = """
 def app(environ, start_response):
     start_response("500 Oops" if environ["PATH_INFO"] == "/fail" else "200 OK", [])

@@ -73,7 +73,7 @@ def test_the_certificate_made_at_start_is_one_for_all_has_the_printed_fingerprin
         for url in row.urls:
             place = urlsplit(url)
             assert curl("--cacert", str(chain), url) == ["https", row.server]
-            pem = ssl.get_server_certificate((str(place.hostname), place.port or 0), timeout=30)
+            pem = ssl.get_server_certificate((str(place.hostname), place.port or 0), timeout=60)
             assert fingerprint(ssl.PEM_cert_to_DER_cert(pem)) == printed.removeprefix("SHA-256 ")
     assert run.terminate() == 0
     assert not chain.parent.exists()
@@ -111,7 +111,7 @@ def test_a_client_that_speaks_no_tls_or_says_nothing_does_not_keep_the_others_ou
             # Cheroot waits for each handshake in turn, up to ten seconds.
             silent = [b""] if row.server != "cheroot" else []
             for words in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", *silent):
-                client = socket.create_connection((place.hostname, place.port), timeout=30)
+                client = socket.create_connection((place.hostname, place.port), timeout=60)
                 stack.enter_context(client)
                 client.sendall(words)
         for row in run.rows():

@@ -81,4 +81,4 @@ def test_a_crowd_does_not_hold_up_the_stop(kind: str, serving: Start, sent: byte
     run = serving("-b", bind(kind))
     with crowd(run.url, sent):
         assert run.terminate() == 0
-    run.wait_until_gone(1)
+    run.wait_until_gone()

@@ -62,7 +62,7 @@ def test_requests_in_flight_are_finished_and_nothing_is_left(kind: str, serving:
     assert run.wait() == 0
     assert time.monotonic() - began < 8, "it waited for the end of the grace time"
     assert is_free(url)
-    run.wait_until_gone(1)
+    run.wait_until_gone()
 
 
 @pytest.mark.parametrize("kind", ["waitress", "gunicorn", "cheroot", "hypercorn"])
@@ -90,7 +90,7 @@ def test_idle_connections_are_closed_soon(kind: str, serving: Start) -> None:
         assert kept.ended()
         assert run.wait() == 0
     assert time.monotonic() - began < 4
-    run.wait_until_gone(1)
+    run.wait_until_gone()
 
 
 def test_a_request_that_comes_on_an_idle_connection_while_it_drains_is_answered(
@@ -121,7 +121,7 @@ def test_a_second_signal_stops_at_once(serving: Start) -> None:
         time.sleep(1)
         run.signal(signal.SIGINT)
         assert run.wait(3) == 1
-    run.wait_until_gone(3)
+    run.wait_until_gone()
 
 
 def test_a_request_that_takes_longer_than_the_grace_time_is_cut_off_and_named(
@@ -135,7 +135,7 @@ def test_a_request_that_takes_longer_than_the_grace_time_is_cut_off_and_named(
         assert run.terminate(10) == 1
         assert time.monotonic() - began < 5
         assert connection.ended()
-    run.wait_until_gone(3)
+    run.wait_until_gone()
     assert re.search(r"^Requests of process \d+ were cut off after 1 s\.$", run.log(), re.MULTILINE)
 
 

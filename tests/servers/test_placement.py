@@ -42,7 +42,7 @@ def places(running: runs.Running, server: str, count: int) -> list[list[int]]:
 
 def settled(running: runs.Running, server: str, wanted: list[list[int]]) -> list[list[int]]:
     """The places, once they are the wanted ones: a worker is forked before it is placed."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (found := places(running, server, len(wanted))) != wanted and time.monotonic() < deadline:
         time.sleep(0.02)
     return found

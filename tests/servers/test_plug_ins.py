@@ -44,7 +44,7 @@ def test_a_plugged_in_server_serves_with_its_options(serving: Start, plugged: di
     assert answer.text.startswith("tiny/1.2.3")
     assert answer.headers["X-Greeting"] == "servus"
     assert run.terminate() == 0
-    run.wait_until_gone(1)
+    run.wait_until_gone()
 
 
 def test_a_plugged_in_server_is_listed(running: Start, plugged: dict[str, str]) -> None:
@@ -102,7 +102,7 @@ def test_a_server_with_a_paste_runner_serves_by_its_paste_name(serving: Start) -
     run.wait_for("is up again")
     assert get(run.url).status == 200
     assert run.terminate() == 0
-    run.wait_until_gone(5)
+    run.wait_until_gone()
 
 
 def test_a_paste_runner_that_lacks_what_it_needs_says_so(serving: Start) -> None:

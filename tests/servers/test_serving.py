@@ -44,7 +44,7 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Urls]:
     try:
         yield {kind: row.urls for kind, row in zip(KINDS, run.rows(), strict=True)}
         assert run.terminate() == 0
-        run.wait_until_gone(1)
+        run.wait_until_gone()
         assert not list(folder.glob("*.sock")), "the files of Unix sockets go with the run"
     finally:
         run.clean_up()
@@ -266,7 +266,7 @@ def test_sixteen_binds_of_several_servers_answer_in_one_run(serving: Start) -> N
         for url in row.urls:
             assert get(url).text.startswith(SOFTWARE[row.server])
     assert run.terminate() == 0
-    run.wait_until_gone(1)
+    run.wait_until_gone()
 
 
 def test_sixty_four_binds_of_waitress_answer_in_one_process(serving: Start) -> None:
@@ -286,4 +286,4 @@ def test_workers_share_the_port_on_every_server(kind: str, serving: Start) -> No
             break
     assert len(answered) == 2
     assert run.terminate() == 0
-    run.wait_until_gone(1)
+    run.wait_until_gone()

@@ -22,7 +22,7 @@ from tests import running as runs
 from tests.services.conftest import Serve, Services
 from webdemo import assets
 
-SECONDS = 20
+SECONDS = 60
 LARGE = os.urandom(1 << 20) * 24  # more than the buffers of a connection hold
 
 

@@ -22,7 +22,7 @@ from tests import running as runs
 from tests.services.conftest import Serve
 from webdemo.servers._spool import Spool
 
-SECONDS = 20
+SECONDS = 60
 SENDER, RECIPIENT = "you@example.org", "me@example.org"
 
 

@@ -21,7 +21,7 @@ from tests.services.conftest import Serve, Services
 from tests.services.test_message import HOSTILE
 from webdemo.servers._spool import Spool
 
-SECONDS = 30
+SECONDS = 60
 ROOMY = {"most_messages": 100, "most_bytes": 100_000_000}
 
 

@@ -18,7 +18,7 @@ from tests import running as runs
 from tests.services.conftest import Serve, Services
 from tests.services.test_mail import send
 
-SECONDS = 20
+SECONDS = 60
 
 
 def webdemo(services: Services, *words: str) -> subprocess.CompletedProcess[str]:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-SECONDS = 20.0
+SECONDS = 60.0
 Talk = Callable[[socket.socket], None]
 NOW = datetime.datetime.now(datetime.UTC)
 

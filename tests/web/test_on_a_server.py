@@ -76,7 +76,7 @@ servers = pytest.mark.parametrize("serving", [on_werkzeug, on_cheroot])
 
 def ask(port: int, text: str) -> bytes:
     """Everything that the server sends until it closes the connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(f"{text} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         return b"".join(iter(lambda: client.recv(65536), b""))
 
@@ -107,8 +107,8 @@ def test_body_that_breaks_is_logged_and_the_connection_is_broken_off(
 def test_body_is_closed_once_when_the_client_leaves(serving: Serving) -> None:
     endless = Endless()
     with serving(make_app(endless)) as port:
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             client.sendall(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert client.recv(12) == b"HTTP/1.1 200"
-        assert endless.closed.acquire(timeout=20)
+        assert endless.closed.acquire(timeout=60)
     assert not endless.closed.acquire(blocking=False)
