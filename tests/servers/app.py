@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+TAKE_TIME = {"/slow", "/stream", "/upload"}
 STREAM_PARTS = 6
 STREAM_PAUSE_SECONDS = 0.5
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    if environ["PATH_INFO"] in TAKE_TIME:
+        print("begun", environ["PATH_INFO"], flush=True)  # what a test waits for, in the log
     if environ["PATH_INFO"] in RAW:
         return RAW[environ["PATH_INFO"]](environ, start_response)
     body = PAGES.get(environ["PATH_INFO"], name)(environ)

@@ -7,18 +7,17 @@ request itself is full when as many clients are slow as it has threads.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.raw_http import Connection, get
+from tests.raw_http import SECONDS, Connection, get
 from tests.running import Start
 from tests.servers.kinds import KINDS, bind
 from webdemo import servers
 
 CROWD = 200
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 3.0  # with a server that answers nobody meanwhile
 
 # With the servers' own limits, or ours where ours are higher: Waitress has 100 connections by default.
 LOCKED_OUT_BY_IDLE = {"gunicorn", "gunicorn-sync", "cheroot"}
@@ -28,20 +27,17 @@ LOCKED_OUT_BY_SLOW = {"gunicorn", "gunicorn-sync", "cheroot"}
 @contextlib.contextmanager
 def crowd(url: str, sent: bytes) -> Iterator[None]:
     """So many connections, each with these bytes sent on it and no more."""
-    began = time.monotonic()
     with contextlib.ExitStack() as stack:
         for _ in range(CROWD):
             connection = stack.enter_context(Connection(url))
             if sent:
                 connection.send(sent)
-        # A server that makes the queue of the socket short lets them wait for seconds.
-        assert time.monotonic() - began < 5
         yield
 
 
-def is_answered(url: str) -> bool:
+def is_answered(url: str, *, expected: bool = True) -> bool:
     try:
-        with Connection(url, seconds=PATIENCE_SECONDS) as connection:
+        with Connection(url, seconds=SECONDS if expected else PATIENCE_SECONDS) as connection:
             return connection.request("/", headers=[("Connection", "close")]).status == 200
     except TimeoutError:
         return False
@@ -50,14 +46,16 @@ def is_answered(url: str) -> bool:
 def test_who_answers_beside_200_idle_clients(kind: str, serving: Start) -> None:
     run = serving("-b", bind(kind))
     with crowd(run.url, b""):
-        assert is_answered(run.url) is (kind not in LOCKED_OUT_BY_IDLE)
+        expected = kind not in LOCKED_OUT_BY_IDLE
+        assert is_answered(run.url, expected=expected) is expected
     assert get(run.url).status == 200, "it recovers when they leave"
 
 
 def test_who_answers_beside_200_slow_clients(kind: str, serving: Start) -> None:
     run = serving("-b", bind(kind))
     with crowd(run.url, b"GET / HT"):
-        assert is_answered(run.url) is (kind not in LOCKED_OUT_BY_SLOW)
+        expected = kind not in LOCKED_OUT_BY_SLOW
+        assert is_answered(run.url, expected=expected) is expected
     assert get(run.url).status == 200, "it recovers when they leave"
 
 
@@ -66,13 +64,14 @@ def test_who_answers_beside_a_client_that_begins_tls_and_says_nothing(kind: str,
         pytest.skip("has no TLS")
     run = serving("-b", bind(kind, scheme="+https"))
     with Connection(run.url.replace("https:", "http:")):  # connected, and silent
-        assert is_answered(run.url) is (kind not in ("cheroot", "gunicorn-sync"))
+        expected = kind not in ("cheroot", "gunicorn-sync")
+        assert is_answered(run.url, expected=expected) is expected
 
 
 def test_waitress_takes_as_many_clients_as_its_connection_limit(serving: Start) -> None:
     run = serving("-b", bind("waitress", "127.0.0.1:0", "connection_limit=100"))
     with crowd(run.url, b""):
-        assert not is_answered(run.url)
+        assert not is_answered(run.url, expected=False)
     assert get(run.url).status == 200
 
 

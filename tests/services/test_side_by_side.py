@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -88,8 +89,10 @@ def test_swap_between_protocols_is_refused_with_the_reason(services: Services) -
     all_answer(services)
 
 
-def test_swap_within_a_protocol_changes_the_options(services: Services) -> None:
-    done = webdemo(services, "swap", str(services.ports["smtp"]), "smtp?max_message_bytes=12345")
+def test_swap_within_a_protocol_changes_the_options(services: Services, spool: Path) -> None:
+    done = webdemo(
+        services, "swap", str(services.ports["smtp"]), f"smtp?max_message_bytes=12345&spool={spool}"
+    )
     assert done.returncode == 0, done.stderr
     with smtplib.SMTP("127.0.0.1", services.ports["smtp"], timeout=SECONDS) as mail:
         mail.ehlo()
@@ -98,9 +101,9 @@ def test_swap_within_a_protocol_changes_the_options(services: Services) -> None:
 
 @pytest.mark.parametrize("server", ["smtp", "ftp"])
 def test_a_platforms_port_does_not_open_mail_and_files_to_other_machines(
-    running: runs.Start, server: str
+    running: runs.Start, server: str, tmp_path: Path
 ) -> None:
-    environment = {"PORT": "0"}
+    environment = {"PORT": "0", "XDG_RUNTIME_DIR": str(tmp_path)}
     webdemo = running("-b", "waitress://:0", "-b", f"{server}://:0", environment=environment)
     http, other = webdemo.rows()
     assert len(http.urls) >= 1

@@ -40,9 +40,6 @@ class IdleConnections:
     def discard(self, connection: socket.socket) -> None:
         self._sockets.discard(connection)
 
-    def __bool__(self) -> bool:
-        return bool(self._sockets)
-
     def hang_up(self) -> None:
         """End the wait for a request, now and from now on; what has already arrived is still answered."""
         self._hung_up = True
@@ -105,7 +102,8 @@ def serve_until_stopped(
             for key, _ in selector.select():
                 if key.data is not None:
                     key.data.handle_request()
-    hang_up = threading.Timer(LINGER_SECONDS if idle else 0, idle.hang_up)
+    # Of a connection that was accepted just now nobody knows yet that it is idle.
+    hang_up = threading.Timer(LINGER_SECONDS, idle.hang_up)
     hang_up.start()
     for server in servers:
         server.server_close()  # returns when every thread has answered

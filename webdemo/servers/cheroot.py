@@ -31,7 +31,6 @@ def serve(job: Job) -> None:
 
     idle = IdleConnections()
     open_connections: set[HTTPConnection] = set()
-    silent_ones_too: set[HTTPConnection] = set()
 
     siblings = None if job.siblings is None else job.siblings()
 
@@ -40,7 +39,7 @@ def serve(job: Job) -> None:
     def report() -> None:
         if siblings is not None:
             with reporting:
-                siblings.report(len(silent_ones_too))
+                siblings.report(len(open_connections))
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not environ["SERVER_PORT"]:
@@ -64,20 +63,14 @@ def serve(job: Job) -> None:
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
-            silent_ones_too.add(self)
-            report()
-
-        def communicate(self) -> bool:
             open_connections.add(self)
-            keeps: bool = super().communicate()  # type: ignore[no-untyped-call]  # Cheroot's stub
-            return keeps
+            report()
 
         def close(self) -> None:
             try:
                 super().close()
             finally:
                 open_connections.discard(self)
-                silent_ones_too.discard(self)
                 report()
 
     class Waker(HTTPConnection):

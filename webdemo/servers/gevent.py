@@ -114,7 +114,8 @@ def serve(job: Job) -> None:
     wait_read(job.stopping.fileno())
     for server in servers:
         server.close()
-    hang_up = gevent.spawn_later(LINGER_SECONDS if idle else 0, idle.hang_up)
+    # Of a connection that was accepted just now nobody knows yet that it is idle.
+    hang_up = gevent.spawn_later(LINGER_SECONDS, idle.hang_up)
     pool.join(timeout=job.grace_seconds)
     hang_up.kill()
 
