@@ -78,6 +78,7 @@ def test_running_starts_weighs_and_stops_a_server(tmp_path: Path) -> None:
 @pytest.mark.process
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind")
 @pytest.mark.timeout(300)
+@pytest.mark.deep
 def test_instructions_are_counted_for_each_case(tmp_path: Path) -> None:
     content.write_files(tmp_path)
     counted = instructions.count(str(shutil.which("valgrind")), BARE, tmp_path)

@@ -125,6 +125,7 @@ def test_a_build_is_told_what_fails_it_and_what_is_accepted_in_vain(app: Target,
 
 @pytest.mark.process
 @pytest.mark.timeout(180)
+@pytest.mark.deep
 def test_of_the_demo_site_only_the_pages_that_show_the_server_differ(tmp_path: Path) -> None:
     run = command(tmp_path)
     # The pages of ports and servers show what else runs on this machine, which changes meanwhile.

@@ -265,6 +265,7 @@ def test_a_supervisor_that_does_not_answer_is_told(own_dashboard: Dashboard, pag
     expect(page.locator("#lost")).to_be_hidden(timeout=SOON_MS)
 
 
+@pytest.mark.deep
 def test_sixteen_servers_stay_readable(tmp_path: Path, open_page: OpenPage) -> None:
     binds = [part for n in range(1, 17) for part in ("-b", f"waitress://127.0.0.1:0?threads={n}")]
     dashboard = start(tmp_path, *binds)

@@ -174,11 +174,12 @@ def test_health_is_off_unless_asked_for(running: runs.Start) -> None:
 
 @pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
 def test_a_platforms_signals_drain(signals: list[signal.Signals], running: runs.Start) -> None:
-    app = HELLO.replace("start_response(", "__import__('time').sleep(1); start_response(", 1)
+    slow = "print('begun', flush=True); __import__('time').sleep(1); start_response("
+    app = HELLO.replace("start_response(", slow, 1)
     one = running("-b", "gunicorn://127.0.0.1:0", app=app)
     with raw_http.Connection(one.url) as connection:
         connection.send_head("GET", "/")
-        time.sleep(0.3)
+        one.wait_for("begun")
         for number in signals:
             one.signal(number)
         assert connection.answer().text == "hello"
@@ -207,9 +208,14 @@ def test_it_works_as_pid_1_and_reaps_what_is_left_to_it(tmp_path: Path) -> None:
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.05)
         [first] = psutil.Process(process.pid).children()
-        time.sleep(1)
-        zombies = [c for c in first.children(recursive=True) if c.status() == psutil.STATUS_ZOMBIE]
-        assert zombies == []
+
+        def left(process: psutil.Process) -> bool:
+            try:
+                return bool(process.status() == psutil.STATUS_ZOMBIE or process.name() == "sleep")
+            except psutil.NoSuchProcess:
+                return False
+
+        runs.wait_until(lambda: not any(map(left, first.children(recursive=True))))
         first.terminate()
         assert process.wait(SECONDS) == 0, (tmp_path / "log").read_text()
     finally:

@@ -267,6 +267,7 @@ def test_one_program_on_both_families_hides_nothing() -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.deep
 def test_browsers_refuse_the_ports_that_are_said_to_be_blocked(browser: Browser) -> None:
     asked = {port for port in {*BLOCKED_BY_BROWSERS, 2, 8000, 10081} if not tcp_listeners(port)}
     page = browser.new_page()

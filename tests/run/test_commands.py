@@ -62,6 +62,7 @@ def status(running: runs.Running) -> list[dict[str, object]]:
     return services
 
 
+@pytest.mark.deep
 def test_swapping_through_every_server_loses_no_request(serving: runs.Start) -> None:
     running = serving("--no-access-log", "-b", "werkzeug://127.0.0.1:0")
     url = running.url

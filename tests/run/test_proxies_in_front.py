@@ -210,6 +210,7 @@ proxy_set_header X-Forwarded-Host $http_host;
 """
 
 
+@pytest.mark.deep
 def test_behind_nginx_every_server_tells_the_clients_address_scheme_and_host(
     ports: Any, nginx: Proxy
 ) -> None:
@@ -228,6 +229,7 @@ def test_behind_nginx_every_server_tells_the_clients_address_scheme_and_host(
 
 
 @pytest.mark.parametrize("family", ["x-forwarded", "forwarded"])
+@pytest.mark.deep
 def test_behind_haproxy_every_server_tells_the_clients_address_scheme_and_host(
     ports: Any, haproxy: Proxy, certificate: Path, family: str
 ) -> None:
@@ -252,6 +254,7 @@ def test_behind_haproxy_every_server_tells_the_clients_address_scheme_and_host(
         assert seen == dict.fromkeys(SERVERS, (CLIENT, "https", "shop.example"))
 
 
+@pytest.mark.deep
 def test_two_proxies_in_a_row_lead_to_the_client(
     ports: Any, nginx: Proxy, haproxy: Proxy, tmp_path: Path
 ) -> None:
