@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ START_SECONDS = 100.0
 END_SECONDS = 60.0
 
 _MARK = "TEST_RUN_MARK"  # not WEBDEMO_...: those are settings
+
+MODULE = (sys.executable, "-m", "webdemo")
+SCRIPT = (str(Path(sys.executable).with_name("webdemo")),)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,13 @@ class Row:
 class Running:
     """A webdemo that was started. Its processes are those that carry its mark."""
 
-    def __init__(self, folder: Path, arguments: list[str], environment: Mapping[str, str | None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        arguments: list[str],
+        environment: Mapping[str, str | None],
+        command: Sequence[str] = MODULE,
+    ) -> None:
         self.log_file = folder / "log"
         self._mark = uuid.uuid4().hex
         # Beside the folder, which may be watched or served.
@@ -54,7 +63,7 @@ class Running:
         self._runtime = merged.get("XDG_RUNTIME_DIR")
         with self.log_file.open("wb") as output:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "webdemo", *arguments],
+                [*command, *arguments],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -214,8 +223,9 @@ def start(
     app: str | None = None,
     wait: bool = True,
     environment: Mapping[str, str | None] | None = None,
+    command: Sequence[str] = MODULE,
 ) -> Running:
-    """Start `python -m webdemo` with these arguments in `folder`, and wait until it is ready.
+    """Start webdemo, by MODULE or SCRIPT, with these arguments in `folder`, and wait until it is ready.
 
     `app` is source text that has an `app`: it is written as served.py and named with --app.
     `environment` is added to this process's own; None removes a name. A test takes the `running`
@@ -226,7 +236,7 @@ def start(
     if app is not None:
         (folder / "served.py").write_text(app)
         chosen = ["--app", "served:app"]
-    running = Running(folder, [*chosen, *arguments], environment or {})
+    running = Running(folder, [*chosen, *arguments], environment or {}, command)
     if wait:
         try:
             running.wait_until_ready()

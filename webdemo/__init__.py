@@ -2,9 +2,9 @@
 
 Every name is imported when it is first asked for: `import webdemo` costs next to nothing,
 `from webdemo import App` does not build the demo site, and neither brings in the run layer.
-"""
 
-from __future__ import annotations
+Only what every Python has loaded already is imported here: see webdemo.__main__.
+"""
 
 from importlib import import_module
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["App", "Request", "Response", "StaticFiles", "abort", "app", "redirect"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module("webdemo.demo" if name == "app" else "webdemo.web"), name)

@@ -1,12 +1,19 @@
 """python -m webdemo, and the command `webdemo`.
 
+Nothing is looked up in the current folder, which may be any folder that somebody wants to serve:
+before anything else is imported, it goes from the path on which `python -m` put it. What loads an
+app that the user named puts it back: see webdemo.run.load. (What `python -m` itself imports before
+this line cannot be helped; the command `webdemo` imports nothing from there.)
+
 What is going to load the app is forked first: see webdemo.run.interpreter.
 """
 
-from __future__ import annotations
+import sys
+
+if not sys.flags.safe_path:
+    del sys.path[0]  # the current folder, or that of a script
 
 import gc
-import sys
 
 from webdemo.run import lifetime
 

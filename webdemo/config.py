@@ -1,5 +1,8 @@
 """Settings: from a file, the environment and the command line, in that order, to a Plan.
 
+The file is that of the project in the current folder. Whoever serves a folder runs no project: then no
+file is read, since the folder that is served, or the one it lies in, may be anybody's.
+
 Each setting is described once, here: the help, the file and the environment read the same words,
 the same types and the same defaults. What is not known is refused with the nearest name that is.
 """
@@ -67,7 +70,9 @@ class Settings:
         "The WSGI app: MODULE:ATTR or 'MODULE:FACTORY()', found from the current folder.",
         metavar="MODULE:ATTR",
     )
-    directory: str = setting("", "Serve this folder instead of an app.", flag="-d", metavar="DIR")
+    directory: str = setting(
+        "", "Serve this folder instead of an app; then no settings file is read.", flag="-d", metavar="DIR"
+    )
     bind: tuple[str, ...] = setting(
         (),
         "Where to listen and with which server: [SERVER[+https|+unix]://][HOST]:PORT[?option=value&...]. "
@@ -152,11 +157,14 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Pa
     """Settings from the file in `folder`, the environment and the flags; raises UsageError."""
     values: dict[str, Any] = {name: f.default for name, f in FIELDS.items()}
     sources = dict.fromkeys(values, DEFAULT)
-    for given in (_from_file(folder), _from_environment(environment), _from_flags(flags)):
+    given_here = [_from_environment(environment), _from_flags(flags)]
+    if not _serves_folder(given_here):
+        given_here.insert(0, _from_file(folder))
+    for given in given_here:
         if given.keys() & set(PLACES):
             for name in PLACES:
                 values[name], sources[name] = (), DEFAULT
-        # An app on the command line stands in for a folder in the file, and the other way round.
+        # An app on the command line stands in for a folder in the file or the environment.
         if "app" in given and "directory" not in given:
             values["directory"], sources["directory"] = "", DEFAULT
         for name, (value, source) in given.items():
@@ -165,6 +173,12 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Pa
     if sources["app"] != DEFAULT and sources["app"] == sources["directory"]:
         raise UsageError("--app and --directory exclude each other.", remedy="Leave one of them out.")
     return Resolved(settings, sources, on_platform=bool(environment.get("PORT")))
+
+
+def _serves_folder(given_here: list[dict[str, tuple[Any, str]]]) -> bool:
+    """Whether the last one to say what is served names a folder."""
+    says = [given for given in given_here if given.keys() & {"app", "directory"}]
+    return bool(says) and "directory" in says[-1]
 
 
 def _from_flags(flags: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
@@ -306,6 +320,17 @@ def why_host(resolved: Resolved) -> str | None:
         return (
             "Listening on every address, because PORT is in the environment; --host 127.0.0.1 changes that."
         )
+    return None
+
+
+def told_of_file(resolved: Resolved) -> str | None:
+    """Which file set what, or why one that is here is not read; None if there is nothing to tell."""
+    names = [name for name, source in resolved.sources.items() if source in (FILE, PYPROJECT)]
+    if names:
+        listed = ", ".join(name.replace("_", "-") for name in names)
+        return f"Settings from {resolved.sources[names[0]]}: {listed}."
+    if resolved.settings.directory and Path(FILE).is_file():
+        return f"{FILE} is not read, because --directory serves a folder and runs no project."
     return None
 
 

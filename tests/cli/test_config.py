@@ -169,6 +169,58 @@ def test_an_app_and_a_folder_exclude_each_other(tmp_path: Path) -> None:
     assert message(excinfo) == ("--app and --directory exclude each other.", "Leave one of them out.")
 
 
+@pytest.mark.attack(
+    "Serving a folder",
+    "A folder that is served holds a webdemo.toml or a pyproject.toml, or lies in a folder that does",
+    "It is not read; the start says so",
+)
+@pytest.mark.parametrize("name", [config.FILE, config.PYPROJECT])
+@pytest.mark.parametrize(
+    "given",
+    [
+        ({"directory": "."}, {}),
+        ({"directory": "inner"}, {}),
+        ({}, {"WEBDEMO_DIRECTORY": "."}),
+        ({"directory": "."}, {"WEBDEMO_APP": "site:app"}),
+    ],
+)
+def test_no_file_is_read_when_a_folder_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, given: tuple[dict[str, str], dict[str, str]]
+) -> None:
+    table = "[tool.webdemo]\n" if name == config.PYPROJECT else ""
+    (tmp_path / name).write_text(
+        f'{table}host = "*"\nserver = "gunicorn"\ntrusted-proxies = "*"\nnot = "TOML'
+    )
+    resolved = resolve(tmp_path, *given)
+    expected = {"directory"} | {"app" for _ in given[1].keys() & {"WEBDEMO_APP"}}
+    assert {name for name, source in resolved.sources.items() if source != config.DEFAULT} == expected
+    monkeypatch.chdir(tmp_path)
+    told = "webdemo.toml is not read, because --directory serves a folder and runs no project."
+    assert config.told_of_file(resolved) == (told if name == config.FILE else None)
+
+
+def test_which_file_set_what_is_told(tmp_path: Path) -> None:
+    assert config.told_of_file(resolve(tmp_path)) is None
+    (tmp_path / "webdemo.toml").write_text('directory = "dist"\ntrusted-proxies = "*"\nport = 8001\n')
+    resolved = resolve(tmp_path, {"port": ("8005",)})
+    assert config.told_of_file(resolved) == "Settings from webdemo.toml: directory, trusted-proxies."
+    resolved = resolve(tmp_path, {"app": "site:app"}, {"WEBDEMO_DIRECTORY": "dist"})
+    assert config.told_of_file(resolved) == "Settings from webdemo.toml: port, trusted-proxies."
+
+
+@pytest.mark.attack(
+    "Serving a folder",
+    "A setting names code: gunicorn://:8000?worker_class=evil.Worker",
+    "It is refused: only Gunicorn's own kinds of worker can be named",
+)
+@pytest.mark.parametrize("kind", ["evil.Worker", "egg:evil#worker", "nonsense"])
+def test_a_kind_of_worker_is_one_of_gunicorns_own(tmp_path: Path, kind: str) -> None:
+    resolved = resolve(tmp_path, {"bind": (f"gunicorn://:1?worker_class={kind}",)})
+    with pytest.raises(UsageError) as excinfo:
+        config.make_plan(resolved, config.binds(resolved), colour=False)
+    assert message(excinfo)[0] == f"Gunicorn has no kind of worker called {kind!r}."
+
+
 def test_an_app_on_the_command_line_stands_in_for_the_folder_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "webdemo.toml").write_text('directory = "dist"\n')
     assert resolve(tmp_path, {"app": "site:app"}).settings.directory == ""

@@ -191,7 +191,7 @@ def test_several_webdemos_are_told_apart(serving: runs.Start, running: runs.Star
 
 def test_a_swap_to_a_server_that_dies_leaves_the_old_one(serving: runs.Start) -> None:
     running = serving("-b", "waitress://127.0.0.1:0")
-    out = command(running, "swap", port_of(running.url), "gunicorn?worker_class=nonsense", code=2)
+    out = command(running, "swap", port_of(running.url), "gunicorn?worker_class=tornado", code=2)
     assert "did not come up" in out
     assert raw_http.get(running.url).text == "waitress"
     assert [s["server"] for s in status(running)] == ["waitress"]

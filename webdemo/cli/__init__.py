@@ -179,7 +179,13 @@ def run(flags: dict[str, Any]) -> int:
         plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
         with _with_certificates(plan) as (plan, notes):
             printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
-            for text in (note, dashboard_note, config.why_host(resolved), *notes):
+            for text in (
+                config.told_of_file(resolved),
+                note,
+                dashboard_note,
+                config.why_host(resolved),
+                *notes,
+            ):
                 if text:
                     printer(Note(text))
 

@@ -12,13 +12,13 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from webdemo.errors import LoadImpossible
+from webdemo.run import interpreter
 
 # wrk is interrupted when the time is over, because its own -d counts whole seconds only.
 _WRK_SECONDS = "60s"
@@ -72,7 +72,7 @@ class Generator:
             command = [self.wrk, "-t1", f"-c{connections}", f"-d{_WRK_SECONDS}", "--latency"]
             command.append(f"http://127.0.0.1:{port}{path}")
         else:
-            command = [sys.executable, "-m", "webdemo.compare.client"]
+            command = [*interpreter.python(), "-m", "webdemo.compare.client"]
             command += [str(port), path, str(connections), str(seconds)]
         before = _children_cpu_seconds()
         output = self._output_of(command, interrupt_after=seconds if self.wrk else None, seconds=seconds)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -28,6 +27,7 @@ from webdemo.compare.results import Behaviour, Finding, Probe
 from webdemo.compare.runner import Run, running
 from webdemo.compare.steady import Look, Steady, steady
 from webdemo.errors import UsageError
+from webdemo.run import interpreter
 from webdemo.run.load import Target
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ def of_routes(target: Target) -> list[AppRequest]:
     )
     try:
         done = subprocess.run(
-            [sys.executable, "-c", listing, json.dumps(target._asdict())],
+            [*interpreter.python(), "-c", listing, json.dumps(target._asdict())],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_ROUTES_SECONDS,

@@ -12,7 +12,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -26,6 +25,7 @@ from webdemo.compare import one_run
 from webdemo.compare.results import Server, State
 from webdemo.errors import ServerBroken, ServerMissing, UsageError
 from webdemo.net.bind import Bind
+from webdemo.run import interpreter
 from webdemo.run import plan as plans
 from webdemo.run.load import Target
 
@@ -102,7 +102,7 @@ class Run:
             return
         self._popen = subprocess.Popen(
             [
-                sys.executable,
+                *interpreter.python(),
                 "-m",
                 "webdemo.compare.one_run",
                 one_run.order(choice.bind_text(**more_options), target, GRACE_SECONDS),

@@ -15,6 +15,9 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
 
 # They speak to the supervisor; a server that found them would answer in its place.
 _NOT_FOR_CHILDREN = (
@@ -140,7 +143,7 @@ def fresh() -> Interpreter:
     try:
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, *_flags(), "-m", "webdemo.run.loader"],
+            [*python(), "-m", "webdemo.run.loader"],
             {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -159,8 +162,11 @@ def fresh() -> Interpreter:
     return Interpreter(pid, ours, read)
 
 
-def _flags() -> list[str]:
-    """The options that this Python was started with, so that a fresh one has the same rules."""
+def python() -> list[str]:
+    """The command for a fresh Python with the options of this one, so that it has the same rules.
+
+    It looks nothing up in the current folder, unless webdemo itself lies there and is not installed.
+    """
     letters = {
         "bytes_warning": "b",
         "dont_write_bytecode": "B",
@@ -169,12 +175,14 @@ def _flags() -> list[str]:
         "no_user_site": "s",
         "no_site": "S",
         "optimize": "O",
-        "safe_path": "P",
     }
+    safe_path = sys.flags.safe_path or not _CHECKOUT.samefile(".")
     given = [f"-{letter * getattr(sys.flags, name)}" for name, letter in letters.items()]
     extra = (name if value is True else f"{name}={value}" for name, value in sys._xoptions.items())
     return [
+        sys.executable,
         *(flag for flag in given if flag != "-"),
+        *(["-P"] if safe_path else []),
         *(f"-W{option}" for option in sys.warnoptions),
         *(f"-X{option}" for option in extra),
     ]

@@ -43,6 +43,8 @@ def load(target: Target) -> WSGIApplication:
 
         return StaticFiles(target.directory, listing=True)
     module_name, colon, expression = target.app.partition(":")
+    if not _is_ours(module_name):
+        _look_in_current_folder()
     module = _import(module_name, target.app)
     if not colon:
         expression = _usual_name(module, module_name)
@@ -52,6 +54,22 @@ def load(target: Target) -> WSGIApplication:
 
 
 # -- the module -----------------------------------------------------------------------------------
+
+
+def _is_ours(module_name: str) -> bool:
+    """Whether it is one of webdemo's own apps: the demo site, the dashboard."""
+    return module_name.partition(".")[0] == __name__.partition(".")[0]
+
+
+def _look_in_current_folder() -> None:
+    """Put the current folder first on the path, however webdemo was started.
+
+    Only processes that run an app that the user named have it there: see webdemo.__main__.
+    """
+    with contextlib.suppress(FileNotFoundError):  # it is gone
+        here = str(Path.cwd())
+        if sys.path[:1] != [here]:
+            sys.path.insert(0, here)
 
 
 def _import(name: str, text: str) -> ModuleType:

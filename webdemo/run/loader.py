@@ -190,10 +190,6 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)  # the supervisor decides
     del sys.argv[1:]  # they are webdemo's, not the app's
-    if not sys.flags.safe_path:
-        del sys.path[0]  # a script's own folder, or the current one
-    with contextlib.suppress(FileNotFoundError):  # it is gone
-        sys.path.insert(0, str(Path.cwd()))  # an app is found from here, however webdemo was started
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     order = _load_and_fork(Channel(sock), is_early=is_early)

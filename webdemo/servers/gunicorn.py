@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from webdemo.errors import UsageError
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, Stopping, option
 from webdemo.servers._draining import end_reading
@@ -31,6 +32,21 @@ class Options:
     timeout: int = option(30, "Seconds after which a worker that shows no life is replaced.")
     keepalive: int = option(5, "Seconds an idle connection is kept open.")
     max_requests: int = option(0, "Requests after which a worker is replaced; 0: never.")
+
+    def __post_init__(self) -> None:
+        if self.worker_class:
+            _check_kind(self.worker_class)
+
+
+def _check_kind(worker_class: str) -> None:
+    """Refuse what Gunicorn would import by name: no setting but `app` names code."""
+    from gunicorn.workers import SUPPORTED_WORKERS
+
+    if worker_class not in SUPPORTED_WORKERS:
+        raise UsageError(
+            f"Gunicorn has no kind of worker called {worker_class!r}.",
+            remedy=f"These are known: {', '.join(sorted(SUPPORTED_WORKERS))}.",
+        )
 
 
 def serve(job: Job) -> None:
