@@ -134,9 +134,12 @@ def test_nothing_of_the_current_folder_runs(
     assert "evil" not in done.stdout
 
 
-def test_a_fresh_python_has_not_the_current_folder_on_its_path(tmp_path: Path) -> None:
+def test_a_fresh_python_has_not_the_current_folder_on_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     command = [*interpreter.python(), "-c", "import sys; print(*sys.path, sep='\\n')"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert not {"", ".", str(tmp_path)} & set(done.stdout.splitlines())
 
 

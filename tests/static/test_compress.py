@@ -13,9 +13,12 @@ import brotli
 import pytest
 import zstandard
 
+from tests.net.programs import needs_root
 from tests.static.calling import call
 from webdemo.errors import CompressionFailed, FolderMissing
+from webdemo.web import compress as compressing
 from webdemo.web.compress import FileDone, Summary, codings, compress
+from webdemo.web.content_coding import SUFFIXES
 from webdemo.web.static import StaticFiles
 
 TEXT = b"A text that repeats itself. " * 500
@@ -163,3 +166,97 @@ def test_what_can_be_made_here_is_told() -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FolderMissing, match="There is no folder"):
         list(compress(tmp_path / "none"))
+
+
+# -- while somebody exchanges things --------------------------------------------------------------
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A folder beside the one that is published, with files of the same names for its owner only."""
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    for name in ("app.js", "page.html"):
+        (secret / name).write_bytes(b"TOP SECRET " * 500)
+        (secret / name).chmod(0o600)
+    return secret
+
+
+def exchange_for_symlink(path: Path, target: Path) -> None:
+    path.rename(path.with_name(f".{path.name}.old"))
+    path.symlink_to(target)
+
+
+def exchange_for_fifo(path: Path, _: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def exchange_folder(path: Path, target: Path) -> None:
+    exchange_for_symlink(path.parent, target.parent)
+
+
+EXCHANGES = {
+    "file for a symlink": ("app.js", exchange_for_symlink),
+    "file for a fifo": ("app.js", exchange_for_fifo),
+    "folder for a symlink": ("sub/page.html", exchange_folder),
+}
+
+
+@pytest.mark.attack(
+    "Files and races",
+    "While `webdemo compress` runs, a file is exchanged for a symlink to a secret, or for a fifo",
+    "Nothing outside the folder is read, and nothing waits for the fifo",
+)
+@pytest.mark.parametrize("kind", EXCHANGES)
+def test_what_was_exchanged_meanwhile_is_not_followed(
+    assets: Path, secret: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    name, exchange = EXCHANGES[kind]
+    look = compressing._candidates
+
+    def look_then_exchange(root_fd: int) -> list[tuple[bytes, ...]]:
+        found = list(look(root_fd))
+        exchange(assets / name, secret / Path(name).name)
+        return found
+
+    monkeypatch.setattr(compressing, "_candidates", look_then_exchange)
+    outcomes = {str(event.path.relative_to(assets)): event.outcome for event in compress(assets)}
+    assert outcomes[name] == "changed meanwhile"
+    assert not [path for path in assets.rglob(f"{Path(name).name}.*") if path.suffix in SUFFIXES.values()]
+    assert {path.name for path in secret.iterdir()} == {"app.js", "page.html"}
+
+
+@pytest.mark.attack(
+    "Files and races",
+    "A symlink lies where `webdemo compress` is to write",
+    "The symlink is replaced; what it leads to stays as it is",
+)
+def test_a_symlink_in_a_siblings_place_is_not_written_through(assets: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    (assets / "app.js.gz").symlink_to(tmp_path / "mine")
+    list(compress(assets))
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    assert not (assets / "app.js.gz").is_symlink()
+    assert gzip.decompress((assets / "app.js.gz").read_bytes()) == TEXT
+
+
+@pytest.mark.attack(
+    "Files and races",
+    "A file is closed to others after its siblings were made",
+    "The next `webdemo compress` makes siblings that are closed to them as well",
+)
+def test_a_sibling_is_open_to_nobody_whom_its_file_is_closed_to(assets: Path) -> None:
+    list(compress(assets))
+    (assets / "app.js").chmod(0o600)
+    assert {e.path.name: e.outcome for e in compress(assets)}["app.js"] == "compressed"
+    assert stat.S_IMODE((assets / "app.js.gz").stat().st_mode) == 0o600
+
+
+@needs_root
+def test_a_sibling_has_its_files_group(assets: Path) -> None:
+    os.chown(assets / "app.js", -1, 12345)
+    (assets / "app.js").chmod(0o640)
+    list(compress(assets))
+    status = (assets / "app.js.gz").stat()
+    assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, 0o640)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -91,16 +91,27 @@ class Tree:
         if real != root and not real.startswith(root.rstrip(b"/") + b"/"):
             raise FileNotFoundError("outside the root")
         *folders, name = real[len(root) :].strip(b"/").split(b"/")
-        folder_fd = os.open(root, _OPEN_FOLDER)
+        folder_fd = open_folder(root, folders)
         try:
-            for folder in folders:
-                inner_fd = os.open(folder, _OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=folder_fd)
-                os.close(folder_fd)
-                folder_fd = inner_fd
             status = os.stat(name or b".", dir_fd=folder_fd, follow_symlinks=False)
             yield Place(folder_fd, name or b".", real, status)
         finally:
             os.close(folder_fd)
+
+
+def open_folder(root: bytes, names: Iterable[bytes], *, folder_fd: int | None = None) -> int:
+    """A descriptor of the folder that the names lead to below the root; none of them may be a symlink.
+
+    It serves to reach what lies in the folder, not to list it.
+    """
+    opened = os.open(root, _OPEN_FOLDER, dir_fd=folder_fd)
+    for name in names:
+        outer = opened
+        try:
+            opened = os.open(name, _OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=outer)
+        finally:
+            os.close(outer)
+    return opened
 
 
 def open_file(path: bytes, *, folder_fd: int | None = None) -> int:
