@@ -32,6 +32,7 @@ from webdemo.errors import (
 )
 from webdemo.net.addresses import machine_addresses
 from webdemo.run.certificates import check
+from webdemo.run.pem_file import as_file
 from webdemo.run.self_signed import self_signed
 from webdemo.servers import Certificate
 
@@ -243,41 +244,48 @@ def test_a_certificate_of_tomorrow_is_refused_and_the_clock_is_shown(make: Make)
 
 def test_the_self_signed_certificate_is_fit_to_serve_and_names_loopback_and_the_hosts() -> None:
     made = self_signed(["box.example", "192.0.2.7", "localhost", "bücher.example"])
-    try:
+    with as_file(made.certificate) as certificate:
         assert made.names == (
             "localhost", "127.0.0.1", "::1", "box.example", "192.0.2.7", "xn--bcher-kva.example",
         )  # fmt: skip
-        facts = check(made.certificate, ["localhost", "127.0.0.1", "::1", "box.example", "192.0.2.7"])
+        facts = check(certificate, ["localhost", "127.0.0.1", "::1", "box.example", "192.0.2.7"])
         assert facts.names == made.names
         assert facts.not_named == ()
         assert facts.fingerprint == made.fingerprint
         assert facts.expires == made.expires
         assert timedelta(days=2) < made.expires - datetime.now(UTC) < timedelta(days=90)
-    finally:
-        made.close()
 
 
 def test_a_wildcard_host_stands_for_the_machines_addresses() -> None:
     made = self_signed(["*"])
-    made.close()
     assert made.names == ("localhost", "127.0.0.1", "::1", *machine_addresses())
 
 
-def test_only_the_owner_can_read_the_self_signed_key_and_close_removes_it() -> None:
+def test_a_made_certificate_is_a_file_that_lies_nowhere_and_its_key_is_not_shown() -> None:
     made = self_signed()
-    folder = made.certificate.key.parent
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert stat.S_IMODE(made.certificate.key.stat().st_mode) == 0o600
-    made.close()
+    with as_file(made.certificate) as certificate:
+        for _ in range(2):  # some servers read it again and again
+            assert certificate.chain.read_text() == certificate.key.read_text() == made.certificate.pem
+        assert "memfd:" in str(certificate.key.readlink()) or sys.platform != "linux"
+    assert not certificate.key.exists()
+    assert "PRIVATE" not in repr(made)
+
+
+def test_without_a_file_in_memory_only_the_owner_can_read_it_and_it_goes_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("webdemo.run.pem_file._OPEN_FILES", Path("/nowhere"))
+    with as_file(self_signed().certificate) as certificate:
+        folder = certificate.key.parent
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert not folder.exists()
-    made.close()  # twice is harmless
 
 
 def test_a_client_that_trusts_the_self_signed_certificate_connects_by_every_name() -> None:
-    made = self_signed()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(made.certificate.chain, made.certificate.key)
-    client = ssl.create_default_context(cafile=str(made.certificate.chain))
+    with as_file(self_signed().certificate) as certificate:
+        server.load_cert_chain(certificate.chain, certificate.key)
+        client = ssl.create_default_context(cafile=str(certificate.chain))
     client.verify_flags |= ssl.VERIFY_X509_STRICT
     for name in ("localhost", "127.0.0.1", "::1"):
         ours, theirs = socket.socketpair()
@@ -293,7 +301,6 @@ def test_a_client_that_trusts_the_self_signed_certificate_connects_by_every_name
         with ours, client.wrap_socket(ours, server_hostname=name) as tls:
             assert tls.recv(5) == b"hello"
         thread.join()
-    made.close()
 
 
 @pytest.mark.process

@@ -70,13 +70,12 @@ class Address:
 
 
 @pytest.fixture
-def certificate() -> Iterator[Path]:
+def certificate(tmp_path: Path) -> Path:
     """A file with a certificate and its key, as HAProxy wants them."""
-    made = self_signed()
-    both = made.certificate.chain.with_name("both.pem")
-    both.write_bytes(made.certificate.chain.read_bytes() + made.certificate.key.read_bytes())
-    yield both
-    made.close()
+    both = tmp_path / "both.pem"
+    both.touch(mode=0o600)
+    both.write_text(self_signed().certificate.pem)
+    return both
 
 
 Proxy = Callable[[str, Address], None]

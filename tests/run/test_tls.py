@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -12,10 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests import running as runs
 from tests.servers.kinds import KINDS
 from webdemo import servers
-from webdemo.run.self_signed import fingerprint, self_signed
+from webdemo.run.self_signed import SelfSigned, fingerprint, self_signed
 
 APP = """
 import json
@@ -32,6 +36,15 @@ ABLE = [
 ]
 
 
+def made_file(folder: Path) -> tuple[SelfSigned, Path]:
+    """A certificate, and a file that holds it and its key."""
+    made = self_signed()
+    file = folder / "made.pem"
+    file.touch(mode=0o600)
+    file.write_text(made.certificate.pem)
+    return made, file
+
+
 def curl(*arguments: str) -> Any:
     command = ["curl", "--silent", "--show-error", "--max-time", "30", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -39,28 +52,29 @@ def curl(*arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_every_server_with_tls_serves_the_given_certificate_to_curl(running: runs.Start) -> None:
-    made = self_signed()
-    try:
-        chain, key = made.certificate.chain, made.certificate.key
-        binds = [
-            part
-            for name in ABLE
-            for part in ("-b", f"{name}+https://127.0.0.1:0?certificate={chain}&key={key}")
-        ]
-        run = running(*binds, app=APP)
-        assert f"SHA-256 {made.fingerprint}" in run.log()
-        for row in run.rows():
-            port = urlsplit(row.urls[0]).port
-            for host in ("127.0.0.1", "localhost"):
-                url = f"https://{host}:{port}/"
-                assert curl("--ipv4", "--cacert", str(chain), url) == ["https", row.server]
-        assert run.terminate() == 0
-    finally:
-        made.close()
+def test_every_server_with_tls_serves_the_given_certificate_to_curl(
+    running: runs.Start, tmp_path: Path
+) -> None:
+    made, file = made_file(tmp_path)
+    binds = [
+        part for name in ABLE for part in ("-b", f"{name}+https://127.0.0.1:0?certificate={file}&key={file}")
+    ]
+    run = running(*binds, app=APP)
+    assert f"SHA-256 {made.fingerprint}" in run.log()
+    for row in run.rows():
+        port = urlsplit(row.urls[0]).port
+        for host in ("127.0.0.1", "localhost"):
+            url = f"https://{host}:{port}/"
+            assert curl("--ipv4", "--cacert", str(file), url) == ["https", row.server]
+    assert run.terminate() == 0
 
 
-def test_the_certificate_made_at_start_is_one_for_all_has_the_printed_fingerprint_and_goes_with_the_run(
+@pytest.mark.attack(
+    "Files and races",
+    "A cleaner empties the temporary folder, and then a server process dies",
+    "Its successor has the same certificate, which lies in no folder, and which no kill leaves behind",
+)
+def test_the_certificate_made_at_start_is_one_for_all_and_lies_in_no_folder(
     running: runs.Start, tmp_path: Path
 ) -> None:
     folder = tmp_path / "temporary"
@@ -68,15 +82,22 @@ def test_the_certificate_made_at_start_is_one_for_all_has_the_printed_fingerprin
     binds = [part for name in ABLE for part in ("-b", f"{name}+https://:0")]
     run = running(*binds, app=APP, environment={"TMPDIR": str(folder)})
     [printed] = run.wait_for(r"SHA-256 [0-9A-F:]+$")
-    [chain] = folder.glob("*/certificate.pem")
-    for row in run.rows():
-        for url in row.urls:
-            place = urlsplit(url)
-            assert curl("--cacert", str(chain), url) == ["https", row.server]
-            pem = ssl.get_server_certificate((str(place.hostname), place.port or 0), timeout=60)
-            assert fingerprint(ssl.PEM_cert_to_DER_cert(pem)) == printed.removeprefix("SHA-256 ")
+    rows = run.rows()
+    for killed in (False, True):
+        for row in rows:
+            if killed:
+                os.kill(row.pids[0], signal.SIGKILL)
+                run.wait_for(rf"{row.server} .*up again")
+            for url in row.urls:
+                place = urlsplit(url)
+                pem = ssl.get_server_certificate((str(place.hostname), place.port or 0), timeout=60)
+                assert fingerprint(ssl.PEM_cert_to_DER_cert(pem)) == printed.removeprefix("SHA-256 ")
+                chain = tmp_path / "seen.pem"
+                chain.write_text(pem)
+                assert curl("--cacert", str(chain), url) == ["https", row.server]
+    holds = [file.read_bytes() for file in folder.rglob("*") if file.is_file()]
+    assert not [data for data in holds if b"-----BEGIN" in data]
     assert run.terminate() == 0
-    assert not chain.parent.exists()
 
 
 def test_a_certificate_that_cannot_be_served_stops_the_start_with_its_remedy(running: runs.Start) -> None:
@@ -91,14 +112,12 @@ def test_a_certificate_that_cannot_be_served_stops_the_start_with_its_remedy(run
         ]
 
 
-def test_a_host_that_the_certificate_does_not_name_is_told_at_start(running: runs.Start) -> None:
-    made = self_signed()
-    try:
-        chain, key = made.certificate.chain, made.certificate.key
-        run = running("-b", f"werkzeug+https://127.0.0.2:0?certificate={chain}&key={key}", app=APP)
-        assert "It does not name 127.0.0.2: clients will warn there." in run.log()
-    finally:
-        made.close()
+def test_a_host_that_the_certificate_does_not_name_is_told_at_start(
+    running: runs.Start, tmp_path: Path
+) -> None:
+    _, file = made_file(tmp_path)
+    run = running("-b", f"werkzeug+https://127.0.0.2:0?certificate={file}&key={file}", app=APP)
+    assert "It does not name 127.0.0.2: clients will warn there." in run.log()
 
 
 def test_a_client_that_speaks_no_tls_or_says_nothing_does_not_keep_the_others_out(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -177,32 +176,32 @@ def run(flags: dict[str, Any]) -> int:
     with closed_at_the_end(listeners):
         plan = config.make_plan(resolved, [bind for bind, _ in listeners], colour=colour)
         plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
-        with _with_certificates(plan) as (plan, notes):
-            printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
-            for text in (
-                config.told_of_file(resolved),
-                note,
-                dashboard_note,
-                config.why_host(resolved),
-                *notes,
-            ):
-                if text:
-                    printer(Note(text))
+        plan, notes = _with_certificates(plan)
+        printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
+        for text in (
+            config.told_of_file(resolved),
+            note,
+            dashboard_note,
+            config.why_host(resolved),
+            *notes,
+        ):
+            if text:
+                printer(Note(text))
 
-            def emit(event: Event) -> None:
-                printer(event)
-                if isinstance(event, Started) and dashboard_url:
-                    printer(Note(f"Dashboard: {dashboard_url}"))
+        def emit(event: Event) -> None:
+            printer(event)
+            if isinstance(event, Started) and dashboard_url:
+                printer(Note(f"Dashboard: {dashboard_url}"))
 
-            try:
-                return Supervisor(plan, listeners, emit).run()
-            finally:
-                printer.close()
+        try:
+            return Supervisor(plan, listeners, emit).run()
+        finally:
+            printer.close()
 
 
-def _with_certificates(plan: Plan) -> AbstractContextManager[tuple[Plan, list[str]]]:
+def _with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
     if not any(service.tls for service in plan.services):
-        return nullcontext((plan, []))
+        return plan, []
     from webdemo.run.certificates import with_certificates
 
     return with_certificates(plan)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -208,35 +207,30 @@ def _date(text: str) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
 
 
-@contextmanager
-def with_certificates(plan: Plan) -> Iterator[tuple[Plan, list[str]]]:
+def with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
     """The plan with a fit certificate for each service that speaks TLS, and what to tell of them.
 
-    One is made, once for the run, for those that were given none; it is removed at the end.
+    One is made, once for the run, for those that were given none.
     """
     notes = []
     bare = [s for s in plan.services if s.tls and s.certificate is None]
     made = self_signed(_hosts(bare)) if bare else None
-    try:
-        services = []
-        for service in plan.services:
-            if service.tls and service.certificate is None and made is not None:
-                services.append(service._replace(certificate=made.certificate))
-                continue
-            services.append(service)
-            if service.certificate is not None:
-                facts = check(service.certificate, _hosts([service]))
-                notes.append(f"TLS: {service.certificate.chain}, SHA-256 {facts.fingerprint}")
-                if facts.not_named:
-                    notes.append(f"It does not name {', '.join(facts.not_named)}: clients will warn there.")
-        if made is not None:
-            notes.append(
-                f"TLS: a self-signed certificate for {', '.join(made.names)}, SHA-256 {made.fingerprint}"
-            )
-        yield plan._replace(services=tuple(services)), notes
-    finally:
-        if made is not None:
-            made.close()
+    services = []
+    for service in plan.services:
+        if service.tls and service.certificate is None and made is not None:
+            services.append(service._replace(certificate=made.certificate))
+            continue
+        services.append(service)
+        if isinstance(service.certificate, Certificate):
+            facts = check(service.certificate, _hosts([service]))
+            notes.append(f"TLS: {service.certificate.chain}, SHA-256 {facts.fingerprint}")
+            if facts.not_named:
+                notes.append(f"It does not name {', '.join(facts.not_named)}: clients will warn there.")
+    if made is not None:
+        notes.append(
+            f"TLS: a self-signed certificate for {', '.join(made.names)}, SHA-256 {made.fingerprint}"
+        )
+    return plan._replace(services=tuple(services)), notes
 
 
 def _hosts(services: Iterable[Service]) -> list[str]:

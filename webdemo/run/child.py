@@ -6,6 +6,7 @@ accept; whatever it writes to stdout and stderr goes to the supervisor as well.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -34,7 +35,7 @@ def order(
     has_siblings: bool,
     cpus: list[int],
     worker_cpus: list[int],
-    certificate: servers.Certificate | None,
+    certificate: servers.Certificate | servers.MadeCertificate | None,
     grace_seconds: float,
     settings: edge.EdgeSettings,
     target: load.Target,
@@ -47,7 +48,9 @@ def order(
         "has_siblings": has_siblings,
         "cpus": cpus,
         "worker_cpus": worker_cpus,
-        "certificate": [str(certificate.chain), str(certificate.key)] if certificate else None,
+        "certificate": {name: str(value) for name, value in certificate._asdict().items()}
+        if certificate
+        else None,
         "grace_seconds": grace_seconds,
         "settings": settings._asdict(),
         "target": target._asdict(),
@@ -89,6 +92,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
         os.sched_setaffinity(0, order["cpus"])
     adapter = servers.find(order["server"])
     sources: list[str] = []
+    stack = contextlib.ExitStack()
     try:
         settings = edge.EdgeSettings(**order["settings"])
         counter = RequestCounter(SharedCounters(counting), settings.service)
@@ -108,9 +112,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
                 options=adapter.parse_options(order["options"]),
                 workers=order["workers"],
                 worker_cpus=order["worker_cpus"],
-                certificate=servers.Certificate(*map(Path, order["certificate"]))
-                if order["certificate"]
-                else None,
+                certificate=stack.enter_context(_certificate(order["certificate"])),
                 ready=ready,
                 stopping=stopping,
                 grace_seconds=order["grace_seconds"],
@@ -126,9 +128,22 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
         traceback.print_exc()
         return FAILED
     finally:
+        stack.close()
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
+
+
+def _certificate(
+    given: dict[str, str] | None,
+) -> contextlib.AbstractContextManager[servers.Certificate | None]:
+    if given is None:
+        return contextlib.nullcontext()
+    if "pem" not in given:
+        return contextlib.nullcontext(servers.Certificate(Path(given["chain"]), Path(given["key"])))
+    from webdemo.run.pem_file import as_file
+
+    return as_file(servers.MadeCertificate(given["pem"]))
 
 
 def _log(line: str) -> None:

@@ -17,7 +17,7 @@ from webdemo import servers
 from webdemo.errors import UnknownOption, Unsupported, UsageError
 from webdemo.net.bind import Bind
 from webdemo.run.load import Target
-from webdemo.servers import Adapter, Certificate, nearest, option
+from webdemo.servers import Adapter, Certificate, MadeCertificate, nearest, option
 
 DEFAULT_SERVER = "werkzeug"
 EACH = "each"
@@ -44,7 +44,7 @@ class Service(NamedTuple):
     cpus: tuple[int, ...] = ()  # empty: wherever the system puts it
     cpu_each: bool = False  # each worker keeps to one of them
     tls: bool = False
-    certificate: Certificate | None = None  # None with tls: self-signed
+    certificate: Certificate | MadeCertificate | None = None  # None with tls: one will be made
     binds: tuple[Bind, ...] = ()
     target: Target | None = None  # served instead of the plan's app: the dashboard
 

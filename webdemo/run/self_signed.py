@@ -1,22 +1,19 @@
 """A TLS certificate made for one run, which no authority vouches for.
 
-Its files lie in a folder that only their owner can read, and go with the run.
+It lies in the memory of the run's processes, and goes with them: see webdemo.run.pem_file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
-import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from webdemo.errors import ExtraMissing
 from webdemo.net.addresses import machine_addresses
-from webdemo.servers import Certificate
+from webdemo.servers import MadeCertificate
 
 ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
 WILDCARDS = ("*", "0.0.0.0", "::")
@@ -26,19 +23,16 @@ _CLOCKS_DIFFER_BY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class SelfSigned:
-    """A certificate made for one run. Its files are there until `close`."""
+    """A certificate made for one run."""
 
-    certificate: Certificate
+    certificate: MadeCertificate
     names: tuple[str, ...]
     expires: datetime
     fingerprint: str
 
-    def close(self) -> None:
-        shutil.rmtree(self.certificate.chain.parent, ignore_errors=True)
-
 
 def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> SelfSigned:
-    """Make a certificate for `hosts` and this machine's loopback, in a folder only its owner can read.
+    """Make a certificate for `hosts` and this machine's loopback.
 
     A wildcard among the hosts stands for each address of this machine. Raises ExtraMissing without
     the package `cryptography`.
@@ -79,19 +73,11 @@ def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> S
         builder = builder.add_extension(extension, critical=critical)
     made = builder.sign(key, hashes.SHA256())
 
-    folder = Path(tempfile.mkdtemp(prefix="webdemo-tls-"))  # mode 0700
-    certificate = Certificate(chain=folder / "certificate.pem", key=folder / "key.pem")
-    certificate.chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    certificate.key.touch(mode=0o600)
-    certificate.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
+    pem = made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     der = made.public_bytes(serialization.Encoding.DER)
-    return SelfSigned(certificate, names, expires, fingerprint(der))
+    return SelfSigned(MadeCertificate(pem.decode()), names, expires, fingerprint(der))
 
 
 def _names_for(hosts: Iterable[str]) -> tuple[str, ...]:

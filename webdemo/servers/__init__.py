@@ -76,6 +76,15 @@ class Certificate(NamedTuple):
     key: Path
 
 
+class MadeCertificate(NamedTuple):
+    """A certificate and its key that were made for one run: text, which no file has to hold."""
+
+    pem: str
+
+    def __repr__(self) -> str:
+        return "MadeCertificate()"  # it holds a private key
+
+
 class Siblings(Protocol):
     """The other processes of a service, which share its sockets, as one of them sees them."""
 
