@@ -310,3 +310,37 @@ def test_client_that_waits_for_its_refusal_does_not_hold_up_a_stop(ftp: Services
             sock.sendall(command)
         assert ftp.webdemo.terminate() == 0
     assert "Traceback" not in ftp.webdemo.log()
+
+
+HOSTILE = ["a\r\n226 forged", "b\nc", "d\x1b[31mred", "e\x9b31m", "f\u202egnp.exe", "g\u2028h", "i\x7f"]
+
+
+@pytest.mark.attack(
+    "Mail and FTP",
+    "Files have names with line breaks, escape sequences or characters that turn the direction of text",
+    "Each is one line of every listing and answer, with a question mark for each such character",
+)
+def test_hostile_name_is_one_harmless_line(ftp: Services, folder: Path) -> None:
+    for name in HOSTILE:
+        (folder / "inner" / name).touch()
+    (folder / "inner" / "way\x1b[2J\nout").mkdir()
+    shown = [re.sub("[\r\n\x1b\x9b\x7f\u202e\u2028]", "?", name) for name in HOSTILE]
+    expected = sorted([*shown, "data.bin", "way?[2J?out"])
+    with session(ftp) as client:
+        client.encoding = "utf-8"
+        client.file = client.sock.makefile("r", encoding="utf-8")  # type: ignore[union-attr]
+        for command, pattern in (
+            ("NLST", "(.*)"),
+            ("LIST", r".{10}(?: +\S+){7} (.*)"),
+            ("MLSD", r"\S+; (.*)"),
+        ):
+            data = io.BytesIO()
+            client.retrbinary(f"{command} inner", data.write)
+            lines = data.getvalue().decode().split("\r\n")
+            assert lines.pop() == ""
+            names = [found[1] for line in lines if (found := re.fullmatch(pattern, line))]
+            assert sorted(names) == expected, command
+        # A client that knows the name is answered on one line as well.
+        client.sock.sendall(b"CWD inner/way\x1b[2J\nout\r\n")  # type: ignore[union-attr]
+        assert client.getresp() == '250 "/inner/way?[2J?out" is the current directory.'
+        assert client.sendcmd("PWD").startswith('257 "/inner/way?[2J?out"')

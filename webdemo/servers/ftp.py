@@ -1,7 +1,8 @@
 """Files: an FTP server (RFC 959, 2428, 3659) that lets anybody read a folder, and nobody write.
 
 It shows the same as the folder's site does: no names that begin with a dot, and no symlink leads out of
-the folder. It never opens a connection itself (RFC 2577, the bounce attack): data connections are passive.
+the folder. A name is one line, whatever characters it holds. It never opens a connection itself (RFC 2577,
+the bounce attack): data connections are passive.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import errno
 import io
 import logging
 import os
+import re
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +29,8 @@ from webdemo.web.tree import Place, Tree, is_served, open_file
 # Above what Linux gives to clients (32768-60999), so that no client's connection is in the way.
 _PASSIVE_PORTS = range(61000, 61200)
 _SECONDS_BETWEEN_LOOKS = 0.05
+# Control characters, line and paragraph separators, and those that turn the direction of text.
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _NOT_FOR_READERS = {"STOU", "PORT", "EPRT"}  # what is asked for elsewhere is refused for want of permission
 
 
@@ -59,7 +64,11 @@ def serve(job: Job) -> None:
                 raise AuthenticationFailed("Log in as anonymous.")
 
     class Folder(_Folder, AbstractedFS):  # type: ignore[misc]
-        pass
+        def format_list(self, *arguments: Any, **more: Any) -> Iterator[bytes]:
+            return map(_harmless_entry, super().format_list(*arguments, **more))
+
+        def format_mlsx(self, *arguments: Any, **more: Any) -> Iterator[bytes]:
+            return map(_harmless_entry, super().format_mlsx(*arguments, **more))
 
     class Handler(FTPHandler):  # type: ignore[misc]
         authorizer = Authorizer()
@@ -83,6 +92,24 @@ def serve(job: Job) -> None:
             if resp[0] in "14" or resp.startswith("226"):
                 self.is_promised = resp[0] == "1"
             super().respond(resp, **more)
+
+        def push(self, data: str | bytes) -> None:
+            """Say it to the client; what the client or the folder named is in it, on lines of ours."""
+            lines = data.split("\r\n") if isinstance(data, str) else []
+            super().push("\r\n".join(map(_harmless, lines)) or data)
+
+        def log(self, msg: str, **more: Any) -> None:
+            super().log(one_line(msg), **more)
+
+        def ftp_NLST(self, path: str) -> str | None:  # noqa: N802
+            try:
+                listed = self.fs.listdir(path) if self.fs.isdir(path) else [self.fs.basename_of(path)]
+            except OSError as exc:
+                self.respond(f"550 {exc.strerror}.")
+                return None
+            names = "".join(f"{_harmless(name)}\r\n" for name in sorted(listed))
+            self.push_dtp_data(names.encode(self.encoding, self.unicode_errors), cmd="NLST")
+            return path
 
         def is_transferring(self) -> bool:
             return self.is_promised or self.data_channel is not None
@@ -163,6 +190,9 @@ class _Folder:
             if not place.is_file:
                 raise _not_found()
             descriptor = open_file(place.name, folder_fd=place.folder_fd)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was exchanged just now
+                os.close(descriptor)
+                raise _not_found()
             return open(filename, "rb", opener=lambda *_: descriptor)
 
     def chdir(self, path: str) -> None:
@@ -180,6 +210,11 @@ class _Folder:
         finally:
             os.close(folder_fd)
         return [name for name in names if self.isfile(inner := os.path.join(path, name)) or self.isdir(inner)]  # noqa: PTH118
+
+    def basename_of(self, path: str) -> str:
+        """The last name of a path to something that is there; raises OSError."""
+        self.stat(path)
+        return os.path.basename(path)  # noqa: PTH119
 
     def stat(self, path: str) -> os.stat_result:
         with self._enter(path) as place:
@@ -219,6 +254,17 @@ class _Folder:
                 yield place
         except OSError as exc:
             raise exc if exc.errno else _not_found() from exc  # pyftpdlib answers with the number's text
+
+
+def _harmless(text: str) -> str:
+    """The text on one line, which steers no terminal and reads in its own direction; as `ls -q` shows it."""
+    return _STEERING.sub("?", text)
+
+
+def _harmless_entry(line: bytes) -> bytes:
+    """A line of a listing, which ends with CR LF; its bytes need not be UTF-8."""
+    entry = line.removesuffix(b"\r\n").decode("utf-8", "surrogateescape")
+    return _harmless(entry).encode("utf-8", "surrogateescape") + b"\r\n"
 
 
 def _not_found() -> FileNotFoundError:
