@@ -29,6 +29,7 @@ WebdemoError
     ModuleMissing           there is no module of that name
     AppImportFailed         the module is there, and its own code failed
     AttributeMissing        the module has no such attribute
+    NoProcess               the system would not let a process be started
     NotCallable             what was found is no WSGI app
   ControlUnavailable    1   no running webdemo can be spoken to
   TraceFailed           1   what was reached by a URL did not answer as its scheme asks
@@ -51,6 +52,7 @@ Nothing else in webdemo exits, and nothing prints a traceback for one of these.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -258,6 +260,24 @@ class AttributeMissing(AppUnavailable):
 
 class NotCallable(AppUnavailable):
     pass
+
+
+class NoProcess(AppUnavailable):
+    def __init__(self, exc: OSError) -> None:
+        super().__init__(
+            f"No process can be started: {exc.strerror or exc}.",
+            remedy=_REMEDIES.get(exc.errno or 0, "Put that right and try again."),
+        )
+
+
+_REMEDIES = {
+    errno.EMFILE: "Raise the limit of open files (ulimit -n), and try again.",
+    errno.ENFILE: "Close programs, or raise the system's limit of open files, and try again.",
+    errno.EAGAIN: "Raise the limit of processes (ulimit -u), or end some, and try again.",
+    errno.ENOMEM: "Free some memory, and try again.",
+    errno.ENOENT: "Python is not where it was (is its environment being rebuilt?); try again when it is.",
+    errno.ETOOMANYREFS: "Raise the limit of open files (ulimit -n), and try again.",
+}
 
 
 class ControlUnavailable(WebdemoError):

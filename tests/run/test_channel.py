@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from webdemo.run.channel import Channel, Message
+from webdemo.run.channel import Channel
+from webdemo.run.messages import Message
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -32,6 +33,10 @@ def pipe() -> Iterator[Callable[[], tuple[int, int]]]:
             continue  # the test has closed it
 
 
+def fail(exc: BaseException) -> None:
+    raise AssertionError("nothing here is to fail") from exc
+
+
 def run(loop: Loop) -> None:
     began = time.monotonic()
     loop.run()
@@ -39,7 +44,7 @@ def run(loop: Loop) -> None:
 
 
 def test_timers_run_in_the_order_of_their_times_and_not_before() -> None:
-    loop = Loop()
+    loop = Loop(fail)
     began = time.monotonic()
     ran: list[tuple[str, float]] = []
 
@@ -57,13 +62,13 @@ def test_timers_run_in_the_order_of_their_times_and_not_before() -> None:
 
 
 def test_a_timer_may_set_another_one() -> None:
-    loop = Loop()
+    loop = Loop(fail)
     loop.after(0, lambda: loop.after(0, loop.stop))
     run(loop)
 
 
 def test_what_threads_post_runs_in_the_loops_thread_and_none_is_lost() -> None:
-    loop = Loop()
+    loop = Loop(fail)
     ran: list[threading.Thread] = []
 
     def post() -> None:
@@ -87,7 +92,7 @@ def test_what_threads_post_runs_in_the_loops_thread_and_none_is_lost() -> None:
 
 
 def test_posting_before_the_run_and_after_its_end_is_harmless() -> None:
-    loop = Loop()
+    loop = Loop(fail)
     ran: list[int] = []
     loop.post(lambda: ran.append(1))
     loop.post(loop.stop)
@@ -97,7 +102,7 @@ def test_posting_before_the_run_and_after_its_end_is_harmless() -> None:
 
 
 def test_a_readable_descriptor_calls_until_it_is_forgotten(pipe: Callable[[], tuple[int, int]]) -> None:
-    loop = Loop()
+    loop = Loop(fail)
     read, write = pipe()
     heard: list[bytes] = []
 
@@ -116,7 +121,7 @@ def test_a_readable_descriptor_calls_until_it_is_forgotten(pipe: Callable[[], tu
 def test_a_descriptor_that_another_callback_has_just_closed_is_not_called(
     pipe: Callable[[], tuple[int, int]],
 ) -> None:
-    loop = Loop()
+    loop = Loop(fail)
     ends = [pipe(), pipe()]
     heard: list[int] = []
 
@@ -139,7 +144,7 @@ def test_a_descriptor_that_another_callback_has_just_closed_is_not_called(
 
 
 def test_forgetting_twice_or_what_was_never_known_is_harmless(pipe: Callable[[], tuple[int, int]]) -> None:
-    loop = Loop()
+    loop = Loop(fail)
     read, _ = pipe()
     loop.forget(read)
     loop.on_readable(read, lambda: None)
@@ -150,7 +155,7 @@ def test_forgetting_twice_or_what_was_never_known_is_harmless(pipe: Callable[[],
 
 
 def test_a_signal_wakes_the_loop_and_its_handler_is_put_back() -> None:
-    loop = Loop()
+    loop = Loop(fail)
     before = signal.getsignal(signal.SIGUSR1)
     ran: list[str] = []
 
@@ -168,11 +173,92 @@ def test_a_signal_wakes_the_loop_and_its_handler_is_put_back() -> None:
     assert signal.getsignal(signal.SIGUSR1) is before
 
 
-def test_a_callback_that_raises_ends_the_run_and_puts_the_signals_back() -> None:
-    loop = Loop()
+def test_whatever_fails_is_reported_once_and_everything_goes_on(pipe: Callable[[], tuple[int, int]]) -> None:
+    reported: list[BaseException] = []
+    loop = Loop(reported.append)
     before = signal.getsignal(signal.SIGUSR1)
-    loop.on_signal(signal.SIGUSR1, lambda: None)
-    loop.post(lambda: [][0])
-    with pytest.raises(IndexError):
-        loop.run()
+    read, write = pipe()
+    calls: list[str] = []
+
+    def failing(name: str, error: BaseException) -> Callable[[], None]:
+        def callback() -> None:
+            calls.append(name)
+            raise error
+
+        return callback
+
+    loop.on_readable(read, failing("readable", ValueError("a descriptor")))
+    os.write(write, b"never read")
+    loop.on_signal(signal.SIGUSR1, failing("signal", KeyError("a signal")))
+    loop.post(partial(os.kill, os.getpid(), signal.SIGUSR1))
+    loop.post(failing("posted", RecursionError("a call")))
+    loop.after(0, failing("timer", SystemExit("a timer")))
+    loop.in_thread(failing("thread", OSError("a thread")))
+
+    def end_when_all_is_reported() -> None:
+        if len(reported) == 5:
+            loop.stop()
+        else:
+            loop.after(0.01, end_when_all_is_reported)
+
+    loop.after(0, end_when_all_is_reported)
+    run(loop)
+    assert sorted(calls) == ["posted", "readable", "signal", "thread", "timer"], "a failed descriptor rests"
+    assert {type(exc) for exc in reported} == {ValueError, KeyError, RecursionError, SystemExit, OSError}
     assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_a_failure_that_repeats_is_reported_once_and_called_again(
+    pipe: Callable[[], tuple[int, int]],
+) -> None:
+    reported: list[BaseException] = []
+    loop = Loop(reported.append)
+    read, write = pipe()
+    times: list[float] = []
+
+    def hear() -> None:
+        times.append(time.monotonic())
+        if len(times) == 3:
+            loop.stop()
+        raise ValueError("again")
+
+    loop.on_readable(read, hear)
+    os.write(write, b"never read")
+    run(loop)
+    assert len(reported) == 1
+    assert times[-1] - times[0] >= 1.5, "it does not spin"
+
+
+def test_a_descriptor_that_rests_after_a_failure_can_be_forgotten(
+    pipe: Callable[[], tuple[int, int]],
+) -> None:
+    reported: list[BaseException] = []
+    loop = Loop(reported.append)
+    read, write = pipe()
+    calls: list[int] = []
+
+    def hear() -> None:
+        calls.append(1)
+        loop.after(0.01, partial(loop.forget, read))
+        loop.after(1.5, loop.stop)
+        raise ValueError("once")
+
+    loop.on_readable(read, hear)
+    os.write(write, b"never read")
+    run(loop)
+    assert calls == [1]
+    assert len(reported) == 1
+
+
+def test_a_report_that_fails_ends_nothing() -> None:
+    calls: list[str] = []
+
+    def report(exc: BaseException) -> None:
+        calls.append("report")
+        raise RuntimeError("the report") from exc
+
+    loop = Loop(report)
+    loop.post(lambda: [][0])
+    loop.after(0.2, loop.stop)
+    run(loop)
+    assert calls == ["report", "report"], "of the call, and of the report; then it is no news"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.net.programs import NOBODY, needs_root, program
+from webdemo.run.loop import Barrier
 from webdemo.run.watch import Watcher
 
 SECONDS = 60.0
@@ -31,6 +32,7 @@ class Watched:
             map(str, paths),
             self.bursts.put,
             on_polling=self.messages.append,
+            barrier=Barrier(print),
             **settings,  # type: ignore[arg-type]  # of several types
         )
         self._watcher.start()
@@ -166,7 +168,7 @@ def test_what_programs_write_by_the_way_is_not_told(watch: Callable[..., Watched
 
 def test_a_path_named_inside_an_ignored_folder_counts_all_the_same(tmp_path: Path) -> None:
     editable = tmp_path / ".venv" / "src" / "library"
-    watcher = Watcher([str(tmp_path), str(editable)], lambda _: None)
+    watcher = Watcher([str(tmp_path), str(editable)], lambda _: None, barrier=Barrier(print))
     assert watcher.counts(str(editable / "a.py"))
     assert not watcher.counts(str(tmp_path / ".venv" / "lib" / "a.py"))
     assert not watcher.counts(str(tmp_path.parent / "a.py"))
@@ -210,12 +212,13 @@ def test_no_call_comes_after_stop(tmp_path: Path) -> None:
 
 UNREADABLE = f"""
 import os, pathlib, platform, sys, time, watchfiles
+from webdemo.run.loop import Barrier
 from webdemo.run.watch import Watcher
 folder = pathlib.Path(sys.argv[1])
 os.chown(folder, {NOBODY}, {NOBODY})
 os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
 told = []
-watcher = Watcher([str(folder)], told.append, on_polling=print)
+watcher = Watcher([str(folder)], told.append, on_polling=print, barrier=Barrier(print))
 watcher.start()
 deadline = time.monotonic() + 60
 while not told and time.monotonic() < deadline:
@@ -238,6 +241,7 @@ def test_a_folder_that_may_not_be_read_does_not_stop_the_watch_of_the_others() -
 # In a user namespace the limits are the test's own.
 LIMITED = """
 import pathlib, sys, time
+from webdemo.run.loop import Barrier
 from webdemo.run.watch import Watcher
 limit, folder = sys.argv[1:]
 try:
@@ -245,7 +249,8 @@ try:
 except OSError as error:
     sys.exit(f"not permitted: {error}")
 told = []
-watcher = Watcher([folder], told.append, on_polling=lambda text: print(text, flush=True))
+barrier = Barrier(print)
+watcher = Watcher([folder], told.append, on_polling=lambda text: print(text, flush=True), barrier=barrier)
 watcher.start()
 deadline = time.monotonic() + 60
 while not told and time.monotonic() < deadline:

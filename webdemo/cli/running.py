@@ -111,7 +111,7 @@ def command(what: str, port: str | None, pid: int | None, **more: str) -> None:
             remedy=f"Say which: webdemo {what} --pid {found[0].pid}",
         )
     began = time.monotonic()
-    found[0].call({"do": what, "port": port} | more)
+    found[0].call({"do": what} | ({} if port is None else {"port": port}) | more)
     words = {"swap": "swapped", "restart": "restarted", "stop": "stopping" if port is None else "stopped",
              "start": "started", "reload": "reloaded"}  # fmt: skip
     where = f" {port}" if port else ""

@@ -1,9 +1,9 @@
 """One line for each request, the same on every server.
 
 The fields, in both forms: time, server, bind, client, method, path, status, bytes, ms, request id.
-A line is written when the server has closed the answer, with one write to the supervisor's pipe,
-so that lines of several processes do not mix. Nothing a client sends can start a line of its own,
-colour the terminal, or look like another field.
+A line is written when the server has closed the answer, with one write to the pipe of reports (see
+webdemo.run.child), so that lines of several processes do not mix, and nothing that the app prints is taken
+for one. Nothing a client sends can start a line of its own, colour the terminal, or look like another field.
 """
 
 from __future__ import annotations
@@ -24,15 +24,12 @@ if TYPE_CHECKING:
 
     from webdemo.run.answer import Answer
 
-# Stands before a line that is complete as it is; any other line of a server gets a prefix.
-COMPLETE = b"\x1e"
-
 _LONGEST_PATH = 2000
 _LONGEST_METHOD = 32
 # Each character may take twelve bytes to be written out; so short, the line fits into Linux's 4,096.
 _SURELY_SHORT_PATH = 300
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_COLOURS = {2: "32", 3: "36", 4: "33", 5: "31"}
+_COLOURS = {"2": "32", "3": "36", "4": "33", "5": "31"}
 _UNIX_PEERS = frozenset({"", "localhost", "<local>"})  # what servers call the peer on a Unix socket
 
 
@@ -48,13 +45,10 @@ class Line(NamedTuple):
     ms: float
     request_id: str
 
-    def as_text(self, *, colour: bool = False) -> str:
-        status = f"{self.status:03d}"
-        if colour:
-            status = f"\x1b[{_COLOURS.get(self.status // 100, '0')}m{status}\x1b[0m"
+    def as_text(self) -> str:
         return (
             f"{_clock(int(self.time))} {self.server} {self.bind} {plain(self.client)} {plain(self.method)} "
-            f"{plain(self.path)} {status} {self.bytes}B {self.ms:.1f}ms {self.request_id}"
+            f"{plain(self.path)} {self.status:03d} {self.bytes}B {self.ms:.1f}ms {self.request_id}"
         )
 
     def as_json(self) -> str:
@@ -62,6 +56,17 @@ class Line(NamedTuple):
         fields["time"] = f"{_date_and_clock(int(self.time))}.{int(self.time % 1 * 1000):03d}Z"
         fields["ms"] = round(self.ms, 3)
         return json.dumps(fields)
+
+
+def coloured(text: str) -> str:
+    """A line `as_text` for a terminal, with its status in the colour of its class."""
+    before, status, *after = text.rsplit(" ", 4)
+    return " ".join([before, f"\x1b[{_COLOURS.get(status[:1], '0')}m{status}\x1b[0m", *after])
+
+
+def mark_of(token: str) -> bytes:
+    """What stands before each line on its way to the supervisor; `token` is the run's secret."""
+    return f"\x1e{token[:12]} ".encode()
 
 
 def plain(text: str) -> str:
@@ -98,14 +103,14 @@ class AccessLog:
         server: str,
         bind_of: Callable[[WSGIEnvironment], str],
         fd: int,
+        mark: bytes,
         as_json: bool = False,
-        colour: bool = False,
     ) -> None:
         self._server = server
         self._bind_of = bind_of
         self._fd = fd
         self._as_json = as_json
-        self._colour = colour
+        self._mark = mark
         self._prefix = os.urandom(3).hex()
         self._pid = os.getpid()
         self._numbers = itertools.count(1)
@@ -155,5 +160,5 @@ class AccessLog:
             os.write(self._fd, data)
 
     def _encode(self, line: Line) -> bytes:
-        text = line.as_json() if self._as_json else line.as_text(colour=self._colour)
-        return COMPLETE + text.encode("utf-8", "replace") + b"\n"
+        text = line.as_json() if self._as_json else line.as_text()
+        return self._mark + text.encode("utf-8", "replace") + b"\n"

@@ -1,7 +1,8 @@
 """JSON messages, one a line, between two processes; with them go file descriptors.
 
 A message sent is whole and in order, and its descriptors arrive with it. What was received but not
-taken is closed, so that nobody holds a port without knowing.
+taken is closed, so that nobody holds a port without knowing. What somebody else has written between two
+messages (an app that writes to every descriptor it has) spoils neither.
 """
 
 from __future__ import annotations
@@ -12,15 +13,25 @@ import socket
 from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from webdemo.errors import TooManyFiles
-
-Message = dict[str, Any]
+from webdemo.run.messages import Message, NoMessage, decode
 
 _MOST_DESCRIPTORS = 200  # in one packet; Linux allows 253
 _INT_BYTES = array("i").itemsize
+_LONGEST_LINE = 16 << 20  # far more than any message has
 _ANCILLARY_BYTES = socket.CMSG_LEN(_MOST_DESCRIPTORS * _INT_BYTES)
+
+
+class DescriptorsMissing(TooManyFiles):
+    """`message` has come, and not all of its descriptors."""
+
+    def __init__(self, message: Message, count: int) -> None:
+        super().__init__(
+            f"The limit of open files leaves no room for {count} descriptors.",
+            remedy="Raise it (ulimit -n), or listen in fewer places.",
+        )
+        self.message = message
 
 
 class Channel:
@@ -39,14 +50,15 @@ class Channel:
         """Send all of it; raises BrokenPipeError when the other side is gone."""
         for start in range(0, len(descriptors), _MOST_DESCRIPTORS):
             socket.send_fds(self.socket, [b"\n"], descriptors[start : start + _MOST_DESCRIPTORS])
-        line = json.dumps(message | {"descriptors": len(descriptors)}).encode() + b"\n"
-        self.socket.sendall(line)
+        line = json.dumps(message | {"descriptors": len(descriptors)}).encode()
+        self.socket.sendall(b"\n" + line + b"\n")
 
     def receive(self) -> Iterator[tuple[Message, list[int]]]:
         """Yield the messages that have arrived; raises EOFError when the other side is gone.
 
-        Those that the caller does not take come first the next time. Raises TooManyFiles in place of a
-        message whose descriptors did not all find room in this process.
+        Those that the caller does not take come first the next time. In place of a message whose descriptors
+        did not all find room in this process it raises DescriptorsMissing, and NoMessage for what is none;
+        those that follow come the next time.
         """
         while self._lines:
             yield self._next()
@@ -67,18 +79,20 @@ class Channel:
             raise EOFError
         *lines, self._text = (self._text + data).split(b"\n")
         self._lines += filter(None, lines)
+        if len(self._text) > _LONGEST_LINE:
+            self._lines.append(self._text)
+            self._text = b""
         while self._lines:
             yield self._next()
 
     def _next(self) -> tuple[Message, list[int]]:
-        message = json.loads(self._lines.popleft())
-        count = message.pop("descriptors")
+        message = decode(self._lines.popleft())
+        count = message.pop("descriptors", None)
+        if not isinstance(count, int):
+            raise NoMessage(f"it does not tell of its descriptors: {message}")
         if count > len(self._descriptors):  # the system has closed the others
             self._close_descriptors()
-            raise TooManyFiles(
-                f"The limit of open files leaves no room for {count} descriptors.",
-                remedy="Raise it (ulimit -n), or listen in fewer places.",
-            )
+            raise DescriptorsMissing(message, count)
         return message, [self._descriptors.popleft() for _ in range(count)]
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """A server process: forked by the loader, it serves until it is told to stop, and then drains.
 
-SIGTERM means drain. The process tells the supervisor, through a pipe, when its server is about to
-accept; whatever it writes to stdout and stderr goes to the supervisor as well.
+SIGTERM means drain. The process reports to the supervisor through a pipe of its own: that its server is
+about to accept, or why it cannot, and the lines of the access log. Whatever it writes to stdout and stderr
+goes to the supervisor as well, as the text of the app.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 FAILED = 1
+
+_LONGEST_LINE = 2000
+_LONGEST_TRACEBACK = 32_000
 
 
 def order(
@@ -59,7 +63,7 @@ def order(
 
 def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | None) -> int:
     """Be a server process until it has drained; the exit code. `app` None: import our own copy."""
-    events, output, draining, counting, *listening = descriptors
+    reports, output, draining, counting, *listening = descriptors
     # stdin is /dev/null since the loader started.
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -80,7 +84,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
 
     def ready() -> None:
         try:
-            tell(events, {"event": "ready", "sources": sources})
+            tell(reports, {"event": "ready", "sources": sources})
         except BrokenPipeError:  # the supervisor is gone
             stopping.set()
 
@@ -104,7 +108,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
                     adapter.before_import()
                 app = load.load(load.Target(**order["target"]))
                 sources = load.source_folders()
-            app = edge.wrap(app, settings, output, draining, counter)
+            app = edge.wrap(app, settings, reports, draining, counter)
         adapter.serve(
             servers.Job(
                 app=app,
@@ -122,7 +126,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
             )
         )
     except WebdemoError as exc:
-        tell(events, failure(exc))
+        tell(reports, failure(exc))
         return FAILED
     except Exception:  # noqa: BLE001 - whatever a server raises is its log's last line
         traceback.print_exc()
@@ -156,12 +160,27 @@ def _adopt(fd: int) -> socket.socket:
     return sock
 
 
-def tell(events: int, message: dict[str, Any]) -> None:
-    os.write(events, json.dumps(message).encode() + b"\n")
+def tell(reports: int, message: dict[str, Any]) -> None:
+    """Send a message, on lines of its own whatever else was written there."""
+    data = b"\n" + json.dumps(message).encode() + b"\n"
+    while data:
+        data = data[os.write(reports, data) :]
 
 
 def failure(exc: WebdemoError) -> dict[str, Any]:
-    """A failure to load the app, as a message."""
+    """A failure to load the app, as a message of bounded length."""
     text = exc.traceback if isinstance(exc, AppImportFailed) else None
-    return {"event": "failed", "problem": exc.problem, "remedy": exc.remedy, "traceback": text,
-            "exit_code": exc.exit_code}  # fmt: skip
+    return {
+        "event": "failed",
+        "problem": _shortened(exc.problem, _LONGEST_LINE),
+        "remedy": _shortened(exc.remedy, _LONGEST_LINE),
+        "traceback": text and _shortened(text, _LONGEST_TRACEBACK),
+        "exit_code": exc.exit_code,
+    }
+
+
+def _shortened(text: str, most: int) -> str:
+    left_out = len(text) - most
+    if left_out <= 0:
+        return text
+    return f"{text[: most // 2]} ... ({left_out} characters left out) ... {text[-(most // 2) :]}"

@@ -14,12 +14,28 @@ from webdemo.net.listener import listen
 from webdemo.run.control import Reply, refusal
 from webdemo.run.figures import INTERVAL_SECONDS, KEPT_SAMPLES
 from webdemo.run.lines import KEPT_LINES
+from webdemo.run.messages import COUNT, PORT, TEXT, Field, Form, fields, shown
 from webdemo.run.plan import rebind, service_for
 from webdemo.run.processes import State
 from webdemo.run.service import Listener, RunningService
 
 if TYPE_CHECKING:
     from webdemo.run.supervisor import Done, Supervisor
+
+_PORT = {"port": Field(PORT)}
+_ANY_PORT = {"port": Field(PORT, is_required=False)}
+FORMS: dict[str, Form] = {
+    "status": {},
+    "history": {"seconds": Field(COUNT, is_required=False, default=KEPT_SAMPLES * INTERVAL_SECONDS)},
+    "log": _PORT | {"lines": Field(COUNT, is_required=False, default=KEPT_LINES)},
+    "reload": {},
+    "restart": _ANY_PORT,
+    "stop": _ANY_PORT,
+    "start": _PORT,
+    "swap": _PORT | {"server": Field(TEXT)},
+    "kill": _PORT,
+}
+"""What each command takes."""
 
 
 class Commands:
@@ -29,7 +45,12 @@ class Commands:
         self._supervisor = supervisor
 
     def obey(self, message: dict[str, Any], reply: Callable[[Reply], None]) -> None:
-        what, port = message.get("do"), message.get("port")
+        what = message.pop("do", None)
+        form = FORMS.get(what) if isinstance(what, str) else None
+        if form is None:
+            raise UsageError(f"There is no command {shown(what)}.", remedy=f"These are: {', '.join(FORMS)}.")
+        given = fields(message, form)
+        port = given.get("port", "")
 
         def done(error: WebdemoError | None) -> None:
             reply({"ok": True} if error is None else refusal(error))
@@ -40,15 +61,11 @@ class Commands:
             case "status":
                 reply({"ok": True} | self.status())
             case "history":
-                seconds = _number(message, "seconds", KEPT_SAMPLES * INTERVAL_SECONDS)
-                reply({"ok": True} | self.history(seconds))
+                reply({"ok": True} | self.history(given["seconds"]))
             case "log":
-                running, _ = self._find(str(port))
-                for process in running.processes:
-                    process.take_output()
-                reply({"ok": True, "lines": running.log.last(int(_number(message, "lines", KEPT_LINES)))})
+                reply({"ok": True, "lines": self.log(port, int(given["lines"]))})
             case "kill":
-                reply({"ok": True, "pids": self.kill(str(port))})
+                reply({"ok": True, "pids": self.kill(port)})
             case "reload":
                 self._supervisor.reload(done)
             case "restart":
@@ -56,12 +73,9 @@ class Commands:
             case "stop":
                 self.stop(port, done)
             case "start":
-                self.start(str(port), done)
+                self.start(port, done)
             case "swap":
-                self.swap(str(port), str(message.get("server")), done)
-            case _:
-                known = "status, history, log, reload, restart, stop, start, swap, kill"
-                raise UsageError(f"There is no command {what!r}.", remedy=f"These are: {known}.")
+                self.swap(port, given["server"], done)
 
     def status(self) -> dict[str, Any]:
         """Everything that `webdemo ps` shows, JSON-able."""
@@ -84,6 +98,13 @@ class Commands:
             "interval_seconds": INTERVAL_SECONDS,
             "services": self._supervisor.figures.history(seconds),
         }
+
+    def log(self, port: str, count: int) -> list[dict[str, Any]]:
+        """The last lines of the service on the port, `count` at most; JSON-able."""
+        running, _ = self._find(port)
+        for process in running.processes:
+            process.take_output()
+        return running.log.last(count)
 
     def kill(self, port: str) -> list[int]:
         """End the server processes behind the port with SIGKILL; they are started again."""
@@ -188,14 +209,7 @@ class Commands:
         services = self._supervisor.services
         for running in services:
             for listener in running.listeners:
-                if listener.name() == str(port):
+                if listener.name() == port:
                     return running, listener
         known = ", ".join(listener.name() for running in services for listener in running.listeners)
         raise UsageError(f"Nothing of this webdemo listens on {port}.", remedy=f"It has {known}.")
-
-
-def _number(message: dict[str, Any], name: str, default: float) -> float:
-    number = message.get(name, default)
-    if not isinstance(number, int | float) or not number >= 0:
-        raise UsageError(f"{name} cannot be {number!r}.", remedy="It is a number, 0 or more.")
-    return number

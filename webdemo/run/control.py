@@ -7,24 +7,24 @@ asked for has been done, or has failed.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
 import stat
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from webdemo.errors import ControlUnavailable, UsageError, WebdemoError
 from webdemo.run.loop import Loop
+from webdemo.run.messages import NoMessage, decode
 
 Reply = dict[str, Any]
 Command = Callable[[dict[str, Any], Callable[[Reply], None]], None]
 
 _LONGEST_LINE = 65536
 _CONNECT_SECONDS = 5.0
+_MOST_CONNECTIONS = 64
 
 
 def folder() -> Path:
@@ -59,7 +59,11 @@ def own_path() -> Path:
 
 
 class ControlServer:
-    """The supervisor's side; runs in its loop. Raises ControlUnavailable when there can be no socket."""
+    """The supervisor's side; runs in its loop. Raises ControlUnavailable when there can be no socket.
+
+    Whoever connects and then neither writes nor reads holds up nobody: nothing here blocks, and the
+    connections are bounded.
+    """
 
     def __init__(self, loop: Loop, command: Command) -> None:
         self._loop = loop
@@ -70,7 +74,7 @@ class ControlServer:
             self.path.unlink(missing_ok=True)  # left by a process that had our number before
             self._socket.bind(str(self.path))
             self.path.chmod(0o600)
-            self._socket.listen(16)
+            self._socket.listen(128)
         except OSError as exc:
             self._socket.close()
             raise ControlUnavailable(
@@ -78,62 +82,137 @@ class ControlServer:
                 remedy="Set XDG_RUNTIME_DIR to a folder of your own, with a short path.",
             ) from exc
         self._socket.setblocking(False)
-        self._connections: dict[socket.socket, bytes] = {}
+        self._connections: dict[_Connection, None] = {}  # the one that was silent for longest comes first
         loop.on_readable(self._socket, self._accept)
 
     def close(self) -> None:
         for connection in list(self._connections):
-            self._hang_up(connection)
+            connection.hang_up()
         self._loop.forget(self._socket)
         self._socket.close()
         self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            connection, _ = self._socket.accept()
-            connection.setblocking(False)
-            self._connections[connection] = b""
-            self._loop.on_readable(connection, partial(self._read, connection))
-
-    def _read(self, connection: socket.socket) -> None:
         try:
-            data = connection.recv(_LONGEST_LINE)
+            sock, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        sock.setblocking(False)
+        if len(self._connections) >= _MOST_CONNECTIONS:
+            idle = (connection for connection in self._connections if not connection.waits)
+            next(idle, next(iter(self._connections))).hang_up()
+        connection = _Connection(self._loop, sock, self._obey, self._connections.pop)
+        self._connections[connection] = None
+
+    def _obey(self, connection: _Connection, line: bytes) -> None:
+        self._connections[connection] = self._connections.pop(connection)  # the last that was heard of
+        connection.waits += 1
+
+        def reply(message: Reply) -> None:
+            connection.waits -= 1
+            connection.send(json.dumps(message).encode() + b"\n")
+
+        try:
+            try:
+                message = decode(line)
+            except NoMessage as exc:
+                raise UsageError(
+                    "A command is a JSON object on a line.", remedy='For example {"do": "status"}'
+                ) from exc
+            self._command(message, reply)
+        except WebdemoError as exc:
+            reply(refusal(exc))
+        except Exception as exc:
+            reply(refusal(_Failed(exc)))
+            raise  # the loop reports it
+
+
+class _Connection:
+    """Lines from one client, each obeyed when the answer before it has been sent as far as there is one."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        obey: Callable[[_Connection, bytes], None],
+        gone: Callable[[_Connection], object],
+    ) -> None:
+        self.waits = 0  # for so many answers
+        self._loop = loop
+        self._socket = sock
+        self._obey = obey
+        self._gone = gone
+        self._received = b""
+        self._unsent = b""
+        self._is_closed = False
+        loop.on_readable(sock, self._read)
+
+    def send(self, data: bytes) -> None:
+        if not self._is_closed:
+            was_sending = bool(self._unsent)
+            self._unsent += data
+            if not was_sending:
+                self._write()
+                if self._unsent and not self._is_closed:  # and read no more until that is sent
+                    self._loop.forget(self._socket)
+                    self._loop.on_writable(self._socket, self._go_on)
+
+    def hang_up(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.forget(self._socket)
+            self._socket.close()
+            self._gone(self)
+
+    def _write(self) -> None:
+        try:
+            self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.hang_up()
+
+    def _go_on(self) -> None:
+        self._write()
+        if not self._unsent and not self._is_closed:
+            self._loop.forget(self._socket)
+            self._loop.on_readable(self._socket, self._read)
+            self._obey_next()
+
+    def _read(self) -> None:
+        if b"\n" in self._received:  # first what is there
+            return
+        try:
+            data = self._socket.recv(_LONGEST_LINE)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        text = self._connections[connection] + data
-        *lines, self._connections[connection] = text.split(b"\n")
-        if not data or len(self._connections[connection]) > _LONGEST_LINE:
-            self._hang_up(connection)
+        self._received += data
+        if not data or (len(self._received) > _LONGEST_LINE and b"\n" not in self._received):
+            self.hang_up()
+        self._obey_next()
+
+    def _obey_next(self) -> None:
+        """Obey one line; when it is answered, and others have had their turn, the next one."""
+        if self._is_closed or self._unsent:
             return
-        for line in lines:
-            self._obey(connection, line)
+        line, end, rest = self._received.partition(b"\n")
+        if end:
+            self._received = rest
+            if b"\n" in rest:
+                self._loop.after(0, self._obey_next)
+            self._obey(self, line)
 
-    def _obey(self, connection: socket.socket, line: bytes) -> None:
-        def reply(message: Reply) -> None:
-            if connection in self._connections:
-                connection.settimeout(_CONNECT_SECONDS)
-                try:
-                    connection.sendall(json.dumps(message).encode() + b"\n")
-                    connection.setblocking(False)
-                except OSError:
-                    self._hang_up(connection)
 
-        try:
-            message = json.loads(line)
-            if not isinstance(message, dict):
-                raise UsageError("A command is a JSON object.", remedy='For example {"do": "status"}')
-            self._command(message, reply)
-        except ValueError:
-            reply(refusal(UsageError("A command is a line of JSON.", remedy='For example {"do": "status"}')))
-        except WebdemoError as exc:
-            reply(refusal(exc))
+class _Failed(WebdemoError):
+    """A command that met a fault of webdemo's own."""
 
-    def _hang_up(self, connection: socket.socket) -> None:
-        if self._connections.pop(connection, None) is not None:
-            self._loop.forget(connection)
-            connection.close()
+    def __init__(self, exc: Exception) -> None:
+        super().__init__(
+            f"The command failed: {type(exc).__name__}: {str(exc)[:200]}.",
+            remedy="The log of webdemo has the traceback; please report it.",
+        )
 
 
 def refusal(error: WebdemoError) -> Reply:

@@ -12,7 +12,7 @@ import select
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from webdemo.run.accesslog import AccessLog
+from webdemo.run.accesslog import AccessLog, mark_of
 from webdemo.run.answer import watch
 from webdemo.run.counters import RequestCounter
 
@@ -37,7 +37,6 @@ class EdgeSettings(NamedTuple):
     health: bool = False
     metrics: bool = False
     access_log: str | None = "text"  # "text", "json" or None
-    colour: bool = False
     trusted_proxies: Sequence[str] = ()
     rfc7239: bool = False  # the proxies write Forwarded, not X-Forwarded-*
     trace_hosts: Sequence[str] = ()  # which the demo site's trace may contact
@@ -48,9 +47,12 @@ class EdgeSettings(NamedTuple):
 
 
 def wrap(
-    app: WSGIApplication, settings: EdgeSettings, log_fd: int, draining: int, counter: RequestCounter
+    app: WSGIApplication, settings: EdgeSettings, reports: int, draining: int, counter: RequestCounter
 ) -> WSGIApplication:
-    """The app as the server is to run it. `draining` is a descriptor, readable once the run ends."""
+    """The app as the server is to run it.
+
+    `reports` is the descriptor for its access log; `draining` is one that is readable once the run ends.
+    """
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
     token = settings.token
     trace_hosts = settings.trace_hosts
@@ -66,9 +68,9 @@ def wrap(
         log = AccessLog(
             server=settings.server,
             bind_of=settings.bind_of,
-            fd=log_fd,
+            fd=reports,
+            mark=mark_of(token),
             as_json=settings.access_log == "json",
-            colour=settings.colour,
         )
     app = watch(app, counter, log)
     if settings.trusted_proxies:

@@ -85,6 +85,13 @@ class Note(NamedTuple):
     text: str
 
 
+class InternalError(NamedTuple):
+    """A callback or a thread of the supervisor failed; everything else goes on."""
+
+    problem: str
+    traceback: str
+
+
 class Changed(NamedTuple):
     """Files changed; the app is loaded anew."""
 
@@ -112,7 +119,7 @@ class Stopped(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A line that a server or the app wrote. `complete`: an access log line, to be printed as it is."""
+    """A line that a server or the app wrote. `complete`: one of the access log, to be printed as it is."""
 
     source: str
     line: str
@@ -129,6 +136,7 @@ Event = (
     | ReplaceFailed
     | StoppedService
     | Note
+    | InternalError
     | Changed
     | Draining
     | CutOff

@@ -5,10 +5,10 @@ What follows from an end or from an answer is decided in the supervisor.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,23 +16,26 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from webdemo import servers
+from webdemo.errors import NoProcess, WebdemoError
 from webdemo.net.listener import listen
 from webdemo.run import child, edge, probe
-from webdemo.run.channel import Message
+from webdemo.run.accesslog import mark_of
 from webdemo.run.counters import SharedCounters
 from webdemo.run.generation import Generation
 from webdemo.run.loop import Loop
+from webdemo.run.messages import Message
 from webdemo.run.plan import Plan
-from webdemo.run.processes import Process, State, read_events, read_output
+from webdemo.run.processes import OnOutput, Process, State, read_output, read_reports
 from webdemo.run.service import RunningService
 
 PROBE_SECONDS = 60.0
+_LOOK_AGAIN_SECONDS = 1.0
 
 
 class Hooks(NamedTuple):
     """Whom the fleet tells what."""
 
-    on_output: Callable[[str, bytes], None]
+    on_output: OnOutput
     on_sources: Callable[[list[str]], None]
     on_answer: Callable[[Process], None]  # it has answered its first request
     on_end: Callable[[Process, int | None], None]  # with its exit code, if that is known
@@ -50,22 +53,32 @@ class Fleet:
         self._plan = plan
         self._hooks = hooks
         self._token = os.urandom(24).hex()
+        self._mark = mark_of(self._token)
         self._numbers = itertools.count(1)
         self._draining_read, self._draining_write = os.pipe()
 
     def spawn(self, running: RunningService, generation: Generation) -> None:
         """Start one process of the service, on its sockets."""
+        process = Process(next(self._numbers), running)
+        running.processes.append(process)
+        self.processes[process.number] = process
+        try:
+            self._order(process, generation)
+        except (OSError, WebdemoError) as exc:
+            error = exc if isinstance(exc, WebdemoError) else NoProcess(exc)
+            self._loop.post(partial(self._refused, process, child.failure(error)))
+
+    def _order(self, process: Process, generation: Generation) -> None:
+        """Have a loader fork it; raises OSError or WebdemoError if it cannot be."""
+        running = process.service
         service = running.service
         adapter = servers.find(service.server)
         loader = generation.loader_for(service)
-        process = Process(next(self._numbers), running, loader)
         process.cpu = self._free_cpu(running) if service.cpu_each and not adapter.own_workers else None
         if adapter.opens_own_sockets:
             for listener in running.listeners:
                 if not listener.sockets:  # the process that is gone had the port to itself
                     listener.sockets = listen(listener.bind)
-        events_read, events_write = os.pipe()
-        output_read, output_write = os.pipe()
         order = child.order(
             server=service.server,
             options=dict(service.options),
@@ -78,26 +91,41 @@ class Fleet:
             settings=self._edge_settings(process),
             target=service.target or self._plan.target,
         )
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            reports, output = self._pipe(ours, theirs), self._pipe(ours, theirs)
+            loader.send(
+                {"do": "spawn", "process": process.number, "own_import": not loader.share, **order},
+                [
+                    reports[1],
+                    output[1],
+                    self._draining_read,
+                    self.counters.fileno(),
+                    *(sock.fileno() for sock in running.sockets()),
+                ],
+            )
+            ours.pop_all()
         loader.children += 1
-        running.processes.append(process)
-        self.processes[process.number] = process
-        loader.send(
-            {"do": "spawn", "process": process.number, "own_import": not loader.share, **order},
-            [
-                events_write,
-                output_write,
-                self._draining_read,
-                self.counters.fileno(),
-                *(sock.fileno() for sock in running.sockets()),
-            ],
-        )
-        os.close(events_write)
-        os.close(output_write)
+        process.loader = loader
         if adapter.opens_own_sockets:
             for listener in running.listeners:
                 listener.close()
-        process.output = read_output(self._loop, output_read, process, self._hooks.on_output)
-        read_events(self._loop, events_read, partial(self._told, process), partial(self._hung_up, process))
+        process.output = read_output(self._loop, output[0], process, self._hooks.on_output)
+        process.reports = read_reports(
+            self._loop,
+            reports[0],
+            process,
+            mark=self._mark,
+            on_output=self._hooks.on_output,
+            on_message=partial(self._told, process),
+            on_end=partial(self._hung_up, process),
+        )
+
+    @staticmethod
+    def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
+        read, write = os.pipe()
+        ours.callback(os.close, read)
+        theirs.callback(os.close, write)
+        return read, write
 
     def _free_cpu(self, running: RunningService) -> int:
         """The processor that the fewest of the service's processes keep to."""
@@ -134,10 +162,19 @@ class Fleet:
         process = self.processes.get(message["process"])
         if process is None:
             return
-        if message["event"] == "spawned":
-            process.pid = message["pid"]
-        else:
-            self._ended(process, message["code"])
+        match message["event"]:
+            case "spawned":
+                process.pid = message["pid"]
+            case "refused":
+                self._refused(process, message)
+            case "exited":
+                self._ended(process, message["code"])
+
+    def _refused(self, process: Process, failure: Message) -> None:
+        """The system would not let it begin."""
+        process.has_begun = False
+        process.failure = failure
+        self._ended(process, None)
 
     def _edge_settings(self, process: Process) -> edge.EdgeSettings:
         running = process.service
@@ -155,7 +192,6 @@ class Fleet:
             health=plan.health,
             metrics=plan.metrics,
             access_log=plan.access_log,
-            colour=plan.colour,
             trusted_proxies=plan.trusted_proxies,
             rfc7239=plan.forwarded == "forwarded",
             trace_hosts=plan.trace_hosts,
@@ -182,22 +218,28 @@ class Fleet:
         ]
 
         def ask() -> None:
-            place = running.listeners[0].places[0]
-            give_up_at = time.monotonic() + PROBE_SECONDS
-            if running.service.runs_app:
-                answered = probe.wait_for(
-                    place,
-                    self._token,
-                    process.number,
-                    tls=running.service.tls,
-                    alone=not others,
-                    give_up_at=give_up_at,
-                )
-            else:
-                answered = probe.wait_for_greeting(place, give_up_at=give_up_at)
-            self._loop.post(partial(self._probed, process, answered))
+            answered = False
+            try:
+                place = running.listeners[0].places[0]
+                give_up_at = time.monotonic() + PROBE_SECONDS
+                if running.service.runs_app:
+                    answered = probe.wait_for(
+                        place,
+                        self._token,
+                        process.number,
+                        tls=running.service.tls,
+                        alone=not others,
+                        give_up_at=give_up_at,
+                    )
+                else:
+                    answered = probe.wait_for_greeting(place, give_up_at=give_up_at)
+            finally:
+                self._loop.post(partial(self._probed, process, answered))
 
-        threading.Thread(target=ask, daemon=True).start()
+        try:
+            self._loop.in_thread(ask)
+        except RuntimeError:  # the limit of threads is reached
+            self._loop.after(_LOOK_AGAIN_SECONDS, partial(self._probe, process))
 
     def _probed(self, process: Process, answered: bool) -> None:
         if process.state is not State.READY:
@@ -210,8 +252,10 @@ class Fleet:
 
     def _hung_up(self, process: Process) -> None:
         """Its pipe is closed; if its loader is gone too, nobody else will tell of its end."""
-        if not process.loader.alive:
+        if process.loader is None or not process.loader.alive:
             self._ended(process, None)
+        elif process.state is not State.DEAD:
+            self._loop.after(_LOOK_AGAIN_SECONDS, partial(self._hung_up, process))
 
     def _ended(self, process: Process, code: int | None) -> None:
         if self.processes.pop(process.number, None) is None:
@@ -220,7 +264,8 @@ class Fleet:
         was_draining = process.state is State.DRAINING
         process.state = State.DEAD
         process.was_draining = was_draining
-        process.loader.children -= 1
-        if process.loader.retired:
-            process.loader.retire()
+        if process.loader is not None:
+            process.loader.children -= 1
+            if process.loader.retired:
+                process.loader.retire()
         self._hooks.on_end(process, code)

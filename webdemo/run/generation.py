@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from webdemo import servers
-from webdemo.errors import AppImportFailed, AppUnavailable, UsageError, WebdemoError
-from webdemo.run.channel import Message
+from webdemo.errors import AppImportFailed, AppUnavailable, NoProcess, UsageError, WebdemoError
 from webdemo.run.load import Target
 from webdemo.run.loop import Loop
+from webdemo.run.messages import Message
 from webdemo.run.plan import Service
-from webdemo.run.processes import LoaderProcess, how_it_ended
+from webdemo.run.processes import LoaderProcess, OnOutput, how_it_ended
 
 
 class Hooks(NamedTuple):
     """Whom a generation tells what."""
 
-    on_output: Callable[[str, bytes], None]
+    on_output: OnOutput
     on_process: Callable[[Message], None]  # a child of a loader was spawned or has ended
     on_sources: Callable[[list[str]], None]  # where the code lies
     on_lost: Callable[[LoaderProcess], None]  # a loader has ended that should not have
@@ -58,8 +58,9 @@ class Generation:
         services = list(services)
         for share in (True, False):
             self._servers[share] = sorted({s.server for s in services if self.shares(s) is share})
-            if self._servers[share]:
-                self._waiting.add(self._start(share))
+        for share in (True, False):
+            if self._servers[share] and not self._await(share):
+                return
 
     def shares(self, service: Service) -> bool:
         """Whether the service's processes share what a loader has imported."""
@@ -72,6 +73,7 @@ class Generation:
         )
 
     def loader_for(self, service: Service) -> LoaderProcess:
+        """Who can fork a process of the service; raises NoProcess if that is nobody."""
         share = self.shares(service)
         for loader in self.loaders:
             if loader.share is share and loader.alive:
@@ -91,6 +93,15 @@ class Generation:
         self._waiting.clear()
         for loader in self.loaders:
             loader.close()
+
+    def _await(self, share: bool) -> bool:
+        """Start a loader and wait for it to have the code; False if none can be started."""
+        try:
+            self._waiting.add(self._start(share))
+        except NoProcess as exc:
+            self._give_up(exc)
+            return False
+        return True
 
     def _start(self, share: bool) -> LoaderProcess:
         loader = LoaderProcess(
@@ -117,7 +128,7 @@ class Generation:
             case "gone":
                 if not loader.retired:
                     self._hooks.on_lost(loader)
-            case "spawned" | "exited":
+            case "spawned" | "refused" | "exited":
                 self._hooks.on_process(message)
 
     def _loaded(self, loader: LoaderProcess, message: Message) -> None:
@@ -128,8 +139,9 @@ class Generation:
         if reason is not None and self.not_shared_because is None:
             self.not_shared_because = reason
             loader.retire()
-            if not any(other.alive and not other.share for other in self.loaders):
-                self._waiting.add(self._start(share=False))
+            has_other = any(other.alive and not other.share for other in self.loaders)
+            if not has_other and not self._await(share=False):
+                return
         if loader in self._waiting:
             self._waiting.discard(loader)
             if not self._waiting:

@@ -17,6 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+from webdemo.errors import NoProcess
+
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 # They speak to the supervisor; a server that found them would answer in its place.
@@ -137,29 +139,30 @@ def take_early() -> Interpreter:
 
 
 def fresh() -> Interpreter:
-    """A Python of its own that runs webdemo.run.loader; raises OSError."""
-    ours, theirs = socket.socketpair()
-    read, write = os.pipe()
+    """A Python of its own that runs webdemo.run.loader; raises NoProcess."""
     try:
-        pid = os.posix_spawn(
-            sys.executable,
-            [*python(), "-m", "webdemo.run.loader"],
-            {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, write, 1),
-                (os.POSIX_SPAWN_DUP2, write, 2),
-                (os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHANNEL),
-            ],
-        )
-    except BaseException:
-        ours.close()
-        os.close(read)
-        raise
-    finally:
-        theirs.close()
-        os.close(write)
-    return Interpreter(pid, ours, read)
+        with contextlib.ExitStack() as kept, contextlib.ExitStack() as given:
+            ours, theirs = socket.socketpair()
+            kept.callback(ours.close)
+            given.callback(theirs.close)
+            read, write = os.pipe()
+            kept.callback(os.close, read)
+            given.callback(os.close, write)
+            pid = os.posix_spawn(
+                sys.executable,
+                [*python(), "-m", "webdemo.run.loader"],
+                {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, write, 1),
+                    (os.POSIX_SPAWN_DUP2, write, 2),
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHANNEL),
+                ],
+            )
+            kept.pop_all()
+            return Interpreter(pid, ours, read)
+    except OSError as exc:
+        raise NoProcess(exc) from exc
 
 
 def python() -> list[str]:

@@ -5,26 +5,23 @@ What is in them is a client's or the app's: control characters are written out.
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from typing import Any
 
-from webdemo.run.accesslog import COMPLETE
 from webdemo.run.printer import printable
 
 KEPT_LINES = 200
-_COLOUR = re.compile(rb"\x1b\[\d+m")
 
 
 class LastLines:
     """Keeps the last lines, and forgets what came before."""
 
     def __init__(self) -> None:
-        self._lines: deque[tuple[float, bytes]] = deque(maxlen=KEPT_LINES)
+        self._lines: deque[tuple[float, bool, str]] = deque(maxlen=KEPT_LINES)
 
-    def add(self, data: bytes) -> None:
-        self._lines.append((time.time(), data))
+    def add(self, text: str, *, is_access: bool) -> None:
+        self._lines.append((time.time(), is_access, text))
 
     def copy(self) -> LastLines:
         lines = LastLines()
@@ -32,13 +29,9 @@ class LastLines:
         return lines
 
     def last(self, count: int) -> list[dict[str, Any]]:
-        """The last `count` at most, the oldest first; JSON-able, without the colours of the access log."""
+        """The last `count` at most, the oldest first; JSON-able."""
         lines = list(self._lines)
-        return [_described(when, data) for when, data in lines[max(0, len(lines) - count) :]]
-
-
-def _described(when: float, data: bytes) -> dict[str, Any]:
-    is_access = data.startswith(COMPLETE)
-    if is_access:
-        data = _COLOUR.sub(b"", data.removeprefix(COMPLETE))
-    return {"time": round(when, 3), "access": is_access, "text": printable(data.decode("utf-8", "replace"))}
+        return [
+            {"time": round(when, 3), "access": is_access, "text": printable(text)}
+            for when, is_access, text in lines[max(0, len(lines) - count) :]
+        ]

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webdemo import servers
-from webdemo.errors import WebdemoError
+from webdemo.errors import NoProcess, WebdemoError
 from webdemo.run import child, interpreter, lifetime, load
-from webdemo.run.channel import Channel, Message
+from webdemo.run.channel import Channel, DescriptorsMissing
+from webdemo.run.messages import Message
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -96,6 +97,9 @@ class Loader:
                             signal.set_wakeup_fd(-1)
                             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                             return order
+                except DescriptorsMissing as exc:
+                    self._refuse(exc.message, exc)
+                    continue
                 except EOFError:
                     signal.set_wakeup_fd(-1)
                     self._end_children()
@@ -115,7 +119,14 @@ class Loader:
         sys.stderr.flush()
         # A child hears a SIGTERM that comes before it is ready for it, but later: see child.serve.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+            for fd in descriptors:
+                os.close(fd)
+            self._refuse(message, NoProcess(exc))
+            return None
         if pid == 0:
             # A group for it and the workers it makes: whoever is killed takes those along.
             os.setpgid(0, 0)
@@ -130,15 +141,23 @@ class Loader:
         self._send({"event": "spawned", "process": message["process"], "pid": pid})
         return None
 
+    def _refuse(self, message: Message, error: WebdemoError) -> None:
+        """There can be no such child."""
+        self._send(child.failure(error) | {"event": "refused", "process": message["process"]})
+
     def _reap(self) -> None:
         for pid in list(self._children):
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                continue
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGTERM)  # workers that it left behind drain
-            _, status = os.waitpid(pid, 0)
+            code = None
+            try:
+                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    continue
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGTERM)  # workers that it left behind drain
+                _, status = os.waitpid(pid, 0)
+                code = os.waitstatus_to_exitcode(status)
+            except ChildProcessError:  # what the app has imported collects every child
+                pass
             number = self._children.pop(pid)
-            code = os.waitstatus_to_exitcode(status)
             self._send({"event": "exited", "process": number, "code": code})
 
     def _send(self, message: Message) -> None:

@@ -1,4 +1,8 @@
-"""The supervisor's event loop: descriptors, timers, signals, and calls from other threads."""
+"""The supervisor's event loop: descriptors, timers, signals, and calls from other threads.
+
+The rule: no exception of a callback or of a thread ends the run. Each is called through the barrier, which
+reports what it raised; everything else goes on.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +13,67 @@ import queue
 import selectors
 import signal
 import socket
+import threading
 import time
+import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
 Callback = Callable[[], None]
 
+_REST_SECONDS = 1.0  # of a descriptor whose callback failed: it is ready still, and would fail again at once
+_REPEATED_SECONDS = 60.0  # how often the same failure is reported
+_MOST_REMEMBERED = 1000
+
 
 class HasDescriptor(Protocol):
     def fileno(self) -> int: ...
 
 
-class Loop:
-    """Runs callbacks in one thread, one at a time. `post` may be called from any thread."""
+class Barrier:
+    """Calls what may fail, from any thread, and reports each failure; a repeated one once a minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: Callable[[BaseException], None]) -> None:
+        self._report = report
+        self._reported: dict[tuple[object, ...], float] = {}
+
+    def call(self, callback: Callable[[], object]) -> bool:
+        """Whether it returned; what it raised is reported."""
+        try:
+            callback()
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever it is, the run goes on
+            self.report(exc)
+            return False
+        return True
+
+    def report(self, exc: BaseException) -> None:
+        with contextlib.suppress(Exception):  # memory is short, say: to go on matters more
+            if self._is_news(exc):
+                self._report(exc)
+
+    def _is_news(self, exc: BaseException) -> bool:
+        where = [(frame.f_code, line) for frame, line in traceback.walk_tb(exc.__traceback__)]
+        failure = (type(exc), *where[-1:])
+        now = time.monotonic()
+        is_news = now - self._reported.get(failure, -_REPEATED_SECONDS) >= _REPEATED_SECONDS
+        if is_news:
+            if len(self._reported) >= _MOST_REMEMBERED:
+                self._reported.clear()
+            self._reported[failure] = now
+        return is_news
+
+
+class Loop:
+    """Runs callbacks in one thread, one at a time. `post` may be called from any thread.
+
+    `report` is told, in that thread, what a callback or a thread of `in_thread` has raised.
+    """
+
+    def __init__(self, report: Callable[[BaseException], None]) -> None:
+        self.barrier = Barrier(lambda exc: self.post(lambda: report(exc)))
         self._selector = selectors.DefaultSelector()
+        self._resting: list[selectors.SelectorKey] = []
         self._timers: list[tuple[float, int, Callback]] = []
         self._numbers = itertools.count()
         self._posted: queue.SimpleQueue[Callback] = queue.SimpleQueue()
@@ -39,9 +87,13 @@ class Loop:
     def on_readable(self, source: int | HasDescriptor, callback: Callback) -> None:
         self._selector.register(source, selectors.EVENT_READ, callback)
 
+    def on_writable(self, source: int | HasDescriptor, callback: Callback) -> None:
+        self._selector.register(source, selectors.EVENT_WRITE, callback)
+
     def forget(self, source: int | HasDescriptor) -> None:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(source)
+        self._resting = [key for key in self._resting if key.fileobj != source]
 
     def after(self, seconds: float, callback: Callback) -> None:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), callback))
@@ -50,6 +102,10 @@ class Loop:
         self._posted.put(callback)
         with contextlib.suppress(BlockingIOError, OSError):  # full: it is awake anyway; closed: nobody is
             self._waker.send(b"!")
+
+    def in_thread(self, work: Callable[[], object]) -> None:
+        """Do it in a thread of its own, behind the barrier; raises RuntimeError if none can be started."""
+        threading.Thread(target=self.barrier.call, args=(work,), daemon=True).start()
 
     def on_signal(self, number: signal.Signals, callback: Callback) -> None:
         def handle(_number: int, _frame: FrameType | None) -> None:
@@ -65,10 +121,11 @@ class Loop:
                 timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
                 for key, _ in self._selector.select(timeout):
                     # A callback before this one may have forgotten it, and closed it.
-                    if self._selector.get_map().get(key.fd) is key:
-                        key.data()
-                while self._timers and self._timers[0][0] <= time.monotonic():
-                    heapq.heappop(self._timers)[2]()
+                    if self._is_wanted(key) and not self.barrier.call(key.data):
+                        self._let_rest(key)
+                now = time.monotonic()
+                while self._timers and self._timers[0][0] <= now:  # those set meanwhile have the next turn
+                    self.barrier.call(heapq.heappop(self._timers)[2])
         finally:
             signal.set_wakeup_fd(old)
             for number, handler in self._signals.items():
@@ -80,6 +137,23 @@ class Loop:
     def stop(self) -> None:
         self._running = False
 
+    def _is_wanted(self, key: selectors.SelectorKey) -> bool:
+        return self._selector.get_map().get(key.fd) is key
+
+    def _let_rest(self, key: selectors.SelectorKey) -> None:
+        """Look away from it for a while."""
+        if not self._is_wanted(key):
+            return
+        self._selector.unregister(key.fileobj)
+        self._resting.append(key)
+
+        def look_again() -> None:
+            if key in self._resting:
+                self._resting.remove(key)
+                self._selector.register(key.fileobj, key.events, key.data)
+
+        self.after(_REST_SECONDS, look_again)
+
     def _take_posted(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while self._woken.recv(4096):
@@ -89,4 +163,4 @@ class Loop:
                 callback = self._posted.get_nowait()
             except queue.Empty:
                 return
-            callback()
+            self.barrier.call(callback)

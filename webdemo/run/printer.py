@@ -17,11 +17,17 @@ from typing import TextIO
 
 from webdemo.errors import AppImportFailed, WebdemoError
 from webdemo.run import events
+from webdemo.run.accesslog import coloured
 from webdemo.run.events import Event
 
 _MOST_LINES = 10_000
 _LINES_AT_ONCE = 500
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Control characters, whatever ends a line somewhere, what turns text round or hides it, lone surrogates. Not
+# the joiners of Persian and of emoji, nor the spaces of French.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
+)
 _SECONDS_FOR_LAST_LINES = 2.0
 
 
@@ -80,16 +86,22 @@ class Printer:
     def lines(self, event: Event) -> list[str]:
         match event:
             case events.Output(source, line, complete):
-                return [line] if complete else [f"{self._dim(source + ' |')} {printable(line)}"]
+                if complete:
+                    return [coloured(line) if self._colour else line]
+                return [self._said(source, line)]
             case events.Loaded(_, str(reason)):
-                return [f"Each server imports its own copy of the app, because {reason}."]
+                return [f"Each server imports its own copy of the app, because {printable(reason)}."]
             case events.Loaded():
                 return []
             case events.Started(rows, seconds):
                 return [*self._table(rows), f"Ready in {seconds:.2f} s. Stop with Ctrl-C."]
             case events.LoadFailed(error, old_code_serves):
                 after = ["The old code goes on serving."] if old_code_serves else []
-                return [*error_lines(error, colour=self._colour), *after]
+                return [
+                    *(self._said("app", line) for line in traceback_lines(error)),
+                    *problem_lines(error, colour=self._colour),
+                    *after,
+                ]
             case events.Up(service, pids, why, seconds):
                 words = {
                     "again": "is up again",
@@ -102,23 +114,29 @@ class Printer:
                 return [f"{service} {words[why]} after {seconds * 1000:.0f} ms (pid {_listed(pids)})."]
             case events.Died(service, pid, how, again):
                 when = "at once" if again == 0 else f"in {again:.1f} s"
-                return [self._red(f"{service} (pid {pid}) {how}; it is started again {when}.")]
+                who = f"{service} (pid {pid})" if pid else service
+                return [self._red(f"{who} {how}; it is started again {when}.")]
             case events.GivenUp(service, deaths, tail):
                 return [
                     self._red(
                         f"{service} ended {deaths} times in a row: it is given up, its port is closed."
                     ),
-                    *(f"  {printable(line)}" for line in tail),
+                    *(self._said(service, line) for line in tail),
                 ]
             case events.ReplaceFailed(service, why, tail):
                 return [
                     self._red(f"The new {service} {why}; the old one goes on serving."),
-                    *(f"  {printable(line)}" for line in tail),
+                    *(self._said(service, line) for line in tail),
                 ]
             case events.StoppedService(service):
                 return [f"{service} is stopped; its port is closed."]
             case events.Note(text):
                 return [printable(text)]
+            case events.InternalError(what, trace):
+                return [
+                    self._red(f"An internal error, after which the run goes on: {what}"),
+                    *(self._said("webdemo", line) for line in trace.rstrip().split("\n")),
+                ]
             case events.Changed(paths):
                 shown = ", ".join(map(printable, paths[:3])) + (" ..." if len(paths) > 3 else "")
                 return [f"Changed: {shown}"]
@@ -151,28 +169,44 @@ class Printer:
         lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
         return [self._bold(lines[0]), *lines[1:]]
 
-    def _bold(self, text: str) -> str:
-        return f"\x1b[1m{text}\x1b[0m" if self._colour else text
+    def _said(self, source: str, line: str) -> str:
+        """A line of somebody else's text, after the name of its source: it cannot pass for one of ours."""
+        lead = printable(source) + " |"
+        return f"\x1b[2m{lead}\x1b[0m {printable(line)}" if self._colour else f"{lead} {printable(line)}"
 
-    def _dim(self, text: str) -> str:
-        return f"\x1b[2m{text}\x1b[0m" if self._colour else text
+    def _bold(self, text: str) -> str:
+        return f"\x1b[1m{printable(text)}\x1b[0m" if self._colour else printable(text)
 
     def _red(self, text: str) -> str:
-        return f"\x1b[31m{text}\x1b[0m" if self._colour else text
+        return _red(text) if self._colour else printable(text)
 
 
 def error_lines(error: WebdemoError, *, colour: bool) -> list[str]:
     """The problem, the remedy and, where it is the app's own failure, its traceback before them."""
-    problem = printable(error.problem)
-    lines = [f"\x1b[31m{problem}\x1b[0m" if colour else problem, printable(error.remedy)]
+    return [*map(printable, traceback_lines(error)), *problem_lines(error, colour=colour)]
+
+
+def problem_lines(error: WebdemoError, *, colour: bool) -> list[str]:
+    """The problem and the remedy, each on a line."""
+    return [_red(error.problem) if colour else printable(error.problem), printable(error.remedy)]
+
+
+def traceback_lines(error: WebdemoError) -> list[str]:
+    """The traceback of an app's own failure, as it is."""
     if isinstance(error, AppImportFailed) and error.traceback:
-        lines = [*map(printable, error.traceback.rstrip().split("\n")), *lines]
-    return lines
+        return error.traceback.rstrip().split("\n")
+    return []
 
 
 def printable(text: str) -> str:
-    """The text with control characters written out, so that it cannot steer the terminal."""
-    return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+    """The text on one line, with what could steer a terminal or mislead a reader written out."""
+    if text.isprintable():
+        return text
+    return _UNSAFE.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+
+
+def _red(text: str) -> str:
+    return f"\x1b[31m{printable(text)}\x1b[0m"
 
 
 def _listed(pids: tuple[int, ...]) -> str:

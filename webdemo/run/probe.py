@@ -59,7 +59,7 @@ def _exchange(sock: socket.socket, request: bytes) -> int | None:
     for line in head.decode("latin-1").split("\r\n"):
         name, _, value = line.partition(":")
         if name.lower() == ANSWERED_HEADER.lower():
-            return int(value.split()[0])
+            return int(value.strip().partition(" ")[0])
     return None
 
 

@@ -180,15 +180,15 @@ class RunningService:
             ],
         }
 
-    def wait_after_death(self, lived_seconds: float) -> float | None:
+    def wait_after_death(self, lived_seconds: float, *, may_give_up: bool) -> float | None:
         """Seconds until it is started again: none at first, then longer and longer; None: give up."""
         self.restarts += 1
         self.quick_deaths = self.quick_deaths + 1 if lived_seconds < QUICK_SECONDS else 0
-        if self.quick_deaths >= MOST_QUICK_DEATHS:
+        if self.quick_deaths >= MOST_QUICK_DEATHS and may_give_up:
             return None
         if self.quick_deaths <= 1:
             return 0.0
-        return float(min(0.1 * 4 ** (self.quick_deaths - 2), _LONGEST_WAIT_SECONDS))
+        return float(min(0.1 * 4 ** min(self.quick_deaths - 2, 10), _LONGEST_WAIT_SECONDS))
 
 
 def _waiting(sock: socket.socket) -> int:

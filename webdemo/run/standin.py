@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
+from functools import partial
 
 from webdemo import servers
 from webdemo.run import edge
+from webdemo.run.loop import Loop
 from webdemo.run.service import RunningService
 
 
 class StandIn:
     """A server in threads of the supervisor, on copies of the services' sockets."""
 
-    def __init__(self, *, health: bool) -> None:
+    def __init__(self, loop: Loop, *, health: bool) -> None:
+        self._loop = loop
         self._app = edge.health(edge.not_loaded, lambda: False) if health else edge.not_loaded
         self._stopping: list[servers.Stopping] = []
 
@@ -36,7 +38,7 @@ class StandIn:
                     stopping=stopping,
                     grace_seconds=1.0,
                 )
-                threading.Thread(target=wsgiref.serve, args=(job,), daemon=True).start()
+                self._loop.in_thread(partial(wsgiref.serve, job))
                 self._stopping.append(stopping)
 
     def end(self) -> None:

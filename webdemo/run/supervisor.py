@@ -8,11 +8,12 @@ happens is told as an event.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
-import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +23,6 @@ from typing import TYPE_CHECKING
 from webdemo.errors import AppUnavailable, ControlUnavailable, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.run import events, fleet, generation, interpreter, lifetime
-from webdemo.run.accesslog import COMPLETE
 from webdemo.run.commands import Commands
 from webdemo.run.control import ControlServer
 from webdemo.run.figures import INTERVAL_SECONDS, Figures
@@ -73,7 +73,7 @@ class Supervisor:
         self.plan = plan
         self.emit = emit
         self.since = time.time()
-        self.loop = Loop()
+        self.loop = Loop(self._report)
         self.listeners = {bind: Listener.of(bind, sockets) for bind, sockets in listeners}
         self.services = [
             RunningService(service, [self.listeners[bind] for bind in service.binds])
@@ -96,7 +96,7 @@ class Supervisor:
         self._other_generations: list[Generation] = []
         self._loading = False
         self._replacements: list[Replacement] = []
-        self._stand_in = StandIn(health=plan.health)
+        self._stand_in = StandIn(self.loop, health=plan.health)
         self._notifier = Notifier()
         self._watcher: Watcher | None = None
         self._watched: set[str] = set()
@@ -231,7 +231,7 @@ class Supervisor:
         if self.plan.open_browser and url:
             import webbrowser
 
-            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+            self.loop.in_thread(partial(webbrowser.open, url))
 
     def _ended(self, process: Process, code: int | None) -> None:
         running = process.service
@@ -245,14 +245,15 @@ class Supervisor:
                 self._start_again(running, process, code)
 
     def _start_again(self, running: RunningService, process: Process, code: int | None) -> None:
-        wait = running.wait_after_death(time.monotonic() - process.ordered_at)
+        lived_seconds = time.monotonic() - process.ordered_at
+        wait = running.wait_after_death(lived_seconds, may_give_up=process.has_begun)
         if process.failure is not None and not self._started:
             self.emit(events.LoadFailed(error_of(process.failure), old_code_serves=False))
             wait = None
         if wait is None:
             self._give_up(running)
             return
-        self.emit(events.Died(str(running), process.pid or 0, how_it_ended(code), wait))
+        self.emit(events.Died(str(running), process.pid or 0, _how_it_ended(process, code), wait))
         running.state = "waiting"
 
         def again() -> None:
@@ -400,6 +401,7 @@ class Supervisor:
         self._watcher = Watcher(
             self._watched,
             lambda paths: self.loop.post(partial(self._changed, paths)),
+            barrier=self.loop.barrier,
             on_polling=lambda text: self.loop.post(partial(self.emit, events.Note(text))),
         )
         self._watcher.start()
@@ -481,18 +483,21 @@ class Supervisor:
         """Those that the run is about: without the dashboard, which looks at them."""
         return [running for running in self.services if running.service.target is None]
 
-    def _output(self, source: str, line: bytes) -> None:
-        text = line.removeprefix(COMPLETE).decode("utf-8", "replace")
-        self.emit(events.Output(source, text, complete=line.startswith(COMPLETE)))
+    def _output(self, source: str, text: str, is_access: bool) -> None:
+        self.emit(events.Output(source, text, complete=is_access))
+
+    def _report(self, exc: BaseException) -> None:
+        text = "".join(traceback.format_exception(exc))
+        self.emit(events.InternalError(f"{type(exc).__name__}: {exc}", text))
 
     def _sample(self) -> None:
+        self.loop.after(INTERVAL_SECONDS, self._sample)
         served = [running.served() for running in self.services]
         self.figures.sample(served, monotonic=time.monotonic(), wall=time.time())
-        self.loop.after(INTERVAL_SECONDS, self._sample)
 
     def _watchdog(self) -> None:
-        self._notifier.watchdog()
         self.loop.after(self._notifier.watchdog_seconds or 1.0, self._watchdog)
+        self._notifier.watchdog()
 
     def _reap(self) -> None:
         """Collect what has ended: loaders and, as PID 1, whatever was left to us."""
@@ -511,9 +516,17 @@ class Supervisor:
                 os.waitpid(ended.si_pid, os.WNOHANG)
 
 
+def _how_it_ended(process: Process, code: int | None) -> str:
+    """Of one that never began, why."""
+    if process.failure is None or process.has_begun:
+        return how_it_ended(code)
+    problem: str = process.failure["problem"]
+    return f"could not be started ({problem.removesuffix('.')})"
+
+
 def _has_terminal() -> bool:
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY))
-    except OSError:
-        return False
+    except OSError as exc:
+        return exc.errno in (errno.EMFILE, errno.ENFILE)  # that says nothing of the terminal
     return True

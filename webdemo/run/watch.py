@@ -11,9 +11,12 @@ import fnmatch
 import re
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import watchfiles
+
+from webdemo.run.loop import Barrier
 
 IGNORED_FOLDERS = (
     ".git", ".hg", ".svn", ".venv", "venv", "node_modules", "site-packages", "__pycache__", ".tox",
@@ -45,6 +48,7 @@ class Watcher:
         paths: Iterable[str],
         on_change: Callable[[tuple[str, ...]], None],
         *,
+        barrier: Barrier,
         ignore: Iterable[str] = (),
         on_polling: Callable[[str], None] = lambda _: None,
         quiet_ms: int = 100,
@@ -67,6 +71,7 @@ class Watcher:
         self._thread = threading.Thread(
             target=self._run, args=[self._identities()], name="webdemo-watch", daemon=True
         )
+        self._barrier = barrier
 
     def start(self) -> None:
         self._thread.start()
@@ -98,8 +103,8 @@ class Watcher:
         while not self._stop.is_set():
             if not before:
                 self._stop.wait(_LOOK_MS / 1000)
-            else:
-                self._watch(before)
+            elif not self._barrier.call(partial(self._watch, before)):
+                self._stop.wait(_POLL_MS / 1000)
             now = self._identities()
             replaced = tuple(str(path) for path in self._paths if now.get(path) != before.get(path))
             before = now
