@@ -29,7 +29,7 @@ WebdemoError
     ModuleMissing           there is no module of that name
     AppImportFailed         the module is there, and its own code failed
     AttributeMissing        the module has no such attribute
-    NoProcess               the system would not let a process be started
+    SystemRefusal           the system would not let a process be started, or a command be carried out
     NotCallable             what was found is no WSGI app
   ControlUnavailable    1   no running webdemo can be spoken to
   TraceFailed           1   what was reached by a URL did not answer as its scheme asks
@@ -262,10 +262,12 @@ class NotCallable(AppUnavailable):
     pass
 
 
-class NoProcess(AppUnavailable):
-    def __init__(self, exc: OSError) -> None:
+class SystemRefusal(AppUnavailable):
+    """`what` begins the sentence: "No process can be started"."""
+
+    def __init__(self, what: str, exc: OSError) -> None:
         super().__init__(
-            f"No process can be started: {exc.strerror or exc}.",
+            f"{what}: {exc.strerror or exc}.",
             remedy=_REMEDIES.get(exc.errno or 0, "Put that right and try again."),
         )
 

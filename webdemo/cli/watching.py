@@ -26,7 +26,7 @@ from webdemo.errors import ControlUnavailable
 from webdemo.net.holders import format_age
 from webdemo.run.control import instances
 from webdemo.run.figures import INTERVAL_SECONDS
-from webdemo.run.printer import printable
+from webdemo.text import printable
 
 _ANSWER_SECONDS = 5.0
 _ENDING_KEYS = (b"q", b"Q", b"")  # the last one: the terminal is gone

@@ -145,9 +145,12 @@ class Watch:
             return self._latest
 
     def log(self, port: str, lines: int) -> list[str]:
-        """The last lines of the server on that port; raises ControlUnavailable or UsageError."""
+        """The last lines of the server on that port; raises ControlUnavailable or UsageError.
+
+        What the app has written is marked, so that it cannot pass for a line of the access log.
+        """
         found = self._ask("log", port=port, lines=lines)["lines"]
-        return [str(line["text"]) for line in found]
+        return [line["text"] if line["access"] else f"app | {line['text']}" for line in found]
 
     def _ask(self, command: str, **more: Any) -> dict[str, Any]:
         return self.instance.call({"do": command, **more}, timeout_seconds=ANSWER_SECONDS)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from webdemo.errors import TooManyFiles
-from webdemo.run.messages import Message, NoMessage, decode
+from webdemo.run.messages import Message, NoMessage, decode, shown
 
 _MOST_DESCRIPTORS = 200  # in one packet; Linux allows 253
 _INT_BYTES = array("i").itemsize
@@ -89,7 +89,7 @@ class Channel:
         message = decode(self._lines.popleft())
         count = message.pop("descriptors", None)
         if not isinstance(count, int):
-            raise NoMessage(f"it does not tell of its descriptors: {message}")
+            raise NoMessage(f"{shown(message)} does not say how many descriptors it has")
         if count > len(self._descriptors):  # the system has closed the others
             self._close_descriptors()
             raise DescriptorsMissing(message, count)

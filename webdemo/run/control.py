@@ -7,6 +7,7 @@ asked for has been done, or has failed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from webdemo.errors import ControlUnavailable, UsageError, WebdemoError
+from webdemo.errors import ControlUnavailable, SystemRefusal, UsageError, WebdemoError
 from webdemo.run.loop import Loop
 from webdemo.run.messages import NoMessage, decode
 
@@ -25,6 +26,7 @@ Command = Callable[[dict[str, Any], Callable[[Reply], None]], None]
 _LONGEST_LINE = 65536
 _CONNECT_SECONDS = 5.0
 _MOST_CONNECTIONS = 64
+_ACCEPTED_AT_ONCE = 64
 
 
 def folder() -> Path:
@@ -93,10 +95,11 @@ class ControlServer:
         self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
-        try:
-            sock, _ = self._socket.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            for _ in range(_ACCEPTED_AT_ONCE):
+                self._connected(self._socket.accept()[0])
+
+    def _connected(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         if len(self._connections) >= _MOST_CONNECTIONS:
             idle = (connection for connection in self._connections if not connection.waits)
@@ -122,6 +125,8 @@ class ControlServer:
             self._command(message, reply)
         except WebdemoError as exc:
             reply(refusal(exc))
+        except OSError as exc:
+            reply(refusal(SystemRefusal("The command cannot be carried out", exc)))
         except Exception as exc:
             reply(refusal(_Failed(exc)))
             raise  # the loop reports it

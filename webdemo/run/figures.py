@@ -147,11 +147,11 @@ class _Samples:
             )
         )
 
-    def latest(self) -> dict[str, Any]:
-        return self._ring[-1]._asdict()
+    def latest(self) -> dict[str, Any] | None:
+        return self._ring[-1]._asdict() if self._ring else None
 
     def series(self, seconds: float) -> dict[str, list[Any]]:
-        newest = self._ring[-1].time
+        newest = self._ring[-1].time if self._ring else 0.0
         samples = [sample for sample in self._ring if sample.time > newest - seconds]
         return {name: [getattr(sample, name) for sample in samples] for name in _IN_HISTORY}
 

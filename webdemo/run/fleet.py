@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from webdemo import servers
-from webdemo.errors import NoProcess, WebdemoError
+from webdemo.errors import SystemRefusal, WebdemoError
 from webdemo.net.listener import listen
-from webdemo.run import child, edge, probe
+from webdemo.run import child, edge, interpreter, probe
 from webdemo.run.accesslog import mark_of
 from webdemo.run.counters import SharedCounters
 from webdemo.run.generation import Generation
@@ -65,7 +65,7 @@ class Fleet:
         try:
             self._order(process, generation)
         except (OSError, WebdemoError) as exc:
-            error = exc if isinstance(exc, WebdemoError) else NoProcess(exc)
+            error = exc if isinstance(exc, WebdemoError) else SystemRefusal(interpreter.NO_PROCESS, exc)
             self._loop.post(partial(self._refused, process, child.failure(error)))
 
     def _order(self, process: Process, generation: Generation) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from webdemo import servers
-from webdemo.errors import AppImportFailed, AppUnavailable, NoProcess, UsageError, WebdemoError
+from webdemo.errors import AppImportFailed, AppUnavailable, SystemRefusal, UsageError, WebdemoError
 from webdemo.run.load import Target
 from webdemo.run.loop import Loop
 from webdemo.run.messages import Message
@@ -73,7 +73,7 @@ class Generation:
         )
 
     def loader_for(self, service: Service) -> LoaderProcess:
-        """Who can fork a process of the service; raises NoProcess if that is nobody."""
+        """Who can fork a process of the service; raises SystemRefusal if that is nobody."""
         share = self.shares(service)
         for loader in self.loaders:
             if loader.share is share and loader.alive:
@@ -98,7 +98,7 @@ class Generation:
         """Start a loader and wait for it to have the code; False if none can be started."""
         try:
             self._waiting.add(self._start(share))
-        except NoProcess as exc:
+        except SystemRefusal as exc:
             self._give_up(exc)
             return False
         return True

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from webdemo.errors import NoProcess
+from webdemo.errors import SystemRefusal
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +30,7 @@ _NOT_FOR_CHILDREN = (
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
 )
+NO_PROCESS = "No process can be started"
 _CHANNEL = 3  # its descriptor in a fresh Python
 _SECONDS_BETWEEN_LOOKS = 0.005
 
@@ -139,7 +140,7 @@ def take_early() -> Interpreter:
 
 
 def fresh() -> Interpreter:
-    """A Python of its own that runs webdemo.run.loader; raises NoProcess."""
+    """A Python of its own that runs webdemo.run.loader; raises SystemRefusal."""
     try:
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as given:
             ours, theirs = socket.socketpair()
@@ -162,7 +163,7 @@ def fresh() -> Interpreter:
             kept.pop_all()
             return Interpreter(pid, ours, read)
     except OSError as exc:
-        raise NoProcess(exc) from exc
+        raise SystemRefusal(NO_PROCESS, exc) from exc
 
 
 def python() -> list[str]:

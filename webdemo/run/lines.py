@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import Any
 
-from webdemo.run.printer import printable
+from webdemo.text import printable
 
 KEPT_LINES = 200
 

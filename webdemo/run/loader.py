@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webdemo import servers
-from webdemo.errors import NoProcess, WebdemoError
+from webdemo.errors import SystemRefusal, WebdemoError
 from webdemo.run import child, interpreter, lifetime, load
 from webdemo.run.channel import Channel, DescriptorsMissing
 from webdemo.run.messages import Message
@@ -125,7 +125,7 @@ class Loader:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             for fd in descriptors:
                 os.close(fd)
-            self._refuse(message, NoProcess(exc))
+            self._refuse(message, SystemRefusal(interpreter.NO_PROCESS, exc))
             return None
         if pid == 0:
             # A group for it and the workers it makes: whoever is killed takes those along.

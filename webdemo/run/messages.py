@@ -58,7 +58,10 @@ VERSIONS = Kind(
 
 
 class NoMessage(ValueError):
-    """The bytes are no JSON object."""
+    """What has come is no message, or none of a known form."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"a message cannot be read: {why}")
 
 
 def decode(data: bytes) -> Message:
@@ -66,9 +69,9 @@ def decode(data: bytes) -> Message:
     try:
         message = json.loads(data.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError) as exc:  # nested too deeply, or no UTF-8
-        raise NoMessage(f"it is no JSON: {shown(data)}") from exc
+        raise NoMessage(f"{shown(data)} is no JSON ({type(exc).__name__})") from None
     if not isinstance(message, dict):
-        raise NoMessage(f"it is no JSON object: {shown(data)}")
+        raise NoMessage(f"{shown(data)} is no JSON object")
     return message
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -19,15 +18,10 @@ from webdemo.errors import AppImportFailed, WebdemoError
 from webdemo.run import events
 from webdemo.run.accesslog import coloured
 from webdemo.run.events import Event
+from webdemo.text import printable
 
 _MOST_LINES = 10_000
 _LINES_AT_ONCE = 500
-# Control characters, whatever ends a line somewhere, what turns text round or hides it, lone surrogates. Not
-# the joiners of Persian and of emoji, nor the spaces of French.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u2028-\u202e"
-    "\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
-)
 _SECONDS_FOR_LAST_LINES = 2.0
 
 
@@ -196,13 +190,6 @@ def traceback_lines(error: WebdemoError) -> list[str]:
     if isinstance(error, AppImportFailed) and error.traceback:
         return error.traceback.rstrip().split("\n")
     return []
-
-
-def printable(text: str) -> str:
-    """The text on one line, with what could steer a terminal or mislead a reader written out."""
-    if text.isprintable():
-        return text
-    return _UNSAFE.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
 
 
 def _red(text: str) -> str:

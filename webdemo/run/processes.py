@@ -330,7 +330,7 @@ def _checked(message: Message, forms: dict[str, Form]) -> Message:
     try:
         return {"event": event} | fields(message, form)
     except UsageError as exc:
-        raise NoMessage(f"{event}: {exc.problem}") from exc
+        raise NoMessage(f"{event}: {exc.problem}") from None
 
 
 def how_it_ended(code: int | None) -> str:

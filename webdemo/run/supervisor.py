@@ -29,6 +29,7 @@ from webdemo.run.figures import INTERVAL_SECONDS, Figures
 from webdemo.run.fleet import Fleet
 from webdemo.run.generation import Generation, error_of
 from webdemo.run.loop import Loop
+from webdemo.run.messages import NoMessage
 from webdemo.run.notify import Notifier
 from webdemo.run.plan import Plan
 from webdemo.run.processes import LoaderProcess, Process, State, how_it_ended
@@ -488,7 +489,8 @@ class Supervisor:
 
     def _report(self, exc: BaseException) -> None:
         text = "".join(traceback.format_exception(exc))
-        self.emit(events.InternalError(f"{type(exc).__name__}: {exc}", text))
+        problem = str(exc) if isinstance(exc, NoMessage) else f"{type(exc).__name__}: {exc}"
+        self.emit(events.InternalError(problem, text))
 
     def _sample(self) -> None:
         self.loop.after(INTERVAL_SECONDS, self._sample)
