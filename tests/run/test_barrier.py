@@ -284,6 +284,26 @@ def test_the_limit_of_descriptors_passes(running: runs.Start, tmp_path: Path) ->
     assert body_of(run.url) == b"one"
 
 
+@pytest.mark.attack(
+    "The main process",
+    "no descriptor is left in the process that forks the servers",
+    "a server that ends is tried again, with the reason in the log, and comes back when there are some",
+)
+@needs_rlimit
+def test_a_loader_without_descriptors_goes_on(running: runs.Start, tmp_path: Path) -> None:
+    run, _ = start(running, tmp_path, "-b", "waitress://127.0.0.1:0")
+    [loader] = run.loaders()
+    before = loader.rlimit(psutil.RLIMIT_NOFILE)
+    loader.rlimit(psutil.RLIMIT_NOFILE, (3, before[1]))
+    run.servers()[0].kill()
+    run.wait_for("could not be started .*limit of open files.*; it is started again", times=2)
+    loader.rlimit(psutil.RLIMIT_NOFILE, before)
+    run.wait_for("is up again after")
+    assert body_of(run.url) == b"one"
+    assert run.loaders() == [loader]
+    assert errors_in(run) == []
+
+
 def test_a_python_that_is_gone_is_named_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

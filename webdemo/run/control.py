@@ -26,7 +26,7 @@ Command = Callable[[dict[str, Any], Callable[[Reply], None]], None]
 _LONGEST_LINE = 65536
 _CONNECT_SECONDS = 5.0
 _MOST_CONNECTIONS = 64
-_ACCEPTED_AT_ONCE = 64
+_ACCEPTED_AT_ONCE = 16  # then those that have asked something have their turn
 
 
 def folder() -> Path:

@@ -44,7 +44,7 @@ PORT = Kind(
     "a port number, or the path of a Unix socket",
     lambda value: (
         (isinstance(value, str) and len(value) <= _LONGEST_PATH)
-        or (_is_number(value) and value in range(65536))
+        or (type(value) is int and value in range(65536))
     ),
     str,
 )

@@ -8,6 +8,7 @@ happens is told as an event.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -514,7 +515,7 @@ class Supervisor:
                 return
             if ended.si_pid in ours:
                 ours[ended.si_pid].wait(0)
-            else:
+            with contextlib.suppress(ChildProcessError):  # that was it; else another has got its number since
                 os.waitpid(ended.si_pid, os.WNOHANG)
 
 
