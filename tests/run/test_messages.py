@@ -77,6 +77,7 @@ def test_fields_are_as_given_or_by_default() -> None:
         "server": "x",
         "lines": 200,
     }
+    assert fields({"port": 1, "server": "x", "lines": 10**4000}, FORM)["lines"] == 10**9
 
 
 def test_what_is_shown_is_short() -> None:

@@ -15,6 +15,7 @@ from webdemo.errors import UsageError
 Message = dict[str, Any]
 
 _LONGEST_SHOWN = 60
+_MOST = 10**9  # more than there is of anything that is asked for
 _LONGEST_PATH = 200  # of a Unix socket; systems allow some 100 bytes
 
 
@@ -48,7 +49,11 @@ PORT = Kind(
     ),
     str,
 )
-COUNT = Kind("a number, 0 or more", lambda value: _is_number(value) and 0 <= value < float("inf"))
+COUNT = Kind(
+    "a number, 0 or more",
+    lambda value: _is_number(value) and 0 <= value < float("inf"),
+    lambda value: min(value, _MOST),
+)
 NUMBER = Kind("a number", _is_number)
 TEXTS = Kind("a list of texts", lambda value: isinstance(value, list) and all(map(TEXT.fits, value)))
 VERSIONS = Kind(
