@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from webdemo.servers import LINGER_SECONDS, Stopping
+from webdemo.servers._fields import BadFields, unify_message
 
 if TYPE_CHECKING:
     import socketserver
@@ -70,7 +71,7 @@ def _arrived(connection: socket.socket) -> bytes:
 
 
 class DrainingHandler(_Handler):
-    """Mixed into a server's request handler: says whether a request has begun."""
+    """Mixed into a server's request handler: says whether a request has begun, and unifies its fields."""
 
     idle: IdleConnections  # set by a subclass
 
@@ -80,7 +81,15 @@ class DrainingHandler(_Handler):
 
     def parse_request(self) -> bool:
         self.idle.discard(self.request)
-        return super().parse_request()
+        if not super().parse_request():
+            return False
+        try:
+            unify_message(self.headers)
+        except BadFields as exc:
+            self.close_connection = True
+            self.send_error(400, explain=str(exc))
+            return False
+        return True
 
     def finish(self) -> None:
         self.idle.discard(self.request)

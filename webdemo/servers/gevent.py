@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._alike import UNIX, answer
 from webdemo.servers._draining import IdleConnections
+from webdemo.servers._fields import unify_message
 from webdemo.servers._turns import LOOK_AGAIN_SECONDS, Turns
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ def serve(job: Job) -> None:
             line: str = super().read_requestline()
             idle.discard(self.socket)
             return line
+
+        def read_request(self, raw_requestline: str) -> bool:
+            valid: bool = super().read_request(raw_requestline)
+            unify_message(self.headers)  # gevent answers a ValueError with 400
+            return valid
 
         def finalize_headers(self) -> None:
             super().finalize_headers()

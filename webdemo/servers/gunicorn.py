@@ -19,6 +19,7 @@ from webdemo.errors import UsageError
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, Stopping, option
 from webdemo.servers._draining import end_reading
+from webdemo.servers._fields import BadFields, unify
 from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
@@ -103,6 +104,14 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
 
         signal.signal(signal.SIGTERM, stop)
 
+    def pre_request(worker: Any, request: Any) -> None:
+        try:
+            request.headers = unify(request.headers)
+        except BadFields as exc:
+            from gunicorn.http.errors import InvalidHeader
+
+            raise InvalidHeader(str(exc), req=request) from exc
+
     def post_request(worker: Any, request: Any, environ: WSGIEnvironment, response: Any) -> None:
         busy.discard(environ["gunicorn.socket"].fileno())
 
@@ -121,6 +130,7 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
         "post_fork": post_fork,
         "child_exit": child_exit,
         "post_worker_init": post_worker_init,
+        "pre_request": pre_request,
         "post_request": post_request,
         "control_socket_disable": True,  # two Gunicorns of one user would claim the same one
         # The run layer decides whom to trust; Gunicorn alone would trust whoever comes by a Unix socket.

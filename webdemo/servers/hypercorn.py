@@ -12,6 +12,7 @@ from weakref import WeakSet
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, option
 from webdemo.servers._alike import with_an_end
+from webdemo.servers._fields import BadFields, unify
 from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Options:
 def serve(job: Job) -> None:
     from hypercorn.asyncio import serve as serve_asyncio
     from hypercorn.config import Config, Sockets
+    from hypercorn.middleware import AsyncioWSGIMiddleware
 
     listening: list[socket.socket] = [_LongQueue(fileno=sock.detach()) for sock in job.sockets]
     if job.siblings is not None:
@@ -48,7 +50,6 @@ def serve(job: Job) -> None:
     config.backlog = _ACCEPTED_AT_ONCE if job.siblings is None else 1
     config.graceful_timeout = job.grace_seconds
     config.keep_alive_timeout = job.options.keepalive
-    config.wsgi_max_body_size = job.options.max_request_body_size
     config.loglevel = "WARNING"
     if job.certificate is not None:
         config.certfile = str(job.certificate.chain)
@@ -73,6 +74,19 @@ def serve(job: Job) -> None:
 
         return chunks(job.app(environ, start), written)
 
+    run = AsyncioWSGIMiddleware(app, job.options.max_request_body_size)
+
+    async def unified(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+            try:
+                scope["headers"] = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in unify(fields)]
+            except BadFields:
+                await send({"type": "http.response.start", "status": 400, "headers": []})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+        await run(scope, receive, send)
+
     async def until_stopped() -> None:
         """Hypercorn awaits this once it accepts; when it returns, idle connections are closed at once."""
         others = asyncio.all_tasks()  # each connection will have a task
@@ -88,7 +102,7 @@ def serve(job: Job) -> None:
         while asyncio.all_tasks() - others and loop.time() < lingers_until:
             await asyncio.sleep(0.01)
 
-    asyncio.run(serve_asyncio(app, config, shutdown_trigger=until_stopped, mode="wsgi"))
+    asyncio.run(serve_asyncio(unified, config, shutdown_trigger=until_stopped, mode="asgi"))
 
 
 class _LongQueue(socket.socket):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, Stopping, option
 from webdemo.servers._alike import UNIX, answer
+from webdemo.servers._fields import SINGLE, BadFields, unify
 from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 _SENT_AT_ONCE = 256 * 1024
 _SHORTEST_WAIT_SECONDS = 0.001  # of Waitress's loop
+# Fields that must not be joined as lists are, which Waitress does with all.
+_SPECIAL_FIELD = re.compile(
+    rb"\r\n(%s|cookie)[ \t]*:[ \t]*([^\r\n]*)" % b"|".join(map(str.encode, SINGLE)), re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ def serve(job: Job) -> None:
     import waitress
     from waitress import wasyncore
     from waitress.channel import HTTPChannel
-    from waitress.parser import HTTPRequestParser
+    from waitress.parser import HTTPRequestParser, ParsingError
     from waitress.server import BaseWSGIServer
     from waitress.task import WSGITask
 
@@ -44,6 +50,18 @@ def serve(job: Job) -> None:
             if self.completed and job.stopping.is_set():
                 self.headers["CONNECTION"] = "close"
             return consumed
+
+        def parse_header(self, header_plus: bytes) -> None:
+            super().parse_header(header_plus)
+            special = _SPECIAL_FIELD.findall(header_plus)
+            if len(special) > 1:
+                try:
+                    unified = unify([(name.decode(), value.decode("latin-1")) for name, value in special])
+                except BadFields as exc:
+                    raise ParsingError(str(exc)) from exc
+                for name, value in unified:
+                    if name.lower() == "cookie":
+                        self.headers["COOKIE"] = value
 
     class Task(WSGITask):  # type: ignore[misc]
         def build_response_header(self) -> bytes:

@@ -131,10 +131,10 @@ CASES = (
         "header-twice",
         "a header sent twice",
         ("X-Twice: 1", "X-Twice: 2"),
-        tells("HTTP_X_TWICE", "1,2", also=("1, 2",)),
-        "The values are joined by a comma, in their order, and none is lost; most servers write no space.",
+        tells("HTTP_X_TWICE", "1, 2", also=("1,2",)),
+        "The values are joined by a comma and a space, in their order, and none is lost.",
         "RFC 9110 section 5.2, 5.3 (MAY)",
-        "X-Forwarded-For, Accept or Forwarded in two lines lose a part, or are not split by “,” alone.",
+        "X-Forwarded-For, Accept or Forwarded in two lines lose a part, or are not split by “, ” alone.",
     ),
     _headers(
         "cookie-twice",
