@@ -114,7 +114,15 @@ class Settings:
     access_log: bool = setting(True, "Print a line for each request.")
     log_format: str = setting("text", "How the log is written.", choices=("text", "json"))
     health: bool = setting(False, "Answer /livez and /readyz, also while the app is being loaded.")
-    metrics: bool = setting(False, "Answer /metrics with the figures of every server, for Prometheus.")
+    metrics: bool = setting(
+        False, "Answer /metrics with the figures of every server, for Prometheus, to this machine only."
+    )
+    metrics_networks: tuple[str, ...] = setting(
+        (),
+        "Who else may read /metrics: addresses, networks, 'unix', '*' for all, for example 10.0.0.0/8. "
+        "May be repeated.",
+        metavar="ADDRESS",
+    )
     trusted_proxies: tuple[str, ...] = setting(
         (),
         "Proxies whose X-Forwarded-* headers are believed: addresses, networks, 'unix', '*' for all. "
@@ -348,6 +356,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> pl
         colour=colour and s.log_format == "text",
         health=s.health,
         metrics=s.metrics,
+        metrics_networks=s.metrics_networks,
         trusted_proxies=s.trusted_proxies,
         forwarded=s.forwarded,
         trace_hosts=s.trace_hosts,

@@ -17,6 +17,14 @@ from webdemo.demo import app
 from webdemo.demo.inspection import HEX_BYTES, TEXT_BYTES, inspect_request, read_body
 from webdemo.demo.masking import is_secret_name, mask, shown_environ
 
+# What makes the visitor somebody at this machine.
+HERE = {
+    "REQUEST_METHOD": "GET",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "REMOTE_ADDR": "127.0.0.1",
+    "HTTP_HOST": "localhost",
+}
+
 
 def test_text_is_shown_as_text() -> None:
     body = read_body(io.BytesIO("naïve\r\n\tÅ".encode()))
@@ -61,7 +69,8 @@ def test_any_body_is_shown(data: bytes) -> None:
     )
 )
 def test_any_environ_is_shown(environ: dict[str, str]) -> None:
-    inspect_request({"REQUEST_METHOD": "GET"} | environ, "/", io.BytesIO())
+    for visitor in (HERE, HERE | {"REMOTE_ADDR": "192.0.2.1"}):
+        inspect_request(visitor | environ, "/", io.BytesIO())
 
 
 def test_objects_are_named_with_their_types_and_kept_short() -> None:
@@ -69,7 +78,7 @@ def test_objects_are_named_with_their_types_and_kept_short() -> None:
         def __repr__(self) -> str:
             raise ValueError
 
-    environ = {"REQUEST_METHOD": "GET", "wsgi.a": Broken(), "wsgi.b": "x" * 5000, "wsgi.c": {"k": 1}}
+    environ = HERE | {"wsgi.a": Broken(), "wsgi.b": "x" * 5000, "wsgi.c": {"k": 1}}
     shown = {entry.key: entry for entry in inspect_request(environ, "/", io.BytesIO()).environ}
     assert shown["wsgi.a"].type == "Broken"
     assert len(shown["wsgi.b"].value) < 500
@@ -151,7 +160,7 @@ def test_secrets_in_what_objects_say_of_themselves_are_masked() -> None:
         def __repr__(self) -> str:
             return "<Link 'http://me:pw@host/?token=abc' [GET]>"
 
-    environ = {"REQUEST_METHOD": "GET", "werkzeug.request": Link()}
+    environ = HERE | {"werkzeug.request": Link()}
     shown = {entry.key: entry.value for entry in inspect_request(environ, "/", io.BytesIO()).environ}
     assert shown["werkzeug.request"] == "<Link 'http://•••@host/?token=•••"
 

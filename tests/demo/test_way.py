@@ -15,9 +15,17 @@ from hypothesis import strategies as st
 from webdemo.demo.way import Way, addresses_of, trace_way
 from webdemo.web.visitor import split_host
 
+HERE = {
+    "wsgi.url_scheme": "http",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "REMOTE_ADDR": "127.0.0.1",
+    "HTTP_HOST": "localhost",
+}
+
 
 def way_of(**environ: Any) -> Way:
-    return trace_way({"wsgi.url_scheme": "http"} | environ)
+    """The way of a request from this machine, but for what is given."""
+    return trace_way(HERE | environ)
 
 
 @pytest.mark.parametrize(
@@ -70,11 +78,13 @@ def test_address_and_port_come_from_the_connection_where_the_server_gives_it() -
 
 
 def test_socket_file_has_no_port(tmp_path: Path) -> None:
-    path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        way = way_of(**{"gunicorn.socket": listener}, SERVER_NAME="localhost", SERVER_PORT="80")
-    assert (way.socket_path, way.port, way.address) == (path, None, None)
+        listener.bind(str(tmp_path / "s"))
+        way = way_of(
+            **{"gunicorn.socket": listener}, SERVER_NAME="localhost", SERVER_PORT="80", REMOTE_ADDR=""
+        )
+    assert (way.on_socket_file, way.port, way.address) == (True, None, None)
+    assert str(tmp_path) not in repr(way)
 
 
 def test_address_is_the_servers_name_when_that_is_one() -> None:
@@ -99,8 +109,22 @@ def test_port_that_is_none_is_not_told(port: Any) -> None:
 
 
 def test_default_port_of_the_scheme_is_what_a_bare_name_means() -> None:
-    way = trace_way({"wsgi.url_scheme": "https", "HTTP_HOST": "example.test", "SERVER_PORT": "8443"})
+    way = way_of(**{"wsgi.url_scheme": "https"}, SERVER_PORT="8443")
     assert (way.typed_port, way.typed_port_is_default, way.passed_on) == (443, True, True)
+
+
+@pytest.mark.attack(
+    "What strangers see",
+    "a proxy passes a visitor on to a port that only this machine knows",
+    "neither that port nor the address, process and thread behind it are told",
+)
+def test_strangers_are_told_only_what_their_own_request_said() -> None:
+    behind = {"SERVER_NAME": "10.0.0.5", "SERVER_PORT": "8443"}
+    way = way_of(**behind, HTTP_HOST="site.example", HTTP_X_FORWARDED_FOR="203.0.113.9")
+    assert (way.address, way.port, way.process_id, way.thread) == (None, None, None, None)
+    typed = way_of(**behind, HTTP_HOST="10.0.0.5:8443", REMOTE_ADDR="10.0.0.9")
+    assert (typed.address, typed.port, typed.process_id) == ("10.0.0.5", 8443, None)
+    assert way_of(HTTP_HOST="localhost", REMOTE_ADDR="10.0.0.9").name_addresses == ()
 
 
 def test_process_and_thread_are_those_that_answer() -> None:

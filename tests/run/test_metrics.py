@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -155,6 +158,42 @@ def test_metrics_are_off_unless_asked_for_and_have_no_body_for_head(running: run
     run = running("-b", "wsgiref://127.0.0.1:0", "--metrics", app=APP)
     answer = raw_http.get(run.url, "/metrics", method="HEAD")
     assert (answer.status, answer.body) == (200, b"")
+
+
+@pytest.mark.attack(
+    "What strangers see",
+    "`/metrics` is asked for from another network, by another name, or through a proxy that is not trusted",
+    "403; this machine and the networks that `--metrics-networks` names are answered",
+)
+@pytest.mark.parametrize("server", ["werkzeug", "waitress", "gunicorn"])
+def test_metrics_answer_this_machine_and_the_named_networks(running: runs.Start, server: str) -> None:
+    prometheus, stranger, proxy = "127.0.0.7", "127.0.0.9", "127.0.0.8"
+    run = running(
+        *("-b", f"{server}://127.0.0.1:0", "--metrics", "--metrics-networks", f"{prometheus},192.0.2.0/24"),
+        *("--trusted-proxies", proxy),
+        app=APP,
+    )
+
+    def status(client: str, **fields: str) -> int:
+        connection = http.client.HTTPConnection(
+            urlsplit(run.url).netloc, timeout=30, source_address=(client, 0)
+        )
+        with contextlib.closing(connection):
+            connection.request("GET", "/metrics", headers={"Host": "site.example", **fields})
+            answer = connection.getresponse()
+            body = answer.read()
+            assert (b"webdemo_" in body) == (answer.status == 200)
+            return answer.status
+
+    assert status(stranger, Host="localhost") == 200
+    assert status(stranger) == 403
+    assert status(prometheus) == 200
+    for sign in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"):
+        assert status(prometheus, **{sign: "192.0.2.1"}) == 403
+    assert status(proxy, **{"X-Forwarded-For": "192.0.2.1"}) == 200
+    assert status(proxy, **{"X-Forwarded-For": "192.0.2.1, 203.0.113.9"}) == 403
+    assert status(proxy, **{"X-Forwarded-For": "127.0.0.1"}) == 403
+    assert status(proxy) == 403
 
 
 def test_the_app_stays_reachable_beside_metrics(running: runs.Start) -> None:

@@ -271,6 +271,51 @@ def test_two_proxies_in_a_row_lead_to_the_client(
     assert seen == dict.fromkeys(SERVERS, (CLIENT, "https", "shop.example"))
 
 
+@pytest.mark.attack(
+    "What strangers see",
+    "nginx without a single header setting, and HAProxy with `option forwardfor`, pass strangers on",
+    "they are strangers, also where `Host` is a loopback one",
+)
+def test_who_comes_through_a_proxy_of_this_machine_is_a_stranger(
+    running: runs.Start, nginx: Proxy, haproxy: Proxy
+) -> None:
+    run = running("--no-access-log", *(part for name in SERVERS for part in ("-b", f"{name}://127.0.0.1:0")))
+    urls = {row.server: row.urls[0] for row in run.rows()}
+    by_nginx, by_haproxy = Address(), Address()
+    nginx(
+        "\n".join(f"location /{name}/ {{ proxy_pass http://{place(url)}/; }}" for name, url in urls.items()),
+        by_nginx,
+    )
+    haproxy(
+        f" bind {by_haproxy}\n option forwardfor\n"
+        + "".join(f" use_backend {name} if {{ path_beg /{name}/ }}\n" for name in urls)
+        + "".join(
+            f"backend {name}\n http-request replace-path /{name}(/.*) \\1\n server s {place(url)}\n"
+            for name, url in urls.items()
+        ),
+        by_haproxy,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # the certificate is the proxy's, made for this test
+
+    def status(connection: http.client.HTTPConnection, path: str, host: str) -> int:
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Host": host})
+            return connection.getresponse().status
+
+    for name, url in urls.items():
+        for host in ("shop.example", "localhost"):
+            through_nginx = http.client.HTTPSConnection(
+                by_nginx.host, by_nginx.port, timeout=SECONDS, context=context
+            )
+            assert status(through_nginx, f"/{name}/mail", host) == 403
+            through_haproxy = http.client.HTTPConnection(by_haproxy.host, by_haproxy.port, timeout=SECONDS)
+            assert status(through_haproxy, f"/{name}/mail", host) == 403
+        straight = http.client.HTTPConnection(place(url), timeout=SECONDS)
+        assert status(straight, "/mail", "localhost") == 200
+
+
 def test_past_the_proxy_nobody_is_believed(ports: Any) -> None:
     urls = ports("--trusted-proxies", "127.0.0.1")
     honest = {**FORGED, "X-Forwarded-Proto": "https"}

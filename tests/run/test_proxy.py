@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webdemo.errors import UsageError
-from webdemo.run.proxy import ForwardedHeaders, Trusted
+from webdemo.run.proxy import ForwardedHeaders, Networks
+from webdemo.web.visitor import BY_ANYBODY, PASSED_ON, is_at_this_machine
 
 LOCAL = ("127.0.0.1",)
 CHAIN = ("127.0.0.1", "10.0.0.0/8", "2001:db8:ffff::/48")
@@ -62,7 +63,7 @@ def test_an_untrusted_peer_is_not_believed_and_its_headers_are_removed() -> None
     environ |= {"HTTP_FORWARDED": "for=192.0.2.7", "HTTP_X_REAL_IP": "192.0.2.7", "REMOTE_ADDR": "127.0.0.2"}
     middleware = ForwardedHeaders(lambda environ, _: caught.update(environ) or [], LOCAL)
     middleware(environ, lambda *_: lambda _: None)
-    assert caught == {"REMOTE_ADDR": "127.0.0.2"}
+    assert caught == {"REMOTE_ADDR": "127.0.0.2", PASSED_ON: BY_ANYBODY}
 
 
 def test_what_a_client_wrote_to_the_left_is_not_believed() -> None:
@@ -160,6 +161,44 @@ def test_the_port_belongs_to_the_host_and_a_header_of_its_own_is_not_read() -> N
     assert seen(LOCAL, **headers | {"x_forwarded_host": "[2001:db8::1]:8443"})[3] == "[2001:db8::1]:8443"
 
 
+# -- who is at this machine -----------------------------------------------------------------------
+
+
+@pytest.mark.attack(
+    "What strangers see",
+    "through a trusted proxy, a client writes `X-Forwarded-For: 127.0.0.1` and `X-Forwarded-Host: localhost`",
+    "whoever comes through a proxy is a stranger, and so is who comes from the address of a trusted one",
+)
+@pytest.mark.parametrize("proxies", [LOCAL, ("*",), ("10.0.0.1",)])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X_FORWARDED_FOR": "127.0.0.1"},
+        {"X_FORWARDED_FOR": "127.0.0.1, 127.0.0.1", "X_FORWARDED_HOST": "localhost"},
+        {"X_FORWARDED_FOR": "::1", "X_FORWARDED_PROTO": "http"},
+        {"X_FORWARDED_PORT": "8000"},
+        {"X_REAL_IP": "127.0.0.1"},
+        {"FORWARDED": "for=127.0.0.1"},
+    ],
+)
+def test_who_comes_through_a_proxy_is_not_at_this_machine(
+    proxies: tuple[str, ...], headers: dict[str, str]
+) -> None:
+    found = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        found.append(is_at_this_machine(environ))
+        return []
+
+    middleware = ForwardedHeaders(app, proxies)
+    here = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost", "SERVER_PROTOCOL": "HTTP/1.1"}
+    environ = here | {"wsgi.url_scheme": "http"}
+    middleware(environ | {f"HTTP_{name}": text for name, text in headers.items()}, lambda *_: lambda _: None)
+    assert found == [False]
+    middleware(dict(environ), lambda *_: lambda _: None)
+    assert found == [False, proxies == ("10.0.0.1",)]
+
+
 # -- Forwarded ------------------------------------------------------------------------------------
 
 
@@ -234,7 +273,7 @@ def test_no_text_of_a_client_raises_or_hides_the_address_that_its_proxy_added(te
 
 def test_a_trusted_proxy_that_is_no_address_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
-        Trusted(["127.0.0.1", "proxy.example"])
+        Networks(["127.0.0.1", "proxy.example"], "A trusted proxy")
     assert str(caught.value) == (
         "A trusted proxy is an address or a network: "
         "'proxy.example' does not appear to be an IPv4 or IPv6 network.\n"
@@ -243,7 +282,7 @@ def test_a_trusted_proxy_that_is_no_address_is_refused() -> None:
 
 
 def test_an_address_within_a_network_names_the_network() -> None:
-    assert Trusted(["10.1.2.3/8"]).includes("10.200.0.1")
-    assert not Trusted(["10.1.2.3/8"]).includes("11.0.0.1")
-    assert not Trusted([]).includes("127.0.0.1")
-    assert Trusted(["*"]).includes("anything")
+    assert Networks(["10.1.2.3/8"], "One").includes("10.200.0.1")
+    assert not Networks(["10.1.2.3/8"], "One").includes("11.0.0.1")
+    assert not Networks([], "One").includes("127.0.0.1")
+    assert Networks(["*"], "One").includes("anything")

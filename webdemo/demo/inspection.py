@@ -1,4 +1,7 @@
-"""What the server made of a request, with secrets masked and every size bounded."""
+"""What the server made of a request, with secrets masked and every size bounded.
+
+A stranger is shown what the request itself brought, and none of what the server and the run put beside it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qsl
 
 from webdemo.demo.masking import LONGEST_SHOWN, mask_pair, mask_text, mask_url, shown_environ
+from webdemo.web.visitor import is_at_this_machine
 
 # Shown of a body: as text, or as hexadecimal, which takes five times the room.
 TEXT_BYTES = 64 * 1024
@@ -22,6 +26,11 @@ _HEX_COLUMNS = 16
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _LONGEST_TEXT = 2000
 _LONGEST_REPR = 400
+
+_BROUGHT_BY_THE_REQUEST = re.compile(
+    r"HTTP_.*|CONTENT_(LENGTH|TYPE)|REQUEST_(METHOD|URI)|RAW_URI|PATH_INFO|QUERY_STRING"
+    r"|REMOTE_(ADDR|PORT)|SERVER_PROTOCOL|wsgi\.url_scheme"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +65,15 @@ class Inspection:
     headers: tuple[tuple[str, str], ...]
     environ: tuple[EnvironEntry, ...]
     hidden_keys: int
-    """Environ keys not shown, because they belong to the process or to nobody known."""
+    """Environ keys not shown, because they belong to the process, to nobody known, or not to a stranger."""
     body: Body
 
 
 def inspect_request(environ: Mapping[str, Any], path: str, body: BinaryIO) -> Inspection:
     """Read the request. `path` is the decoded path, `body` a bounded stream that ends where the body does."""
     shown = shown_environ(environ)
+    if not is_at_this_machine(environ):
+        shown = {key: value for key, value in shown.items() if _BROUGHT_BY_THE_REQUEST.fullmatch(key)}
     return Inspection(
         method=environ["REQUEST_METHOD"],
         path=path,

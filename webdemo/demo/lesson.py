@@ -81,7 +81,7 @@ def add_lesson(app: App, page: Page) -> None:
             ranges=RANGES,
             port_range=range_of(way.port) if way.port else None,
             client_port_range=range_of(way.client_port) if way.client_port else None,
-            ephemeral=ephemeral_range(),
+            ephemeral=ephemeral_range() if may_see else None,
             percent=percent,
             text_anchor=text_anchor,
             python=python_version(),

@@ -1,7 +1,7 @@
 """What the pages about ports look up: a search, all known names, and the facts that a visitor may see.
 
 The rule: who listens is looked up only when the caller says that the visitor may see it; what anybody
-may see is the same on every machine, but for the ranges that its kernel uses.
+may see is the same on every machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from webdemo.net.holders import Listening
 from webdemo.net.ports import (
     RANGES,
     PortRange,
-    ephemeral_range,
     find_by_name,
     gather_facts,
     read_targets,
@@ -97,7 +96,7 @@ def uses_by_range() -> tuple[RangeUses, ...]:
     )
 
 
-def line_data(listening: Sequence[Listening]) -> dict[str, Any]:
+def line_data(listening: Sequence[Listening], ephemeral: tuple[int, int] | None) -> dict[str, Any]:
     """The line of all ports for a program: its ranges, every name that is known, and who listens."""
     names: dict[int, list[str]] = {}
     for service in registry.iana_services():
@@ -107,7 +106,7 @@ def line_data(listening: Sequence[Listening]) -> dict[str, Any]:
                 known.append(service.name)
     return {
         "ranges": [asdict(range_) for range_ in RANGES],
-        "ephemeral": ephemeral_range(),
+        "ephemeral": ephemeral,
         "names": names,
         "uses": [asdict(use) for use in USES],
         "listening": [{"port": one.port, "place": one.place, "holder": one.describe()} for one in listening],

@@ -36,12 +36,12 @@ def add_port_pages(app: App, page: Page) -> None:
         found = search(text) if text else None
         may_see = is_at_this_machine(request.environ)
         if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
-            facts = found if found is not None else line_data(_listening(may_see))
+            facts = found if found is not None else line_data(_listening(may_see), _ephemeral(may_see))
             return Response(dump_json(facts), 200, _JSON_HEADERS, mimetype="application/json")
         listening = _listening(may_see)
         response = page(
             "ports.html",
-            **_line(trace_way(request.environ)),
+            **_line(trace_way(request.environ), may_see),
             search=found,
             may_see=may_see,
             listening=listening,
@@ -72,7 +72,7 @@ def add_port_pages(app: App, page: Page) -> None:
         before, after = neighbours(number)
         response = page(
             "port.html",
-            **_line(trace_way(request.environ)),
+            **_line(trace_way(request.environ), may_see),
             facts=gather_facts(number, []) if report is None else report.facts,
             report=report,
             others=[one for one in found.found if one.port != number],
@@ -87,12 +87,16 @@ def _listening(may_see: bool) -> list[Listening]:
     return tcp_listeners() if may_see else []
 
 
-def _line(way: Way) -> dict[str, Any]:
+def _ephemeral(may_see: bool) -> tuple[int, int] | None:
+    return ephemeral_range() if may_see else None
+
+
+def _line(way: Way, may_see: bool) -> dict[str, Any]:
     """What a page needs to draw the line of all ports."""
     return {
         "way": way,
         "ranges": RANGES,
-        "ephemeral": ephemeral_range(),
+        "ephemeral": _ephemeral(may_see),
         "percent": percent,
         "text_anchor": text_anchor,
     }

@@ -25,6 +25,7 @@ from webdemo.net.ports import RANGES, ephemeral_range, range_of
 from webdemo.web import App, Request, Response, StaticFiles, redirect
 from webdemo.web.http_errors import prefers_json
 from webdemo.web.page_headers import PAGE_HEADERS
+from webdemo.web.visitor import is_at_this_machine
 
 # Path below the home page, and label.
 PAGES = (
@@ -83,7 +84,7 @@ def make_app() -> App:
             ranges=RANGES,
             port_range=range_of(way.port) if way.port else None,
             client_port_range=range_of(way.client_port) if way.client_port else None,
-            ephemeral=ephemeral_range(),
+            ephemeral=ephemeral_range() if is_at_this_machine(request.environ) else None,
             percent=percent,
             text_anchor=text_anchor,
         )

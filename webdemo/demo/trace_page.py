@@ -47,6 +47,7 @@ def add_trace_page(app: App, page: Page) -> None:
         else:
             from webdemo.trace.description import describe_answering, describe_redirect
 
+            may_trace = is_at_this_machine(request.environ)
             response = page(
                 "trace.html",
                 status,
@@ -54,8 +55,8 @@ def add_trace_page(app: App, page: Page) -> None:
                 insecure="insecure" in request.form,
                 trace=trace,
                 problem=problem,
-                may_trace=is_at_this_machine(request.environ),
-                hosts=_allowed_hosts(request.environ),
+                may_trace=may_trace,
+                hosts=_allowed_hosts(request.environ) if may_trace else (),
                 draw=draw_hop,
                 describe_answering=describe_answering,
                 describe_redirect=describe_redirect,

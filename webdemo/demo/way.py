@@ -3,6 +3,8 @@
 Only what this process knows is told as a fact, and each fact comes with where it is known from. What a
 server does not tell stays None, and nothing is looked up for a name that a stranger may choose: of the
 names only `localhost` is, because every machine answers that by itself (RFC 6761 section 6.3).
+
+A stranger is told what the request itself said, and neither processes nor the places behind a proxy.
 """
 
 from __future__ import annotations
@@ -14,10 +16,16 @@ import platform
 import socket
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from webdemo.web.visitor import is_address, is_loopback, split_host
+from webdemo.web.visitor import (
+    is_address,
+    is_at_this_machine,
+    is_loopback,
+    plain_address,
+    split_host,
+)
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 # The keys under which servers hand the connection's own socket to the app.
@@ -42,11 +50,12 @@ class Way:
     address: str | None
     address_source: str
     port: int | None
-    socket_path: str | None
+    on_socket_file: bool
+    """The client connected to a Unix socket; its path is for nobody who comes that way."""
     scheme: str
     server: str | None
-    process_id: int
-    thread: str
+    process_id: int | None
+    thread: str | None
     many_threads: bool
     many_processes: bool
 
@@ -62,8 +71,8 @@ def trace_way(environ: Mapping[str, Any]) -> Way:
     typed = environ.get("HTTP_HOST")
     name, typed_port = split_host(typed or "")
     client_address = environ.get("REMOTE_ADDR") or None
-    address, address_source, port, path = _local_end(environ, name, client_address)
-    return Way(
+    address, address_source, port, on_socket_file = _local_end(environ, name, client_address)
+    way = Way(
         client_address=client_address,
         client_port=_port(environ.get("REMOTE_PORT")),
         typed=typed,
@@ -74,13 +83,25 @@ def trace_way(environ: Mapping[str, Any]) -> Way:
         address=address,
         address_source=address_source,
         port=port,
-        socket_path=path,
+        on_socket_file=on_socket_file,
         scheme=scheme,
         server=_server(environ),
         process_id=os.getpid(),
         thread=threading.current_thread().name,
         many_threads=bool(environ.get("wsgi.multithread")),
         many_processes=bool(environ.get("wsgi.multiprocess")),
+    )
+    return way if is_at_this_machine(environ) else _for_strangers(way)
+
+
+def _for_strangers(way: Way) -> Way:
+    return replace(
+        way,
+        name_addresses=way.name_addresses if way.name_addresses == (way.name,) else (),
+        address=way.address if way.address == way.name else None,
+        port=way.port if way.port == way.typed_port else None,
+        process_id=None,
+        thread=None,
     )
 
 
@@ -113,22 +134,22 @@ def _server(environ: Mapping[str, Any]) -> str | None:
 
 def _local_end(
     environ: Mapping[str, Any], name: str | None, client_address: str | None
-) -> tuple[str | None, str, int | None, str | None]:
-    """This end of the connection: address, where that is known from, port, path of a Unix socket."""
+) -> tuple[str | None, str, int | None, bool]:
+    """This end of the connection: address, where that is known from, port, whether it is a Unix socket."""
     for key in _SOCKET_KEYS:
         end = _socket_name(environ.get(key))
-        if isinstance(end, str):
-            return None, "", None, end
+        if isinstance(end, str | bytes):
+            return None, "", None, True
         if end:
-            return end[0], "the connection itself", end[1], None
+            return str(end[0]), "the connection itself", int(end[1]), False
     port = _port(environ.get("SERVER_PORT"))
     server_name = environ.get("SERVER_NAME", "")
     if is_address(server_name) and not ipaddress.ip_address(server_name).is_unspecified:
-        return server_name, "the server’s SERVER_NAME", port, None
+        return server_name, "the server’s SERVER_NAME", port, False
     # A name's addresses narrow down to one when a single one is of the client's family, and the client
     # is on this machine: nothing but the loopback interface carries a loopback address (RFC 1122 3.2.1.3).
     if name and client_address and is_loopback(client_address):
-        version = ipaddress.ip_address(client_address).version
+        version = plain_address(client_address).version
         family = [
             entry
             for entry in addresses_of(name)
@@ -136,19 +157,21 @@ def _local_end(
         ]
         if len(family) == 1:
             if family[0] == name:
-                return name, "what you typed", port, None
-            return family[0], f"the name’s only IPv{version} address, since yours is IPv{version}", port, None
-    return None, "", port, None
+                return name, "what you typed", port, False
+            return (
+                family[0],
+                f"the name’s only IPv{version} address, since yours is IPv{version}",
+                port,
+                False,
+            )
+    return None, "", port, False
 
 
-def _socket_name(connection: Any) -> tuple[str, int] | str | None:
+def _socket_name(connection: Any) -> Any:
     try:
-        end = connection.getsockname()
+        return connection.getsockname()
     except (AttributeError, OSError):  # no socket under that key, or one that is closed already
         return None
-    if isinstance(end, bytes):
-        end = os.fsdecode(end)
-    return end if isinstance(end, str) else (str(end[0]), int(end[1]))
 
 
 def _port(value: Any) -> int | None:

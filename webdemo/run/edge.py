@@ -36,6 +36,7 @@ class EdgeSettings(NamedTuple):
     binds: dict[str, str]  # port (or path of a Unix socket) -> bind text
     health: bool = False
     metrics: bool = False
+    metrics_networks: Sequence[str] = ()  # who may read them, beside this machine
     access_log: str | None = "text"  # "text", "json" or None
     trusted_proxies: Sequence[str] = ()
     rfc7239: bool = False  # the proxies write Forwarded, not X-Forwarded-*
@@ -73,16 +74,16 @@ def wrap(
             as_json=settings.access_log == "json",
         )
     app = watch(app, counter, log)
+    if settings.metrics:
+        from webdemo.run.metrics import metrics
+
+        app = metrics(app, counter.counters, settings.metrics_networks)
     if settings.trusted_proxies:
         from webdemo.run.proxy import ForwardedHeaders
 
         app = ForwardedHeaders(app, settings.trusted_proxies, rfc7239=settings.rfc7239)
     if settings.health:
         app = health(app, lambda: not select.select([draining], [], [], 0)[0])
-    if settings.metrics:
-        from webdemo.run.metrics import metrics
-
-        app = metrics(app, counter.counters)
     inner = app
 
     def edge(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

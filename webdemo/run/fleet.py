@@ -191,6 +191,7 @@ class Fleet:
             binds={listener.name(): listener.label() for listener in running.listeners},
             health=plan.health,
             metrics=plan.metrics,
+            metrics_networks=plan.metrics_networks,
             access_log=plan.access_log,
             trusted_proxies=plan.trusted_proxies,
             rfc7239=plan.forwarded == "forwarded",

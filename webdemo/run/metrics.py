@@ -1,7 +1,8 @@
 """/metrics: the figures of every server of the run, in Prometheus's text format, version 0.0.4.
 
 Whichever process is asked answers for all, because all count in the same memory. The names and
-units follow Prometheus's conventions: base units, totals that only grow.
+units follow Prometheus's conventions: base units, totals that only grow. They name every port and socket
+file of the run, so strangers get none of them.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from typing import TYPE_CHECKING
 
 from webdemo.run.counters import SharedCounters, Totals
 from webdemo.run.latency import cumulative
+from webdemo.run.proxy import Networks
+from webdemo.web.visitor import BY_ANYBODY, is_at_this_machine, passed_on
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PATH = "/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_REFUSAL = b"/metrics is for this machine, and for those whom --metrics-networks names.\n"
 
 _STATUSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 _BUCKETS_PER_DECADE = 4
@@ -99,19 +104,28 @@ _FAMILIES = (
 )
 
 
-def metrics(app: WSGIApplication, counters: SharedCounters) -> WSGIApplication:
-    """Answer /metrics; pass on everything else."""
+def metrics(app: WSGIApplication, counters: SharedCounters, networks: Iterable[str]) -> WSGIApplication:
+    """Answer /metrics, to this machine and these networks; pass on everything else."""
+    named = Networks(networks, "A network that may read /metrics")
+
+    def may_read(environ: WSGIEnvironment) -> bool:
+        if is_at_this_machine(environ):
+            return True
+        return passed_on(environ) != BY_ANYBODY and named.includes(environ.get("REMOTE_ADDR") or "")
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != PATH:
             return app(environ, start_response)
-        body = exposition(counters.read()).encode()
+        if may_read(environ):
+            status, kind, body = "200 OK", CONTENT_TYPE, exposition(counters.read()).encode()
+        else:
+            status, kind, body = "403 Forbidden", "text/plain; charset=utf-8", _REFUSAL
         headers = [
-            ("Content-Type", CONTENT_TYPE),
+            ("Content-Type", kind),
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
         ]
-        start_response("200 OK", headers)
+        start_response(status, headers)
         return [body] if environ.get("REQUEST_METHOD") != "HEAD" else [b""]
 
     return answer

@@ -76,6 +76,7 @@ class Plan(NamedTuple):
     colour: bool = False
     health: bool = False
     metrics: bool = False
+    metrics_networks: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     forwarded: str = "x-forwarded"
     trace_hosts: tuple[str, ...] = ()

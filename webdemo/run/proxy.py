@@ -22,6 +22,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from webdemo.errors import UsageError
+from webdemo.web.visitor import BY_ANYBODY, PASSED_ON, VOUCHED_FOR, plain_address
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -55,11 +56,11 @@ class Hop:
     host: str = ""
 
 
-class Trusted:
-    """The proxies that are believed: addresses, networks, `unix` for a Unix socket's peer, `*` for all."""
+class Networks:
+    """Addresses, networks, `unix` for a Unix socket's peer, `*` for all; `what` they are is for the error."""
 
-    def __init__(self, proxies: Iterable[str]) -> None:
-        words = tuple(proxies)
+    def __init__(self, texts: Iterable[str], what: str) -> None:
+        words = " ".join(texts).replace(",", " ").split()
         self._all = ANYBODY in words
         self._unix = UNIX in words
         try:
@@ -68,7 +69,7 @@ class Trusted:
             )
         except ValueError as exc:
             raise UsageError(
-                f"A trusted proxy is an address or a network: {exc}.",
+                f"{what} is an address or a network: {exc}.",
                 remedy="For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for everybody).",
             ) from exc
         self.includes = lru_cache(maxsize=1024)(self._includes)
@@ -77,7 +78,7 @@ class Trusted:
         if self._all:
             return True
         try:
-            parsed = _plain(ipaddress.ip_address(address))
+            parsed = plain_address(address)
         except ValueError:
             return self._unix  # a TCP peer has an address; what servers call the others differs
         return any(parsed in network for network in self._networks)
@@ -88,19 +89,20 @@ class ForwardedHeaders:
 
     def __init__(self, app: WSGIApplication, proxies: Iterable[str], *, rfc7239: bool = False) -> None:
         self._app = app
-        self._trusted = Trusted(proxies)
+        self._trusted = Networks(proxies, "A trusted proxy")
         self._hops: Callable[[WSGIEnvironment], Iterator[Hop]]
         self._hops = read_forwarded if rfc7239 else read_x_forwarded
         self._unread = (*_OTHERS, *(_X_FORWARDED if rfc7239 else _FORWARDED))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        for key in self._unread:
-            environ.pop(key, None)
+        unread = [environ.pop(key, None) for key in self._unread]
         if self._trusted.includes(environ.get("REMOTE_ADDR") or ""):
+            environ[PASSED_ON] = VOUCHED_FOR
             self._apply(environ)
         else:
-            for key in (*_X_FORWARDED, *_FORWARDED):
-                environ.pop(key, None)
+            unread += [environ.pop(key, None) for key in (*_X_FORWARDED, *_FORWARDED)]
+            if any(text is not None for text in unread):
+                environ[PASSED_ON] = BY_ANYBODY
         return self._app(environ, start_response)
 
     def _apply(self, environ: WSGIEnvironment) -> None:
@@ -222,15 +224,8 @@ def _node(text: str) -> tuple[str | None, str]:
     try:
         if "%" in text:
             raise ValueError("a zone, which may hold any text")
-        address = str(_plain(ipaddress.ip_address(text)))
+        address = str(plain_address(text))
     except ValueError:
         return None, ""
     is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) < 65536
     return address, port if is_port else ""
-
-
-def _plain(
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
-) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IPv4 address in an IPv6 one that stands for it."""
-    return getattr(address, "ipv4_mapped", None) or address
