@@ -28,9 +28,9 @@ from webdemo.errors import BindTextError, UrlRefused
 from webdemo.net.bind import Bind, parse_ports
 from webdemo.run import control
 from webdemo.run.accesslog import Line
-from webdemo.run.printer import printable
 from webdemo.run.proxy import ForwardedHeaders
 from webdemo.servers import one_line
+from webdemo.text import printable
 from webdemo.trace.clock import Clock
 from webdemo.trace.exchange import Exchange, NoAnswer
 from webdemo.trace.greeting import read_greeting
