@@ -31,8 +31,9 @@ def unify(fields: Fields) -> Fields:
 
     Raises BadFields where a field of a single value is repeated.
     """
-    names = [name.lower() for name, _ in fields]
-    if len(set(names)) == len(names) and "_" not in "".join(names):
+    joined = " ".join([name for name, _ in fields]).lower()  # a name holds no space
+    names = joined.split(" ")
+    if len(set(names)) == len(fields) and "_" not in joined:
         return fields
     unified: dict[str, tuple[str, str]] = {}
     for key, (name, value) in zip(names, fields, strict=True):
