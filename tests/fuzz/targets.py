@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -283,11 +282,6 @@ def _control(data: bytes) -> None:
         raise AssertionError("the control server neither answers nor hangs up")
 
 
-@cache
-def _multipart(content: str) -> Read:
-    return _body(f"multipart/form-data; boundary={content}", lambda request: (request.form, request.files))
-
-
 _ADDRESS = ((b"From: ", b"\r\n\r\n"), (b"Subject: a", b"!\r\n\r\nx"), (b"", b""))
 _MULTIPART = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
 _PARTS = (
@@ -356,7 +350,7 @@ TARGETS = (
     Target("form", _body("application/x-www-form-urlencoded", lambda request: request.form)),
     Target(
         "multipart",
-        _multipart("b"),
+        _body("multipart/form-data; boundary=b", lambda request: (request.form, request.files)),
         (
             (b"", b""),
             (b"--b\r\n", b"\r\n--b--"),

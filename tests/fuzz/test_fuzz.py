@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from tests.fuzz.inputs import FOUND, check, made_for
 from tests.fuzz.targets import TARGETS, Target
 
+pytestmark = pytest.mark.fuzz
+
 
 @pytest.mark.parametrize("target", [pytest.param(target, id=target.name) for target in TARGETS])
 def test_no_bytes_make_a_reader_raise_or_dawdle(target: Target) -> None:

@@ -7,6 +7,8 @@ import pytest
 from tests.fuzz.pace import MOST_GROWTH, TIMES, growth
 from tests.fuzz.targets import TARGETS, Target, build
 
+pytestmark = pytest.mark.fuzz
+
 
 @pytest.mark.attack(
     "Time and size",
