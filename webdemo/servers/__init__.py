@@ -147,6 +147,7 @@ class Adapter(NamedTuple):
     own_workers: bool = False  # makes its worker processes itself
     opens_own_sockets: bool = False  # cannot serve on a socket that is already open
     before_import: Callable[[], None] | None = None  # must run before the app is imported
+    lapses: tuple[str, ...] = ()  # what it does not keep, as "accepts a bare LF in the head"
 
     @property
     def runs_app(self) -> bool:
