@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+from webdemo.servers._framing import Malformed, refuse
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -49,9 +51,15 @@ def with_an_end(connection: Any, environ: WSGIEnvironment) -> io.BufferedIOBase:
 
 
 def answer(app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """What the app returns; for HEAD an answer without a body: started, closed, and empty."""
+    """What the app returns; for HEAD an answer without a body: started, closed, and empty.
+
+    An app that fails because the request's body is malformed has answered 400.
+    """
     if environ["REQUEST_METHOD"] != "HEAD":
-        return app(environ, start_response)
+        try:
+            return app(environ, start_response)
+        except Malformed as exc:
+            return refuse(exc, start_response)
     body = app(environ, start_response)
     environ["REQUEST_METHOD"] = "HEAD"  # servers look at it again; the app may have made it a GET for itself
     try:

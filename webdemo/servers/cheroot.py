@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
 import socket
 import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webdemo.net import BACKLOG
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, _framing, option
 from webdemo.servers._alike import UNIX, answer
 from webdemo.servers._draining import IdleConnections
 from webdemo.servers._fields import TOKEN, BadFields, unify
@@ -46,6 +48,8 @@ def serve(job: Job) -> None:
         if not environ["SERVER_PORT"]:
             environ.update(UNIX)
             del environ["REMOTE_PORT"]
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            environ["wsgi.input"] = io.BufferedReader(_framing.ChunkedBody(environ["wsgi.input"].rfile))
         return answer(job.app, environ, start_response)
 
     class Request(HTTPRequest):
@@ -59,6 +63,18 @@ def serve(job: Job) -> None:
                 idle.discard(self.conn.socket)
             if job.stopping.is_set():
                 self.close_connection = True
+            return valid
+
+        def read_request_headers(self) -> bool:
+            line = b"%s %s %s\r\n" % (self.method, self.uri, self.request_protocol)
+            try:
+                fields = _framing.read_fields(line, self.rfile)
+            except _framing.Malformed as exc:
+                self.simple_response(f"{exc.status} {HTTPStatus(exc.status).phrase}", str(exc))
+                return False
+            valid = _framing.parse_alone(self, fields, super().read_request_headers)
+            if self.chunked_read:
+                self.close_connection = True  # what the app leaves of the body would be the next request
             return valid
 
     class Connection(HTTPConnection):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._alike import UNIX, answer
 from webdemo.servers._draining import IdleConnections
 from webdemo.servers._fields import unify_message
+from webdemo.servers._framing import parse_alone, read_fields
 from webdemo.servers._turns import LOOK_AGAIN_SECONDS, Turns
 
 if TYPE_CHECKING:
@@ -55,16 +57,18 @@ def serve(job: Job) -> None:
             idle.discard(self.socket)
             return line
 
-        def read_request(self, raw_requestline: str) -> bool:
-            valid: bool = super().read_request(raw_requestline)
-            unify_message(self.headers)  # gevent answers a ValueError with 400
+        def read_request(self, line: str) -> bool:
+            fields = read_fields(line.encode("latin-1"), self.rfile)  # a ValueError is answered with 400
+            valid = parse_alone(self, fields, partial(super().read_request, line))
+            unify_message(self.headers)
             return valid
 
         def finalize_headers(self) -> None:
             super().finalize_headers()
             if self.command == "HEAD":
                 self.response_use_chunked = False  # no last chunk follows
-            if job.stopping.is_set():
+            # Where an app ignores that a chunked body is malformed, gevent would go on amid it.
+            if job.stopping.is_set() or self.wsgi_input.chunked_input:
                 self.close_connection = True
                 self.response_headers.append((b"Connection", b"close"))
 
@@ -128,6 +132,13 @@ def serve(job: Job) -> None:
 
 adapter = Adapter(
     name="gevent",
+    lapses=(
+        "accepts a bare LF in a chunk extension",
+        "accepts control characters in a chunk extension",
+        "accepts a trailer without a colon",
+        "accepts a bare LF in a trailer",
+        "accepts control characters in a trailer",
+    ),
     serve=serve,
     summary="a greenlet for each connection on one event loop; for many slow clients",
     distribution="gevent",

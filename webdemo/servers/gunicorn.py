@@ -19,7 +19,8 @@ from webdemo.errors import UsageError
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, Stopping, option
 from webdemo.servers._draining import end_reading
-from webdemo.servers._fields import BadFields, unify
+from webdemo.servers._fields import unify
+from webdemo.servers._framing import check_body_length
 from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
@@ -107,13 +108,15 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
     def pre_request(worker: Any, request: Any) -> None:
         try:
             request.headers = unify(request.headers)
-        except BadFields as exc:
+            check(request)
+        except ValueError as exc:
             from gunicorn.http.errors import InvalidHeader
 
             raise InvalidHeader(str(exc), req=request) from exc
 
     def post_request(worker: Any, request: Any, environ: WSGIEnvironment, response: Any) -> None:
-        busy.discard(environ["gunicorn.socket"].fileno())
+        if environ:  # none when `pre_request` has refused the request
+            busy.discard(environ["gunicorn.socket"].fileno())
 
     options = job.options
     chosen = {
@@ -173,6 +176,17 @@ def worker_in_turn(siblings: Callable[[], Siblings]) -> type:
             self.siblings.report(self.nr_conns)
 
     return Worker
+
+
+def check(request: Any) -> None:
+    """Raise Malformed for what Gunicorn's parser lets pass: no Host, and codings beside chunked."""
+    fields = dict(request.headers)
+    check_body_length(
+        f"HTTP/{request.version[0]}.{request.version[1]}",
+        hosts=[fields["HOST"]] if "HOST" in fields else (),
+        lengths=[fields["CONTENT-LENGTH"]] if "CONTENT-LENGTH" in fields else (),
+        codings=[fields["TRANSFER-ENCODING"]] if "TRANSFER-ENCODING" in fields else (),
+    )
 
 
 def told_of_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -13,6 +14,7 @@ from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, option
 from webdemo.servers._alike import with_an_end
 from webdemo.servers._fields import BadFields, unify
+from webdemo.servers._framing import Malformed, check_body_length, refuse
 from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
@@ -62,6 +64,16 @@ def serve(job: Job) -> None:
         environ.setdefault("REMOTE_ADDR", "")
         environ["SERVER_PORT"] = str(environ["SERVER_PORT"])
         environ["wsgi.input_terminated"] = True
+        if environ["SERVER_PROTOCOL"] != "HTTP/2":
+            try:
+                check_body_length(
+                    environ["SERVER_PROTOCOL"],
+                    hosts=values(environ, "HTTP_HOST"),
+                    lengths=values(environ, "CONTENT_LENGTH"),
+                    codings=values(environ, "HTTP_TRANSFER_ENCODING"),
+                )
+            except Malformed as exc:
+                return refuse(exc, start_response)
         if "CONTENT_LENGTH" in environ:  # what Hypercorn has of the body may be a part of it
             environ["wsgi.input"] = with_an_end(environ["wsgi.input"], environ)
         written: list[bytes] = []
@@ -74,7 +86,19 @@ def serve(job: Job) -> None:
 
         return chunks(job.app(environ, start), written)
 
-    run = AsyncioWSGIMiddleware(app, job.options.max_request_body_size)
+    wsgi = AsyncioWSGIMiddleware(app, job.options.max_request_body_size)
+
+    async def run(scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+        """Run the app, unless the request's body ends early: Hypercorn would take the part for the whole."""
+
+        async def receive_part() -> Any:
+            part = await receive()
+            if part["type"] == "http.disconnect":
+                raise BodyEnded
+            return part
+
+        with contextlib.suppress(BodyEnded):
+            await wsgi(scope, receive_part, send)
 
     async def unified(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -105,6 +129,10 @@ def serve(job: Job) -> None:
     asyncio.run(serve_asyncio(unified, config, shutdown_trigger=until_stopped, mode="asgi"))
 
 
+class BodyEnded(Exception):
+    """The body breaks off, or is malformed; nobody waits for an answer any more."""
+
+
 class _LongQueue(socket.socket):
     """A listening socket whose queue stays long: asyncio would shorten it to what it accepts at once."""
 
@@ -130,6 +158,10 @@ class _Shared(_LongQueue):
         return connection, address
 
 
+def values(environ: WSGIEnvironment, name: str) -> Sequence[str]:
+    return [environ[name]] if name in environ else ()
+
+
 def chunks(body: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:
     """What was passed to write(), then the body, and one empty chunk if there is nothing else.
 
@@ -153,6 +185,15 @@ def chunks(body: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:
 
 adapter = Adapter(
     name="hypercorn",
+    lapses=(
+        "accepts a bare LF as a line's end in the head",
+        "accepts a header that is continued on the next line",
+        "accepts control characters in a header's value",
+        "accepts white space behind a chunk's size",
+        "accepts a bare CR in a chunk extension",
+        "accepts control characters in a chunk extension",
+        "accepts a bare LF in a trailer",
+    ),
     serve=serve,
     summary="asyncio and a pool of threads; HTTP/1.1 and HTTP/2",
     distribution="hypercorn",

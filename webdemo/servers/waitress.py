@@ -41,8 +41,27 @@ def serve(job: Job) -> None:
     from waitress import wasyncore
     from waitress.channel import HTTPChannel
     from waitress.parser import HTTPRequestParser, ParsingError
+    from waitress.receiver import ChunkedReceiver
     from waitress.server import BaseWSGIServer
     from waitress.task import WSGITask
+    from waitress.utilities import BadRequest
+
+    from webdemo.servers._framing import Chunks, Malformed, check_head
+
+    class Receiver(ChunkedReceiver):  # type: ignore[misc]
+        def __init__(self, buffer: Any) -> None:
+            super().__init__(buffer)
+            self.chunks = Chunks()
+
+        def received(self, data: bytes) -> int:
+            try:
+                content, used = self.chunks.decode(data)
+            except Malformed as exc:
+                self.error = BadRequest(str(exc))
+                return len(data)
+            self.buf.append(content)
+            self.completed = self.chunks.is_over
+            return used
 
     class Parser(HTTPRequestParser):  # type: ignore[misc]
         def received(self, data: bytes) -> int:
@@ -52,7 +71,14 @@ def serve(job: Job) -> None:
             return consumed
 
         def parse_header(self, header_plus: bytes) -> None:
+            if header_plus.endswith(b"\r\n\r\n"):  # else Waitress's own, for a head that was too large
+                try:
+                    check_head(header_plus)
+                except Malformed as exc:
+                    raise ParsingError(str(exc)) from exc
             super().parse_header(header_plus)
+            if self.chunked:
+                self.body_rcv: Any = Receiver(self.body_rcv.getbuf())
             special = _SPECIAL_FIELD.findall(header_plus)
             if len(special) > 1:
                 try:

@@ -22,6 +22,7 @@ def serve(job: Job) -> None:
 
     from webdemo.servers._alike import UNIX, answer, with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
+    from webdemo.servers._framing import ChunkedBody, StrictHandler
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return answer(job.app, environ, start_response)
@@ -33,7 +34,8 @@ def serve(job: Job) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(job.certificate.chain, job.certificate.key)
 
-    class Handler(DrainingHandler, WSGIRequestHandler):
+    class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
+        rfile: io.BufferedReader[Any]
         idle = IdleConnections()
 
         def setup(self) -> None:
@@ -43,7 +45,8 @@ def serve(job: Job) -> None:
                 self.request = context.wrap_socket(self.request, server_side=True)
                 self.request.settimeout(None)
             super().setup()
-            self.rfile = io.BufferedReader(_Received(self.rfile.detach()))
+            self.received = _Received(self.rfile.detach())
+            self.rfile = io.BufferedReader(self.received)
 
         def make_environ(self) -> WSGIEnvironment:
             environ = super().make_environ()
@@ -53,9 +56,11 @@ def serve(job: Job) -> None:
                 environ.update(UNIX)
             else:
                 environ["REMOTE_PORT"] = str(port)
-            if "wsgi.input_terminated" not in environ:  # a chunked body has its end
-                environ["wsgi.input"] = with_an_end(environ["wsgi.input"], environ)
-                environ["wsgi.input_terminated"] = True
+            if "HTTP_TRANSFER_ENCODING" in environ:
+                environ["wsgi.input"] = io.BufferedReader(ChunkedBody(self.rfile, self.received.end))
+            else:
+                environ["wsgi.input"] = with_an_end(self.rfile, environ)
+            environ["wsgi.input_terminated"] = True
             return environ
 
         def log_request(self, *_: Any) -> None:
@@ -73,18 +78,24 @@ def serve(job: Job) -> None:
 
 
 class _Received(io.RawIOBase):
-    """What a client has sent, with an end where the connection is reset.
+    """What a client has sent, with an end where the connection is reset, or where nothing more is wanted.
 
-    Werkzeug reads on before it closes an answer, and would not close it if that failed.
+    Werkzeug reads on before it closes an answer: until the client leaves, and not at all well if that fails.
     """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._is_over = False
+
+    def end(self) -> None:
+        self._is_over = True
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int | None:
+        if self._is_over:
+            return 0
         with contextlib.suppress(ConnectionError):
             received: int | None = self._connection.readinto(buffer)
             return received
@@ -111,6 +122,7 @@ adapter = Adapter(
         "importlib.metadata",
         "webdemo.servers._alike",
         "webdemo.servers._draining",
+        "webdemo.servers._framing",
     ),
     tls=True,
 )

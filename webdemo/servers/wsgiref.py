@@ -22,6 +22,7 @@ def serve(job: Job) -> None:
 
     from webdemo.servers._alike import answer, with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
+    from webdemo.servers._framing import StrictHandler
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return answer(job.app, environ, start_response)
@@ -30,7 +31,7 @@ def serve(job: Job) -> None:
         os_environ = {}  # noqa: RUF012  # the process's own is nothing an app should show
         server_software = WSGIRequestHandler.server_version
 
-    class Handler(DrainingHandler, WSGIRequestHandler):
+    class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
         idle = IdleConnections()
 
         def setup(self) -> None:
