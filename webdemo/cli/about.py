@@ -61,6 +61,10 @@ def servers(names: tuple[str, ...], as_json: bool) -> None:
             )
         )
     print_table(rows)
+    lapses = [(f"  {fact['name']}", lapse) for fact in facts for lapse in fact["lapses"]]
+    if lapses:
+        click.echo("\nWhat a server does not keep")
+        print_table(lapses)
     for fact in facts if names else ():
         click.echo(f"\nOptions of {fact['name']}, as in {fact['name']}://:8000?NAME=VALUE")
         print_table(

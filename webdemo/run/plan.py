@@ -99,6 +99,7 @@ def describe(adapter: Adapter) -> dict[str, Any]:
         "install": adapter.install_command(),
         "tls": adapter.tls,
         "unix": adapter.unix,
+        "lapses": list(adapter.lapses),
         "workers": "its own"
         if adapter.own_workers
         else "one"

@@ -1,0 +1,34 @@
+"""What a server does not keep is declared by its adapter, and told by docs and command alike."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from webdemo import servers
+from webdemo.cli.about import servers as command
+
+DECLARED = [(name, lapse) for name in servers.built_in() for lapse in servers.find(name).lapses]
+
+
+def test_the_docs_have_what_is_declared() -> None:
+    text = Path(__file__).parents[2].joinpath("docs/servers.md").read_text()
+    [section] = re.findall(r"## What a server does not keep\n(.*?)\n## ", text, re.S)
+    assert sorted(re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.M)) == sorted(DECLARED)
+
+
+def test_the_command_lists_what_is_declared() -> None:
+    told = CliRunner().invoke(command, []).output.partition("What a server does not keep\n")[2]
+    assert [tuple(line.split(maxsplit=1)) for line in told.splitlines()] == DECLARED
+    facts = json.loads(CliRunner().invoke(command, ["--json", "hypercorn"]).output)
+    assert facts[0]["lapses"] == list(servers.find("hypercorn").lapses)
+
+
+@pytest.mark.parametrize("name", ["werkzeug", "waitress", "gunicorn"])
+def test_what_is_promised_of_every_server_is_kept_by_the_first_tier(name: str) -> None:
+    framing = [lapse for lapse in servers.find(name).lapses if lapse.startswith("accepts ")]
+    assert framing == []
