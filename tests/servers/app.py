@@ -56,6 +56,14 @@ def read_all(environ: dict[str, Any]) -> bytes:
     return str(len(environ["wsgi.input"].read())).encode()
 
 
+def discard(environ: dict[str, Any]) -> bytes:
+    """The body's length, read in pieces that are not kept."""
+    length = 0
+    while piece := environ["wsgi.input"].read(65536):
+        length += len(piece)
+    return str(length).encode()
+
+
 def ignore_body(environ: dict[str, Any]) -> bytes:
     return b"not read"
 
@@ -98,6 +106,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], bytes | Iterator[bytes]]] = {
     "/stream": stream,
     "/upload": upload,
     "/read-all": read_all,
+    "/discard": discard,
     "/ignore-body": ignore_body,
     "/head": head_with_body,
     "/large": large,

@@ -1,12 +1,13 @@
 """Many idle and many slow clients: who is still answered. docs/servers.md says it in words.
 
 A thread for each connection, or an event loop, goes on answering. A pool of threads that reads the
-request itself is full when as many clients are slow as it has threads.
+request itself is full when as many clients are slow as it has threads; idle ones take no thread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import resource
 from collections.abc import Iterator
 
 import pytest
@@ -19,8 +20,17 @@ from webdemo import servers
 CROWD = 200
 PATIENCE_SECONDS = 3.0  # with a server that answers nobody meanwhile
 
-# With the servers' own limits, or ours where ours are higher: Waitress has 100 connections by default.
-LOCKED_OUT_BY_IDLE = {"gunicorn", "gunicorn-sync", "cheroot"}
+# The option that limits the connections. Hypercorn has none: it closes idle connections after some seconds.
+LIMITED = {
+    "werkzeug": "connections",
+    "waitress": "connection_limit",
+    "gunicorn": "connections",
+    "wsgiref": "connections",
+    "cheroot": "connections",
+    "gevent": "connections",
+}
+
+LOCKED_OUT_BY_IDLE = {"gunicorn-sync"}
 LOCKED_OUT_BY_SLOW = {"gunicorn", "gunicorn-sync", "cheroot"}
 
 
@@ -68,11 +78,45 @@ def test_who_answers_beside_a_client_that_begins_tls_and_says_nothing(kind: str,
         assert is_answered(run.url, expected=expected) is expected
 
 
-def test_waitress_takes_as_many_clients_as_its_connection_limit(serving: Start) -> None:
-    run = serving("-b", bind("waitress", "127.0.0.1:0", "connection_limit=100"))
+@pytest.mark.parametrize(("kind", "option"), LIMITED.items())
+@pytest.mark.attack(
+    "Bounds", "more idle connections than a server has room for", "the longest idle are closed"
+)
+def test_at_the_limit_of_connections_idle_ones_are_closed(kind: str, option: str, serving: Start) -> None:
+    run = serving("-b", bind(kind, "127.0.0.1:0", f"{option}=50"))
     with crowd(run.url, b""):
-        assert not is_answered(run.url, expected=False)
+        assert is_answered(run.url)
     assert get(run.url).status == 200
+    assert run.log().count(f"option {option}.") == 1, "it is said once, with the option that changes it"
+
+
+@pytest.mark.parametrize("kind", LIMITED)
+@pytest.mark.attack("Bounds", "more unfinished requests than a server has room for", "they are closed")
+def test_at_the_limit_of_connections_unfinished_requests_are_closed(kind: str, serving: Start) -> None:
+    if kind in LOCKED_OUT_BY_SLOW:
+        pytest.skip("its threads are taken")
+    run = serving("-b", bind(kind, "127.0.0.1:0", f"{LIMITED[kind]}=50"))
+    with crowd(run.url, b"GET / HT"):
+        assert is_answered(run.url)
+
+
+@pytest.mark.attack("Bounds", "5,000 idle connections", "somebody else is answered within 5 seconds")
+def test_who_answers_beside_5000_idle_clients(kind: str, serving: Start) -> None:
+    if kind in LOCKED_OUT_BY_IDLE:
+        assert servers.find(KINDS[kind][0]).lapses
+        pytest.skip("declared")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    many = min(5000, hard - 200)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, many + 200), hard))
+    try:
+        run = serving("-b", bind(kind))
+        with contextlib.ExitStack() as stack:
+            for _ in range(many):
+                stack.enter_context(Connection(run.url))
+            assert is_answered(run.url)
+        assert get(run.url).status == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import resource
 import shutil
 import subprocess
@@ -83,6 +84,33 @@ def test_a_limit_of_64_descriptors_is_survived(kind: str, serving: Start) -> Non
         assert time.monotonic() < deadline, run.log()
     assert run.terminate() == 0
     run.wait_until_gone()
+
+
+@pytest.mark.parametrize("kept_busy", [False, True], ids=["idle", "in flight"])
+@pytest.mark.attack(
+    "Bounds", "more connections than there are descriptors", "they wait without cost, and it is said once"
+)
+def test_at_the_limit_of_descriptors_nobody_spins(kind: str, serving: Start, kept_busy: bool) -> None:
+    run = serving("-b", bind(kind))
+    processes = [*run.servers(), *(w for s in run.servers() for w in s.children())]
+    for process in processes:
+        process.rlimit(resource.RLIMIT_NOFILE, (64, 64))
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            connection = stack.enter_context(Connection(run.url, seconds=5))
+            if kept_busy:
+                connection.send_head("GET", "/slow?60")
+        shares = []
+        for _ in range(3):
+            before, began = sum(sum(p.cpu_times()[:2]) for p in processes), time.monotonic()
+            time.sleep(1)
+            used = sum(sum(p.cpu_times()[:2]) for p in processes) - before
+            shares.append(used / (time.monotonic() - began))
+        assert min(shares) < 0.5, f"{shares}\n{run.log()}"
+    assert len(re.findall("ulimit -n", run.log())) <= 1, run.log()
+    assert "Traceback" not in run.log()
+    if not kept_busy:
+        assert get(run.url).status == 200, "it recovers when they leave"
 
 
 def test_a_start_that_needs_more_descriptors_than_allowed_says_so(serving: Start) -> None:

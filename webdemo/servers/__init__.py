@@ -130,6 +130,19 @@ def option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions:
+    """Of servers that wait for each connection by itself."""
+
+    connections: int = option(1000, "Connections open at once; further ones wait, and idle ones are closed.")
+    header_timeout: float = option(
+        20.0, "Seconds in which a request's header must arrive; idle connections are closed after as long."
+    )
+    body_timeout: float = option(
+        60.0, "Seconds for which a client may pause while it sends a body or reads a response."
+    )
+
+
 class Adapter(NamedTuple):
     """A server, what it can do, and how to run it."""
 

@@ -12,10 +12,12 @@ import select
 import selectors
 import socket
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import LINGER_SECONDS, Stopping
 from webdemo.servers._fields import BadFields, unify_message
+from webdemo.servers._room import Room
 
 if TYPE_CHECKING:
     import socketserver
@@ -23,28 +25,50 @@ if TYPE_CHECKING:
 else:
     _Handler = object
 
+LOOK_FOR_OLD_SECONDS = 1.0
 _LONGEST_HEAD = 65536
 
 
 class IdleConnections:
-    """The connections on which no request has begun."""
+    """The connections whose next request has not begun, and those whose header has not come to its end."""
 
     def __init__(self) -> None:
-        self._sockets: set[socket.socket] = set()  # its methods are atomic, so no lock is needed
+        # A lock is not needed: each method of a dict or a set that is used here is atomic.
+        self._since: dict[socket.socket, float] = {}
+        self._begun: set[socket.socket] = set()
         self._hung_up = False
 
     def add(self, connection: socket.socket) -> None:
-        self._sockets.add(connection)
+        self._since[connection] = time.monotonic()
         if self._hung_up:
             end_reading(connection)
 
+    def begin(self, connection: socket.socket) -> None:
+        """Its request has begun: it is no longer idle, but the header must come to its end."""
+        self._begun.add(connection)
+
     def discard(self, connection: socket.socket) -> None:
-        self._sockets.discard(connection)
+        """It waits for no header."""
+        self._since.pop(connection, None)
+        self._begun.discard(connection)
 
     def hang_up(self) -> None:
         """End the wait for a request, now and from now on; what has already arrived is still answered."""
         self._hung_up = True
-        for connection in list(self._sockets):
+        for connection in self._since.copy():
+            if connection not in self._begun:
+                end_reading(connection)
+
+    def close_idle(self) -> None:
+        """Make room: close those that were given the time to begin a request."""
+        self.close_older_than(LINGER_SECONDS)
+
+    def close_older_than(self, seconds: float) -> None:
+        """End the wait for a header that has lasted this long, even if a part of it has come."""
+        latest = time.monotonic() - seconds
+        for connection, since in self._since.copy().items():
+            if since > latest:
+                break  # a dict keeps the order in which its keys came
             end_reading(connection)
 
 
@@ -54,11 +78,22 @@ def end_reading(connection: socket.socket) -> None:
     Not if a whole head has arrived, and waits for a thread to read it: its body may yet be on the way.
     """
     with contextlib.suppress(OSError, ValueError):  # closed already
-        poll = select.poll()
-        poll.register(connection, select.POLLIN)
-        if poll.poll(0) and b"\r\n\r\n" in _arrived(connection):
-            return
-        connection.shutdown(socket.SHUT_RD)
+        if not (is_readable(connection) and b"\r\n\r\n" in _arrived(connection)):
+            stop_reading(connection)
+
+
+def stop_reading(connection: socket.socket) -> None:
+    """Let whoever reads from this connection find its end; what is written is still sent."""
+    with contextlib.suppress(OSError):  # closed already
+        # Not a TLS connection's own method: it would write in the clear from now on.
+        socket.socket.shutdown(connection, socket.SHUT_RD)
+
+
+def is_readable(connection: socket.socket) -> bool:
+    """Whether a read would not block."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _arrived(connection: socket.socket) -> bytes:
@@ -71,18 +106,30 @@ def _arrived(connection: socket.socket) -> bytes:
 
 
 class DrainingHandler(_Handler):
-    """Mixed into a server's request handler: says whether a request has begun, and unifies its fields."""
+    """Mixed into a server's request handler: tracks where in a request it is, and unifies the fields."""
 
     idle: IdleConnections  # set by a subclass
+    room: Room  # set by a subclass
+
+    def __init__(self, request: socket.socket, address: Any, server: Any) -> None:
+        # All I/O of a handler is with its client: that one leaves, or speaks no TLS, is no news.
+        try:
+            with contextlib.suppress(OSError):
+                super().__init__(request, address, server)
+        finally:
+            self.room.open.discard(self.request)
 
     def setup(self) -> None:
-        self.idle.add(self.request)
         super().setup()
+        self.idle.add(self.request)
 
     def parse_request(self) -> bool:
-        self.idle.discard(self.request)
-        if not super().parse_request():
-            return False
+        self.idle.begin(self.request)
+        try:
+            if not super().parse_request():
+                return False
+        finally:
+            self.idle.discard(self.request)
         try:
             unify_message(self.headers)
         except BadFields as exc:
@@ -93,13 +140,15 @@ class DrainingHandler(_Handler):
 
     def finish(self) -> None:
         self.idle.discard(self.request)
-        # The client may have left before the last bytes reached it.
-        with contextlib.suppress(ConnectionError):
-            super().finish()
+        super().finish()
 
 
 def serve_until_stopped(
-    servers: list[socketserver.TCPServer], stopping: Stopping, idle: IdleConnections
+    servers: list[socketserver.TCPServer],
+    stopping: Stopping,
+    idle: IdleConnections,
+    room: Room,
+    header_timeout: float,
 ) -> None:
     """Accept on every server from this one thread until told to stop, then drain."""
     with selectors.DefaultSelector() as selector:
@@ -108,9 +157,10 @@ def serve_until_stopped(
             server.timeout = 0  # handle_request is called when there is something to handle
             selector.register(server, selectors.EVENT_READ, server)
         while not stopping.is_set():
-            for key, _ in selector.select():
+            for key, _ in selector.select(LOOK_FOR_OLD_SECONDS if len(room.open) else None):
                 if key.data is not None:
                     key.data.handle_request()
+            idle.close_older_than(header_timeout)
     # Of a connection that was accepted just now nobody knows yet that it is idle.
     hang_up = threading.Timer(LINGER_SECONDS, idle.hang_up)
     hang_up.start()

@@ -7,10 +7,8 @@ way to it, for so short a time that one which is busy, or gone, holds nobody up.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
-from typing import Any
 
 from webdemo.servers import Siblings
 
@@ -62,21 +60,3 @@ class Turns:
         """Block until the connection that waits may be accepted; a sibling may have been faster."""
         while not self.is_ours():
             time.sleep(LOOK_AGAIN_SECONDS)
-
-
-class Listener(socket.socket):
-    """A listening socket whose accept waits for this process's turn."""
-
-    turns: Turns
-
-    @classmethod
-    def of(cls, sock: socket.socket, turns: Turns) -> Listener:
-        """The same socket, which `sock` is no longer."""
-        listener = cls(fileno=sock.detach())
-        listener.setblocking(False)
-        listener.turns = turns
-        return listener
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        self.turns.wait()
-        return super().accept()

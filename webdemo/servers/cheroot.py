@@ -13,19 +13,25 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webdemo.net import BACKLOG
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, _framing, option
+from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job, _framing, option
 from webdemo.servers._alike import UNIX, answer
-from webdemo.servers._draining import IdleConnections
+from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections, is_readable
 from webdemo.servers._fields import TOKEN, BadFields, unify
-from webdemo.servers._turns import Listener, Turns
+from webdemo.servers._room import Listener, Room
+from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+_LARGEST_HEADER = 65536
+
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Options(ConnectionOptions):
     threads: int = option(10, "Threads for each listening socket.")
+    body_timeout: float = option(
+        10.0, "Seconds for which a client may pause while it sends a body or reads a response."
+    )
 
 
 def serve(job: Job) -> None:
@@ -60,7 +66,7 @@ def serve(job: Job) -> None:
             try:
                 valid: bool = super().read_request_line()  # type: ignore[no-untyped-call]  # Cheroot's stub
             finally:
-                idle.discard(self.conn.socket)
+                idle.begin(self.conn.socket)
             if job.stopping.is_set():
                 self.close_connection = True
             return valid
@@ -76,6 +82,12 @@ def serve(job: Job) -> None:
             if self.chunked_read:
                 self.close_connection = True  # what the app leaves of the body would be the next request
             return valid
+
+        def parse_request(self) -> None:
+            try:
+                super().parse_request()
+            finally:
+                idle.discard(self.conn.socket)
 
     class Connection(HTTPConnection):
         RequestHandlerClass = Request
@@ -111,12 +123,22 @@ def serve(job: Job) -> None:
             )
             self.request_queue_size = BACKLOG
             self.shutdown_timeout = job.grace_seconds
-            self.keep_alive_conn_limit += 1
+            self.timeout = job.options.body_timeout
+            self.max_request_header_size = _LARGEST_HEADER
+            self.keep_alive_conn_limit = job.options.connections + 1
             self.listener = listener
             if job.certificate is not None:
                 from cheroot.ssl.builtin import BuiltinSSLAdapter
 
                 self.ssl_adapter = BuiltinSSLAdapter(str(job.certificate.chain), str(job.certificate.key))
+
+        def process_conn(self, conn: HTTPConnection) -> None:
+            """Give a connection to a thread once there is something to read, so that idle ones take none."""
+            waits = conn.last_used is None and not is_readable(conn.socket)
+            if waits and not job.stopping.is_set():
+                self.put_conn(conn)
+            else:
+                super().process_conn(conn)
 
         def bind(self, *_: int) -> socket.socket:
             self.socket = self.listener
@@ -124,10 +146,16 @@ def serve(job: Job) -> None:
             self.bind_addr = address if isinstance(address, str) else address[:2]
             return self.listener
 
-    sockets = job.sockets
-    if siblings is not None:
-        turns = Turns(siblings)
-        sockets = [Listener.of(sock, turns) for sock in job.sockets]
+    def close_idle() -> None:
+        idle.close_idle()
+        latest = time.time() - LINGER_SECONDS
+        for connection in open_connections.copy():
+            if connection.last_used is not None and connection.last_used < latest:
+                connection.last_used = 0  # it has expired, if it waits for a request
+
+    room = Room(close_idle, count=open_connections.__len__, most=job.options.connections)
+    turns = None if siblings is None else Turns(siblings)
+    sockets = [Listener(sock, room, turns) for sock in job.sockets]
     servers = [Server(sock) for sock in sockets]
     ends = []
     for server in servers:
@@ -141,10 +169,11 @@ def serve(job: Job) -> None:
     for thread in threads:
         thread.start()
     job.ready()
-    job.stopping.wait()
+    while not job.stopping.wait(LOOK_FOR_OLD_SECONDS):
+        idle.close_older_than(job.options.header_timeout)
     lingers_until = time.monotonic() + LINGER_SECONDS
     while open_connections and time.monotonic() < lingers_until:
-        time.sleep(0.01)  # clients that keep their connection busy learn that it ends
+        time.sleep(0.01)  # responses in flight tell their clients that the connection ends
     stops = [threading.Thread(target=server.stop) for server in servers]
     for stop in stops:
         stop.start()
@@ -183,4 +212,8 @@ adapter = Adapter(
     extra="servers",
     options=Options,
     tls=True,
+    lapses=(
+        "does not answer beside as many slow clients as it has threads, for `header_timeout` seconds",
+        "does not answer beside a client that begins a TLS handshake and pauses, for `body_timeout` seconds",
+    ),
 )

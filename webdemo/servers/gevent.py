@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job
 from webdemo.servers._alike import UNIX, answer
-from webdemo.servers._draining import IdleConnections
+from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections
 from webdemo.servers._fields import unify_message
-from webdemo.servers._framing import parse_alone, read_fields
+from webdemo.servers._framing import Malformed, parse_alone, read_fields
+from webdemo.servers._room import PAUSE_SECONDS, Room
 from webdemo.servers._turns import LOOK_AGAIN_SECONDS, Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    connections: int = option(1000, "Connections open at once; further ones wait.")
 
 
 def patch() -> None:
@@ -44,8 +40,10 @@ def serve(job: Job) -> None:
     class Handler(WSGIHandler):  # type: ignore[misc]
         def handle(self) -> None:
             connection = self.socket  # gevent deletes the attribute
+            connection.settimeout(job.options.body_timeout)
             try:
-                super().handle()
+                with contextlib.suppress(OSError):  # that a client leaves is no news
+                    super().handle()
             finally:
                 idle.discard(connection)
                 if siblings is not None:
@@ -54,13 +52,22 @@ def serve(job: Job) -> None:
         def read_requestline(self) -> str:
             idle.add(self.socket)
             line: str = super().read_requestline()
-            idle.discard(self.socket)
+            idle.begin(self.socket)
             return line
 
-        def read_request(self, line: str) -> bool:
-            fields = read_fields(line.encode("latin-1"), self.rfile)  # a ValueError is answered with 400
-            valid = parse_alone(self, fields, partial(super().read_request, line))
-            unify_message(self.headers)
+        def read_request(self, raw_requestline: str) -> bool:
+            connection = self.socket
+            try:
+                # A ValueError, as which what is malformed is raised, is answered with 400.
+                fields = read_fields(raw_requestline.encode("latin-1"), self.rfile)
+                valid = parse_alone(self, fields, partial(super().read_request, raw_requestline))
+                unify_message(self.headers)
+            except Malformed:
+                raise
+            except OSError:  # the client has left
+                return False
+            finally:
+                idle.discard(connection)
             return valid
 
         def finalize_headers(self) -> None:
@@ -83,16 +90,34 @@ def serve(job: Job) -> None:
             max_accept = 1  # for each time that it is told of some
 
         def do_read(self) -> Any:
-            """Accept a connection, or leave it to a sibling for a moment."""
-            if turns is None or siblings is None:
-                return super().do_read()
-            if turns.is_ours():
-                connection = super().do_read()  # None: a sibling was faster
-                siblings.report(len(pool) + (connection is not None))
-                return connection
+            """Accept a connection, or leave it to a sibling for a moment, or until there is room."""
+            if not room.is_left():
+                self.accept_in(PAUSE_SECONDS)
+                return None
+            if turns is not None and not turns.is_ours():
+                self.accept_in(LOOK_AGAIN_SECONDS)
+                return None
+            try:
+                accepted = super().do_read()  # None: a sibling was faster
+            except OSError as exc:
+                if not room.failed(exc):
+                    raise
+                self.accept_in(PAUSE_SECONDS)
+                return None
+            if accepted is not None:
+                room.accepted(accepted[0])
+            if siblings is not None:
+                siblings.report(len(pool) + (accepted is not None))
+            return accepted
+
+        def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
+            client_socket.settimeout(job.options.header_timeout)
+            with contextlib.suppress(OSError):  # that a client speaks no TLS is no news
+                super().wrap_socket_and_handle(client_socket, address)
+
+        def accept_in(self, seconds: float) -> None:
             self.stop_accepting()
-            gevent.spawn_later(LOOK_AGAIN_SECONDS, self.accept_again)
-            return None
+            gevent.spawn_later(seconds, self.accept_again)
 
         def accept_again(self) -> None:
             if self.started:
@@ -100,7 +125,11 @@ def serve(job: Job) -> None:
                     turns.nobody_waits()
                 self.start_accepting()
 
-    pool = Pool(job.options.connections)
+    def close_idle() -> None:
+        gevent.spawn(idle.close_idle)  # the event loop, which asks whether there is room, may not wait
+
+    pool = Pool()
+    room = Room(close_idle, count=pool.__len__, most=job.options.connections)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.setdefault("REMOTE_ADDR", "")
@@ -120,8 +149,16 @@ def serve(job: Job) -> None:
     ]
     for server in servers:
         server.start()
+
+    def close_old() -> None:
+        while True:
+            gevent.sleep(LOOK_FOR_OLD_SECONDS)
+            idle.close_older_than(job.options.header_timeout)
+
+    closing = gevent.spawn(close_old)
     job.ready()
     wait_read(job.stopping.fileno())
+    closing.kill()
     for server in servers:
         server.close()
     # Of a connection that was accepted just now nobody knows yet that it is idle.
@@ -143,7 +180,7 @@ adapter = Adapter(
     summary="a greenlet for each connection on one event loop; for many slow clients",
     distribution="gevent",
     extra="servers",
-    options=Options,
+    options=ConnectionOptions,
     tls=True,
     before_import=patch,
 )

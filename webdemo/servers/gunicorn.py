@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import signal
 import socket
 import stat
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webdemo.errors import UsageError
 from webdemo.net import BACKLOG
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, Stopping, option
-from webdemo.servers._draining import end_reading
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, Stopping, option
+from webdemo.servers._draining import end_reading, is_readable, stop_reading
 from webdemo.servers._fields import unify
 from webdemo.servers._framing import check_body_length
+from webdemo.servers._room import PAUSE_SECONDS, Room
 from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
@@ -33,6 +37,12 @@ class Options:
     worker_class: str = option("", "Gunicorn's kind of worker, for example sync, gthread or gevent.")
     timeout: int = option(30, "Seconds after which a worker that shows no life is replaced.")
     keepalive: int = option(5, "Seconds an idle connection is kept open.")
+    connections: int = option(
+        1000, "Connections of a worker open at once; further ones wait, and idle ones are closed."
+    )
+    header_timeout: float = option(
+        20.0, "Seconds in which a request's header must arrive, once it has begun."
+    )
     max_requests: int = option(0, "Requests after which a worker is replaced; 0: never.")
 
     def __post_init__(self) -> None:
@@ -127,6 +137,7 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
         "timeout": options.timeout,
         "graceful_timeout": int(job.grace_seconds),
         "keepalive": options.keepalive,
+        "worker_connections": options.connections,
         "max_requests": options.max_requests,
         "when_ready": when_ready,
         "pre_fork": pre_fork,
@@ -144,36 +155,88 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
         "proc_name": "webdemo",
     }
     worker_class = options.worker_class or ("gthread" if options.threads > 1 else "sync")
-    if worker_class == "gthread" and job.siblings is not None:
-        chosen["worker_class"] = worker_in_turn(job.siblings)
-    else:
-        chosen["worker_class"] = worker_class
+    chosen["worker_class"] = threaded_worker(job, busy) if worker_class == "gthread" else worker_class
     if job.certificate is not None:
         chosen |= {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
     return chosen
 
 
-def worker_in_turn(siblings: Callable[[], Siblings]) -> type:
-    """Gunicorn's worker with threads; it leaves a connection that a sibling should rather have to it."""
+def threaded_worker(job: Job, busy: set[int]) -> type:
+    """Gunicorn's worker with threads. Here idle connections take no thread, and a header must arrive in time.
+
+    A connection that a sibling should rather have is left to it.
+    """
     from gunicorn.workers.gthread import ThreadWorker
 
     class Worker(ThreadWorker):  # type: ignore[misc]
         def init_process(self) -> None:
-            self.siblings = siblings()
-            self.turns = Turns(self.siblings)
+            self.siblings = None if job.siblings is None else job.siblings()
+            self.turns = None if self.siblings is None else Turns(self.siblings)
+            self.room = Room(self.close_idle, count=lambda: self.nr_conns, most=job.options.connections)
+            self.worker_connections: int = sys.maxsize  # the room is asked instead: it also closes idle ones
+            self.in_threads: dict[Any, float] = {}  # connections, and when they were given to a thread
             super().init_process()
 
         def notify(self) -> None:  # called each time when it looks for what has happened
             super().notify()
+            latest = time.monotonic() - job.options.header_timeout
+            for connection, since in self.in_threads.copy().items():
+                if since > latest:
+                    break
+                if connection.sock.fileno() not in busy:
+                    stop_reading(connection.sock)
+            if self.siblings is None:
+                return
             if self.alive:
                 self.siblings.report(self.nr_conns)
             else:  # told to stop, or has answered `max_requests`
                 self.siblings.leave()
 
-        def accept(self, *listener: Any) -> None:
-            self.turns.wait()
-            super().accept(*listener)
-            self.siblings.report(self.nr_conns)
+        def accept(self, listener: socket.socket) -> None:
+            if not self.room.is_left():
+                time.sleep(PAUSE_SECONDS)
+                return
+            if self.turns is not None:
+                self.turns.wait()
+            try:
+                super().accept(listener)
+            except OSError as exc:
+                if not self.room.failed(exc):
+                    raise
+                time.sleep(PAUSE_SECONDS)
+            if self.siblings is not None:
+                self.siblings.report(self.nr_conns)
+
+        def enqueue_req(self, connection: Any) -> None:
+            new = not (connection.initialized or connection.data_ready)
+            if new:
+                self.room.accepted(connection.sock)
+            if new and not is_readable(connection.sock):
+                self.park(connection)
+            else:
+                self.in_threads[connection] = time.monotonic()
+                super().enqueue_req(connection)
+
+        def park(self, connection: Any) -> None:
+            """Wait for its first bytes without a thread, as Gunicorn does after a thread waited in vain."""
+            connection.sock.setblocking(False)
+            connection.set_timeout()
+            self.pending_conns.append(connection)
+            self.poller.register(
+                connection.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection)
+            )
+
+        def finish_request(self, connection: Any, future: Any) -> None:
+            self.in_threads.pop(connection, None)
+            super().finish_request(connection, future)
+
+        def close_idle(self) -> None:
+            latest = time.monotonic() - LINGER_SECONDS + self.cfg.keepalive
+            for waiting in (self.pending_conns, self.keepalived_conns):
+                for connection in waiting:
+                    if connection.timeout > latest:
+                        break
+                    connection.timeout = 0
 
     return Worker
 
@@ -227,4 +290,9 @@ adapter = Adapter(
     options=Options,
     tls=True,
     own_workers=True,
+    lapses=(
+        "with threads=1, does not answer beside an idle or slow client for `timeout` seconds",
+        "does not answer beside as many slow clients as it has threads, for `header_timeout` seconds",
+        "waits without end for a body whose client pauses",
+    ),
 )

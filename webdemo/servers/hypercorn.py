@@ -8,13 +8,13 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, option
 from webdemo.servers._alike import with_an_end
 from webdemo.servers._fields import BadFields, unify
 from webdemo.servers._framing import Malformed, check_body_length, refuse
+from webdemo.servers._room import Listener, Room
 from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ _ACCEPTED_AT_ONCE = 16
 @dataclass(frozen=True, slots=True)
 class Options:
     max_request_body_size: int = option(1 << 24, "Largest request body, in bytes; it is held in memory.")
-    keepalive: int = option(5, "Seconds an idle connection is kept open.")
+    keepalive: int = option(
+        5, "Seconds an idle connection is kept open, and in which a request's header must arrive."
+    )
 
 
 def serve(job: Job) -> None:
@@ -34,13 +36,12 @@ def serve(job: Job) -> None:
     from hypercorn.config import Config, Sockets
     from hypercorn.middleware import AsyncioWSGIMiddleware
 
-    listening: list[socket.socket] = [_LongQueue(fileno=sock.detach()) for sock in job.sockets]
+    room = Room()
+    listening: list[socket.socket] = [_LongQueue(sock, room) for sock in job.sockets]
     if job.siblings is not None:
         siblings = job.siblings()
-        turns, accepted = Turns(siblings), WeakSet[socket.socket]()
-        listening = [_Shared(sock.detach(), siblings, turns, accepted) for sock in listening]
-    for sock in listening:
-        sock.setblocking(False)
+        turns = Turns(siblings)
+        listening = [_Shared(sock, room, turns, siblings) for sock in listening]
 
     class OurSockets(Config):
         def create_sockets(self) -> Sockets:
@@ -133,7 +134,7 @@ class BodyEnded(Exception):
     """The body breaks off, or is malformed; nobody waits for an answer any more."""
 
 
-class _LongQueue(socket.socket):
+class _LongQueue(Listener):
     """A listening socket whose queue stays long: asyncio would shorten it to what it accepts at once."""
 
     def listen(self, backlog: int = BACKLOG) -> None:
@@ -141,21 +142,17 @@ class _LongQueue(socket.socket):
 
 
 class _Shared(_LongQueue):
-    """One that several processes have; it knows the connections that this one has open."""
+    """One that several processes have; it lets them know how many connections this one has open."""
 
-    def __init__(self, fd: int, siblings: Siblings, turns: Turns, accepted: WeakSet[socket.socket]) -> None:
-        super().__init__(fileno=fd)
+    def __init__(self, sock: socket.socket, room: Room, turns: Turns, siblings: Siblings) -> None:
+        super().__init__(sock, room, turns)
         self._siblings = siblings
-        self._turns = turns
-        self._accepted = accepted
 
     def accept(self) -> tuple[socket.socket, Any]:
-        self._siblings.report(len(self._accepted))
-        self._turns.wait()
-        connection, address = super().accept()
-        self._accepted.add(connection)
-        self._siblings.report(len(self._accepted))
-        return connection, address
+        self._siblings.report(len(self.room.open))
+        accepted = super().accept()
+        self._siblings.report(len(self.room.open))
+        return accepted
 
 
 def values(environ: WSGIEnvironment, name: str) -> Sequence[str]:
@@ -193,6 +190,9 @@ adapter = Adapter(
         "accepts a bare CR in a chunk extension",
         "accepts control characters in a chunk extension",
         "accepts a bare LF in a trailer",
+        "waits without end for a body whose client pauses",
+        "bounds its connections by the limit of open files alone",
+        "keeps the descriptor of a client that left without a request for `keepalive` seconds",
     ),
     serve=serve,
     summary="asyncio and a pool of threads; HTTP/1.1 and HTTP/2",

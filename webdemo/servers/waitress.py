@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, Stopping, option
 from webdemo.servers._alike import UNIX, answer
 from webdemo.servers._fields import SINGLE, BadFields, unify
+from webdemo.servers._room import PAUSE_SECONDS, Listener, Room
 from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _SENT_AT_ONCE = 256 * 1024
+_LOOK_FOR_OLD_SECONDS = 1.0
 _SHORTEST_WAIT_SECONDS = 0.001  # of Waitress's loop
 # Fields that must not be joined as lists are, which Waitress does with all.
 _SPECIAL_FIELD = re.compile(
@@ -31,8 +34,13 @@ _SPECIAL_FIELD = re.compile(
 @dataclass(frozen=True, slots=True)
 class Options:
     threads: int = option(4, "Threads that run the app.")
-    connection_limit: int = option(1000, "Connections open at once; further ones wait.")
+    connection_limit: int = option(
+        1000, "Connections open at once; further ones wait, and idle ones are closed."
+    )
     channel_timeout: int = option(120, "Seconds after which an idle connection is closed.")
+    header_timeout: float = option(
+        20.0, "Seconds in which a request's header must arrive, once it has begun."
+    )
     max_request_body_size: int = option(1 << 30, "Largest request body, in bytes.")
 
 
@@ -65,6 +73,7 @@ def serve(job: Job) -> None:
 
     class Parser(HTTPRequestParser):  # type: ignore[misc]
         def received(self, data: bytes) -> int:
+            self.completed: bool
             consumed: int = super().received(data)
             if self.completed and job.stopping.is_set():
                 self.headers["CONNECTION"] = "close"
@@ -106,9 +115,22 @@ def serve(job: Job) -> None:
             # As much as the system would take is megabytes, read from a file anew for each part of it sent.
             self.sendbuf_len = min(self.sendbuf_len, _SENT_AT_ONCE)
 
+            self.header_began: float | None = None
+
+        def received(self, data: bytes) -> bool:
+            received: bool = super().received(data)
+            if self.request is None or self.request.headers_finished:
+                self.header_began = None
+            elif self.header_began is None:
+                self.header_began = time.monotonic()
+            return received
+
         def is_idle(self) -> bool:
             begun = self.request is not None and self.request.headers_finished
             return not (self.requests or begun or self.total_outbufs_len)
+
+        def is_idle_since(self, latest: float) -> bool:
+            return self.last_activity < latest and self.is_idle()
 
     class WakeUp(wasyncore.file_dispatcher):  # type: ignore[misc]
         """Ends the loop's wait when the server is to stop."""
@@ -122,6 +144,32 @@ def serve(job: Job) -> None:
     # At every moment with more requests than threads it would warn of one that waits for a moment.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     connections: dict[int, Any] = {}
+
+    def channels() -> list[Channel]:
+        return [c for c in connections.values() if isinstance(c, Channel)]
+
+    def close_idle() -> None:
+        latest = time.time() - LINGER_SECONDS  # Waitress's own clock
+        for channel in channels():
+            channel.will_close = channel.will_close or channel.is_idle_since(latest)
+
+    def close_slow() -> None:
+        latest = time.monotonic() - job.options.header_timeout
+        for channel in channels():
+            if channel.header_began is not None and channel.header_began < latest:
+                channel.will_close = True
+
+    def count() -> int:
+        return sum(len(listener.active_channels) for listener in listeners)
+
+    rests_until = 0.0
+
+    class RestingListener(Listener):
+        def pause(self) -> None:
+            nonlocal rests_until
+            rests_until = time.monotonic() + PAUSE_SECONDS
+
+    room = Room(close_idle, count=count, most=job.options.connection_limit, option="connection_limit")
     WakeUp(job.stopping.fileno(), connections)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -138,21 +186,32 @@ def serve(job: Job) -> None:
             server_name="localhost",
             backlog=BACKLOG,
             threads=job.options.threads,
-            # Each listening socket takes two of these places for itself.
-            connection_limit=job.options.connection_limit + 2 * len(job.sockets),
+            connection_limit=sys.maxsize,  # the room is asked instead: it also closes idle ones
             channel_timeout=job.options.channel_timeout,
+            cleanup_interval=1,  # seconds; Waitress looks for idle connections every 30 by default
             max_request_body_size=job.options.max_request_body_size,
             asyncore_use_poll=True,
             clear_untrusted_proxy_headers=False,  # the run layer decides whom to trust
         )
-        for sockets in by_kind(job.sockets)
+        for sockets in by_kind([RestingListener(sock, room) for sock in job.sockets])
     ]
     listeners = [c for c in connections.values() if isinstance(c, BaseWSGIServer)]
     for listener in listeners:
         listener.channel_class = Channel
 
-    def loop(timeout_seconds: float) -> None:
-        wasyncore.loop(timeout=timeout_seconds, use_poll=True, map=connections, count=1)
+    look_at = time.monotonic() + _LOOK_FOR_OLD_SECONDS
+
+    def loop(timeout_seconds: float, accept: bool = True) -> None:
+        nonlocal look_at
+        now = time.monotonic()
+        if now > look_at:
+            look_at = now + _LOOK_FOR_OLD_SECONDS
+            close_slow()
+        rests = rests_until > now
+        for listener in listeners:
+            listener.accepting = accept and not rests
+        timeout = min(timeout_seconds, PAUSE_SECONDS) if rests else timeout_seconds
+        wasyncore.loop(timeout=timeout, use_poll=True, map=connections, count=1)
 
     job.ready()
     if job.siblings is None:
@@ -160,20 +219,18 @@ def serve(job: Job) -> None:
             loop(1)
     else:
         in_turn(loop, listeners, connections, job.siblings(), job.stopping)
-    for listener in listeners:
-        listener.accepting = False
     hang_up_at = time.monotonic() + LINGER_SECONDS
-    while channels := [c for c in connections.values() if isinstance(c, Channel)]:
+    while left := channels():
         if time.monotonic() > hang_up_at:
-            for channel in channels:
+            for channel in left:
                 channel.will_close = channel.will_close or channel.is_idle()
-        loop(0.05)
+        loop(0.05, accept=False)
     for server in servers:
         server.task_dispatcher.shutdown()
 
 
 def in_turn(
-    loop: Callable[[float], None],
+    loop: Callable[..., None],
     listeners: list[Any],
     connections: dict[int, Any],
     siblings: Siblings,
@@ -197,11 +254,7 @@ def in_turn(
     while not stopping.is_set():
         if gives_way:
             if siblings.have_fewer():
-                for listener in listeners:
-                    listener.accepting = False
-                loop(_SHORTEST_WAIT_SECONDS)
-                for listener in listeners:
-                    listener.accepting = True
+                loop(_SHORTEST_WAIT_SECONDS, accept=False)
             somebody_waits = gives_way = False
             loop(0)
             if not somebody_waits:

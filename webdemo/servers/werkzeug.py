@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from webdemo.net import BACKLOG
-from webdemo.servers import Adapter, Job
+from webdemo.servers import Adapter, ConnectionOptions, Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +23,7 @@ def serve(job: Job) -> None:
     from webdemo.servers._alike import UNIX, answer, with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
     from webdemo.servers._framing import ChunkedBody, StrictHandler
+    from webdemo.servers._room import Listener, Room
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return answer(job.app, environ, start_response)
@@ -34,16 +35,21 @@ def serve(job: Job) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(job.certificate.chain, job.certificate.key)
 
+    connections = IdleConnections()
+    connections_room = Room(connections.close_idle, most=job.options.connections)
+
     class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
         rfile: io.BufferedReader[Any]
-        idle = IdleConnections()
+        idle = connections
+        room = connections_room
+        timeout = job.options.body_timeout
 
         def setup(self) -> None:
             if context is not None:
                 # Here, in the connection's own thread: a slow handshake holds up nobody else.
                 self.request.settimeout(10)
                 self.request = context.wrap_socket(self.request, server_side=True)
-                self.request.settimeout(None)
+                self.room.open.add(self.request)
             super().setup()
             self.received = _Received(self.rfile.detach())
             self.rfile = io.BufferedReader(self.received)
@@ -70,11 +76,14 @@ def serve(job: Job) -> None:
     for sock in job.sockets:
         server = make_server(*_address(sock), app, threaded=True, request_handler=Handler, fd=sock.fileno())
         sock.listen(BACKLOG)  # Werkzeug has set its own, which is small
+        server.socket = Listener(server.socket, Handler.room)
         server.ssl_context = context
         server.daemon_threads = False  # type: ignore[attr-defined]
         servers.append(server)
     job.ready()
-    serve_until_stopped(list(servers), job.stopping, Handler.idle)
+    serve_until_stopped(
+        list(servers), job.stopping, connections, connections_room, job.options.header_timeout
+    )
 
 
 class _Received(io.RawIOBase):
@@ -124,5 +133,6 @@ adapter = Adapter(
         "webdemo.servers._draining",
         "webdemo.servers._framing",
     ),
+    options=ConnectionOptions,
     tls=True,
 )

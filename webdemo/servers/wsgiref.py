@@ -6,7 +6,7 @@ import socket
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 
-from webdemo.servers import Adapter, Job
+from webdemo.servers import Adapter, ConnectionOptions, Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +23,7 @@ def serve(job: Job) -> None:
     from webdemo.servers._alike import answer, with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
     from webdemo.servers._framing import StrictHandler
+    from webdemo.servers._room import Listener, Room
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return answer(job.app, environ, start_response)
@@ -31,8 +32,13 @@ def serve(job: Job) -> None:
         os_environ = {}  # noqa: RUF012  # the process's own is nothing an app should show
         server_software = WSGIRequestHandler.server_version
 
+    connections = IdleConnections()
+    connections_room = Room(connections.close_idle, most=job.options.connections)
+
     class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
-        idle = IdleConnections()
+        idle = connections
+        room = connections_room
+        timeout = job.options.body_timeout
 
         def setup(self) -> None:
             address: Any = self.client_address
@@ -72,7 +78,7 @@ def serve(job: Job) -> None:
             address = listener.getsockname()
             super().__init__(("localhost", 0), Handler, bind_and_activate=False)
             self.socket.close()
-            self.socket = listener
+            self.socket = Listener(listener, Handler.room)
             self.server_address = address
             is_unix = isinstance(address, str)
             self.server_name = "localhost" if is_unix else address[0]
@@ -81,7 +87,9 @@ def serve(job: Job) -> None:
 
     servers = [Server(sock) for sock in job.sockets]
     job.ready()
-    serve_until_stopped(list(servers), job.stopping, Handler.idle)
+    serve_until_stopped(
+        list(servers), job.stopping, connections, connections_room, job.options.header_timeout
+    )
 
 
 adapter = Adapter(
@@ -89,4 +97,5 @@ adapter = Adapter(
     serve=serve,
     modules=("wsgiref.simple_server",),
     summary="a thread for each connection; HTTP/1.0, no chunked bodies; for trying things out",
+    options=ConnectionOptions,
 )
