@@ -180,7 +180,11 @@ def python() -> list[str]:
         "no_site": "S",
         "optimize": "O",
     }
-    safe_path = sys.flags.safe_path or not _CHECKOUT.samefile(".")
+    try:
+        in_checkout = Path.cwd() == _CHECKOUT
+    except FileNotFoundError:  # the current folder is gone
+        in_checkout = False
+    safe_path = sys.flags.safe_path or not in_checkout
     given = [f"-{letter * getattr(sys.flags, name)}" for name, letter in letters.items()]
     extra = (name if value is True else f"{name}={value}" for name, value in sys._xoptions.items())
     return [

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from webdemo.errors import UsageError
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Stopping, option
-from webdemo.servers._draining import end_reading, is_readable, stop_reading
+from webdemo.servers._draining import end_reading, is_readable
 from webdemo.servers._fields import unify
 from webdemo.servers._framing import check_body_length
 from webdemo.servers._room import PAUSE_SECONDS, Room
@@ -184,7 +184,7 @@ def threaded_worker(job: Job, busy: set[int]) -> type:
                 if since > latest:
                     break
                 if connection.sock.fileno() not in busy:
-                    stop_reading(connection.sock)
+                    end_reading(connection.sock)
             if self.siblings is None:
                 return
             if self.alive:
