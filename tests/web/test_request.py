@@ -189,8 +189,15 @@ def test_query_that_is_not_utf8_is_400() -> None:
     assert call(app, QUERY_STRING="a=%ff").body == b'{"a":"%FF"}'
 
 
-def test_host_that_is_not_idna_is_no_host() -> None:
-    assert Request(environ(HTTP_HOST="xn--a")).url == "http:///"
+@pytest.mark.parametrize("host", ["xn--a", "XN--A", "www.xn--a:8000", "xn--.example", "xn--999999999"])
+def test_host_that_is_not_idna_is_no_host(host: str) -> None:
+    request = Request(environ(HTTP_HOST=host))
+    assert (request.host, request.url) == ("", "http:///")
+
+
+@pytest.mark.parametrize("host", ["example.org:8000", "xn--mnchen-3ya.de", "[::1]:8000", "127.0.0.1"])
+def test_host_that_is_idna_is_kept(host: str) -> None:
+    assert Request(environ(HTTP_HOST=host)).host == host
 
 
 def test_short_reads_of_a_form_are_put_together() -> None:

@@ -16,7 +16,6 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import BadRequest, ClientDisconnected
 from werkzeug.formparser import FormDataParser
-from werkzeug.urls import uri_to_iri
 from werkzeug.wrappers import Request as WerkzeugRequest
 
 if TYPE_CHECKING:
@@ -122,8 +121,8 @@ class Request(WerkzeugRequest):
     @_lazy
     def host(self) -> str:
         host = super().host
-        try:
-            uri_to_iri(f"//{host}")
+        try:  # decoded here, because what Werkzeug makes of the error depends on the version of Python
+            host.partition(":")[0].lower().encode("ascii").decode("idna")
         except UnicodeError:  # not IDNA; as for other nonsense, there is no host then
             return ""
         return host
