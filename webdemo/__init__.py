@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from webdemo.web import abort as abort
     from webdemo.web import redirect as redirect
 
+__version__ = "0.1.0"  # the only place where it is written
+
 __all__ = ["App", "Request", "Response", "StaticFiles", "abort", "app", "redirect"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 
@@ -13,6 +14,10 @@ import webdemo
 def test_names_are_the_ones_promised() -> None:
     assert webdemo.__all__ == ["App", "Request", "Response", "StaticFiles", "abort", "app", "redirect"]
     assert set(webdemo.__all__) <= set(dir(webdemo))
+
+
+def test_version_is_the_installed_one() -> None:
+    assert importlib.metadata.version("webdemo") == webdemo.__version__
 
 
 def imported_by(code: str) -> set[str]:

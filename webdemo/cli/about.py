@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
-from importlib.metadata import version
 from typing import Any
 
 import click
 
+import webdemo
 import webdemo.config
 from webdemo import servers as registry
 from webdemo.cli import print_table
@@ -17,7 +17,7 @@ from webdemo.run.plan import describe
 
 def versions() -> str:
     """webdemo, Python and the servers that are installed, a line each."""
-    lines = [f"webdemo {version('webdemo')}, Python {platform.python_version()}"]
+    lines = [f"webdemo {webdemo.__version__}, Python {platform.python_version()}"]
     lines += [
         f"{adapter.name} {adapter.version()}" for adapter in registry.installed() if adapter.distribution
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import os
 import platform
 import signal
@@ -16,6 +15,7 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from webdemo import __version__
 from webdemo.compare import accepted, behaviour, own_paths, runner, saved, terminal
 from webdemo.compare.junit import to_junit
 from webdemo.compare.results import Behaviour, Comparison, Machine, Server, Speed
@@ -141,7 +141,7 @@ def compare(
     comparison = Comparison(
         app=app,
         made_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        webdemo=importlib.metadata.version("webdemo"),
+        webdemo=__version__,
         machine=_machine(),
         servers=servers,
         behaviour=behaviour.join(layers) if layers else None,
