@@ -8,6 +8,7 @@ WebdemoError
     UnknownOption           the server has no such option
     ServerMissing           the server's package is not installed
     ServerBroken            the server's plug-in, or what it needs, cannot be loaded
+      OtherContract           the plug-in was made for another contract than this webdemo's
     Unsupported             the server cannot do what the bind asks for
     FolderMissing           a folder to serve is not there, is no folder, or may not be read
     HeaderRefused           a header for static files is not one that may be sent
@@ -169,10 +170,26 @@ class ServerMissing(UsageError):
 
 
 class ServerBroken(UsageError):
-    def __init__(self, name: str, origin: str, why: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        origin: str,
+        why: str,
+        remedy: str = "Install what it needs, report it to whoever wrote it, or choose another server.",
+    ) -> None:
+        super().__init__(f"The server {name} cannot be loaded from {origin}: {why}.", remedy=remedy)
+
+
+class OtherContract(ServerBroken):
+    """`theirs` is the contract that the plug-in of this distribution was made for, `ours` webdemo's."""
+
+    def __init__(self, name: str, origin: str, *, distribution: str, theirs: int, ours: int) -> None:
+        older = distribution if theirs < ours else "webdemo"
         super().__init__(
-            f"The server {name} cannot be loaded from {origin}: {why}.",
-            remedy="Install what it needs, report it to whoever wrote it, or choose another server.",
+            name,
+            origin,
+            f"it was made for contract {theirs}, and this webdemo has contract {ours}",
+            remedy=f"Upgrade {older} (pip install --upgrade {older}), or choose another server.",
         )
 
 

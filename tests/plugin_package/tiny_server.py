@@ -52,6 +52,9 @@ adapter = Adapter(
     options=Options,
     unix=False,
     several_sockets=False,
+    contract=1,
 )
 absent = Adapter(name="absent", serve=serve, summary="never there", distribution="no-such-distribution")
+later = adapter._replace(name="later", contract=2)
+earlier = adapter._replace(name="earlier", contract=0)
 broken = "not an adapter"

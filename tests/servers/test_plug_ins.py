@@ -52,6 +52,7 @@ def test_a_plugged_in_server_is_listed(running: Start, plugged: dict[str, str]) 
     assert run.wait() == 0
     assert "tiny" in run.log()
     assert "1.2.3" in run.log()
+    assert "later" not in run.log()
 
 
 def test_an_option_that_the_plug_in_lacks_is_refused(serving: Start, plugged: dict[str, str]) -> None:
@@ -79,6 +80,20 @@ def test_a_plug_in_that_is_no_adapter_is_named(serving: Start, plugged: dict[str
     assert refused(run) == [
         "The server broken cannot be loaded from tiny_server:broken: it is not a webdemo.servers.Adapter.",
         "Install what it needs, report it to whoever wrote it, or choose another server.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "contract", "to_upgrade"), [("later", 2, "webdemo"), ("earlier", 0, "tiny-server")]
+)
+def test_a_plug_in_made_for_another_contract_is_refused(
+    serving: Start, plugged: dict[str, str], name: str, contract: int, to_upgrade: str
+) -> None:
+    run = serving("-b", f"{name}://:0", wait=False, environment=plugged)
+    assert refused(run) == [
+        f"The server {name} cannot be loaded from tiny_server:{name}: "
+        f"it was made for contract {contract}, and this webdemo has contract 1.",
+        f"Upgrade {to_upgrade} (pip install --upgrade {to_upgrade}), or choose another server.",
     ]
 
 

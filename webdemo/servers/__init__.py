@@ -21,12 +21,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from webdemo.errors import ServerBroken, ServerMissing, UnknownOption, UnknownServer, UsageError
+from webdemo.errors import (
+    OtherContract,
+    ServerBroken,
+    ServerMissing,
+    UnknownOption,
+    UnknownServer,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from _typeshed.wsgi import WSGIApplication
+
+# The version of this contract: what an Adapter declares, what a Job holds, what `serve` has to keep.
+# It is raised when a plug-in that was right could become wrong, and not for a new field with a default.
+CONTRACT = 1
 
 GROUP = "webdemo.servers"
 PASTE_GROUP = "paste.server_runner"
@@ -161,6 +172,7 @@ class Adapter(NamedTuple):
     opens_own_sockets: bool = False  # cannot serve on a socket that is already open
     before_import: Callable[[], None] | None = None  # must run before the app is imported
     lapses: tuple[str, ...] = ()  # what it does not keep, as "accepts a bare LF in the head"
+    contract: int = 1  # the CONTRACT that a plug-in was made for: not today's, which it cannot know
 
     @property
     def runs_app(self) -> bool:
@@ -281,6 +293,11 @@ def find(name: str) -> Adapter:
             raise ServerBroken(name, entry.value, f"{type(exc).__name__}: {exc}") from exc
         if not isinstance(adapter, Adapter):
             raise ServerBroken(name, entry.value, "it is not a webdemo.servers.Adapter")
+        if adapter.contract != CONTRACT:
+            distribution = entry.dist.name if entry.dist else name
+            raise OtherContract(
+                name, entry.value, distribution=distribution, theirs=adapter.contract, ours=CONTRACT
+            )
         return adapter
     raise UnknownServer(name, nearest(name, names()), names())
 
