@@ -11,7 +11,7 @@ PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 # For each target of a fuzz run.
 FUZZ_SECONDS ?= 60
 
-.PHONY: run test deep fuzz check coverage bench programs clean
+.PHONY: run test deep fuzz check coverage docs dist bench programs clean
 
 run: $(VENV)/installed
 	env -u PORT $(BIN)/python -m webdemo --port $(PORT)
@@ -42,6 +42,16 @@ coverage: $(VENV)/tested programs
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+# The site of docs/, in site/: open site/index.html. A link that leads nowhere fails.
+docs: $(VENV)/tested
+	$(BIN)/python -m mkdocs build --quiet --strict
+
+# A wheel and a source distribution of the version in webdemo/__init__.py, in dist/.
+dist: $(VENV)/tested
+	rm -rf dist
+	$(BIN)/python -m build --quiet --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+
 # How fast it is, beside its peers; writes docs/performance.md. Some minutes on an idle machine.
 bench: $(VENV)/tested
 	$(BIN)/python -m bench --save
@@ -61,4 +71,4 @@ $(VENV)/tested: pyproject.toml tests/constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist site

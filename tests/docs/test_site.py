@@ -1,0 +1,73 @@
+"""The site of docs/: it builds without a warning, and a browser needs nothing but its files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from scripts import reference
+from webdemo.config import FIELDS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site. Strict: a link to a page or an anchor that is not there fails the build."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT, capture_output=True, text=True, timeout=110,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def pages(site: Path) -> list[Path]:
+    # The page for errors is for a server's top folder; it links to absolute paths.
+    return sorted(set(site.rglob("*.html")) - {site / "404.html"})
+
+
+def test_tables_and_lists_are_rendered(site: Path) -> None:
+    left = re.compile(r"<p>[^<]*(\|--|^[-*|] )", re.MULTILINE)
+    assert [str(page) for page in pages(site) if left.search(page.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize("path", reference.PAGES)
+def test_generated_page_is_in_the_site(site: Path, path: str) -> None:
+    assert (site / path).with_suffix(".html").is_file()
+
+
+def test_reference_has_every_setting_and_option(site: Path) -> None:
+    settings = (site / "reference" / "settings.html").read_text("utf-8")
+    assert all(name.replace("_", "-") in settings for name in FIELDS)
+    assert "connection_limit" in (site / "reference" / "servers.html").read_text("utf-8")
+
+
+@pytest.mark.browser
+def test_pages_load_nothing_from_elsewhere_and_fit_a_phone(
+    site: Path, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(viewport={"width": 360, "height": 800})
+    asked: list[str] = []
+    wide = []
+    page.on("request", lambda request: asked.append(request.url))
+    for path in pages(site):
+        page.goto(path.as_uri())
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(path.name)
+    assert [url for url in asked if not url.startswith((site.as_uri(), "data:", "blob:"))] == []
+    assert wide == []
+
+
+@pytest.mark.browser
+def test_search_finds_a_setting_without_a_server(site: Path, page: Page) -> None:
+    page.goto((site / "index.html").as_uri())
+    page.get_by_role("textbox", name="Search").fill("trusted-proxies")
+    expect(page.locator(".md-search-result__item").first).to_contain_text("trusted-proxies")
