@@ -60,13 +60,27 @@ bench: $(VENV)/tested
 programs:
 	sh tests/programs.sh
 
+# Says in one line that a Python is too old, or not there.
+define new_venv
+$(if $(filter True,$(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null)),,\
+$(error $(PYTHON) is not Python 3.11 or newer; name one that is, for example: make $(MAKECMDGOALS) PYTHON=python3.12))
+$(PYTHON) -m venv $(VENV)
+endef
+
+# One that lost its Python, or was moved with its folder, is made anew: its programs name the old place.
+ifneq ($(wildcard $(VENV)),)
+ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && grep -qF '$(CURDIR)/$(VENV)/' $(BIN)/pip && echo works),works)
+$(shell rm -rf $(VENV))
+endif
+endif
+
 $(VENV)/installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	$(new_venv)
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 
 $(VENV)/tested: pyproject.toml tests/constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	$(new_venv)
 	$(BIN)/pip install --quiet --constraint tests/constraints.txt --editable '.[test]'
 	touch $@
 

@@ -36,9 +36,10 @@ def settings() -> str:
     """Every setting: its flag, its key in a file, its variable, its default."""
     parts = [
         "# Settings\n",
-        "The command line overrides the environment, and the environment overrides the file: `webdemo.toml`, or "
-        "else `[tool.webdemo]` of `pyproject.toml`, in the current folder. `webdemo config` shows each setting "
-        "and where it came from. In a file, `-` and `_` in a name mean the same.\n",
+        "The command line overrides the environment, and the environment overrides the file: "
+        "`webdemo.toml`, or else `[tool.webdemo]` of `pyproject.toml`, in the current folder. "
+        "`webdemo config` shows each setting and where it came from. "
+        "In a file, `-` and `_` in a name mean the same.\n",
     ]
     for name, field in config.FIELDS.items():
         facts = field.metadata

@@ -14,6 +14,8 @@ from playwright.sync_api import Page, expect
 from scripts import reference
 from webdemo.config import FIELDS
 
+pytestmark = pytest.mark.process  # MkDocs
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
