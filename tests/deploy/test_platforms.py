@@ -26,7 +26,7 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"hello"]
 """
-SLOW_IMPORT = "import time\ntime.sleep(2)\n" + HELLO
+WAITING_IMPORT = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n" + HELLO
 ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
 
@@ -143,7 +143,7 @@ def test_sockets_from_systemd_are_served_beside_explicit_binds(tmp_path: Path) -
 
 
 def test_health_tells_alive_from_ready(running: runs.Start) -> None:
-    one = running("--health", "-b", "waitress://127.0.0.1:0", app=SLOW_IMPORT, wait=False)
+    one = running("--health", "-b", "waitress://127.0.0.1:0", app=WAITING_IMPORT, wait=False)
     # The port is open before the app is there, so it is found by looking at who listens.
     deadline = time.monotonic() + SECONDS
     port = None
@@ -156,6 +156,7 @@ def test_health_tells_alive_from_ready(running: runs.Start) -> None:
     loading = wait_for_answer(url, "/readyz")
     assert (loading.status, loading.text) == (503, "not ready\n")
     assert wait_for_answer(url, "/").status == 503
+    (one.log_file.parent / "go").touch()
     one.wait_until_ready()
     assert raw_http.get(url, "/readyz").status == 200
     assert raw_http.get(url, "/").text == "hello"

@@ -97,6 +97,8 @@ def by_write(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
 
 
 def show_environ(environ: dict[str, Any]) -> bytes:
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        environ["wsgi.input"].read()
     shown = {key: value for key, value in environ.items() if isinstance(value, str | int | tuple | bool)}
     return json.dumps(shown | {"file_wrapper": "wsgi.file_wrapper" in environ}).encode()
 

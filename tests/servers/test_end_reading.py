@@ -11,6 +11,7 @@ import pytest
 
 from tests.running import END_SECONDS, wait_until
 from webdemo.servers import Stopping, _draining
+from webdemo.servers._room import Room
 
 
 @pytest.fixture(params=[None, 5.0], ids=["blocking", "with a time-out"])
@@ -67,6 +68,7 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
 
     class Handler(_draining.DrainingHandler, BaseHTTPRequestHandler):
         idle = _draining.IdleConnections()
+        room = Room()
 
         def setup(self) -> None:
             accepted.set()
@@ -84,7 +86,10 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
         daemon_threads = False  # they are waited for
 
     server = Server(("127.0.0.1", 0), Handler)
-    serving = threading.Thread(target=_draining.serve_until_stopped, args=([server], stopping, Handler.idle))
+    serving = threading.Thread(
+        target=_draining.serve_until_stopped,
+        args=([server], stopping, Handler.idle, Handler.room, END_SECONDS),
+    )
     serving.start()
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=END_SECONDS) as client:
         assert accepted.wait(END_SECONDS)

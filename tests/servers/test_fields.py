@@ -137,7 +137,14 @@ def test_fields_of_a_client_stand_before_those_that_its_proxy_added(url: str) ->
     )  # fmt: skip
 
 
+def test_request_without_any_field_is_answered(url: str) -> None:
+    with raw_http.Connection(url) as connection:
+        connection.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert connection.answer().status == 200
+
+
 def test_fields_that_need_nothing_are_passed_on_as_they_are() -> None:
+    assert unify([]) == []
     fields = [("Host", "localhost"), ("Accept", "*/*")]
     assert unify(fields) is fields
 

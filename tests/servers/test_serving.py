@@ -177,9 +177,7 @@ def test_a_body_that_breaks_off_is_an_error_or_a_short_read(kind: str, url: str)
 
 
 def test_what_differs_is_as_the_documentation_says(kind: str, url: str) -> None:
-    environ = get(url, "/environ", headers=[("X-A", "1"), ("X-A", "2"), ("X_Under", "kept")]).json
-    assert environ["HTTP_X_A"] == {"waitress": "1, 2", "cheroot": "2"}.get(kind, "1,2")
-    assert ("HTTP_X_UNDER" in environ) is (kind in ("wsgiref", "cheroot", "hypercorn"))
+    environ = get(url, "/environ").json
     assert environ["file_wrapper"] is (kind in ("waitress", "gunicorn", "gunicorn-sync", "wsgiref"))
     assert ("REMOTE_PORT" in environ) is (kind != "hypercorn")
     if kind != "wsgiref":

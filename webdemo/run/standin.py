@@ -31,7 +31,7 @@ class StandIn:
                 job = servers.Job(
                     app=self._app,
                     sockets=[sock.dup() for sock in running.sockets()],
-                    options=servers.NoOptions(),
+                    options=wsgiref.adapter.options(),
                     workers=1,
                     certificate=None,
                     ready=lambda: None,

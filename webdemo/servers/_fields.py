@@ -31,6 +31,8 @@ def unify(fields: Fields) -> Fields:
 
     Raises BadFields where a field of a single value is repeated.
     """
+    if not fields:
+        return fields
     joined = " ".join([name for name, _ in fields]).lower()  # a name holds no space
     names = joined.split(" ")
     if len(set(names)) == len(fields) and "_" not in joined:

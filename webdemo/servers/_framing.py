@@ -54,15 +54,23 @@ class TooLarge(Malformed):
     status = 431
 
 
+class Incomplete(Malformed):
+    """The client left, or was given up, in the middle of the head: nobody waits for an answer."""
+
+
 def read_fields(request_line: bytes, connection: Any) -> bytes:
     """Read a head from behind its request line to its empty line. Raises Malformed."""
+    if not request_line.endswith(b"\n"):
+        raise Incomplete("Its request line is incomplete.")
     check_line(request_line)
     readline = connection.readline
     lines = []
     for _ in range(_MOST_FIELDS + 1):
         line = readline(_LONGEST_LINE + 1)
         lines.append(line)
-        if len(line) <= 2:  # the empty line, or the end of what was sent
+        if not line.endswith(b"\n") and len(line) <= _LONGEST_LINE:
+            raise Incomplete("Its head is incomplete.")
+        if len(line) <= 2:  # the empty line
             break
         if len(line) > _LONGEST_LINE:
             raise TooLarge("A header field is too large.")
@@ -136,6 +144,9 @@ class StrictHandler(_Handler):
     def parse_request(self) -> bool:
         try:
             fields = read_fields(self.raw_requestline, self.rfile)
+        except Incomplete:
+            self.close_connection = True
+            return False
         except Malformed as exc:
             self.requestline = self.command = ""
             self.request_version = "HTTP/1.1"
