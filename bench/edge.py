@@ -11,8 +11,8 @@ from bench.effort import Effort
 from bench.inproc import call
 from bench.rounds import interleave
 from bench.tables import Part, Table
-from webdemo.run import edge
-from webdemo.run.counters import RequestCounter, SharedCounters
+from webdemo.middleware import stack
+from webdemo.stats.counters import RequestCounter, SharedCounters
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,7 +28,7 @@ def measure(effort: Effort) -> Part:
     null = os.open(os.devnull, os.O_WRONLY)
 
     def wrapped(access_log: str | None) -> WSGIApplication:
-        settings = edge.EdgeSettings(
+        settings = stack.EdgeSettings(
             process_id=1,
             token="unguessed",
             service="bench",
@@ -37,7 +37,7 @@ def measure(effort: Effort) -> Part:
             binds={"80": ":80"},
             access_log=access_log,
         )
-        return edge.wrap(_hello, settings, null, draining, counter)
+        return stack.wrap(_hello, settings, null, draining, counter)
 
     samples = interleave(
         effort.rounds,

@@ -2,10 +2,10 @@
 
 Nothing is looked up in the current folder, which may be any folder that somebody wants to serve:
 before anything else is imported, it goes from the path on which `python -m` put it. What loads an
-app that the user named puts it back: see webdemo.run.load. (What `python -m` itself imports before
+app that the user named puts it back: see webdemo.worker.app_import. (What `python -m` itself imports before
 this line cannot be helped; the command `webdemo` imports nothing from there.)
 
-What is going to load the app is forked first: see webdemo.run.interpreter.
+What is going to load the app is forked first: see webdemo.worker.interpreter.
 """
 
 import sys
@@ -15,7 +15,7 @@ if not sys.flags.safe_path:
 
 import gc
 
-from webdemo.run import lifetime
+from webdemo.worker import lifetime
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     lifetime.prepare()
     end_early = None
     if _serves(sys.argv[1:]):
-        from webdemo.run import interpreter, loader
+        from webdemo.worker import interpreter, loader
 
         channel = interpreter.fork_early()
         if channel is not None:

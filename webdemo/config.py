@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from webdemo import servers
 from webdemo.errors import UsageError
 from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
-from webdemo.run import plan as plans
-from webdemo.run.load import DEMO_SITE, Target
 from webdemo.servers import nearest, parse_value
+from webdemo.supervisor import plan as plans
+from webdemo.worker.app_import import DEMO_SITE, Target
 
 FILE = "webdemo.toml"
 PYPROJECT = "pyproject.toml"

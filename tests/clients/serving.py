@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from webdemo.web.static import StaticFiles
+from webdemo.web.static.app import StaticFiles
 
 SERVERS = ("werkzeug", "waitress", "gunicorn")
 ROOT = Path(__file__).resolve().parents[2]

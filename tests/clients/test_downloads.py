@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.serving import Served
-from webdemo.web.compress import compress
+from webdemo.web.static.compress import compress
 
 pytestmark = pytest.mark.process
 

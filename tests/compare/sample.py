@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from webdemo.compare.cases import CASES
 from webdemo.compare.results import (
     Behaviour,
     Comparison,
@@ -17,6 +16,7 @@ from webdemo.compare.results import (
     Speed,
     Verdict,
 )
+from webdemo.compare.speed.cases import CASES
 
 MACHINE = Machine("Linux 6.1 x86_64", "3.11.7", "A processor", 2, 8 << 30)
 

@@ -14,9 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from webdemo.compare import behaviour, own_paths, quirks, runner
+from webdemo.compare import runner
+from webdemo.compare.behaviour import own_paths, probing, quirks
 from webdemo.compare.results import Comparison, Finding, from_json
-from webdemo.run.load import Target
+from webdemo.worker.app_import import Target
 
 pytestmark = pytest.mark.process
 
@@ -68,10 +69,10 @@ def of(findings: tuple[Finding, ...], probe: str) -> dict[str, str]:
 @pytest.mark.timeout(300)  # every server at once, on a machine that may be busy with other tests
 def test_each_server_does_what_is_pinned_and_nothing_new() -> None:
     choices = runner.choose(sorted(quirks.load()))
-    with runner.running(choices, behaviour.PROBE_APP) as runs:
+    with runner.running(choices, probing.PROBE_APP) as runs:
         assert [run.problem for run in runs if run.state != "up"] == []
         versions = {run.choice.label: run.row().version for run in runs}
-        found = behaviour.probe(runs, lambda label: None)
+        found = probing.probe(runs, lambda label: None)
     pinned = {label for label, known in quirks.load().items() if known.version == versions[label]}
     new = [f"{f.server} {f.probe}: {f.verdict}, {f.what}" for f in found.findings if f.is_new]
     assert [line for line in new if line.split()[0] in pinned] == []

@@ -11,11 +11,13 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from webdemo.compare import behaviour, own_paths, probe_app, quirks, runner, wire
-from webdemo.compare.corpus import GROUPS
+from webdemo.client import wire
+from webdemo.client.wire import Exchange
+from webdemo.compare import runner
+from webdemo.compare.behaviour import own_paths, probing, quirks
+from webdemo.compare.corpus import GROUPS, probe_app
 from webdemo.compare.corpus.case import Case
 from webdemo.compare.results import Behaviour, Comparison, Finding, Machine, Server, from_json
-from webdemo.compare.wire import Exchange
 from webdemo.errors import UnknownServer, UsageError
 
 CASES = [case for cases in GROUPS.values() for case in cases]
@@ -224,7 +226,7 @@ def test_a_comparison_survives_json() -> None:
     comparison = Comparison(
         "shop:app", "2026-11-23T03:00:00+00:00", "0.1.0", Machine("Linux", "3.11", "cpu", 2, 1),
         (Server("waitress", "waitress", {"threads": "2"}, "3.0.2", "up"),),
-        behaviour.join([Behaviour(behaviour.probes(), (finding,), 1.0)]),
+        probing.join([Behaviour(probing.probes(), (finding,), 1.0)]),
     )  # fmt: skip
     assert from_json(comparison.to_json()) == comparison
     with pytest.raises(UsageError):

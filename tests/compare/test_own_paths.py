@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from webdemo.compare import own_paths, runner
+from webdemo.compare import runner
+from webdemo.compare.behaviour import own_paths
 from webdemo.compare.results import Behaviour
-from webdemo.run.load import Target
+from webdemo.worker.app_import import Target
 
 SERVERS = ("waitress", "werkzeug", "wsgiref", "cheroot")
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from tests.compare import sample
 from webdemo import app as demo_site
 from webdemo import assets
-from webdemo.compare import advice, bars, report, saved, terminal, wording
-from webdemo.compare.advice import RULES, advise
+from webdemo.compare.report import advice, bars, html_report, saved, terminal, wording
+from webdemo.compare.report.advice import RULES, advise
 from webdemo.compare.results import Comparison, Lifecycle, Ratio, from_json
 from webdemo.errors import UsageError
 
@@ -119,7 +119,7 @@ def test_a_heading_has_a_capital_letter_unless_it_begins_with_a_name(title: str,
 
 
 def test_file_needs_nothing_beside_it() -> None:
-    text = report.to_html(sample.everything())
+    text = html_report.to_html(sample.everything())
     page = Page(text)
     assert page.open == []
     assert page.loads == ["data:,"]
@@ -128,7 +128,7 @@ def test_file_needs_nothing_beside_it() -> None:
 
 
 def test_every_link_of_the_file_leads_somewhere_in_it() -> None:
-    page = Page(report.to_html(sample.everything()))
+    page = Page(html_report.to_html(sample.everything()))
     assert page.links
     for link in page.links:
         assert link.startswith("#")
@@ -136,7 +136,7 @@ def test_every_link_of_the_file_leads_somewhere_in_it() -> None:
 
 
 def test_what_servers_say_is_escaped() -> None:
-    text = report.to_html(sample.everything())
+    text = html_report.to_html(sample.everything())
     assert "no &lt;loop&gt;" in text
     assert "<loop>" not in text
 
@@ -145,12 +145,12 @@ def test_what_servers_say_is_escaped() -> None:
 @pytest.mark.parametrize("measurements", [None, ()])
 def test_report_of_nothing_is_a_report(behaviour: None, measurements: None) -> None:
     comparison = sample.comparison((), findings=behaviour, measurements=measurements)
-    assert Page(report.to_html(comparison)).open == []
+    assert Page(html_report.to_html(comparison)).open == []
     assert "shop:app" in shown(comparison)
 
 
 def test_no_element_has_a_style_of_its_own() -> None:
-    assert Page(report.to_html(sample.everything())).styled == []
+    assert Page(html_report.to_html(sample.everything())).styled == []
 
 
 def test_bars_fit_their_boxes() -> None:

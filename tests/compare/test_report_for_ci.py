@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.compare import sample
-from webdemo.compare.accepted import Entry, judge, read
-from webdemo.compare.junit import to_junit
+from webdemo.compare.report.accepted import Entry, judge, read
+from webdemo.compare.report.junit import to_junit
 from webdemo.errors import AcceptedUnreadable
 
 FINDINGS = (

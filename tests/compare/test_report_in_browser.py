@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from tests.browser import accessibility_violations, horizontal_overflow, watch
 from tests.compare import sample
 from tests.running import Start
-from webdemo.compare import saved
-from webdemo.compare.report import to_html
+from webdemo.compare.report import saved
+from webdemo.compare.report.html_report import to_html
 
 pytestmark = [pytest.mark.browser]
 

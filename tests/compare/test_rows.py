@@ -16,9 +16,11 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
-from webdemo.compare import accepted, own_paths, runner
+from webdemo.compare import runner
+from webdemo.compare.behaviour import own_paths
+from webdemo.compare.report import accepted
 from webdemo.compare.results import Comparison, from_json
-from webdemo.run.load import Target
+from webdemo.worker.app_import import Target
 
 pytestmark = pytest.mark.process
 

@@ -15,16 +15,16 @@ import psutil
 import pytest
 
 from tests.running import Running, Start, lives
-from webdemo.compare import processes
-from webdemo.compare.cases import CASES
-from webdemo.compare.client import Connection
-from webdemo.compare.crowd import slow_clients
-from webdemo.compare.lifecycle import live
-from webdemo.compare.load import Generator, read_own, read_wrk
 from webdemo.compare.runner import choose, running
-from webdemo.compare.speed import Step, limit, measure
+from webdemo.compare.speed import processes
+from webdemo.compare.speed.cases import CASES
+from webdemo.compare.speed.lifecycle import live
+from webdemo.compare.speed.load import Generator, read_own, read_wrk
+from webdemo.compare.speed.load_client import Connection
+from webdemo.compare.speed.rounds import Step, limit, measure
+from webdemo.compare.speed.slow_clients import slow_clients
 from webdemo.errors import LoadImpossible
-from webdemo.run.load import Target
+from webdemo.worker.app_import import Target
 
 APP = """
 def app(environ, start_response):
@@ -232,7 +232,7 @@ def test_interrupting_a_measurement_leaves_nothing_behind(
     try:
         deadline = time.monotonic() + 60
         seen: set[psutil.Process] = set()
-        while not any({WRK, "webdemo.compare.client"} & set(cmdline(p)) for p in seen):
+        while not any({WRK, "webdemo.compare.speed.load_client"} & set(cmdline(p)) for p in seen):
             assert time.monotonic() < deadline
             assert comparison.poll() is None
             seen |= set(psutil.Process(comparison.pid).children(recursive=True))

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from webdemo.compare import intervals
-from webdemo.compare.cases import CASES
-from webdemo.compare.intervals import figure, is_significant, ratio, student_quantile
+from webdemo.compare.speed import intervals
+from webdemo.compare.speed.cases import CASES
+from webdemo.compare.speed.intervals import figure, is_significant, ratio, student_quantile
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from webdemo.client.endpoint import place_of
 from webdemo.dashboard import chart
 from webdemo.dashboard.overview import Overview, read_overview
-from webdemo.dashboard.places import place_of
 from webdemo.dashboard.route_map import ROW, draw
 from webdemo.dashboard.wording import format_bytes, format_count, format_milliseconds, format_percent
 

@@ -81,7 +81,7 @@ def test_it_outlives_a_reload_and_a_swap_of_its_own_server(running: runs.Start, 
     import re
 
     from tests import raw_http
-    from webdemo.run.control import Instance
+    from webdemo.supervisor.control import Instance
 
     run = running(
         "-b",

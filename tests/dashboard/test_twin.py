@@ -19,7 +19,7 @@ from webdemo.dashboard.known import reason_of
 from webdemo.dashboard.overview import Card, Port, Series, Watch
 from webdemo.dashboard.twin import Answer, TwinRequest, read_request
 from webdemo.errors import UsageError
-from webdemo.run.control import Instance
+from webdemo.supervisor.control import Instance
 
 HTTP_SERVERS = ("werkzeug", "waitress", "gunicorn", "wsgiref", "cheroot", "gevent", "hypercorn")
 

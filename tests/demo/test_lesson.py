@@ -13,9 +13,9 @@ from werkzeug.test import Client
 from tests.demo.conftest import BARE_COMMANDS, serve_site
 from tests.running import Start
 from webdemo.demo import make_app
+from webdemo.demo.connection_path import trace_way
 from webdemo.demo.lesson import STEPS, other_origins
 from webdemo.demo.running_servers import RunningServer
-from webdemo.demo.way import trace_way
 
 HERE = {"REMOTE_ADDR": "127.0.0.1", "SERVER_PORT": "8000"}
 

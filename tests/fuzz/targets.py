@@ -19,16 +19,18 @@ from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
-from webdemo.compare import steady, wire
+from webdemo.client import wire
+from webdemo.compare.behaviour import stable_values
 from webdemo.demo import app as demo_app
-from webdemo.demo import masking, message
+from webdemo.demo import masking
 from webdemo.demo.inspection import inspect_request
 from webdemo.errors import BindTextError, UrlRefused
+from webdemo.middleware.access_log import Line
+from webdemo.middleware.proxy_headers import ForwardedHeaders
 from webdemo.net.bind import Bind, parse_ports
-from webdemo.run import control
-from webdemo.run.accesslog import Line
-from webdemo.run.proxy import ForwardedHeaders
 from webdemo.servers import one_line
+from webdemo.services import mail_message
+from webdemo.supervisor import control
 from webdemo.text import printable
 from webdemo.trace.clock import Clock
 from webdemo.trace.exchange import Exchange, NoAnswer
@@ -36,11 +38,11 @@ from webdemo.trace.greeting import read_greeting
 from webdemo.trace.recognition import recognise
 from webdemo.trace.url import parse_url, redirected
 from webdemo.web import Request
-from webdemo.web.conditions import range_applies, status_by_conditions
-from webdemo.web.content_coding import choose
 from webdemo.web.http_errors import prefers_json
-from webdemo.web.listing import Order
-from webdemo.web.ranges import parse_ranges
+from webdemo.web.static.conditions import range_applies, status_by_conditions
+from webdemo.web.static.content_coding import choose
+from webdemo.web.static.listing import Order
+from webdemo.web.static.ranges import parse_ranges
 from webdemo.web.visitor import split_host
 
 Read = Callable[[bytes], object]
@@ -204,8 +206,8 @@ def _compare_answers(data: bytes) -> None:
 
 
 def _steady(data: bytes) -> None:
-    looks = [steady.Look("200", (("a", "b"),), body, "") for body in (data, data + b"1")]
-    steady.steady({"one": looks, "other": looks[:1]})
+    looks = [stable_values.Look("200", (("a", "b"),), body, "") for body in (data, data + b"1")]
+    stable_values.steady({"one": looks, "other": looks[:1]})
 
 
 class _Turns:
@@ -384,8 +386,8 @@ TARGETS = (
     Target("inspected cookies", _inspect("HTTP_COOKIE")),
     Target("inspected body", _inspect_body("text/plain"), size=1024),
     Target("inspected form", _inspect_body("application/x-www-form-urlencoded"), size=1024),
-    Target("mail", message.take_apart, (*_ADDRESS, *_PARTS), _MAIL_UNITS),
-    Target("head of a mail", message.summarize, _ADDRESS, _MAIL_UNITS),
+    Target("mail", mail_message.take_apart, (*_ADDRESS, *_PARTS), _MAIL_UNITS),
+    Target("head of a mail", mail_message.summarize, _ADDRESS, _MAIL_UNITS),
     Target("envelope", _text(one_line)),
     Target("access log line", _text(_line)),
     Target("output of an app", _text(printable), more_units=(b"\x1b[31m", b"\x1e")),

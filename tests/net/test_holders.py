@@ -109,7 +109,7 @@ def test_webdemo_is_recognised_by_its_command_line() -> None:
         (["python3", "-X", "dev", "-m", "webdemo", "-b", ":8000"], True),
         (["/usr/bin/python3", "/usr/local/bin/webdemo"], True),
         (["webdemo", "port"], True),
-        (["python", "-m", "webdemo.run.loader", "13"], True),
+        (["python", "-m", "webdemo.worker.loader", "13"], True),
         (["python", "-m", "webdemonic"], False),
         (["gunicorn", "webdemo:app"], False),
         (["vim", "notes", "webdemo"], False),

@@ -20,7 +20,7 @@ import pytest
 
 from tests import running as runs
 from tests.services.conftest import Serve
-from webdemo.servers._spool import Spool
+from webdemo.services.spool import Spool
 
 SECONDS = 60
 SENDER, RECIPIENT = "you@example.org", "me@example.org"

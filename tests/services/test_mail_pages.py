@@ -19,7 +19,7 @@ from playwright.sync_api import Page
 
 from tests.services.conftest import Serve, Services
 from tests.services.test_message import HOSTILE
-from webdemo.servers._spool import Spool
+from webdemo.services.spool import Spool
 
 SECONDS = 60
 ROOMY = {"most_messages": 100, "most_bytes": 100_000_000}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webdemo.demo.message import MOST_CHARACTERS, MOST_PARTS, shown, summarize, take_apart
+from webdemo.services.mail_message import MOST_CHARACTERS, MOST_PARTS, shown, summarize, take_apart
 
 ENVELOPE = b"Return-Path: <a@b>\r\nX-Envelope-To: <c@d>\r\n"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from webdemo.errors import SpoolUnavailable
-from webdemo.servers._spool import Spool
+from webdemo.services.spool import Spool
 
 ROOMY = {"most_messages": 100, "most_bytes": 1_000_000}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from webdemo.web.kept import KeptFiles
-from webdemo.web.static import StaticFiles
+from webdemo.web.static.app import StaticFiles
+from webdemo.web.static.file_cache import KeptFiles
 
 
 def make_site(folder: Path) -> Path:

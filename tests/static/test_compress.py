@@ -16,10 +16,10 @@ import zstandard
 from tests.net.programs import needs_root
 from tests.static.calling import call
 from webdemo.errors import CompressionFailed, FolderMissing
-from webdemo.web import compress as compressing
-from webdemo.web.compress import FileDone, Summary, codings, compress
-from webdemo.web.content_coding import SUFFIXES
-from webdemo.web.static import StaticFiles
+from webdemo.web.static import compress as compressing
+from webdemo.web.static.app import StaticFiles
+from webdemo.web.static.compress import FileDone, Summary, codings, compress
+from webdemo.web.static.content_coding import SUFFIXES
 
 TEXT = b"A text that repeats itself. " * 500
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webdemo.web.conditions import http_date, parse_date, range_applies, status_by_conditions
-from webdemo.web.content_coding import SUFFIXES, choose
+from webdemo.web.static.conditions import http_date, parse_date, range_applies, status_by_conditions
+from webdemo.web.static.content_coding import SUFFIXES, choose
 
 DATES = st.integers(0, 4_000_000_000)
 HEADER_TEXT = st.text(st.characters(max_codepoint=255)) | st.text('W/"a*, \\') | DATES.map(http_date)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.static.calling import call
-from webdemo.web.static import StaticFiles
+from webdemo.web.static.app import StaticFiles
 
 
 def make_siblings(path: Path) -> None:

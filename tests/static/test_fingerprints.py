@@ -10,7 +10,7 @@ import pytest
 
 from tests.static.calling import call
 from tests.static.conftest import keep_at_once
-from webdemo.web.static import StaticFiles
+from webdemo.web.static.app import StaticFiles
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.static.calling import call
 from tests.static.conftest import keep_at_once
-from webdemo.web import kept as kept_files
-from webdemo.web.kept import KeptFiles
-from webdemo.web.static import StaticFiles
+from webdemo.web.static import file_cache as kept_files
+from webdemo.web.static.app import StaticFiles
+from webdemo.web.static.file_cache import KeptFiles
 
 
 @pytest.fixture

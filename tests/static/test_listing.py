@@ -14,8 +14,8 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.static.calling import Answer, call
-from webdemo.web.listing import Order, readable_size
-from webdemo.web.static import StaticFiles
+from webdemo.web.static.app import StaticFiles
+from webdemo.web.static.listing import Order, readable_size
 
 NAMES = [
     b"a b?c#d%.txt",

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.static.calling import call, call_unchecked, environ
 from webdemo import assets
 from webdemo.errors import FolderMissing, HeaderRefused
-from webdemo.web.static import StaticFiles
+from webdemo.web.static.app import StaticFiles
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from tests.static.calling import call_unchecked, environ
 from tests.static.conftest import keep_at_once
-from webdemo.web.static import StaticFiles
+from webdemo.web.static.app import StaticFiles
 
 SECONDS = 1.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from webdemo.web.ranges import MAX_RANGES, Span, parse_ranges
+from webdemo.web.static.ranges import MAX_RANGES, Span, parse_ranges
 
 SIZES = st.integers(0, 40)
 NUMBERS = st.integers(0, 50).map(str) | st.sampled_from(["00", "007", "9" * 30, "9" * 5000])

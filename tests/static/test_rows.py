@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.static.calling import call, call_unchecked, environ
-from webdemo.web.conditions import parse_date
-from webdemo.web.static import StaticFiles
+from webdemo.web.static.app import StaticFiles
+from webdemo.web.static.conditions import parse_date
 
 FILES = ["/ten.txt", "/large.bin"]
 CONTENT = {"/ten.txt": b"0123456789", "/large.bin": bytes(range(256)) * 4096}

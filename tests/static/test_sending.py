@@ -12,8 +12,8 @@ from wsgiref.util import FileWrapper
 import pytest
 
 from tests.static.calling import begin, call, environ, finish
-from webdemo.web.file_body import BLOCK_BYTES, FileChangedError
-from webdemo.web.static import StaticFiles
+from webdemo.web.static.app import StaticFiles
+from webdemo.web.static.file_body import BLOCK_BYTES, FileChangedError
 
 SIZE = 1024 * 1024
 

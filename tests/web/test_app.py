@@ -575,10 +575,10 @@ def test_template_of_plain_text_can_leave_escaping_off(tmp_path: Path) -> None:
 def test_edited_template_is_read_again_within_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from webdemo.web import pages
+    from webdemo.web import templates
 
     clock = [0.0]
-    monkeypatch.setattr(pages, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(templates, "monotonic", lambda: clock[0])
     app = App(templates=tmp_path)
     (tmp_path / "page.html").write_text("first")
     assert app.render("page.html") == "first"

@@ -37,7 +37,9 @@ def test_import_loads_nothing_that_a_request_does_not_need() -> None:
         "psutil",
         "rich",
         "webdemo.demo",
-        "webdemo.run",
+        "webdemo.supervisor",
+        "webdemo.worker",
+        "webdemo.middleware",
         "webdemo.net",
         "webdemo.servers",
     }

@@ -17,7 +17,7 @@ import click
 from webdemo import config, servers
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net.bind import Bind
-from webdemo.run.plan import Plan
+from webdemo.supervisor.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,7 +91,7 @@ class Commands(click.Group):
 
 
 def fail(error: WebdemoError) -> NoReturn:
-    from webdemo.run.printer import error_lines
+    from webdemo.supervisor.printer import error_lines
 
     for line in error_lines(error, colour=sys.stderr.isatty()):
         click.echo(line, err=True)
@@ -162,9 +162,9 @@ def run(flags: dict[str, Any]) -> int:
     from webdemo.cli.dashboard import add_dashboard
     from webdemo.cli.opening import closed_at_the_end, open_sockets
     from webdemo.net.listener import DEFAULT_PORT
-    from webdemo.run.events import Event, Note, Started
-    from webdemo.run.printer import Printer
-    from webdemo.run.supervisor import Supervisor
+    from webdemo.supervisor.events import Event, Note, Started
+    from webdemo.supervisor.printer import Printer
+    from webdemo.supervisor.supervisor import Supervisor
 
     resolved = config.read(flags)
     wanted = config.binds(resolved, config.activated_binds())
@@ -202,7 +202,7 @@ def run(flags: dict[str, Any]) -> int:
 def _with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
     if not any(service.tls for service in plan.services):
         return plan, []
-    from webdemo.run.certificates import with_certificates
+    from webdemo.supervisor.certificates import with_certificates
 
     return with_certificates(plan)
 

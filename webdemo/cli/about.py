@@ -12,7 +12,7 @@ import webdemo
 import webdemo.config
 from webdemo import servers as registry
 from webdemo.cli import print_table
-from webdemo.run.plan import describe
+from webdemo.supervisor.plan import describe
 
 
 def versions() -> str:

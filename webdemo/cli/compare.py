@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from webdemo import __version__
-from webdemo.compare import accepted, behaviour, own_paths, runner, saved, terminal
-from webdemo.compare.junit import to_junit
+from webdemo.compare import runner
+from webdemo.compare.behaviour import own_paths, probing
+from webdemo.compare.report import accepted, saved, terminal
+from webdemo.compare.report.junit import to_junit
 from webdemo.compare.results import Behaviour, Comparison, Machine, Server, Speed
-from webdemo.compare.speed import SECONDS_PER_ROUND, Step, measure
+from webdemo.compare.speed.rounds import SECONDS_PER_ROUND, Step, measure
 from webdemo.errors import UsageError, WebdemoError
-from webdemo.run.load import DEMO_SITE, Target
+from webdemo.worker.app_import import DEMO_SITE, Target
 
 DIFFERENCES = 1
 
@@ -123,9 +125,9 @@ def compare(
     probed: dict[str, Server] = {}  # those that did not stay up for the probes
     speed: Speed | None = None
     if only != "speed":
-        bar = _Bar(console, "what the servers do", len(behaviour.probes()) * len(choices))
-        with bar, runner.running(choices, behaviour.PROBE_APP) as runs:
-            layers.append(behaviour.probe(runs, bar.one_more))
+        bar = _Bar(console, "what the servers do", len(probing.probes()) * len(choices))
+        with bar, runner.running(choices, probing.PROBE_APP) as runs:
+            layers.append(probing.probe(runs, bar.one_more))
             probed = {run.choice.label: row for run in runs if (row := run.row()).state != "up"}
     with runner.running(choices, target) as runs:
         if only != "speed":
@@ -144,7 +146,7 @@ def compare(
         webdemo=__version__,
         machine=_machine(),
         servers=servers,
-        behaviour=behaviour.join(layers) if layers else None,
+        behaviour=probing.join(layers) if layers else None,
         speed=speed,
     )
     judgement = accepted.judge(comparison, entries)
@@ -152,7 +154,7 @@ def compare(
     if json_file:
         _write(json_file, comparison.to_json())
     if html_file:
-        from webdemo.compare.report import to_html
+        from webdemo.compare.report.html_report import to_html
 
         _write(html_file, to_html(comparison))
     if junit_file:

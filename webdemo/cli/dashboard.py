@@ -11,9 +11,9 @@ import os
 from webdemo import config
 from webdemo.cli.opening import Opened, open_sockets
 from webdemo.net.listener import listen_default
-from webdemo.run import control
-from webdemo.run.load import Target
-from webdemo.run.plan import Plan, service_for
+from webdemo.supervisor import control
+from webdemo.supervisor.plan import Plan, service_for
+from webdemo.worker.app_import import Target
 
 
 def add_dashboard(

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from webdemo.web.compress import Summary, codings
-from webdemo.web.compress import compress as compress_folder
+from webdemo.web.static.compress import Summary, codings
+from webdemo.web.static.compress import compress as compress_folder
 
 
 @click.command()

@@ -10,7 +10,7 @@ import click
 from webdemo.cli import print_table
 from webdemo.errors import UsageError
 from webdemo.net.holders import format_age
-from webdemo.run.control import instances
+from webdemo.supervisor.control import instances
 
 
 @click.command()

@@ -24,8 +24,8 @@ from rich.text import Text
 
 from webdemo.errors import ControlUnavailable
 from webdemo.net.holders import format_age
-from webdemo.run.control import instances
-from webdemo.run.figures import INTERVAL_SECONDS
+from webdemo.stats.figures import INTERVAL_SECONDS
+from webdemo.supervisor.control import instances
 from webdemo.text import printable
 
 _ANSWER_SECONDS = 5.0

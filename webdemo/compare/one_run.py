@@ -19,11 +19,11 @@ from pathlib import Path
 from webdemo.errors import WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.net.listener import listen
-from webdemo.run import plan as plans
-from webdemo.run.events import LoadFailed
-from webdemo.run.load import Target
-from webdemo.run.printer import Printer
-from webdemo.run.supervisor import Supervisor
+from webdemo.supervisor import plan as plans
+from webdemo.supervisor.events import LoadFailed
+from webdemo.supervisor.printer import Printer
+from webdemo.supervisor.supervisor import Supervisor
+from webdemo.worker.app_import import Target
 
 
 def order(bind: str, target: Target, grace_seconds: float) -> str:

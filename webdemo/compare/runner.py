@@ -25,9 +25,9 @@ from webdemo.compare import one_run
 from webdemo.compare.results import Server, State
 from webdemo.errors import ServerBroken, ServerMissing, UsageError
 from webdemo.net.bind import Bind
-from webdemo.run import interpreter
-from webdemo.run import plan as plans
-from webdemo.run.load import Target
+from webdemo.supervisor import plan as plans
+from webdemo.worker import interpreter
+from webdemo.worker.app_import import Target
 
 START_SECONDS = 20.0
 GRACE_SECONDS = 2.0

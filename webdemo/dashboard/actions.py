@@ -10,8 +10,8 @@ import threading
 import time
 from dataclasses import dataclass
 
+from webdemo.client.endpoint import place_of
 from webdemo.dashboard.overview import Card, Port, Watch
-from webdemo.dashboard.places import place_of
 from webdemo.errors import ControlUnavailable, UsageError
 
 ACTIONS = ("restart", "swap", "stop", "start", "kill")

@@ -19,11 +19,11 @@ from webdemo.dashboard import access, actions, twin, view
 from webdemo.dashboard.comparison import compare
 from webdemo.dashboard.overview import Overview, Watch
 from webdemo.errors import ControlUnavailable, UsageError
-from webdemo.run.control import Instance
-from webdemo.run.load import DEMO_SITE
+from webdemo.supervisor.control import Instance
 from webdemo.web import App, Request, Response
 from webdemo.web.page_headers import PAGE_HEADERS
 from webdemo.web.visitor import is_at_this_machine
+from webdemo.worker.app_import import DEMO_SITE
 
 View = Callable[[Request], Any]
 

@@ -16,7 +16,7 @@ from typing import Any
 from webdemo import servers
 from webdemo.dashboard import chart
 from webdemo.dashboard.chart import Scales
-from webdemo.run.control import Instance
+from webdemo.supervisor.control import Instance
 
 COLOURS = 6  # the style sheet has so many
 ANSWER_SECONDS = 5.0

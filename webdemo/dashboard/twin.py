@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from webdemo.client.endpoint import Place, place_of
 from webdemo.dashboard.overview import Card
-from webdemo.dashboard.places import Place, place_of
 from webdemo.errors import UsageError
 from webdemo.servers import one_line
 

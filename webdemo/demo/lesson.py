@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from werkzeug.exceptions import NotFound
 
-from webdemo.demo.page import Page
+from webdemo.demo.connection_path import Way, python_version, trace_way
 from webdemo.demo.port_line import percent, text_anchor
 from webdemo.demo.running_servers import RunningServer, running_servers
-from webdemo.demo.way import Way, python_version, trace_way
 from webdemo.errors import WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.net.listener import listen
 from webdemo.net.ports import RANGES, ephemeral_range, range_of
 from webdemo.web import App, Request, Response
+from webdemo.web.page import Page
 from webdemo.web.visitor import is_at_this_machine, is_from_this_site
 
 

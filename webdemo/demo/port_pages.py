@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from webdemo.demo.page import Page
+from webdemo.demo.connection_path import Way, trace_way
 from webdemo.demo.port_line import percent, text_anchor
 from webdemo.demo.port_lookup import (
     holders_by_port,
@@ -18,12 +18,12 @@ from webdemo.demo.port_lookup import (
     search,
     uses_by_range,
 )
-from webdemo.demo.way import Way, trace_way
 from webdemo.net.holders import Listening, tcp_listeners
 from webdemo.net.ports import RANGES, ephemeral_range, find_shadows, gather_facts
 from webdemo.net.report import dump_json, examine
 from webdemo.web import App, Request, Response
 from webdemo.web.http_errors import prefers_json
+from webdemo.web.page import Page
 from webdemo.web.visitor import is_at_this_machine
 
 _JSON_HEADERS = {"Vary": "Accept", "Cache-Control": "no-store"}

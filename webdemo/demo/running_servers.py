@@ -30,7 +30,7 @@ class RunningServer:
 
 def running_servers() -> list[RunningServer]:
     """All of them, in the order of their first ports."""
-    from webdemo.run.control import instances
+    from webdemo.supervisor.control import instances
 
     found = []
     with suppress(WebdemoError):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from webdemo.demo.page import Page
 from webdemo.errors import WebdemoError
 from webdemo.web import App, Request, Response
+from webdemo.web.page import Page
 from webdemo.web.visitor import is_at_this_machine
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def look() -> Overview | None:
 def _find(pids: set[int]) -> Watch | None:
     """The run that has one of these among its server processes; of a worker, that is the parent."""
     from webdemo.dashboard.overview import ANSWER_SECONDS, Watch
-    from webdemo.run.control import instances
+    from webdemo.supervisor.control import instances
 
     for instance in instances():
         status = instance.call({"do": "status"}, timeout_seconds=ANSWER_SECONDS)

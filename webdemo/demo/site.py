@@ -13,15 +13,15 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from webdemo import assets
 from webdemo.demo.compare_page import add_compare_page
+from webdemo.demo.connection_path import Way, python_version, trace_way
 from webdemo.demo.inspection import inspect_request
 from webdemo.demo.lesson import add_lesson
-from webdemo.demo.mail import add_mail_pages
 from webdemo.demo.port_line import percent, text_anchor
 from webdemo.demo.port_pages import add_port_pages
 from webdemo.demo.servers_page import add_servers_page
 from webdemo.demo.trace_page import add_trace_page
-from webdemo.demo.way import Way, python_version, trace_way
 from webdemo.net.ports import RANGES, ephemeral_range, range_of
+from webdemo.services.mail_pages import add_mail_pages
 from webdemo.web import App, Request, Response, StaticFiles, redirect
 from webdemo.web.http_errors import prefers_json
 from webdemo.web.page_headers import PAGE_HEADERS

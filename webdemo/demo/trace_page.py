@@ -10,12 +10,12 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from webdemo.demo.page import Page
+from webdemo.demo.connection_path import trace_way
 from webdemo.demo.trace_policy import allow_loopback_and
-from webdemo.demo.way import trace_way
 from webdemo.errors import UrlRefused
 from webdemo.web import App, Request, Response
 from webdemo.web.http_errors import prefers_json
+from webdemo.web.page import Page
 from webdemo.web.visitor import is_at_this_machine, is_from_this_site, is_loopback
 
 if TYPE_CHECKING:

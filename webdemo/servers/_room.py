@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
-from webdemo.servers._turns import Turns
+from webdemo.servers._fair_accept import Turns
 
 # Until a full server looks again.
 PAUSE_SECONDS = 0.05

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job, _framing, option
-from webdemo.servers._alike import UNIX, answer
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections, is_readable
+from webdemo.servers._fair_accept import Turns
 from webdemo.servers._fields import TOKEN, BadFields, unify
 from webdemo.servers._room import Listener, Room
-from webdemo.servers._turns import Turns
+from webdemo.servers._wsgi_fixes import UNIX, answer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

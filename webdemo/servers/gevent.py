@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job
-from webdemo.servers._alike import UNIX, answer
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections
+from webdemo.servers._fair_accept import LOOK_AGAIN_SECONDS, Turns
 from webdemo.servers._fields import unify_message
 from webdemo.servers._framing import Malformed, parse_alone, read_fields
 from webdemo.servers._room import PAUSE_SECONDS, Room
-from webdemo.servers._turns import LOOK_AGAIN_SECONDS, Turns
+from webdemo.servers._wsgi_fixes import UNIX, answer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

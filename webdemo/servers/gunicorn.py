@@ -22,10 +22,10 @@ from webdemo.errors import UsageError
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Stopping, option
 from webdemo.servers._draining import end_reading, is_readable
+from webdemo.servers._fair_accept import Turns
 from webdemo.servers._fields import unify
 from webdemo.servers._framing import check_body_length
 from webdemo.servers._room import PAUSE_SECONDS, Room
-from webdemo.servers._turns import Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

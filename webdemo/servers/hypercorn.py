@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, option
-from webdemo.servers._alike import with_an_end
+from webdemo.servers._fair_accept import Turns
 from webdemo.servers._fields import BadFields, unify
 from webdemo.servers._framing import Malformed, check_body_length, refuse
 from webdemo.servers._room import Listener, Room
-from webdemo.servers._turns import Turns
+from webdemo.servers._wsgi_fixes import with_an_end
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, Stopping, option
-from webdemo.servers._alike import UNIX, answer
+from webdemo.servers._fair_accept import Turns
 from webdemo.servers._fields import SINGLE, BadFields, unify
 from webdemo.servers._room import PAUSE_SECONDS, Listener, Room
-from webdemo.servers._turns import Turns
+from webdemo.servers._wsgi_fixes import UNIX, answer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def serve(job: Job) -> None:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
-    from webdemo.servers._alike import UNIX, answer, with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
     from webdemo.servers._framing import ChunkedBody, StrictHandler
     from webdemo.servers._room import Listener, Room
+    from webdemo.servers._wsgi_fixes import UNIX, answer, with_an_end
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return answer(job.app, environ, start_response)
@@ -129,7 +129,7 @@ adapter = Adapter(
     modules=(
         "werkzeug.serving",
         "importlib.metadata",
-        "webdemo.servers._alike",
+        "webdemo.servers._wsgi_fixes",
         "webdemo.servers._draining",
         "webdemo.servers._framing",
     ),

@@ -20,10 +20,10 @@ def serve(job: Job) -> None:
     from wsgiref.handlers import SimpleHandler
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-    from webdemo.servers._alike import answer, with_an_end
     from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
     from webdemo.servers._framing import StrictHandler
     from webdemo.servers._room import Listener, Room
+    from webdemo.servers._wsgi_fixes import answer, with_an_end
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return answer(job.app, environ, start_response)

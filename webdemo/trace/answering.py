@@ -22,7 +22,7 @@ from webdemo.net.holders import (
     tcp_listeners,
     unix_listeners,
 )
-from webdemo.run import control
+from webdemo.supervisor import control
 from webdemo.trace.facts import AnsweredBy, ConnectFacts
 
 _STATUS_SECONDS = 2.0

@@ -14,7 +14,7 @@ from webdemo.web.request import Request
 from webdemo.web.response import Response, redirect
 
 if TYPE_CHECKING:
-    from webdemo.web.static import StaticFiles as StaticFiles
+    from webdemo.web.static.app import StaticFiles as StaticFiles
 
 __all__ = ["App", "Request", "Response", "StaticFiles", "abort", "redirect"]
 
@@ -22,6 +22,6 @@ __all__ = ["App", "Request", "Response", "StaticFiles", "abort", "redirect"]
 def __getattr__(name: str) -> Any:
     if name != "StaticFiles":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from webdemo.web.static import StaticFiles
+    from webdemo.web.static.app import StaticFiles
 
     return StaticFiles

@@ -21,14 +21,23 @@ from webdemo.text import printable
 from webdemo.web.http_errors import answer_error, not_found
 from webdemo.web.request import Request, decode_path
 from webdemo.web.response import Answer, Response, Stream, answer, make_response, redirect, type_html
-from webdemo.web.routing import Mount, RedirectNeeded, Router, View, encode_path, quote_root, source
+from webdemo.web.routing import (
+    Mount,
+    RedirectNeeded,
+    Router,
+    View,
+    encode_path,
+    quote_query,
+    quote_root,
+    source,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from werkzeug.test import Client
 
-    from webdemo.web.pages import Pages
-    from webdemo.web.static import StaticFiles
+    from webdemo.web.static.app import StaticFiles
+    from webdemo.web.templates import Pages
 
 V = TypeVar("V", bound=Callable[..., Any])
 Handler = Callable[[Request, Any], Any]
@@ -66,7 +75,7 @@ class App:
         self._templates = _folder("templates", templates, beside)
         static_folder = _folder("static", static, beside)
         if static_folder is not None:
-            from webdemo.web.static import StaticFiles
+            from webdemo.web.static.app import StaticFiles
 
             self._static = StaticFiles(static_folder)
             self.mount("/static", self._static)
@@ -144,7 +153,7 @@ class App:
     def render(self, template: str, /, **context: Any) -> str:
         """A page made from a template; `url_for` and `static` are known in every one."""
         if self._pages is None:
-            from webdemo.web.pages import Pages
+            from webdemo.web.templates import Pages
 
             if self._templates is None:
                 raise AppUnavailable(
@@ -235,7 +244,9 @@ class App:
         environ = request.environ
         if isinstance(error, RedirectNeeded):
             query = environ.get("QUERY_STRING")
-            target = quote_root(self._script_name.get()) + error.path + (f"?{query}" if query else "")
+            target = quote_root(self._script_name.get()) + error.path
+            if query:
+                target += f"?{quote_query(query)}"
             return answer(redirect(target, 308), request, self)
         if environ["REQUEST_METHOD"] == "OPTIONS" and view is None:
             if isinstance(error, MethodNotAllowed):

@@ -180,6 +180,11 @@ def encode_path(text: str) -> str:
     return text.encode().decode("latin-1")
 
 
+def quote_query(query: str) -> str:
+    """A request's query as it may stand in a URL; servers pass on bytes that no URL holds."""
+    return quote(query.encode("latin-1", "replace"), safe="/?:@!$&'()*+,;=%-._~[]|")
+
+
 def quote_root(script_name: str) -> str:
     """SCRIPT_NAME as the beginning of a URL's path; it never begins with two slashes."""
     quoted = quote(script_name.encode("latin-1"), safe="/!$&'()*+,:;=@~").strip("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from webdemo.client.wire import Answer, Exchange
 from webdemo.compare.corpus.case import (
     Case,
     Judge,
@@ -15,8 +16,7 @@ from webdemo.compare.corpus.case import (
     status,
     wrong,
 )
-from webdemo.compare.probe_app import ENDLESS, LARGE_BYTES, MOST_READS, SHRUNK_BYTES
-from webdemo.compare.wire import Answer, Exchange
+from webdemo.compare.corpus.probe_app import ENDLESS, LARGE_BYTES, MOST_READS, SHRUNK_BYTES
 
 _CALLABLE = "PEP 3333, The start_response() Callable"
 _LENGTH = "PEP 3333, Handling the Content-Length Header"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from webdemo.compare.wire import Answer, Exchange, Step
+from webdemo.client.wire import Answer, Exchange, Step
 
 HOST = "probe.example"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from webdemo.client.wire import Exchange
 from webdemo.compare.corpus.case import (
     Case,
     Judgement,
@@ -14,7 +15,6 @@ from webdemo.compare.corpus.case import (
     tells,
     wrong,
 )
-from webdemo.compare.wire import Exchange
 
 _SLOW = "Each request costs a connection of its own; behind a proxy or with TLS that is much slower."
 _STEP = "A client, or a proxy that shares connections among clients, gets somebody else's answer."

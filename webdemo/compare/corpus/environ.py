@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from webdemo.client.wire import Exchange
 from webdemo.compare.corpus.case import (
     Case,
     Judge,
@@ -13,7 +14,6 @@ from webdemo.compare.corpus.case import (
     tells,
     wrong,
 )
-from webdemo.compare.wire import Exchange
 
 _PEP = "PEP 3333, environ Variables"
 _REQUIRED = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from webdemo.client.wire import HALF_CLOSE, Exchange
 from webdemo.compare.corpus.case import (
     Case,
     Judge,
@@ -15,7 +16,6 @@ from webdemo.compare.corpus.case import (
     status,
     wrong,
 )
-from webdemo.compare.wire import HALF_CLOSE, Exchange
 
 _SMUGGLING = "Behind a proxy that reads it otherwise, a client can hide a request of its own in the body."
 _BROKEN = "The app may take a damaged body for a whole one."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from webdemo.client.wire import AWAIT_ANSWER, Exchange
 from webdemo.compare.corpus.case import (
     Case,
     Judge,
@@ -15,7 +16,6 @@ from webdemo.compare.corpus.case import (
     tells,
     wrong,
 )
-from webdemo.compare.wire import AWAIT_ANSWER, Exchange
 
 _LOST = "The app is told something else than was sent."
 _FORGED = "A header that a proxy sets, and the app trusts, can be forged by a client."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from webdemo.client.wire import Exchange
 from webdemo.compare.corpus.case import (
     Case,
     Judge,
@@ -15,7 +16,6 @@ from webdemo.compare.corpus.case import (
     tells,
     wrong,
 )
-from webdemo.compare.wire import Exchange
 
 _LONGEST_LINE = 8000  # that everybody is to take, without its CRLF
 _ROUTING = "The app routes to another page than on other servers, or checks another path than it serves."

@@ -1,0 +1,135 @@
+"""What is told of a request's way is known, and what is not known is not told."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webdemo.demo.connection_path import Way, addresses_of, trace_way
+from webdemo.web.visitor import split_host
+
+HERE = {
+    "wsgi.url_scheme": "http",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "REMOTE_ADDR": "127.0.0.1",
+    "HTTP_HOST": "localhost",
+}
+
+
+def way_of(**environ: Any) -> Way:
+    """The way of a request from this machine, but for what is given."""
+    return trace_way(HERE | environ)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("localhost:8000", ("localhost", 8000)),
+        ("example.test", ("example.test", None)),
+        ("[::1]:80", ("::1", 80)),
+        ("127.0.0.1", ("127.0.0.1", None)),
+        ("", (None, None)),
+        ("::1", (None, None)),
+        ("[1.2.3.4]:80", ("1.2.3.4", 80)),
+        ("[::zz]", (None, None)),
+        ("a:65536", (None, None)),
+        ("a:", (None, None)),
+        ("user@a:80", (None, None)),
+        ("a b", (None, None)),
+        ("a:٨٠", (None, None)),
+    ],
+)
+def test_host_header_is_split_or_refused(header: str, expected: tuple[str | None, int | None]) -> None:
+    assert split_host(header) == expected
+
+
+@given(st.text(max_size=300))
+def test_no_host_header_is_too_odd(header: str) -> None:
+    way = way_of(HTTP_HOST=header, REMOTE_ADDR="127.0.0.1")
+    assert way.typed == header
+    assert way.name is None or way.name in header
+
+
+def test_strangers_names_are_not_looked_up() -> None:
+    assert addresses_of("example.test") == ()
+    assert addresses_of("192.0.2.7") == ("192.0.2.7",)
+    assert set(addresses_of("localhost")) <= {"127.0.0.1", "::1"}
+
+
+def test_address_and_port_come_from_the_connection_where_the_server_gives_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)), listener.accept()[0] as accepted:
+            way = way_of(
+                **{"gunicorn.socket": accepted},
+                SERVER_NAME="0.0.0.0",
+                SERVER_PORT="1",
+                HTTP_HOST="localhost:80",
+            )
+    assert (way.address, way.port, way.address_source) == ("127.0.0.1", port, "the connection itself")
+    assert way.passed_on
+
+
+def test_socket_file_has_no_port(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        way = way_of(
+            **{"gunicorn.socket": listener}, SERVER_NAME="localhost", SERVER_PORT="80", REMOTE_ADDR=""
+        )
+    assert (way.on_socket_file, way.port, way.address) == (True, None, None)
+    assert str(tmp_path) not in repr(way)
+
+
+def test_address_is_the_servers_name_when_that_is_one() -> None:
+    assert way_of(SERVER_NAME="127.0.0.2", SERVER_PORT="8000").address == "127.0.0.2"
+
+
+def test_address_of_localhost_follows_from_the_clients_family() -> None:
+    way = way_of(SERVER_NAME="waitress.invalid", HTTP_HOST="localhost:8000", REMOTE_ADDR="127.0.0.1")
+    assert way.address == "127.0.0.1"
+
+
+@pytest.mark.parametrize("server_name", ["waitress.invalid", "0.0.0.0", "::", ""])
+def test_address_is_not_guessed(server_name: str) -> None:
+    assert way_of(SERVER_NAME=server_name, HTTP_HOST="example.test", REMOTE_ADDR="127.0.0.1").address is None
+    assert way_of(SERVER_NAME=server_name, HTTP_HOST="localhost", REMOTE_ADDR="192.0.2.1").address is None
+
+
+@pytest.mark.parametrize("port", ["", "0", "65536", "-1", "x", None, "٨٠"])
+def test_port_that_is_none_is_not_told(port: Any) -> None:
+    way = way_of(SERVER_PORT=port, REMOTE_PORT=port)
+    assert (way.port, way.client_port) == (None, None)
+
+
+def test_default_port_of_the_scheme_is_what_a_bare_name_means() -> None:
+    way = way_of(**{"wsgi.url_scheme": "https"}, SERVER_PORT="8443")
+    assert (way.typed_port, way.typed_port_is_default, way.passed_on) == (443, True, True)
+
+
+@pytest.mark.attack(
+    "What strangers see",
+    "a proxy passes a visitor on to a port that only this machine knows",
+    "neither that port nor the address, process and thread behind it are told",
+)
+def test_strangers_are_told_only_what_their_own_request_said() -> None:
+    behind = {"SERVER_NAME": "10.0.0.5", "SERVER_PORT": "8443"}
+    way = way_of(**behind, HTTP_HOST="site.example", HTTP_X_FORWARDED_FOR="203.0.113.9")
+    assert (way.address, way.port, way.process_id, way.thread) == (None, None, None, None)
+    typed = way_of(**behind, HTTP_HOST="10.0.0.5:8443", REMOTE_ADDR="10.0.0.9")
+    assert (typed.address, typed.port, typed.process_id) == ("10.0.0.5", 8443, None)
+    assert way_of(HTTP_HOST="localhost", REMOTE_ADDR="10.0.0.9").name_addresses == ()
+
+
+def test_process_and_thread_are_those_that_answer() -> None:
+    ways: list[Way] = []
+    thread = threading.Thread(target=lambda: ways.append(way_of()), name="worker-7")
+    thread.start()
+    thread.join(10)
+    assert (ways[0].process_id, ways[0].thread) == (os.getpid(), "worker-7")

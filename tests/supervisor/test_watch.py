@@ -1,0 +1,286 @@
+"""The watcher on real folders: each test writes as people, editors and programs do."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.net.programs import NOBODY, needs_root, program
+from webdemo.supervisor.loop import Barrier
+from webdemo.supervisor.watch import Watcher
+
+SECONDS = 60.0
+QUIET_SECONDS = 0.8  # longer than the watcher's own pauses
+
+
+class Watched:
+    """A started watcher and the bursts it told of."""
+
+    def __init__(self, *paths: Path, **settings: object) -> None:
+        self.bursts: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
+        self.messages: list[str] = []
+        self._watcher = Watcher(
+            map(str, paths),
+            self.bursts.put,
+            on_polling=self.messages.append,
+            barrier=Barrier(print),
+            **settings,  # type: ignore[arg-type]  # of several types
+        )
+        self._watcher.start()
+
+    def stop(self) -> None:
+        self._watcher.stop()
+
+    def wait_until_watching(self, folder: Path) -> None:
+        """Write until it is heard: only then does a test's own write count."""
+        warm = folder / "warm-up.txt"
+        for number in range(int(SECONDS / 0.2)):
+            warm.write_text(str(number))
+            try:
+                self.bursts.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            self.rest()
+            return
+        raise AssertionError("the watcher never told of a change")
+
+    def rest(self) -> list[tuple[str, ...]]:
+        """What else is told, until it is quiet."""
+        told = []
+        while True:
+            try:
+                told.append(self.bursts.get(timeout=QUIET_SECONDS))
+            except queue.Empty:
+                return told
+
+    def next(self) -> tuple[str, ...]:
+        return self.bursts.get(timeout=SECONDS)
+
+
+@pytest.fixture
+def watch() -> Iterator[Callable[..., Watched]]:
+    started: list[Watched] = []
+
+    def start(*paths: Path, warm: bool = True, **settings: object) -> Watched:
+        started.append(Watched(*paths, **settings))
+        if warm:
+            started[-1].wait_until_watching(paths[0])
+        return started[-1]
+
+    yield start
+    for watched in started:
+        watched.stop()
+
+
+def test_a_burst_of_changes_in_any_kind_of_file_is_one_call(
+    watch: Callable[..., Watched], tmp_path: Path
+) -> None:
+    (tmp_path / "templates").mkdir()
+    watched = watch(tmp_path)
+    names = ["app.py", "settings.toml", "templates/home.html", "data.csv"]
+    for name in names:
+        (tmp_path / name).write_text("1")
+    [burst] = watched.rest()
+    assert {str(tmp_path / name) for name in names} <= set(burst)
+
+
+def test_a_file_in_a_new_folder_is_told(watch: Callable[..., Watched], tmp_path: Path) -> None:
+    watched = watch(tmp_path)
+    package = tmp_path / "blog" / "views"
+    package.mkdir(parents=True)
+    watched.rest()
+    (package / "posts.py").write_text("1")
+    assert watched.next() == (str(package / "posts.py"),)
+
+
+def test_a_save_by_rename_and_a_removal_are_told(watch: Callable[..., Watched], tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text("1")
+    watched = watch(tmp_path)
+    for _ in range(2):
+        (tmp_path / "app.py.tmp").write_text("2")
+        (tmp_path / "app.py.tmp").rename(app)
+        assert watched.next() == (str(app),)
+    app.unlink()
+    assert watched.next() == (str(app),)
+
+
+def test_a_watched_file_that_is_saved_by_rename_is_still_watched(
+    watch: Callable[..., Watched], tmp_path: Path
+) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text("0")
+    watched = watch(settings, warm=False)
+    time.sleep(QUIET_SECONDS)
+    for text in ("1", "2"):
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").rename(settings)
+        assert watched.next() == (str(settings),)
+        watched.rest()
+
+
+def test_a_folder_that_is_removed_and_made_again_is_watched_again(
+    watch: Callable[..., Watched], tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    watched = watch(project)
+    shutil.rmtree(project)
+    assert watched.next()
+    watched.rest()
+    project.mkdir()
+    assert watched.next() == (str(project),)
+    watched.wait_until_watching(project)
+    (project / "app.py").write_text("1")
+    assert watched.next() == (str(project / "app.py"),)
+
+
+def test_a_folder_that_comes_later_is_watched(watch: Callable[..., Watched], tmp_path: Path) -> None:
+    watched = watch(tmp_path / "later", warm=False)
+    (tmp_path / "later").mkdir()
+    assert watched.next() == (str(tmp_path / "later"),)
+    watched.wait_until_watching(tmp_path / "later")
+
+
+def test_what_programs_write_by_the_way_is_not_told(watch: Callable[..., Watched], tmp_path: Path) -> None:
+    for folder in (".git", "__pycache__", ".venv/lib", "node_modules/x", "pkg/__pycache__", "logs"):
+        (tmp_path / folder).mkdir(parents=True)
+    watched = watch(tmp_path, ignore=["*.csv", str(tmp_path / "logs"), str(tmp_path / "out.txt")])
+    for name in (
+        ".git/index", "__pycache__/app.cpython-311.pyc", ".venv/lib/x.py", "node_modules/x/index.js",
+        "pkg/__pycache__/a.pyc", "app.pyc", ".app.py.swp", "4913", "app.py~", "#app.py#", ".#app.py",
+        "access.log", "db.sqlite3", "db.sqlite3-journal", "table.csv", "logs/today", "out.txt",
+    ):  # fmt: skip
+        (tmp_path / name).write_text("1")
+    assert watched.rest() == []
+    (tmp_path / "app.py").write_text("1")
+    assert watched.next() == (str(tmp_path / "app.py"),)
+
+
+def test_a_path_named_inside_an_ignored_folder_counts_all_the_same(tmp_path: Path) -> None:
+    editable = tmp_path / ".venv" / "src" / "library"
+    watcher = Watcher([str(tmp_path), str(editable)], lambda _: None, barrier=Barrier(print))
+    assert watcher.counts(str(editable / "a.py"))
+    assert not watcher.counts(str(tmp_path / ".venv" / "lib" / "a.py"))
+    assert not watcher.counts(str(tmp_path.parent / "a.py"))
+
+
+def test_a_change_in_a_folder_named_twice_is_told_once(watch: Callable[..., Watched], tmp_path: Path) -> None:
+    (tmp_path / "pkg").mkdir()
+    watched = watch(tmp_path, tmp_path / "pkg", tmp_path)
+    (tmp_path / "pkg" / "a.py").write_text("1")
+    assert watched.rest() == [(str(tmp_path / "pkg" / "a.py"),)]
+
+
+def test_reading_the_files_is_no_change(watch: Callable[..., Watched], tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("1")
+    watched = watch(tmp_path)
+    assert (tmp_path / "app.py").read_text() == "1"
+    assert list(os.scandir(tmp_path))
+    assert watched.rest() == []
+
+
+def test_a_program_that_never_stops_writing_does_not_put_off_the_call(
+    watch: Callable[..., Watched], tmp_path: Path
+) -> None:
+    watched = watch(tmp_path)
+    deadline = time.monotonic() + SECONDS
+    while watched.bursts.empty():
+        assert time.monotonic() < deadline
+        (tmp_path / "counter.txt").write_text(str(time.monotonic()))
+        time.sleep(0.02)
+
+
+def test_no_call_comes_after_stop(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    watched.wait_until_watching(tmp_path)
+    (tmp_path / "app.py").write_text("1")
+    watched.stop()
+    told = watched.bursts.qsize()
+    (tmp_path / "app.py").write_text("2")
+    assert watched.rest()[told:] == []
+
+
+UNREADABLE = f"""
+import os, pathlib, platform, sys, time, watchfiles
+from webdemo.supervisor.loop import Barrier
+from webdemo.supervisor.watch import Watcher
+folder = pathlib.Path(sys.argv[1])
+os.chown(folder, {NOBODY}, {NOBODY})
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+told = []
+watcher = Watcher([str(folder)], told.append, on_polling=print, barrier=Barrier(print))
+watcher.start()
+deadline = time.monotonic() + 60
+while not told and time.monotonic() < deadline:
+    (folder / "app.py").write_text(str(time.monotonic()))
+    time.sleep(0.2)
+watcher.stop()
+print(told[0])
+"""
+
+
+@pytest.mark.process
+@needs_root
+def test_a_folder_that_may_not_be_read_does_not_stop_the_watch_of_the_others() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "secret").mkdir(mode=0o700)
+        with program(UNREADABLE, folder) as (_, line):
+            assert line == str((f"{folder}/app.py",))
+
+
+# In a user namespace the limits are the test's own.
+LIMITED = """
+import pathlib, sys, time
+from webdemo.supervisor.loop import Barrier
+from webdemo.supervisor.watch import Watcher
+limit, folder = sys.argv[1:]
+try:
+    pathlib.Path("/proc/sys/user", limit).write_text("3" if "watches" in limit else "0")
+except OSError as error:
+    sys.exit(f"not permitted: {error}")
+told = []
+barrier = Barrier(print)
+watcher = Watcher([folder], told.append, on_polling=lambda text: print(text, flush=True), barrier=barrier)
+watcher.start()
+deadline = time.monotonic() + 60
+while not told and time.monotonic() < deadline:
+    pathlib.Path(folder, "app.py").write_text(str(time.monotonic()))
+    time.sleep(0.2)
+watcher.stop()
+print(told[0])
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ("max_inotify_watches", "the limit of watches is reached"),
+        ("max_inotify_instances", "too many watchers"),
+    ],
+)
+def test_when_the_system_has_no_watches_left_files_are_polled_and_that_is_said(
+    tmp_path: Path, limit: str, reason: str
+) -> None:
+    for number in range(5):
+        (tmp_path / str(number)).mkdir()
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", LIMITED, limit, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if done.returncode and ("not permitted" in done.stderr or "unshare" in done.stderr):
+        pytest.skip("no user namespaces here")
+    assert done.stdout.splitlines() == [
+        f"The files are looked at every second: the system would not watch them ({reason}). "
+        "To be quicker, raise fs.inotify.max_user_watches and max_user_instances with sysctl.",
+        str((str(tmp_path / "app.py"),)),
+    ], done.stderr

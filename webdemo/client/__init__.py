@@ -1,0 +1,1 @@
+"""RUNS WHEREVER A SERVER IS ASKED: where to connect, and HTTP as bytes."""

@@ -1,0 +1,207 @@
+"""Does every server answer the same? The corpus is sent to the probe app on each of them.
+
+Servers are asked side by side, each its probes one after the other. A finding that is news is asked
+for again, with more time, before it is believed: a busy machine looks like a slow server.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from webdemo.client import wire
+from webdemo.client.wire import Exchange
+from webdemo.compare.behaviour import quirks
+from webdemo.compare.corpus import GROUPS
+from webdemo.compare.corpus.case import Case, request
+from webdemo.compare.results import Behaviour, Finding, Probe, Server, Verdict
+from webdemo.compare.runner import Run, stop_all
+from webdemo.worker.app_import import Target
+
+PROBE_APP = Target("webdemo.compare.corpus.probe_app:app")
+
+_ANSWER_SECONDS = 2.5
+# When news is looked at again: a busy machine may hold a server up for a moment.
+_PATIENT_FACTOR = 3.0
+_PATIENT_QUIET_SECONDS = 1.0
+_LOOKS_AT_NEWS = 2
+_RECALL_SECONDS = 4.0
+_LONGEST_SHOWN = 160
+
+OnProgress = Callable[[str], None]
+"""Called with a server's label when it is done with a probe, from any thread."""
+
+
+def probes() -> tuple[Probe, ...]:
+    """The corpus as the report shows it."""
+    return tuple(
+        Probe(
+            name=case.name,
+            group=group,
+            layer="server",
+            title=case.title,
+            request=shown(b"".join(step for step in case.steps if isinstance(step, bytes))),
+            section=case.section,
+            expected=case.expected,
+            meaning=case.meaning,
+        )
+        for group, cases in GROUPS.items()
+        for case in cases
+    )
+
+
+def probe(runs: Sequence[Run], on_progress: OnProgress) -> Behaviour:
+    """Send the corpus to the probe app on each server."""
+    began = time.monotonic()
+    cases = [case for group in GROUPS.values() for case in group]
+
+    def ask(run: Run, is_over: threading.Event) -> list[Finding]:
+        findings = []
+        for case in cases:
+            if is_over.is_set():
+                break
+            findings.append(_ask(run, case))
+            on_progress(run.choice.label)
+        return findings
+
+    findings = side_by_side(runs, ask)
+    return Behaviour(probes(), findings, time.monotonic() - began)
+
+
+def side_by_side(
+    runs: Sequence[Run], ask: Callable[[Run, threading.Event], list[Finding]]
+) -> tuple[Finding, ...]:
+    """Ask every server in a thread of its own; the event tells them that nobody waits any more."""
+    with _interruptible(runs) as (pool, is_over):
+        asked = [pool.submit(ask, run, is_over) for run in runs]
+        return tuple(finding for future in asked for finding in future.result())
+
+
+@contextmanager
+def _interruptible(runs: Sequence[Run]) -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
+    is_over = threading.Event()
+    pool = ThreadPoolExecutor(max(1, len(runs)))
+    try:
+        yield pool, is_over
+    except BaseException:
+        is_over.set()
+        stop_all(runs)  # whoever waits for an answer waits no longer
+        raise
+    finally:
+        is_over.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def missing(server: Server, name: str) -> Finding:
+    return Finding(name, server.label, "missing", evidence=server.problem or "")
+
+
+def _ask(run: Run, case: Case) -> Finding:
+    server = run.row()
+    if run.state != "up":
+        return missing(server, case.name)
+    finding = _look(run, server, case, _ANSWER_SECONDS, wire.QUIET_SECONDS)
+    for _ in range(_LOOKS_AT_NEWS - 1):
+        if not finding.is_new:
+            break
+        finding = _look(run, server, case, _ANSWER_SECONDS * _PATIENT_FACTOR, _PATIENT_QUIET_SECONDS)
+    return finding
+
+
+def _look(run: Run, server: Server, case: Case, seconds: float, quiet_seconds: float) -> Finding:
+    try:
+        exchange = _send(run.port, case, seconds, quiet_seconds)
+    except OSError as exc:
+        verdict: Verdict = "dropped"
+        does, evidence = "takes no connection", str(exc)
+    else:
+        verdict, does = _judge(case, exchange, seconds)
+        evidence = evidence_of(exchange)
+    if verdict == "right":
+        return Finding(case.name, server.label, verdict, evidence)
+    known = quirks.seen_in(server.label, case.name, verdict, does)
+    return Finding(
+        case.name,
+        server.label,
+        verdict,
+        evidence,
+        what=f"{server.label} {does}.",
+        who_is_right=f"{case.section}: {case.expected}",
+        meaning=case.meaning,
+        seen_in=known,
+        is_new=known is None,
+    )
+
+
+def _judge(case: Case, exchange: Exchange, seconds: float) -> tuple[Verdict, str]:
+    if exchange.is_answered or (case.judges_breaks and (exchange.answers or exchange.is_over)):
+        judgement = case.judge(exchange)
+        return judgement.level, judgement.does
+    if not exchange.is_over:
+        return "hung", "does not answer to the end in time"
+    if exchange.rest and not wire.is_answer(exchange.rest):
+        return "wrong", "answers with what is no HTTP answer"  # RFC 9112 section 4
+    if exchange.answers or exchange.rest:
+        return "dropped", "closes the connection in the middle of its answer"
+    return "dropped", "closes the connection without an answer"
+
+
+def _send(port: int, case: Case, seconds: float, quiet_seconds: float) -> Exchange:
+    key = uuid.uuid4().hex
+    steps = [step.replace(b"{id}", key.encode()) if isinstance(step, bytes) else step for step in case.steps]
+    exchange = wire.exchange(port, steps, case.methods, seconds=seconds, quiet_seconds=quiet_seconds)
+    return replace(exchange, afterwards=_recall(port, key)) if case.recalls else exchange
+
+
+def _recall(port: int, key: str) -> dict[str, Any]:
+    """What happened to an answer, once something has, or the time is over."""
+    deadline = time.monotonic() + _RECALL_SECONDS
+    asking = [request(f"/probe/recall?{key}")]
+    while True:
+        told = wire.exchange(port, asking, ("GET",), seconds=_RECALL_SECONDS, quiet_seconds=0)
+        happened = told.answers[0].json if told.answers else {}
+        if happened.get("happened") or time.monotonic() > deadline:
+            return happened
+        time.sleep(0.05)
+
+
+# -- words ----------------------------------------------------------------------------------------
+
+
+def evidence_of(exchange: Exchange) -> str:
+    """What came back, short: the status of each answer, its first bytes, and how the connection ended."""
+    parts = []
+    for answer in exchange.answers:
+        interim = "".join(f"{code}, then " for code in answer.interim)
+        body = shown(answer.body[:_LONGEST_SHOWN])
+        unfinished = "" if answer.is_whole else " (unfinished)"
+        parts.append(f"{interim}HTTP/{answer.version} {answer.status} {answer.reason}{unfinished} {body}")
+    if exchange.rest:
+        parts.append(f"and then {shown(exchange.rest[:_LONGEST_SHOWN])}")
+    ended = {"closed": "closed", "reset": "reset", "open": "left open"}[exchange.ended]
+    return f"{'; '.join(part.strip() for part in parts) or 'nothing'}; {ended}"
+
+
+def shown(data: bytes) -> str:
+    """Bytes as printable text: line ends as they are in Python, a long run of one byte cut short."""
+    return shortened(repr(data.decode("latin-1"))[1:-1])
+
+
+def shortened(text: str) -> str:
+    return re.sub(r"(.)\1{40,}", lambda run: f"{run[1]}... ({len(run[0])} times)", text)
+
+
+def join(layers: Sequence[Behaviour]) -> Behaviour:
+    """The layers of a comparison as one."""
+    return Behaviour(
+        tuple(p for layer in layers for p in layer.probes),
+        tuple(f for layer in layers for f in layer.findings),
+        sum(layer.seconds for layer in layers),
+    )

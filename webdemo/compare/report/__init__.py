@@ -1,0 +1,1 @@
+"""What a comparison found: for the terminal, as a page, for CI."""

@@ -1,0 +1,245 @@
+"""Advice in plain words, each piece by a rule that is stated beside it.
+
+A rule is data: its name, the condition in words (docs/compare.md lists them all), and what it says of a
+comparison, which is nothing where the condition does not hold. Nothing is advised without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from webdemo.compare.report import wording
+from webdemo.compare.results import Comparison, Measurement
+from webdemo.compare.speed.cases import SLOW, TYPICAL, Case
+
+# Their own documentation says that they are not for production.
+DEVELOPMENT = ("werkzeug", "wsgiref")
+# With slow clients a server that answers less than this share of what it answers without is held up.
+HELD_UP = 0.2
+# A spread of more than this share of the median is more than the machine's usual noise.
+UNEVEN = 0.5
+# What costs a request less than this share more processor time costs as much.
+AS_MUCH = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    condition: str
+    sentences: Callable[[Comparison], Iterator[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    rule: str
+    text: str
+
+
+def advise(comparison: Comparison) -> tuple[Advice, ...]:
+    """What the rules say, in their order."""
+    return tuple(Advice(rule.name, text) for rule in RULES for text in rule.sentences(comparison))
+
+
+def _not_up(comparison: Comparison) -> Iterator[str]:
+    for server in comparison.servers:
+        if server.state != "up":
+            yield f"{server.label} could not be compared ({server.state}): {server.problem}"
+
+
+def _app_differs(comparison: Comparison) -> Iterator[str]:
+    if comparison.behaviour is None:
+        return
+    paths = {probe.name for probe in comparison.behaviour.probes if probe.layer == "app"}
+    found = [
+        f for f in comparison.behaviour.findings if f.probe in paths and f.verdict not in ("right", "missing")
+    ]
+    if found:
+        servers = sorted({finding.server for finding in found})
+        up = sorted(server.label for server in comparison.servers if server.state == "up")
+        where = "on each server" if servers == up and len(up) > 1 else f"on {wording.listed(servers)}"
+        asked = sorted({finding.probe for finding in found})
+        yield (
+            f"Your app answers {wording.listed(asked)} otherwise {where}. "
+            f"Look at {'these' if len(found) > 1 else 'this'} before you change servers."
+        )
+    elif paths:
+        yield "Your app’s own paths are answered alike on every server that ran."
+
+
+def _wrong(comparison: Comparison) -> Iterator[str]:
+    if comparison.behaviour is None:
+        return
+    counts = {server.label: 0 for server in comparison.servers if server.state == "up"}
+    for finding in comparison.behaviour.findings:
+        if finding.server in counts and finding.verdict in ("wrong", "dropped", "hung"):
+            counts[finding.server] += 1
+    if not counts or len(set(counts.values())) == 1:
+        return
+    fewest, most = min(counts.values()), max(counts.values())
+    best = [label for label, number in counts.items() if number == fewest]
+    worst = [label for label, number in counts.items() if number == most]
+    yield (
+        f"The fewest requests are answered wrongly by {wording.listed(best)} ({fewest}), "
+        f"the most by {wording.listed(worst)} ({most})."
+    )
+
+
+def _fastest(comparison: Comparison) -> Iterator[str]:
+    leaders = _leaders(comparison)
+    if len(leaders) == 1:
+        yield (
+            f"{leaders[0]} answers the most requests of this app on this machine, and more than measuring "
+            "the same server twice would explain."
+        )
+
+
+def _no_fastest(comparison: Comparison) -> Iterator[str]:
+    leaders = _leaders(comparison)
+    if len(leaders) > 1:
+        yield (
+            f"No significant difference in throughput between {wording.listed(leaders)}: "
+            "choose among them by something else."
+        )
+
+
+def _least_memory(comparison: Comparison) -> Iterator[str]:
+    leaders = _leaders(comparison)
+    memory = {
+        m.server: m.memory_bytes
+        for m in _measured(comparison, TYPICAL)
+        if m.server in leaders and m.memory_bytes is not None
+    }
+    if len(memory) > 1:
+        least = min(memory, key=lambda label: memory[label].value)
+        if all(memory[least].high < other.low for label, other in memory.items() if label != least):
+            amount = wording.megabytes(memory[least])
+            yield f"Of {wording.listed(leaders)}, {least} needs the least memory ({amount})."
+
+
+def _app_decides(comparison: Comparison) -> Iterator[str]:
+    costs = [m.cpu_us_per_request.value for m in _measured(comparison, TYPICAL) if m.cpu_us_per_request]
+    if len(costs) > 1 and max(costs) <= AS_MUCH * min(costs):
+        yield (
+            "A request costs about the same processor time on every server: the app itself decides how fast "
+            "it is, and making it faster helps more than another server."
+        )
+
+
+def _development(comparison: Comparison) -> Iterator[str]:
+    names = {server.label: server.name for server in comparison.servers}
+    found = [label for label in _leaders(comparison) if names.get(label) in DEVELOPMENT]
+    if found:
+        yield (
+            f"{wording.listed(found)} keeps up here, but is made for development: no limit guards it from "
+            "strangers. Do not choose it for production."
+        )
+
+
+def _held_up(comparison: Comparison) -> Iterator[str]:
+    usual = {m.server: m.requests_per_second.value for m in _measured(comparison, TYPICAL)}
+    slow = {m.server: m.requests_per_second.value for m in _measured(comparison, SLOW)}
+    held_up = [label for label in slow if slow[label] < HELD_UP * usual.get(label, 0)]
+    if held_up:
+        others = [label for label in slow if label not in held_up]
+        instead = f", or choose {' or '.join(others)}" if others else ""
+        yield (
+            f"Slow clients hold up {wording.listed(held_up)}: put a proxy in front that takes requests in "
+            f"whole before it passes them on{instead}."
+        )
+
+
+def _lost(comparison: Comparison) -> Iterator[str]:
+    lifecycles = comparison.speed.lifecycles if comparison.speed else ()
+    lost = [f"{one.server} ({one.lost_at_stop})" for one in lifecycles if one.lost_at_stop]
+    if lost:
+        yield (
+            f"At a stop, requests were lost on {wording.listed(lost)}: they waited to be accepted. "
+            "Take the server out of the proxy’s list before you stop it, or swap it for a new one instead."
+        )
+
+
+def _errors(comparison: Comparison) -> Iterator[str]:
+    for m in comparison.speed.measurements if comparison.speed else ():
+        if m.errors:
+            yield f"{m.server} had {m.errors} errors with {wording.case_title(m)}: those figures count less."
+
+
+def _client_limit(comparison: Comparison) -> Iterator[str]:
+    limited = sorted(
+        {m.server for m in comparison.speed.measurements if m.limited_by == "client"}
+        if comparison.speed
+        else ()
+    )
+    if limited:
+        yield (
+            f"With {wording.listed(limited)} the load’s processor was the limit: the server can do more "
+            "there than these figures say."
+        )
+
+
+def _uneven(comparison: Comparison) -> Iterator[str]:
+    figures = [m.requests_per_second for m in _measured(comparison, TYPICAL)]
+    if any(f.value and (f.high - f.low) / f.value > UNEVEN for f in figures):
+        yield "The rounds differ a lot: something else used this machine. Measure again when it is idle."
+
+
+def _measured(comparison: Comparison, case: Case) -> list[Measurement]:
+    return [
+        m
+        for m in (comparison.speed.measurements if comparison.speed else ())
+        if (m.case, m.connections) == (case.name, case.connections)
+    ]
+
+
+def _leaders(comparison: Comparison) -> list[str]:
+    """The server with the most requests in the typical case, and those that do not differ from it."""
+    measured = [m for m in _measured(comparison, TYPICAL) if m.requests_per_second.value]
+    if len(measured) < 2 or comparison.speed is None:
+        return []
+    best = max(measured, key=lambda m: m.requests_per_second.value).server
+    alike = [
+        r.server
+        for r in comparison.speed.ratios
+        if (r.case, r.connections) == (TYPICAL.name, TYPICAL.connections) and not r.is_significant
+    ]
+    return [best, *alike]
+
+
+RULES = (
+    Rule("not compared", "A server is missing, crashed, or did not answer at the start.", _not_up),
+    Rule("app differs", "Probes were made of the app’s own paths: some, or none, differ.", _app_differs),
+    Rule("wrong answers", "Servers differ in how many probes are wrong, dropped or hung.", _wrong),
+    Rule(
+        "fastest",
+        f"With {TYPICAL.connections} connections, every other server’s throughput differs significantly.",
+        _fastest,
+    ),
+    Rule(
+        "no fastest",
+        f"With {TYPICAL.connections} connections, one or more do not differ significantly from the best.",
+        _no_fastest,
+    ),
+    Rule(
+        "least memory",
+        "Of several that do not differ in throughput, one’s memory lies below every other’s in all rounds.",
+        _least_memory,
+    ),
+    Rule(
+        "the app decides",
+        f"The processor time for a request differs by at most {AS_MUCH - 1:.0%} between all servers.",
+        _app_decides,
+    ),
+    Rule("for development", f"One of the fastest is {' or '.join(DEVELOPMENT)}.", _development),
+    Rule(
+        "slow clients",
+        f"Beside slow clients a server answers less than {HELD_UP:.0%} of what it answers without.",
+        _held_up,
+    ),
+    Rule("lost at stop", "Requests in flight at a stop were not answered.", _lost),
+    Rule("errors", "Under load there were failed connections or error answers.", _errors),
+    Rule(
+        "client was the limit", "The load’s processor was busy for 85 % of the time or more.", _client_limit
+    ),
+    Rule("uneven", f"A server’s rounds are spread over more than {UNEVEN:.0%} of their median.", _uneven),
+)

@@ -1,0 +1,67 @@
+"""A comparison as JUnit XML, which CI systems show as tests: a suite for each server, a case for each probe.
+
+A difference that is neither known nor accepted is a failure; the others, and a server that is not
+installed, are skipped. The form is the one that Jenkins, GitLab and GitHub's reporters read alike.
+"""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from webdemo.compare.report.accepted import Judgement
+from webdemo.compare.results import Comparison, Finding, Server
+
+# Characters that XML 1.0 cannot hold, not even escaped (section 2.2).
+_IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def to_junit(comparison: Comparison, judgement: Judgement) -> str:
+    root = ElementTree.Element("testsuites", name=f"webdemo compare {comparison.app}")
+    reasons = {finding.key: f"Accepted: {entry.why}" for finding, entry in judgement.accepted}
+    reasons |= {finding.key: f"Known of this server: {finding.what}" for finding in judgement.known}
+    findings = comparison.behaviour.findings if comparison.behaviour else ()
+    for server in comparison.servers:
+        own = [finding for finding in findings if finding.server == server.label]
+        suite = ElementTree.SubElement(
+            root, "testsuite", name=server.label, timestamp=comparison.made_at.partition("+")[0]
+        )
+        _add_start(suite, server)
+        for finding in own:
+            _add_finding(suite, finding, reasons.get(finding.key))
+        suite.set("tests", str(len(suite)))
+        for name in ("failure", "error", "skipped"):
+            plural = {"failure": "failures", "error": "errors"}.get(name, name)
+            suite.set(plural, str(len(suite.findall(f"testcase/{name}"))))
+    for name in ("tests", "failures", "errors", "skipped"):
+        root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _add_start(suite: ElementTree.Element, server: Server) -> None:
+    case = ElementTree.SubElement(suite, "testcase", classname=server.label, name="runs the app")
+    if server.state == "missing":
+        ElementTree.SubElement(case, "skipped", message=_clean(server.problem or server.state))
+    elif server.state != "up":
+        ElementTree.SubElement(case, "error", message=_clean(server.problem or server.state))
+
+
+def _add_finding(suite: ElementTree.Element, finding: Finding, passed_over: str | None) -> None:
+    case = ElementTree.SubElement(suite, "testcase", classname=finding.server, name=_clean(finding.probe))
+    if finding.verdict == "right":
+        return
+    if finding.verdict == "missing":
+        ElementTree.SubElement(case, "skipped", message="The server did not run.")
+    elif passed_over is not None:
+        ElementTree.SubElement(case, "skipped", message=_clean(passed_over))
+    else:
+        failure = ElementTree.SubElement(
+            case, "failure", type=finding.verdict, message=_clean(finding.what or finding.verdict)
+        )
+        lines = (finding.what, finding.who_is_right, finding.meaning, finding.evidence)
+        failure.text = _clean("\n".join(line for line in lines if line))
+
+
+def _clean(text: str) -> str:
+    return _IMPOSSIBLE.sub("\N{REPLACEMENT CHARACTER}", text)

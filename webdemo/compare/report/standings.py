@@ -1,0 +1,36 @@
+"""Who stands where in each case of the load: what the terminal and the page both show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from webdemo.compare.report import wording
+from webdemo.compare.results import Measurement, Speed
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    measurement: Measurement
+    standing: str  # in words, against the best of the case
+    is_best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CaseStandings:
+    title: str
+    places: tuple[Place, ...]  # the most requests first
+
+
+def standings(speed: Speed) -> tuple[CaseStandings, ...]:
+    """The cases in the order in which they were measured."""
+    ratios = {(ratio.server, ratio.case, ratio.connections): ratio for ratio in speed.ratios}
+    found = []
+    for case in dict.fromkeys((m.case, m.connections) for m in speed.measurements):
+        own = [m for m in speed.measurements if (m.case, m.connections) == case]
+        own.sort(key=lambda m: m.requests_per_second.value, reverse=True)
+        places = [
+            Place(m, wording.standing(ratios.get((m.server, *case)), m, is_best=m is own[0]), m is own[0])
+            for m in own
+        ]
+        found.append(CaseStandings(wording.case_title(own[0]), tuple(places)))
+    return tuple(found)

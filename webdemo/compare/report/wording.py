@@ -1,0 +1,87 @@
+"""Figures in words, the same in the terminal, on the page and in the advice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from webdemo.compare.results import Figure, Finding, Measurement, Ratio, Speed
+from webdemo.compare.speed.cases import SLOW_COUNT, STEADY
+
+NONE = "–"
+
+
+def count(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 or not value else f"{value:.1f}"
+
+
+def milliseconds(value: float) -> str:
+    """0 is no answer at all."""
+    if not value:
+        return NONE
+    if value >= 1000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms" if value >= 1 else f"{value:.2f} ms"
+
+
+def seconds(figure: Figure | None) -> str:
+    return milliseconds(figure.value * 1000) if figure else NONE
+
+
+def microseconds(figure: Figure | None) -> str:
+    return f"{figure.value:,.0f} µs" if figure else NONE
+
+
+def megabytes(figure: Figure | None) -> str:
+    return f"{figure.value / 1e6:.0f} MB" if figure else NONE
+
+
+def span(figure: Figure) -> str:
+    return f"{count(figure.low)} to {count(figure.high)}"
+
+
+def case_title(measurement: Measurement) -> str:
+    n = measurement.connections
+    connections = f"{n} connection{'s' if n != 1 else ''}"
+    return (
+        connections
+        if measurement.case == STEADY
+        else f"{connections}, beside {SLOW_COUNT} {measurement.case}"
+    )
+
+
+def standing(ratio: Ratio | None, measurement: Measurement, *, is_best: bool) -> str:
+    """What the throughput is, against the best one's of the case."""
+    if not measurement.requests_per_second.value:
+        return "no answers"
+    if is_best:
+        return "the most"
+    if ratio is None:
+        return "too uneven to tell"
+    if not ratio.is_significant:
+        return "no significant difference"
+    return f"{ratio.ratio.value:.0%} of {ratio.against} ({ratio.ratio.low:.0%} to {ratio.ratio.high:.0%})"
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "none"
+
+
+def heading(title: str) -> str:
+    """With a capital letter, unless it begins with a name that has none: `wsgi.input_terminated`."""
+    first = title.partition(" ")[0]
+    return title if "." in first or "_" in first else title[:1].upper() + title[1:]
+
+
+def said(finding: Finding) -> str:
+    """What the server did, without its name before it."""
+    return (finding.what or finding.evidence).removeprefix(f"{finding.server} ")
+
+
+def method(speed: Speed) -> str:
+    """How it was measured, in a sentence."""
+    rounds = max((m.requests_per_second.rounds for m in speed.measurements), default=0)
+    return (
+        f"{rounds} interleaved rounds of {speed.seconds_per_round:g} s for each server and case. "
+        "A figure is the median of its rounds; the interval holds the true one with 95 % confidence."
+    )

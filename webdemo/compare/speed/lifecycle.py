@@ -1,0 +1,97 @@
+"""How a server starts, comes back after a kill -9, and stops while requests are in flight."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+
+import h11
+
+from webdemo.compare.runner import Choice, Run, running
+from webdemo.compare.speed.load_client import Connection
+from webdemo.compare.speed.processes import with_descendants
+from webdemo.worker.app_import import Target
+
+LIVES = 3
+_ASKERS = 8
+_BACK_SECONDS = 15.0
+# So long they ask before the stop: requests are in flight by then.
+_RUN_UP_SECONDS = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One start, kill and stop. What did not come about is None."""
+
+    start_seconds: float | None = None
+    back_seconds: float | None = None
+    stop_seconds: float | None = None
+    lost: int | None = None
+
+
+def live(choice: Choice, target: Target, path: str) -> Life:
+    """Start it, kill its processes, and stop it while it is asked on eight connections."""
+    with running([choice], target) as [run]:
+        if run.state != "up":
+            return Life()
+        back = _kill(run, path)
+        if back is None:
+            return Life(run.start_seconds)
+        stop_seconds, lost = _stop_under_load(run, path)
+        return Life(run.start_seconds, back, stop_seconds, lost)
+
+
+def _kill(run: Run, path: str) -> float | None:
+    """End the server's processes with SIGKILL; the seconds until an answer comes again."""
+    for pid in with_descendants(run.pids):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    while time.monotonic() - began < _BACK_SECONDS:
+        connection = Connection(run.port, path, timeout_seconds=_BACK_SECONDS)
+        try:
+            connection.ask()
+        except (OSError, h11.RemoteProtocolError):
+            time.sleep(0.01)
+        else:
+            return time.monotonic() - began
+        finally:
+            connection.close()
+    return None
+
+
+class _Asker(threading.Thread):
+    """Asks on one fresh connection after the other; its last request is in flight when it is told to end."""
+
+    def __init__(self, port: int, path: str, over: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._connection = Connection(port, path)
+        self._over = over
+        self.lost = 0
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._connection.ask()
+            except (OSError, h11.RemoteProtocolError):
+                self.lost += 1
+            finally:
+                self._connection.close()
+
+
+def _stop_under_load(run: Run, path: str) -> tuple[float, int]:
+    """The seconds that the stop took, and how many requests were not answered."""
+    over = threading.Event()
+    askers = [_Asker(run.port, path, over) for _ in range(_ASKERS)]
+    for asker in askers:
+        asker.start()
+    time.sleep(_RUN_UP_SECONDS)
+    over.set()
+    seconds = run.stop()
+    for asker in askers:
+        asker.join()
+    return seconds, sum(asker.lost for asker in askers)

@@ -1,0 +1,159 @@
+"""Load on one server, and what the clients saw: by wrk where it is installed, else by our own client.
+
+Both are processes of their own, so the processor time of the load is known apart from the server's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from webdemo.errors import LoadImpossible
+from webdemo.worker import interpreter
+
+# wrk is interrupted when the time is over, because its own -d counts whole seconds only.
+_WRK_SECONDS = "60s"
+# What a load may take to end after its time.
+_END_SECONDS = 15.0
+
+_COUNT = re.compile(r"(\d+) requests in ([\d.]+)(us|ms|s|m|h)\b")
+_LATENCY = re.compile(r"^ +(50|90|99)% +([\d.]+)(us|ms|s|m|h)$", re.MULTILINE)
+_SOCKET_ERRORS = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
+_STATUS_ERRORS = re.compile(r"Non-2xx or 3xx responses: (\d+)")
+# A server that was given up in the middle of a comparison is no reason to end it.
+_NOBODY_THERE = "unable to connect to "
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the clients saw; latencies are 0 when no request was answered."""
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    errors: int
+    client_cpu_seconds: float
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """What makes the load. `wrk`: its path, or None for our own client. `cpus`: where it may run."""
+
+    wrk: str | None
+    cpus: frozenset[int] | None = None
+
+    @property
+    def name(self) -> str:
+        if self.wrk is None:
+            return "webdemo’s own client (h11)"
+        # `wrk -v` prints its version, then its usage, and exits with 1.
+        text = subprocess.run([self.wrk, "-v"], capture_output=True, text=True, check=False).stdout
+        return f"wrk {text.split()[1]}" if text.startswith("wrk ") else "wrk"
+
+    def run(self, port: int, path: str, *, connections: int, seconds: float) -> Load:
+        """Raises LoadImpossible when the generator itself fails."""
+        if self.wrk is not None:
+            command = [self.wrk, "-t1", f"-c{connections}", f"-d{_WRK_SECONDS}", "--latency"]
+            command.append(f"http://127.0.0.1:{port}{path}")
+        else:
+            command = [*interpreter.python(), "-m", "webdemo.compare.speed.load_client"]
+            command += [str(port), path, str(connections), str(seconds)]
+        before = _children_cpu_seconds()
+        output = self._output_of(command, interrupt_after=seconds if self.wrk else None, seconds=seconds)
+        cpu_seconds = _children_cpu_seconds() - before
+        return read_wrk(output, cpu_seconds) if self.wrk else read_own(output, cpu_seconds)
+
+    def _output_of(self, command: Sequence[str], *, interrupt_after: float | None, seconds: float) -> str:
+        with self._on_its_cpus():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        with process:
+            try:
+                if interrupt_after is not None:
+                    time.sleep(interrupt_after)
+                    process.send_signal(signal.SIGINT)
+                output, _ = process.communicate(timeout=seconds + _END_SECONDS)
+            except subprocess.TimeoutExpired as exc:
+                raise LoadImpossible(f"{command[0]} does not end.") from exc
+            finally:
+                process.kill()
+        return output
+
+    @contextmanager
+    def _on_its_cpus(self) -> Iterator[None]:
+        """A process started meanwhile by this thread runs on them from its first instruction."""
+        if self.cpus is None:
+            yield
+            return
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, self.cpus)
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, before)
+
+
+def find_generator(cpus: frozenset[int] | None) -> Generator:
+    return Generator(shutil.which("wrk"), cpus)
+
+
+def read_wrk(text: str, cpu_seconds: float) -> Load:
+    """What `wrk --latency` printed; raises LoadImpossible for anything else."""
+    if text.startswith(_NOBODY_THERE):
+        return Load(0, 1.0, 0.0, 0.0, 0.0, errors=1, client_cpu_seconds=cpu_seconds)
+    count = _COUNT.search(text)
+    if count is None:
+        raise LoadImpossible(f"wrk said {_first_line(text)!r}.")
+    latencies = {int(p): float(value) * _SECONDS[unit] * 1000 for p, value, unit in _LATENCY.findall(text)}
+    errors = sum(
+        int(number) for pattern in (_SOCKET_ERRORS, _STATUS_ERRORS) if (found := pattern.search(text))
+        for number in found.groups()
+    )  # fmt: skip
+    return Load(
+        requests=int(count[1]),
+        seconds=float(count[2]) * _SECONDS[count[3]],
+        p50_ms=latencies.get(50, 0.0),
+        p90_ms=latencies.get(90, 0.0),
+        p99_ms=latencies.get(99, 0.0),
+        errors=errors,
+        client_cpu_seconds=cpu_seconds,
+    )
+
+
+def read_own(text: str, cpu_seconds: float) -> Load:
+    """What our own client printed; raises LoadImpossible for anything else."""
+    try:
+        figures = json.loads(text)
+    except ValueError as exc:
+        raise LoadImpossible(f"The client said {_first_line(text)!r}.") from exc
+    return Load(**figures, client_cpu_seconds=cpu_seconds)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+def _children_cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

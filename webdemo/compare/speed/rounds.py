@@ -1,0 +1,262 @@
+"""How fast the app is on each server: interleaved rounds of load under the same conditions for all.
+
+In each round every server is measured once in every case, in an order that turns from round to round,
+so that what changes on the machine meanwhile meets all of them alike. Servers and load are kept on
+different processors where there are two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import h11
+
+from webdemo.compare.results import Figure, Lifecycle, Measurement, Ratio, Speed
+from webdemo.compare.runner import Run
+from webdemo.compare.speed import intervals, processes, slow_clients
+from webdemo.compare.speed.cases import CASES, SLOW_CLIENTS, Case
+from webdemo.compare.speed.lifecycle import LIVES, live
+from webdemo.compare.speed.load import Generator, Load, find_generator
+from webdemo.compare.speed.load_client import Connection
+from webdemo.worker.app_import import Target
+
+ROUNDS = intervals.FEWEST_ROUNDS
+SECONDS_PER_ROUND = 0.5
+WARM_UP_SECONDS = 0.3
+# A processor that is used for so much of the time is the limit of what was measured.
+BUSY = 0.85
+# A server that was locked out by slow clients has so long to come back to its senses.
+_RECOVERY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where the measurement is, for a progress bar."""
+
+    done: int
+    total: int
+    text: str
+
+
+@dataclass(slots=True)
+class _Rounds:
+    """What was measured of one server in one case."""
+
+    loads: list[Load] = field(default_factory=list)
+    server_cpu_seconds: list[float] = field(default_factory=list)
+    memory_bytes: list[int] = field(default_factory=list)
+
+
+Tell = Callable[[Step], None]
+
+
+def measure(
+    runs: Sequence[Run],
+    target: Target,
+    tell: Tell,
+    *,
+    path: str = "/",
+    seconds_per_round: float = SECONDS_PER_ROUND,
+    rounds: int = ROUNDS,
+    generator: Generator | None = None,
+) -> Speed:
+    """Measure those runs that are up, then how each starts, stops and comes back, in runs of its own.
+
+    `seconds_per_round` bounds each measurement. Raises LoadImpossible when the load cannot be made.
+    """
+    began = time.monotonic()
+    up = [run for run in runs if run.state == "up"]
+    cpus = processes.split_cpus()
+    generator = generator or find_generator(cpus[1] if cpus else None)
+    pids = {run.choice.label: processes.with_descendants(run.pids) for run in up}
+    if cpus:
+        for own in pids.values():
+            processes.pin(own, cpus[0])
+    notes = _notes(generator, shared_cpus=cpus is None)
+    steps = _Steps(tell, total=len(up) * (1 + len(CASES) * rounds + LIVES))
+    for run in up:
+        steps.next(f"warming up {run.choice.label}")
+        notes += _warm_up(generator, run, path)
+    found = {(run.choice.label, case): _Rounds() for run in up for case in CASES}
+    for number in range(rounds):
+        for case in CASES:
+            for run in _turned(up, number):
+                label = run.choice.label
+                steps.next(f"round {number + 1} of {rounds}: {label}, {case.name}, {case.connections}")
+                _measure_once(
+                    found[label, case], generator, run.port, path, case, seconds_per_round, pids[label]
+                )
+    measurements = [_measurement(label, case, all_rounds) for (label, case), all_rounds in found.items()]
+    lifecycles = list(_lifecycles(up, target, path, steps))
+    return Speed(
+        path=path,
+        client=generator.name,
+        seconds_per_round=seconds_per_round,
+        measurements=tuple(measurements),
+        ratios=tuple(ratio for case in CASES for ratio in _ratios(found, case)),
+        lifecycles=tuple(lifecycles),
+        notes=tuple(dict.fromkeys(notes)),
+        seconds=time.monotonic() - began,
+    )
+
+
+@dataclass(slots=True)
+class _Steps:
+    tell: Tell
+    total: int
+    done: int = 0
+
+    def next(self, text: str) -> None:
+        self.tell(Step(self.done, self.total, text))
+        self.done += 1
+
+
+def limit(client_share: float, server_share: float) -> Literal["server", "client", "unknown"]:
+    """Which side had no processor time left; the shares are of one processor."""
+    if client_share >= BUSY:
+        return "client"
+    return "server" if server_share >= BUSY else "unknown"
+
+
+def _notes(generator: Generator, *, shared_cpus: bool) -> list[str]:
+    notes = []
+    if generator.wrk is None:
+        notes.append(
+            "wrk is not installed, and our own client is slower than the faster servers: "
+            "where it was the limit, they are faster than it says here."
+        )
+    if shared_cpus:
+        notes.append("Servers and load shared a processor: they slowed each other down.")
+    return notes
+
+
+def _warm_up(generator: Generator, run: Run, path: str) -> list[str]:
+    """Also looks at what is measured."""
+    generator.run(run.port, path, connections=2, seconds=WARM_UP_SECONDS)
+    connection = Connection(run.port, path)
+    try:
+        status = connection.ask()
+    except (OSError, h11.RemoteProtocolError):
+        return [f"{run.choice.label} did not answer a request for {path}."]
+    finally:
+        connection.close()
+    return (
+        [f"{path} is answered with status {status}: an error is what was measured."] if status >= 400 else []
+    )
+
+
+def _turned(runs: Sequence[Run], number: int) -> list[Run]:
+    """In another order each round: begun elsewhere, and every second time backwards."""
+    start = number % len(runs)
+    turned = [*runs[start:], *runs[:start]]
+    return turned[::-1] if number % 2 else turned
+
+
+def _measure_once(
+    rounds: _Rounds,
+    generator: Generator,
+    port: int,
+    path: str,
+    case: Case,
+    seconds: float,
+    pids: Sequence[int],
+) -> None:
+    is_slow = case.name == SLOW_CLIENTS
+    with slow_clients.slow_clients(port) if is_slow else contextlib.nullcontext():
+        before = processes.cpu_seconds(pids)
+        load = generator.run(port, path, connections=case.connections, seconds=seconds)
+        rounds.server_cpu_seconds.append(processes.cpu_seconds(pids) - before)
+    rounds.loads.append(load)
+    rounds.memory_bytes.append(processes.memory_bytes(pids))
+    if is_slow:
+        _wait_for_recovery(port, path)
+
+
+def _wait_for_recovery(port: int, path: str) -> None:
+    deadline = time.monotonic() + _RECOVERY_SECONDS
+    while (left := deadline - time.monotonic()) > 0:
+        connection = Connection(port, path, timeout_seconds=left)
+        try:
+            connection.ask()
+        except (OSError, h11.RemoteProtocolError):
+            time.sleep(0.05)
+        else:
+            return
+        finally:
+            connection.close()
+
+
+def _measurement(label: str, case: Case, rounds: _Rounds) -> Measurement:
+    loads = rounds.loads
+    seconds = sum(load.seconds for load in loads)
+    cpu_per_request = [
+        cpu / load.requests * 1e6
+        for cpu, load in zip(rounds.server_cpu_seconds, loads, strict=True)
+        if load.requests and cpu > 0
+    ]
+    answered = [load for load in loads if load.requests]
+
+    def latency(values: list[float]) -> Figure:
+        return intervals.figure(values or [0.0])
+
+    return Measurement(
+        server=label,
+        case=case.name,
+        connections=case.connections,
+        requests_per_second=intervals.figure([load.per_second for load in loads]),
+        p50_ms=latency([load.p50_ms for load in answered]),
+        p90_ms=latency([load.p90_ms for load in answered]),
+        p99_ms=latency([load.p99_ms for load in answered]),
+        errors=sum(load.errors for load in loads),
+        cpu_us_per_request=intervals.figure(cpu_per_request) if cpu_per_request else None,
+        memory_bytes=intervals.figure(rounds.memory_bytes) if all(rounds.memory_bytes) else None,
+        limited_by=limit(
+            sum(load.client_cpu_seconds for load in loads) / seconds,
+            sum(rounds.server_cpu_seconds) / seconds,
+        ),
+    )
+
+
+def _ratios(found: dict[tuple[str, Case], _Rounds], case: Case) -> list[Ratio]:
+    """Each server's throughput as a share of the best one's in the case."""
+    rates = {
+        label: [load.per_second for load in rounds.loads] for (label, c), rounds in found.items() if c == case
+    }
+    if not rates:
+        return []
+    best = max(rates, key=lambda label: intervals.figure(rates[label]).value)
+    ratios = []
+    for label, values in rates.items():
+        if label == best:
+            continue
+        share = intervals.ratio(values, rates[best], comparisons=(len(rates) - 1) * len(CASES))
+        if share is not None:
+            ratios.append(
+                Ratio(label, best, case.name, case.connections, share, intervals.is_significant(share))
+            )
+    return ratios
+
+
+def _lifecycles(runs: Sequence[Run], target: Target, path: str, steps: _Steps) -> Iterator[Lifecycle]:
+    for run in runs:
+        lives = []
+        for number in range(LIVES):
+            steps.next(f"start, kill and stop {run.choice.label}: {number + 1} of {LIVES}")
+            lives.append(live(run.choice, target, path))
+
+        def figure(values: list[float | None]) -> Figure | None:
+            known = [value for value in values if value is not None]
+            return intervals.figure(known) if known else None
+
+        lost = [one.lost for one in lives if one.lost is not None]
+        yield Lifecycle(
+            server=run.choice.label,
+            start_seconds=figure([one.start_seconds for one in lives]),
+            stop_seconds=figure([one.stop_seconds for one in lives]),
+            lost_at_stop=sum(lost) if lost else None,
+            back_seconds=figure([one.back_seconds for one in lives]),
+        )

@@ -1,0 +1,165 @@
+"""One line for each request, the same on every server.
+
+The fields, in both forms: time, server, bind, client, method, path, status, bytes, ms, request id.
+A line is written when the server has closed the answer, with one write to the pipe of reports (see
+webdemo.worker.server_process), so that lines of several processes do not mix, and nothing that the app
+prints is taken for one. Nothing a client sends can start a line of its own, colour the terminal, or look like
+another field.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import select
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from webdemo.middleware.observe import Answer
+
+_LONGEST_PATH = 2000
+_LONGEST_METHOD = 32
+# Each character may take twelve bytes to be written out; so short, the line fits into Linux's 4,096.
+_SURELY_SHORT_PATH = 300
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_COLOURS = {"2": "32", "3": "36", "4": "33", "5": "31"}
+_UNIX_PEERS = frozenset({"", "localhost", "<local>"})  # what servers call the peer on a Unix socket
+
+
+class Line(NamedTuple):
+    time: float  # when the answer was closed, seconds since the epoch
+    server: str
+    bind: str
+    client: str
+    method: str
+    path: str
+    status: int  # 0: the app never gave one
+    bytes: int  # of the body, as far as the app gave it; a file's as announced
+    ms: float
+    request_id: str
+
+    def as_text(self) -> str:
+        return (
+            f"{_clock(int(self.time))} {self.server} {self.bind} {plain(self.client)} {plain(self.method)} "
+            f"{plain(self.path)} {self.status:03d} {self.bytes}B {self.ms:.1f}ms {self.request_id}"
+        )
+
+    def as_json(self) -> str:
+        fields = self._asdict()
+        fields["time"] = f"{_date_and_clock(int(self.time))}.{int(self.time % 1 * 1000):03d}Z"
+        fields["ms"] = round(self.ms, 3)
+        return json.dumps(fields)
+
+
+def coloured(text: str) -> str:
+    """A line `as_text` for a terminal, with its status in the colour of its class."""
+    before, status, *after = text.rsplit(" ", 4)
+    return " ".join([before, f"\x1b[{_COLOURS.get(status[:1], '0')}m{status}\x1b[0m", *after])
+
+
+def mark_of(token: str) -> bytes:
+    """What stands before each line on its way to the supervisor; `token` is the run's secret."""
+    return f"\x1e{token[:12]} ".encode()
+
+
+def plain(text: str) -> str:
+    """The text as one word: what is not printable, spaces and backslashes are written out."""
+    if text.isprintable() and " " not in text and "\\" not in text:
+        return text
+    return "".join(char if char.isprintable() and char not in " \\" else _written_out(char) for char in text)
+
+
+def _written_out(char: str) -> str:
+    return r"\x20" if char == " " else char.encode("unicode_escape").decode()
+
+
+@lru_cache(maxsize=4)
+def _clock(second: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(second))
+
+
+@lru_cache(maxsize=4)
+def _date_and_clock(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+class AccessLog:
+    """Writes the log, and gives each request its id.
+
+    The id is `environ["webdemo.request_id"]` and the answer's X-Request-ID; one that comes with the
+    request is kept if it has a harmless form.
+    """
+
+    def __init__(
+        self,
+        *,
+        server: str,
+        bind_of: Callable[[WSGIEnvironment], str],
+        fd: int,
+        mark: bytes,
+        as_json: bool = False,
+    ) -> None:
+        self._server = server
+        self._bind_of = bind_of
+        self._fd = fd
+        self._as_json = as_json
+        self._mark = mark
+        self._prefix = os.urandom(3).hex()
+        self._pid = os.getpid()
+        self._numbers = itertools.count(1)
+
+    def begin(self, answer: Answer) -> None:
+        """Give the request its id."""
+        environ = answer.environ
+        request_id = environ.get("HTTP_X_REQUEST_ID")
+        if request_id is None:
+            request_id = self._new_id()
+        elif not _REQUEST_ID.fullmatch(request_id):
+            request_id = environ["HTTP_X_REQUEST_ID"] = self._new_id()
+        environ["webdemo.request_id"] = request_id
+        answer.request_id = request_id
+
+    def _new_id(self) -> str:
+        if self._pid != os.getpid():  # a worker that the server has forked
+            self._pid = os.getpid()
+            self._prefix = os.urandom(3).hex()
+        return f"{self._prefix}-{next(self._numbers)}"
+
+    def write(self, answer: Answer) -> None:
+        """Write the line of an answer that has ended."""
+        environ = answer.environ
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        if query := environ.get("QUERY_STRING"):
+            path += "?" + query
+        path = path.encode("latin-1", "replace").decode("utf-8", "replace")
+        client = environ.get("REMOTE_ADDR", "")
+        status = answer.status[:3]
+        line = Line(
+            time=time.time(),
+            server=self._server,
+            bind=self._bind_of(environ),
+            client="unix" if client in _UNIX_PEERS else client,
+            method=environ.get("REQUEST_METHOD", "-")[:_LONGEST_METHOD],
+            path=path[:_LONGEST_PATH],
+            status=int(status) if status.isdecimal() else 0,
+            bytes=answer.bytes,
+            ms=answer.nanoseconds / 1e6,
+            request_id=answer.request_id,
+        )
+        data = self._encode(line)
+        if len(data) > select.PIPE_BUF:  # more would not be written at once
+            data = self._encode(line._replace(path=path[:_SURELY_SHORT_PATH]))
+        with contextlib.suppress(OSError):  # the supervisor is gone, and with it whoever would read the line
+            os.write(self._fd, data)
+
+    def _encode(self, line: Line) -> bytes:
+        text = line.as_json() if self._as_json else line.as_text()
+        return self._mark + text.encode("utf-8", "replace") + b"\n"

@@ -1,0 +1,148 @@
+"""/metrics: the figures of every server of the run, in Prometheus's text format, version 0.0.4.
+
+Whichever process is asked answers for all, because all count in the same memory. The names and
+units follow Prometheus's conventions: base units, totals that only grow. They name every port and socket
+file of the run, so strangers get none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from webdemo.middleware.proxy_headers import Networks
+from webdemo.stats.counters import SharedCounters, Totals
+from webdemo.stats.latency import cumulative
+from webdemo.web.visitor import BY_ANYBODY, is_at_this_machine, passed_on
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+PATH = "/metrics"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_REFUSAL = b"/metrics is for this machine, and for those whom --metrics-networks names.\n"
+
+_STATUSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+_BUCKETS_PER_DECADE = 4
+
+Sample = tuple[str, str, float]  # what follows the family's name, further labels, the value
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One kind of figure, and its samples for one service."""
+
+    name: str
+    kind: str
+    help: str
+    samples: Callable[[Totals], Iterable[Sample]]
+
+
+def _durations(totals: Totals) -> Iterable[Sample]:
+    *shorter, (_, count) = cumulative(totals.histogram, per_decade=_BUCKETS_PER_DECADE)
+    for end, below in shorter:
+        yield "_bucket", f',le="{end:.6g}"', below
+    yield "_bucket", ',le="+Inf"', count
+    yield "_sum", "", totals.seconds
+    yield "_count", "", count
+
+
+_FAMILIES = (
+    Family(
+        "webdemo_requests_total",
+        "counter",
+        "Requests that have ended, by the class of their status.",
+        lambda totals: [
+            ("", f',status="{status}"', count)
+            for status, count in zip(_STATUSES, totals.by_status, strict=True)
+        ],
+    ),
+    Family(
+        "webdemo_requests_in_flight",
+        "gauge",
+        "Requests that have begun and not ended.",
+        lambda totals: [("", "", totals.in_flight)],
+    ),
+    Family(
+        "webdemo_request_duration_seconds",
+        "histogram",
+        "From the call of the app until the server has closed the answer.",
+        _durations,
+    ),
+    Family(
+        "webdemo_response_body_bytes_total",
+        "counter",
+        "Bytes of answers' bodies.",
+        lambda totals: [("", "", totals.bytes)],
+    ),
+    Family(
+        "webdemo_memory_bytes",
+        "gauge",
+        "Memory of the server process and its workers; what they share with others is divided.",
+        lambda totals: [("", "", totals.memory_bytes)],
+    ),
+    Family(
+        "webdemo_cpu_seconds_total",
+        "counter",
+        "Processor time of the server process and its workers.",
+        lambda totals: [("", "", totals.cpu_seconds)],
+    ),
+    Family(
+        "webdemo_processes",
+        "gauge",
+        "The server process and its workers.",
+        lambda totals: [("", "", totals.processes)],
+    ),
+    Family(
+        "webdemo_restarts_total",
+        "counter",
+        "How often the server process ended that nobody had told to.",
+        lambda totals: [("", "", totals.restarts)],
+    ),
+)
+
+
+def metrics(app: WSGIApplication, counters: SharedCounters, networks: Iterable[str]) -> WSGIApplication:
+    """Answer /metrics, to this machine and these networks; pass on everything else."""
+    named = Networks(networks, "A network that may read /metrics")
+
+    def may_read(environ: WSGIEnvironment) -> bool:
+        if is_at_this_machine(environ):
+            return True
+        return passed_on(environ) != BY_ANYBODY and named.includes(environ.get("REMOTE_ADDR") or "")
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != PATH:
+            return app(environ, start_response)
+        if may_read(environ):
+            status, kind, body = "200 OK", CONTENT_TYPE, exposition(counters.read()).encode()
+        else:
+            status, kind, body = "403 Forbidden", "text/plain; charset=utf-8", _REFUSAL
+        headers = [
+            ("Content-Type", kind),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+        ]
+        start_response(status, headers)
+        return [body] if environ.get("REQUEST_METHOD") != "HEAD" else [b""]
+
+    return answer
+
+
+def exposition(services: dict[str, Totals]) -> str:
+    """What Prometheus reads. The services are called as they are counted: server, space, ports."""
+    lines = []
+    for family in _FAMILIES:
+        lines += [f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.kind}"]
+        for name, totals in services.items():
+            server, _, ports = name.partition(" ")
+            labels = f'server="{_escaped(server)}",ports="{_escaped(ports)}"'
+            for suffix, more, value in family.samples(totals):
+                lines.append(f"{family.name}{suffix}{{{labels}{more}}} {value}")
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,143 @@
+"""/mail: what the mail catcher caught (see webdemo.services.smtp), for people at this machine.
+
+A mail is a stranger's text. It is shown as text, never as a page of this site: HTML as its source, and
+what is downloaded is saved, not opened. Nothing that a mail names is fetched.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from werkzeug.exceptions import NotFound
+
+from webdemo.services.mail_message import Part, Summary, summarize, take_apart
+from webdemo.services.spool import Spool, default_folder
+from webdemo.web import App, Request, Response
+from webdemo.web.page import Page
+from webdemo.web.static.listing import readable_size
+from webdemo.web.visitor import is_at_this_machine
+
+MOST_ROWS = 200
+_HEAD_BYTES = 32 * 1024  # enough for the headers that a list shows
+_LONGEST_NAME = 100
+_NOT_IN_NAMES = re.compile(r"[^\w. -]")
+_NOT_FOR_STRANGERS = (
+    "Mail is private: it is shown to a browser on the machine that caught it, at 127.0.0.1 or localhost, "
+    "and not through a proxy."
+)
+_DOWNLOAD_HEADERS = {
+    "Content-Type": "application/octet-stream",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cache-Control": "no-store",
+}
+
+
+class Row(NamedTuple):
+    """A mail in the list."""
+
+    id: str
+    arrived: datetime
+    size: str
+    summary: Summary
+
+
+def add_mail_pages(app: App, page: Page) -> None:
+    def refusal() -> Response:
+        return page("error.html", 403, code=403, title="Forbidden", detail=_NOT_FOR_STRANGERS)
+
+    def find(request: Request, mail_id: str) -> bytes:
+        for spool in _spools(request.environ):
+            if (raw := spool.read(mail_id)) is not None:
+                return raw
+        raise NotFound
+
+    @app.get("/mail")
+    def mail(request: Request) -> Response:
+        if not is_at_this_machine(request.environ):
+            return refusal()
+        spools = _spools(request.environ)
+        all_caught = [(caught, spool) for spool in spools for caught in spool.messages()]
+        all_caught.sort(key=lambda pair: pair[0], reverse=True)
+        rows = [
+            Row(
+                caught.id,
+                datetime.fromtimestamp(caught.time, UTC),
+                readable_size(caught.size),
+                summarize(spool.read(caught.id, most_bytes=_HEAD_BYTES) or b""),
+            )
+            for caught, spool in all_caught[:MOST_ROWS]
+        ]
+        return page(
+            "mail.html",
+            rows=rows,
+            count=len(all_caught),
+            folders=[spool.folder for spool in spools],
+            command=_command(request.environ),
+        )
+
+    @app.get("/mail/<mail_id>")
+    def one_mail(request: Request, mail_id: str) -> Response:
+        if not is_at_this_machine(request.environ):
+            return refusal()
+        raw = find(request, mail_id)
+        return page(
+            "mail_message.html", id=mail_id, mail=take_apart(raw), size=len(raw), readable_size=readable_size
+        )
+
+    @app.get("/mail/<mail_id>/source")
+    def mail_source(request: Request, mail_id: str) -> Response:
+        if not is_at_this_machine(request.environ):
+            return refusal()
+        return _download(find(request, mail_id), f"{mail_id}.eml")
+
+    @app.get("/mail/<mail_id>/parts/<int:number>")
+    def mail_part(request: Request, mail_id: str, number: int) -> Response:
+        if not is_at_this_machine(request.environ):
+            return refusal()
+        for part in take_apart(find(request, mail_id)).parts:
+            if part.number == number:
+                return _download(part.content, file_name(part))
+        raise NotFound
+
+
+def file_name(part: Part) -> str:
+    """A name that is no path, not hidden, and made of letters, digits, dots, spaces and dashes."""
+    last = re.split(r"[/\\]", part.name)[-1]
+    return _NOT_IN_NAMES.sub("_", last).strip(". ")[-_LONGEST_NAME:] or f"part-{part.number}"
+
+
+def _download(content: bytes, name: str) -> Response:
+    plain = name.encode("ascii", "replace").decode().replace("?", "_")
+    disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"  # RFC 6266
+    return Response(content, 200, _DOWNLOAD_HEADERS | {"Content-Disposition": disposition})
+
+
+def _catchers(environ: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The mail catchers of the run that this process belongs to; none under a bare server's own command."""
+    services: list[dict[str, Any]] = (environ.get("webdemo.server") or {}).get("services", [])
+    return [service for service in services if service["server"] == "smtp"]
+
+
+def _spools(environ: Mapping[str, Any]) -> list[Spool]:
+    named = [catcher["options"].get("spool") for catcher in _catchers(environ)]
+    folders = [Path(name) if name else default_folder() for name in named] or [default_folder()]
+    return [Spool(folder) for folder in dict.fromkeys(folders)]
+
+
+def _command(environ: Mapping[str, Any]) -> str | None:
+    """What sends a mail to the catcher, on a command line; None where there is none."""
+    for catcher in _catchers(environ):
+        place = urlsplit(catcher["urls"][0])
+        code = (
+            f"from smtplib import SMTP; SMTP({place.hostname!r}, {place.port}).sendmail("
+            "'you@example.org', 'me@example.org', 'Subject: Hello\\n\\nIt works.')"
+        ).replace("'", '"')
+        return f"python3 -c {shlex.quote(code)}"
+    return None

@@ -1,0 +1,160 @@
+"""How each service fares, once a second for the last five minutes.
+
+What is kept is bounded: a ring of samples for each service that runs, and for its quantiles the
+counts of the last ten seconds. A service is known by its ports, so that its figures go on when its
+server is restarted or swapped.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from operator import sub
+from typing import Any, NamedTuple, Protocol
+
+from webdemo.stats.counters import SharedCounters, SystemNotes, Totals, service_name
+from webdemo.stats.latency import quantile
+from webdemo.stats.usage import Usage
+
+INTERVAL_SECONDS = 1.0
+KEPT_SAMPLES = 300
+QUANTILE_SAMPLES = 10
+_CLOSE_LOOK_SAMPLES = 5
+
+
+class Sample(NamedTuple):
+    """The figures of one service at one time; docs/metrics.md says what each means."""
+
+    time: float
+    requests_per_second: float
+    errors_per_second: float
+    bytes_per_second: float
+    p50_ms: float | None
+    p99_ms: float | None
+    in_flight: int
+    memory_bytes: int
+    cpu_percent: float
+    processes: int
+    requests: int
+    errors: int
+    bytes: int
+
+
+_IN_HISTORY = [name for name in Sample._fields if name not in ("processes", "requests", "errors", "bytes")]
+
+
+class Served(NamedTuple):
+    """What the figures need to know of a service."""
+
+    server: str
+    ports: tuple[str, ...]
+    pids: tuple[int, ...]  # of its server processes
+    restarts: int
+
+    @property
+    def counted_as(self) -> str:
+        return service_name(self.server, self.ports)
+
+
+class Look(Protocol):
+    """Says what process groups use; see UsageTable.look."""
+
+    def __call__(self, leaders: set[int], seconds: float, *, closely: bool) -> Mapping[int, Usage]: ...
+
+
+class Figures:
+    """The samples of every service that runs."""
+
+    def __init__(self, counters: SharedCounters, look: Look) -> None:
+        self._counters = counters
+        self._look = look
+        self._services: dict[tuple[str, ...], _Samples] = {}
+        self._notes: dict[str, SystemNotes] = {}
+        self._sampled_at: float | None = None
+        self._numbers = itertools.count()
+
+    def sample(self, services: Sequence[Served], *, monotonic: float, wall: float) -> None:
+        """Take a sample of each service. Both times in seconds, by the clocks of these names."""
+        seconds = INTERVAL_SECONDS if self._sampled_at is None else max(monotonic - self._sampled_at, 1e-3)
+        self._sampled_at = monotonic
+        leaders = {pid for served in services for pid in served.pids}
+        usages = self._look(leaders, seconds, closely=next(self._numbers) % _CLOSE_LOOK_SAMPLES == 0)
+        counted = self._counters.read()
+        self._services = {served.ports: self._services.get(served.ports) or _Samples() for served in services}
+        gone = set(self._notes)
+        for served in services:
+            usage = sum((usages[pid] for pid in served.pids), Usage())
+            own_name = served.counted_as
+            _, _, ports = own_name.partition(" ")
+            of_ports = (t for name, t in counted.items() if name.partition(" ")[2] == ports)
+            totals = reduce(Totals.plus, of_ports, Totals())
+            self._services[served.ports].add(served.server, totals, usage, seconds, wall)
+            gone.discard(own_name)
+            self._note(own_name, usage, served.restarts)
+        for name in gone:
+            self._note(name, Usage(), 0)
+
+    def _note(self, name: str, usage: Usage, restarts: int) -> None:
+        """Put what the system says beside the counts, for /metrics."""
+        if name not in self._notes:
+            self._notes[name] = SystemNotes(self._counters, name)
+        self._notes[name].write(usage, restarts=restarts)
+
+    def latest(self, ports: Iterable[str]) -> dict[str, Any] | None:
+        """The last sample of the service on these ports, JSON-able; None before its first."""
+        samples = self._services.get(tuple(ports))
+        return samples.latest() if samples else None
+
+    def history(self, seconds: float) -> list[dict[str, Any]]:
+        """The samples of the last seconds, for each service and each figure a list; JSON-able."""
+        return [
+            {"server": samples.server, "ports": list(ports), "series": samples.series(seconds)}
+            for ports, samples in self._services.items()
+        ]
+
+
+class _Samples:
+    """The last samples of one service."""
+
+    def __init__(self) -> None:
+        self.server = ""
+        self._ring: deque[Sample] = deque(maxlen=KEPT_SAMPLES)
+        self._counted: deque[Totals] = deque([Totals()], maxlen=QUANTILE_SAMPLES)
+
+    def add(self, server: str, totals: Totals, usage: Usage, seconds: float, wall: float) -> None:
+        """One more sample, `seconds` after the one before."""
+        self.server = server
+        before = self._counted[-1]
+        recent = list(map(sub, totals.histogram, self._counted[0].histogram))
+        self._counted.append(totals)
+        self._ring.append(
+            Sample(
+                time=round(wall, 3),
+                requests_per_second=round((totals.requests - before.requests) / seconds, 1),
+                errors_per_second=round((totals.errors - before.errors) / seconds, 1),
+                bytes_per_second=round((totals.bytes - before.bytes) / seconds, 1),
+                p50_ms=_milliseconds(quantile(recent, 0.5)),
+                p99_ms=_milliseconds(quantile(recent, 0.99)),
+                in_flight=totals.in_flight,
+                memory_bytes=usage.memory_bytes,
+                cpu_percent=round(usage.cpu_percent, 1),
+                processes=usage.processes,
+                requests=totals.requests,
+                errors=totals.errors,
+                bytes=totals.bytes,
+            )
+        )
+
+    def latest(self) -> dict[str, Any] | None:
+        return self._ring[-1]._asdict() if self._ring else None
+
+    def series(self, seconds: float) -> dict[str, list[Any]]:
+        newest = self._ring[-1].time if self._ring else 0.0
+        samples = [sample for sample in self._ring if sample.time > newest - seconds]
+        return {name: [getattr(sample, name) for sample in samples] for name in _IN_HISTORY}
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,0 +1,237 @@
+"""TLS certificates before they are served: what is wrong with a given one; one is made where none is.
+
+The rule: whatever would make every client turn away is found here and named, before a server starts;
+that a certificate lacks a name is told, but not refused, because other names may lead here too. The
+certificate is looked at as a client would: by a handshake in memory.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from webdemo.errors import (
+    CertificateExpired,
+    CertificateMalformed,
+    CertificateMissing,
+    CertificateNotYetValid,
+    CertificateUnreadable,
+    KeyEncrypted,
+    KeyMismatch,
+)
+from webdemo.servers import Certificate
+from webdemo.supervisor.plan import Plan, Service
+from webdemo.supervisor.self_signed import WILDCARDS, fingerprint, self_signed
+
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which `ssl` has no name for: a certificate that has
+# expired must still tell us when. The dates are compared here.
+_NO_CHECK_TIME = 0x200000
+_NAME_MISMATCHES = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What a certificate says, once it has been found fit to serve."""
+
+    names: tuple[str, ...]  # DNS names and addresses
+    expires: datetime  # aware, UTC
+    fingerprint: str  # SHA-256 as browsers print it: AB:CD:...
+    not_named: tuple[str, ...]  # the hosts asked for that it does not cover: clients will warn
+
+
+def check(certificate: Certificate, hosts: Iterable[str] = ()) -> CertificateFacts:
+    """What the certificate says, and which of `hosts` (names, addresses) it does not cover.
+
+    Raises a CertificateUnusable if it cannot be served, or no client would take it today.
+    """
+    _check_chain_file(certificate.chain)
+    _check_key_file(certificate.key)
+    server = _server_context(certificate)
+    try:
+        facts, der = _handshake(server, certificate.chain, None)
+    except ssl.SSLError as exc:
+        raise _malformed(certificate, exc) from exc
+    begins, expires = _date(facts["notBefore"]), _date(facts["notAfter"])
+    now = datetime.now(UTC)
+    if now > expires:
+        raise CertificateExpired(
+            f"The certificate {certificate.chain} expired on {expires:%Y-%m-%d at %H:%M} UTC.",
+            remedy="Renew it; browsers refuse an expired one.",
+        )
+    if now < begins:
+        raise CertificateNotYetValid(
+            f"The certificate {certificate.chain} is not valid before {begins:%Y-%m-%d at %H:%M} UTC.",
+            remedy=f"Check this machine's clock ({now:%Y-%m-%d %H:%M} UTC), or use another certificate.",
+        )
+    names = tuple(
+        str(ipaddress.ip_address(name)) if kind == "IP Address" else name
+        for kind, name in facts.get("subjectAltName", ())
+        if kind in ("DNS", "IP Address")
+    )
+    not_named = tuple(
+        host
+        for host in dict.fromkeys(hosts)
+        if host not in WILDCARDS and not _covers(server, certificate.chain, host)
+    )
+    return CertificateFacts(names, expires, fingerprint(der), not_named)
+
+
+# -- what is wrong with a file --------------------------------------------------------------------
+
+
+def _check_chain_file(path: Path) -> None:
+    text = _read(path, "certificate")
+    if b"-----BEGIN CERTIFICATE-----" in text:
+        return
+    if b"PRIVATE KEY-----" in text:
+        raise CertificateMalformed(
+            f"{path} holds a private key, not a certificate.",
+            remedy="Give the certificate as certificate=FILE, its key as key=FILE.",
+        )
+    raise _not_pem(path, text, "certificate", "openssl x509 -inform der")
+
+
+def _check_key_file(path: Path) -> None:
+    text = _read(path, "key")
+    if b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in text or b"Proc-Type: 4,ENCRYPTED" in text:
+        raise KeyEncrypted(
+            f"The key {path} is encrypted, and a server cannot be asked for its password.",
+            remedy=f"Store it decrypted, readable to its owner only: openssl pkey -in {path} -out FILE",
+        )
+    if b"PRIVATE KEY-----" in text:
+        return
+    if b"-----BEGIN CERTIFICATE-----" in text:
+        raise CertificateMalformed(
+            f"{path} holds a certificate, not a private key.",
+            remedy="Give the certificate as certificate=FILE, its key as key=FILE.",
+        )
+    raise _not_pem(path, text, "key", "openssl pkey -inform der")
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise CertificateMissing(
+            f"There is no {what} {path}.",
+            remedy="Check the path; without certificate= and key= one is made at start, self-signed.",
+        ) from exc
+    except OSError as exc:
+        raise CertificateUnreadable(
+            f"The {what} {path} cannot be read: {exc.strerror}.",
+            remedy="Let the user that runs webdemo read it, or give another file.",
+        ) from exc
+
+
+def _not_pem(path: Path, content: bytes, what: str, convert: str) -> CertificateMalformed:
+    if content.startswith(b"\x30\x82"):
+        return CertificateMalformed(
+            f"The {what} {path} is in DER form, not PEM.",
+            remedy=f"Convert it: {convert} -in {path} -out FILE.pem",
+        )
+    marker = {"certificate": "CERTIFICATE", "key": "PRIVATE KEY"}[what]
+    return CertificateMalformed(
+        f"The {what} {path} is no PEM file.", remedy=f"A PEM file has a line -----BEGIN {marker}-----."
+    )
+
+
+def _malformed(certificate: Certificate, exc: ssl.SSLError) -> CertificateMalformed:
+    reason = getattr(exc, "verify_message", "") or (exc.reason or "not understood").replace("_", " ").lower()
+    return CertificateMalformed(
+        f"The certificate {certificate.chain} with the key {certificate.key} cannot be used: {reason}.",
+        remedy=f"Look at it: openssl x509 -in {certificate.chain} -noout -text",
+    )
+
+
+# -- as a client sees it --------------------------------------------------------------------------
+
+
+def _server_context(certificate: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate.chain, certificate.key, password=_no_password)
+    except ssl.SSLError as exc:
+        if exc.reason == "KEY_VALUES_MISMATCH" or exc.reason == "KEY_TYPE_MISMATCH":
+            raise KeyMismatch(
+                f"The key {certificate.key} does not belong to the certificate {certificate.chain}.",
+                remedy="Give the key it was made for; in a chain the server's own certificate comes first.",
+            ) from exc
+        raise _malformed(certificate, exc) from exc
+    return context
+
+
+def _no_password() -> str:
+    return ""  # without this OpenSSL would ask the terminal
+
+
+def _handshake(server: ssl.SSLContext, chain: Path, host: str | None) -> tuple[dict[str, Any], bytes]:
+    """The certificate as a client that trusts this very one gets it: decoded, and as DER."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = host is not None
+    context.load_verify_locations(chain)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(to_client, to_server, server_hostname=host)
+    serving = server.wrap_bio(to_server, to_client, server_side=True)
+    waiting: list[Callable[[], None]] = [client.do_handshake, serving.do_handshake]
+    while waiting:
+        step = waiting.pop(0)
+        try:
+            step()
+        except ssl.SSLWantReadError:
+            waiting.append(step)
+    decoded, der = client.getpeercert(), client.getpeercert(binary_form=True)
+    assert decoded is not None
+    assert der is not None
+    return decoded, der
+
+
+def _covers(server: ssl.SSLContext, chain: Path, host: str) -> bool:
+    try:
+        _handshake(server, chain, host)
+    except ssl.SSLCertVerificationError as exc:
+        if exc.verify_code not in _NAME_MISMATCHES:
+            raise
+        return False
+    except ValueError:  # no name that a client could ask for
+        return False
+    return True
+
+
+def _date(text: str) -> datetime:
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
+
+
+def with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
+    """The plan with a fit certificate for each service that speaks TLS, and what to tell of them.
+
+    One is made, once for the run, for those that were given none.
+    """
+    notes = []
+    bare = [s for s in plan.services if s.tls and s.certificate is None]
+    made = self_signed(_hosts(bare)) if bare else None
+    services = []
+    for service in plan.services:
+        if service.tls and service.certificate is None and made is not None:
+            services.append(service._replace(certificate=made.certificate))
+            continue
+        services.append(service)
+        if isinstance(service.certificate, Certificate):
+            facts = check(service.certificate, _hosts([service]))
+            notes.append(f"TLS: {service.certificate.chain}, SHA-256 {facts.fingerprint}")
+            if facts.not_named:
+                notes.append(f"It does not name {', '.join(facts.not_named)}: clients will warn there.")
+    if made is not None:
+        notes.append(
+            f"TLS: a self-signed certificate for {', '.join(made.names)}, SHA-256 {made.fingerprint}"
+        )
+    return plan._replace(services=tuple(services)), notes
+
+
+def _hosts(services: Iterable[Service]) -> list[str]:
+    return [bind.host or "localhost" for service in services for bind in service.binds]

@@ -1,0 +1,271 @@
+"""The control socket: JSON lines over a Unix socket that only its user can open.
+
+One line asks, one line answers: {"do": "swap", "port": "8000", "server": "gunicorn"}, and
+{"ok": true, ...} or {"ok": false, "problem": ..., "remedy": ...}. The answer comes when what was
+asked for has been done, or has failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from webdemo.errors import ControlUnavailable, SystemRefusal, UsageError, WebdemoError
+from webdemo.supervisor.loop import Loop
+from webdemo.worker.messages import NoMessage, decode
+
+Reply = dict[str, Any]
+Command = Callable[[dict[str, Any], Callable[[Reply], None]], None]
+
+_LONGEST_LINE = 65536
+_CONNECT_SECONDS = 5.0
+_MOST_CONNECTIONS = 64
+_ACCEPTED_AT_ONCE = 16  # then those that have asked something have their turn
+
+
+def folder() -> Path:
+    """The user's own folder of control sockets, made if need be; raises ControlUnavailable."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        path = Path(runtime, "webdemo")
+    else:
+        temporary = Path(os.environ.get("TMPDIR", ""))
+        if not temporary.is_absolute() or not temporary.is_dir():
+            temporary = Path("/tmp")
+        path = temporary / f"webdemo-{os.getuid()}"
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        facts = path.lstat()
+    except OSError as exc:
+        raise ControlUnavailable(
+            f"The folder for control sockets, {path}, cannot be made: {exc.strerror}.",
+            remedy="Set XDG_RUNTIME_DIR to a folder of your own.",
+        ) from exc
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+        raise ControlUnavailable(
+            f"The folder for control sockets, {path}, is not yours alone.",
+            remedy="Remove it, or set XDG_RUNTIME_DIR to a folder of your own.",
+        )
+    return path
+
+
+def own_path() -> Path:
+    """Where the control socket of this process lies, or will lie; raises ControlUnavailable."""
+    return folder() / f"{os.getpid()}.sock"
+
+
+class ControlServer:
+    """The supervisor's side; runs in its loop. Raises ControlUnavailable when there can be no socket.
+
+    Whoever connects and then neither writes nor reads holds up nobody: nothing here blocks, and the
+    connections are bounded.
+    """
+
+    def __init__(self, loop: Loop, command: Command) -> None:
+        self._loop = loop
+        self._command = command
+        self.path = own_path()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self.path.unlink(missing_ok=True)  # left by a process that had our number before
+            self._socket.bind(str(self.path))
+            self.path.chmod(0o600)
+            self._socket.listen(128)
+        except OSError as exc:
+            self._socket.close()
+            raise ControlUnavailable(
+                f"The control socket {self.path} cannot be made: {exc.strerror or exc}.",
+                remedy="Set XDG_RUNTIME_DIR to a folder of your own, with a short path.",
+            ) from exc
+        self._socket.setblocking(False)
+        self._connections: dict[_Connection, None] = {}  # the one that was silent for longest comes first
+        loop.on_readable(self._socket, self._accept)
+
+    def close(self) -> None:
+        for connection in list(self._connections):
+            connection.hang_up()
+        self._loop.forget(self._socket)
+        self._socket.close()
+        self.path.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            for _ in range(_ACCEPTED_AT_ONCE):
+                self._connected(self._socket.accept()[0])
+
+    def _connected(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        if len(self._connections) >= _MOST_CONNECTIONS:
+            idle = (connection for connection in self._connections if not connection.waits)
+            next(idle, next(iter(self._connections))).hang_up()
+        connection = _Connection(self._loop, sock, self._obey, self._connections.pop)
+        self._connections[connection] = None
+
+    def _obey(self, connection: _Connection, line: bytes) -> None:
+        self._connections[connection] = self._connections.pop(connection)  # the last that was heard of
+        connection.waits += 1
+
+        def reply(message: Reply) -> None:
+            connection.waits -= 1
+            connection.send(json.dumps(message).encode() + b"\n")
+
+        try:
+            try:
+                message = decode(line)
+            except NoMessage as exc:
+                raise UsageError(
+                    "A command is a JSON object on a line.", remedy='For example {"do": "status"}'
+                ) from exc
+            self._command(message, reply)
+        except WebdemoError as exc:
+            reply(refusal(exc))
+        except OSError as exc:
+            reply(refusal(SystemRefusal("The command cannot be carried out", exc)))
+        except Exception as exc:
+            reply(refusal(_Failed(exc)))
+            raise  # the loop reports it
+
+
+class _Connection:
+    """Lines from one client, each obeyed when the answer before it has been sent as far as there is one."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        obey: Callable[[_Connection, bytes], None],
+        gone: Callable[[_Connection], object],
+    ) -> None:
+        self.waits = 0  # for so many answers
+        self._loop = loop
+        self._socket = sock
+        self._obey = obey
+        self._gone = gone
+        self._received = b""
+        self._unsent = b""
+        self._is_closed = False
+        loop.on_readable(sock, self._read)
+
+    def send(self, data: bytes) -> None:
+        if not self._is_closed:
+            was_sending = bool(self._unsent)
+            self._unsent += data
+            if not was_sending:
+                self._write()
+                if self._unsent and not self._is_closed:  # and read no more until that is sent
+                    self._loop.forget(self._socket)
+                    self._loop.on_writable(self._socket, self._go_on)
+
+    def hang_up(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.forget(self._socket)
+            self._socket.close()
+            self._gone(self)
+
+    def _write(self) -> None:
+        try:
+            self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.hang_up()
+
+    def _go_on(self) -> None:
+        self._write()
+        if not self._unsent and not self._is_closed:
+            self._loop.forget(self._socket)
+            self._loop.on_readable(self._socket, self._read)
+            self._obey_next()
+
+    def _read(self) -> None:
+        if b"\n" in self._received:  # first what is there
+            return
+        try:
+            data = self._socket.recv(_LONGEST_LINE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._received += data
+        if not data or (len(self._received) > _LONGEST_LINE and b"\n" not in self._received):
+            self.hang_up()
+        self._obey_next()
+
+    def _obey_next(self) -> None:
+        """Obey one line; when it is answered, and others have had their turn, the next one."""
+        if self._is_closed or self._unsent:
+            return
+        line, end, rest = self._received.partition(b"\n")
+        if end:
+            self._received = rest
+            if b"\n" in rest:
+                self._loop.after(0, self._obey_next)
+            self._obey(self, line)
+
+
+class _Failed(WebdemoError):
+    """A command that met a fault of webdemo's own."""
+
+    def __init__(self, exc: Exception) -> None:
+        super().__init__(
+            f"The command failed: {type(exc).__name__}: {str(exc)[:200]}.",
+            remedy="The log of webdemo has the traceback; please report it.",
+        )
+
+
+def refusal(error: WebdemoError) -> Reply:
+    return {"ok": False, "problem": error.problem, "remedy": error.remedy}
+
+
+class Instance(NamedTuple):
+    """A running webdemo of this user."""
+
+    pid: int
+    path: Path
+
+    def call(self, message: dict[str, Any], *, timeout_seconds: float | None = 120.0) -> Reply:
+        """Ask, and wait for the answer; raises ControlUnavailable, or UsageError if it was refused."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(timeout_seconds)
+            try:
+                sock.connect(str(self.path))
+                sock.sendall(json.dumps(message).encode() + b"\n")
+                with sock.makefile("rb") as lines:
+                    answer = lines.readline()
+            except OSError as exc:
+                raise self._silent() from exc
+        if not answer:
+            raise self._silent()
+        reply: Reply = json.loads(answer)
+        if not reply["ok"]:
+            raise UsageError(reply["problem"], remedy=reply["remedy"])
+        return reply
+
+    def _silent(self) -> ControlUnavailable:
+        return ControlUnavailable(
+            f"The webdemo with process {self.pid} does not answer.", remedy="See which run: webdemo ps"
+        )
+
+
+def instances() -> list[Instance]:
+    """The webdemos of this user that run; control sockets of those that are gone are removed."""
+    found = []
+    for path in sorted(folder().glob("*.sock")):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(_CONNECT_SECONDS)
+            try:
+                sock.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+                continue
+            except OSError:
+                continue
+        found.append(Instance(int(path.stem), path))
+    return found

@@ -1,0 +1,168 @@
+"""One state of the app's code: the loaders that hold it.
+
+One loader has imported the app and shares it by fork; one has not, for servers that must be prepared
+before the import or run no app, or when sharing is not safe. A loader that is needed and not there is
+started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from webdemo import servers
+from webdemo.errors import AppImportFailed, AppUnavailable, SystemRefusal, UsageError, WebdemoError
+from webdemo.supervisor.loop import Loop
+from webdemo.supervisor.plan import Service
+from webdemo.supervisor.processes import LoaderProcess, OnOutput, how_it_ended
+from webdemo.worker.app_import import Target
+from webdemo.worker.messages import Message
+
+
+class Hooks(NamedTuple):
+    """Whom a generation tells what."""
+
+    on_output: OnOutput
+    on_process: Callable[[Message], None]  # a child of a loader was spawned or has ended
+    on_sources: Callable[[list[str]], None]  # where the code lies
+    on_lost: Callable[[LoaderProcess], None]  # a loader has ended that should not have
+
+
+class Generation:
+    """`load` imports the code, and calls back; then `loader_for` gives who can fork a server."""
+
+    def __init__(
+        self, loop: Loop, target: Target, hooks: Hooks, *, grace_seconds: float, wants_sources: bool
+    ) -> None:
+        self.seconds = 0.0
+        self.not_shared_because: str | None = None
+        self.loaders: list[LoaderProcess] = []
+        self._loop = loop
+        self._target = target
+        self._grace_seconds = grace_seconds
+        self._wants_sources = wants_sources
+        self._hooks = hooks
+        self._waiting: set[LoaderProcess] = set()
+        self._servers: dict[bool, list[str]] = {}  # by whether they share what a loader has imported
+        self._then: Callable[[], None] = lambda: None
+        self._failed: Callable[[WebdemoError], None] = lambda _: None
+
+    def load(
+        self,
+        services: Iterable[Service],
+        then: Callable[[], None],
+        failed: Callable[[WebdemoError], None],
+    ) -> None:
+        """Start the loaders that the services need; `then` when all have the code."""
+        self._then, self._failed = then, failed
+        services = list(services)
+        for share in (True, False):
+            self._servers[share] = sorted({s.server for s in services if self.shares(s) is share})
+        for share in (True, False):
+            if self._servers[share] and not self._await(share):
+                return
+
+    def shares(self, service: Service) -> bool:
+        """Whether the service's processes share what a loader has imported."""
+        adapter = servers.find(service.server)
+        return (
+            self.not_shared_because is None
+            and service.target is None
+            and adapter.before_import is None
+            and adapter.runs_app
+        )
+
+    def loader_for(self, service: Service) -> LoaderProcess:
+        """Who can fork a process of the service; raises SystemRefusal if that is nobody."""
+        share = self.shares(service)
+        for loader in self.loaders:
+            if loader.share is share and loader.alive:
+                return loader
+        return self._start(share)
+
+    def is_alive(self) -> bool:
+        return any(loader.alive for loader in self.loaders)
+
+    def retire(self) -> None:
+        """Let each loader end when its last child has."""
+        for loader in self.loaders:
+            loader.retire()
+
+    def close(self) -> None:
+        """End the loaders now, and their children with them."""
+        self._waiting.clear()
+        for loader in self.loaders:
+            loader.close()
+
+    def _await(self, share: bool) -> bool:
+        """Start a loader and wait for it to have the code; False if none can be started."""
+        try:
+            self._waiting.add(self._start(share))
+        except SystemRefusal as exc:
+            self._give_up(exc)
+            return False
+        return True
+
+    def _start(self, share: bool) -> LoaderProcess:
+        loader = LoaderProcess(
+            self._loop,
+            self._target,
+            share=share,
+            servers=self._servers[share],
+            wants_sources=self._wants_sources,
+            grace_seconds=self._grace_seconds,
+            on_message=self._hear,
+            on_output=self._hooks.on_output,
+        )
+        self.loaders.append(loader)
+        return loader
+
+    def _hear(self, loader: LoaderProcess, message: Message) -> None:
+        match message["event"]:
+            case "loaded":
+                self._loaded(loader, message)
+            case "failed" if loader in self._waiting:
+                self._give_up(error_of(message))
+            case "gone" if loader in self._waiting:
+                self._give_up(_ended_while_loading(self._target, message["code"]))
+            case "gone":
+                if not loader.retired:
+                    self._hooks.on_lost(loader)
+            case "spawned" | "refused" | "exited":
+                self._hooks.on_process(message)
+
+    def _loaded(self, loader: LoaderProcess, message: Message) -> None:
+        servers.remember_versions(message["versions"])
+        self._hooks.on_sources(message["sources"])
+        self.seconds += message["seconds"]
+        reason = message["not_shared_because"]
+        if reason is not None and self.not_shared_because is None:
+            self.not_shared_because = reason
+            loader.retire()
+            has_other = any(other.alive and not other.share for other in self.loaders)
+            if not has_other and not self._await(share=False):
+                return
+        if loader in self._waiting:
+            self._waiting.discard(loader)
+            if not self._waiting:
+                self._then()
+
+    def _give_up(self, error: WebdemoError) -> None:
+        self._waiting.clear()
+        self._failed(error)
+
+
+def error_of(message: Message) -> WebdemoError:
+    """A loader's or a child's failure as an error."""
+    if message["traceback"]:
+        return AppImportFailed(message["problem"], remedy=message["remedy"], traceback=message["traceback"])
+    kind = UsageError if message["exit_code"] == UsageError.exit_code else AppUnavailable
+    return kind(message["problem"], remedy=message["remedy"])
+
+
+def _ended_while_loading(target: Target, code: int | None) -> WebdemoError:
+    module = target.app.partition(":")[0]
+    return AppUnavailable(
+        f"The app {str(target)!r} cannot be loaded: the process that imported it {how_it_ended(code)}.",
+        remedy=f"Import it by hand to see why: python -c 'import {module}'",
+    )

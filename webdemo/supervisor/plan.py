@@ -1,0 +1,254 @@
+"""What is to run: which app, which servers, on which sockets. Frozen, checked once, no I/O.
+
+Binds that name the same server with the same options share one process, so that 64 ports cost
+about what one does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from webdemo import servers
+from webdemo.errors import UnknownOption, Unsupported, UsageError
+from webdemo.net.bind import Bind
+from webdemo.servers import Adapter, Certificate, MadeCertificate, nearest, option
+from webdemo.worker.app_import import Target
+
+DEFAULT_SERVER = "werkzeug"
+EACH = "each"
+
+
+@dataclass(frozen=True, slots=True)
+class CommonOptions:
+    """The options that every server has: the run layer carries them out."""
+
+    workers: int = option(1, "Processes that share the sockets; a server that has workers makes them itself.")
+    cpus: str = option(
+        "", "Processors to keep to, for example 0,1 or 0-3; each: one for each worker, among all of them."
+    )
+    certificate: str = option("", "TLS certificate chain, a PEM file; without it one is made at start.")
+    key: str = option("", "The certificate's private key, a PEM file.")
+
+
+class Service(NamedTuple):
+    """One server on some sockets: what a row of the start table shows."""
+
+    server: str
+    options: tuple[tuple[str, str], ...] = ()  # the server's own
+    workers: int = 1
+    cpus: tuple[int, ...] = ()  # empty: wherever the system puts it
+    cpu_each: bool = False  # each worker keeps to one of them
+    tls: bool = False
+    certificate: Certificate | MadeCertificate | None = None  # None with tls: one will be made
+    binds: tuple[Bind, ...] = ()
+    target: Target | None = None  # served instead of the plan's app: the dashboard
+
+    def __str__(self) -> str:
+        return f"{self.server} {' '.join(map(place, self.binds))}"
+
+    @property
+    def scheme(self) -> str:
+        """What its URLs begin with."""
+        return "https" if self.tls else servers.find(self.server).protocol
+
+    @property
+    def runs_app(self) -> bool:
+        return servers.find(self.server).runs_app
+
+    @property
+    def processes(self) -> int:
+        """How many processes the supervisor starts for it."""
+        return 1 if servers.find(self.server).own_workers else self.workers
+
+
+class Plan(NamedTuple):
+    """Everything a run is told."""
+
+    target: Target = Target()
+    services: tuple[Service, ...] = ()
+    grace_seconds: float = 8.0
+    access_log: str | None = "text"
+    colour: bool = False
+    health: bool = False
+    metrics: bool = False
+    metrics_networks: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    forwarded: str = "x-forwarded"
+    trace_hosts: tuple[str, ...] = ()
+    reload: bool = False
+    reload_paths: tuple[str, ...] = ()
+    open_browser: bool = False
+
+
+def option_names(options: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(options)]
+
+
+def describe(adapter: Adapter) -> dict[str, Any]:
+    """What `webdemo servers` shows of a server, JSON-able."""
+    return {
+        "name": adapter.name,
+        "summary": adapter.summary,
+        "protocol": adapter.protocol,
+        "version": adapter.version(),
+        "install": adapter.install_command(),
+        "tls": adapter.tls,
+        "unix": adapter.unix,
+        "lapses": list(adapter.lapses),
+        "workers": "its own"
+        if adapter.own_workers
+        else "one"
+        if adapter.opens_own_sockets
+        else "shared socket",
+        "options": [
+            {"name": f.name, "type": str(f.type), "default": f.default, "help": f.metadata["help"]}
+            for kind in (adapter.options, CommonOptions)
+            for f in dataclasses.fields(kind)
+        ],
+    }
+
+
+def place(bind: Bind) -> str:
+    """Where a bind listens, short: `:8000`, `0.0.0.0:80`, `/run/site.sock`, `fd 3`."""
+    if bind.path is not None:
+        return bind.path
+    if bind.fd is not None:
+        return f"fd://{bind.fd}"
+    return str(Bind(host=bind.host, port=bind.port))
+
+
+def rebind(bind: Bind, server: str) -> Bind:
+    """The same place with another server, given as `gunicorn` or `gunicorn?workers=2`."""
+    name, mark, query = server.partition("?")
+    other = Bind.parse(f"{name}://:1{mark}{query}")
+    kept = [option for option in bind.options if option not in bind.server_options]
+    return replace(bind, server=other.server, options=(*kept, *other.options))
+
+
+def services(
+    binds: Iterable[Bind], *, default_server: str, workers: int | None = None
+) -> tuple[Service, ...]:
+    """Group binds into services. Raises UsageError for what the named server cannot do."""
+    grouped: dict[Service, list[Bind]] = {}
+    for bind in binds:
+        key = service_for(bind, default_server=default_server, workers=workers)
+        grouped.setdefault(key, []).append(bind)
+    return tuple(service._replace(binds=tuple(group)) for service, group in grouped.items())
+
+
+def service_for(bind: Bind, *, default_server: str, workers: int | None = None) -> Service:
+    """The service, without its binds, that `bind` asks for."""
+    adapter = servers.find_installed(bind.server or default_server)
+    given = dict(bind.server_options)
+    kinds = {f.name: str(f.type) for f in dataclasses.fields(CommonOptions)}
+    common = {
+        name: servers.parse_value(f"The option {name}", kinds[name], text)
+        for name, text in given.items()
+        if name in kinds
+    }
+    own = {name: text for name, text in given.items() if name not in kinds}
+    _check_options(adapter, own)
+    _check_abilities(adapter, bind, common)
+    return Service(
+        server=adapter.name,
+        options=tuple(sorted(own.items())),
+        workers=_workers(common.get("workers"), workers),
+        cpus=_cpus(common.get("cpus", "")),
+        cpu_each=common.get("cpus") == EACH,
+        tls=bind.tls,
+        certificate=_certificate(common.get("certificate", ""), common.get("key", "")),
+    )
+
+
+def _check_options(adapter: Adapter, own: dict[str, str]) -> None:
+    try:
+        adapter.parse_options(own)
+    except UnknownOption as exc:
+        [name] = [n for n in own if n not in option_names(adapter.options)][:1]
+        known = sorted([*option_names(adapter.options), *option_names(CommonOptions)])
+        others = [a.name for a in _like(adapter) if name in option_names(a.options)]
+        if others:
+            raise Unsupported(
+                f"The server {adapter.name} has no option {name!r}.", remedy=f"{_listed(others)} has it."
+            ) from exc
+        raise UnknownOption(adapter.name, name, nearest(name, known), known) from exc
+
+
+def _check_abilities(adapter: Adapter, bind: Bind, common: dict[str, Any]) -> None:
+    for wanted, has, what in (
+        (bind.tls, "tls", "TLS"),
+        (bind.path is not None, "unix", "Unix sockets"),
+    ):
+        if wanted and not getattr(adapter, has):
+            able = [a.name for a in _like(adapter) if getattr(a, has)]
+            raise Unsupported(
+                f"The server {adapter.name} has no {what}.",
+                remedy=f"These have: {', '.join(able)}."
+                if able
+                else f"Give it a port: {adapter.name}://:{bind.port or 8000}",
+            )
+    if (common.get("certificate") or common.get("key")) and not bind.tls:
+        raise UsageError(
+            f"A certificate needs TLS, which {bind} does not ask for.",
+            remedy=f"Write {adapter.name}+https:// in front of the address.",
+        )
+    if bool(common.get("certificate")) != bool(common.get("key")):
+        raise UsageError(
+            "A certificate and its key go together.", remedy="Give both: ?certificate=FILE&key=FILE"
+        )
+    if adapter.opens_own_sockets and (bind.host == "*" or common.get("workers", 1) > 1):
+        raise Unsupported(
+            f"The server {adapter.name} opens its port itself: one address and one process.",
+            remedy=f"Name one address, for example {adapter.name}://127.0.0.1:{bind.port}",
+        )
+
+
+def _like(adapter: Adapter) -> list[Adapter]:
+    """Those that could stand in its place."""
+    return [other for other in servers.installed() if other.protocol == adapter.protocol]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names)
+
+
+def _workers(given: int | None, default: int | None) -> int:
+    workers = given if given is not None else default if default is not None else 1
+    if not 1 <= workers <= 512:
+        raise UsageError(f"{workers} workers cannot be.", remedy="Choose from 1 to 512: ?workers=2")
+    return workers
+
+
+def _cpus(text: str) -> tuple[int, ...]:
+    """`0,2-3` as (0, 2, 3), `each` as all that we may use; every one must be a processor of this machine."""
+    if not text:
+        return ()
+    if not hasattr(os, "sched_getaffinity"):
+        raise Unsupported("This system does not place processes on processors.", remedy="Leave cpus out.")
+    present = os.sched_getaffinity(0)
+    if text == EACH:
+        return tuple(sorted(present))
+    chosen: set[int] = set()
+    try:
+        for part in filter(None, text.split(",")):
+            first, _, last = part.partition("-")
+            chosen.update(range(int(first), int(last or first) + 1))
+    except ValueError:
+        raise UsageError(
+            f"cpus cannot be {text!r}.", remedy="Write numbers and ranges, or each: ?cpus=0,2-3"
+        ) from None
+    if not chosen <= present:
+        raise UsageError(
+            f"There is no processor {min(chosen - present)} here.",
+            remedy=f"Choose among {','.join(map(str, sorted(present)))}.",
+        )
+    return tuple(sorted(chosen))
+
+
+def _certificate(chain: str, key: str) -> Certificate | None:
+    return Certificate(Path(chain).resolve(), Path(key).resolve()) if chain else None

@@ -1,0 +1,204 @@
+"""Writes events for people, or as JSON lines for programs. Never blocks the supervisor, never fails it.
+
+The terminal may be paused and the reader of a pipe may be slow or gone: what cannot be written is
+kept, within a bound, and dropped with a note beyond it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections import deque
+from typing import TextIO
+
+from webdemo.errors import AppImportFailed, WebdemoError
+from webdemo.middleware.access_log import coloured
+from webdemo.supervisor import events
+from webdemo.supervisor.events import Event
+from webdemo.text import printable
+
+_MOST_LINES = 10_000
+_LINES_AT_ONCE = 500
+_SECONDS_FOR_LAST_LINES = 2.0
+
+
+class Printer:
+    """Called with each event, from one thread; writes in a thread of its own."""
+
+    def __init__(self, stream: TextIO | None = None, *, colour: bool = False, as_json: bool = False) -> None:
+        self._fd = (stream or sys.stdout).fileno()
+        self._colour = colour
+        self._as_json = as_json
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._news = threading.Event()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread.start()
+
+    def __call__(self, event: Event) -> None:
+        for line in self.json_lines(event) if self._as_json else self.lines(event):
+            if len(self._lines) < _MOST_LINES:
+                self._lines.append(line)
+            else:
+                self._dropped += 1
+        self._news.set()
+
+    def close(self) -> None:
+        """Write what is left, if somebody reads it."""
+        self._is_closed = True
+        self._news.set()
+        self._thread.join(_SECONDS_FOR_LAST_LINES)
+
+    def _write(self) -> None:
+        is_read = True
+        while not self._is_closed or self._lines:
+            self._news.wait()
+            self._news.clear()
+            while self._lines:
+                batch = [self._lines.popleft() for _ in range(min(len(self._lines), _LINES_AT_ONCE))]
+                if self._dropped:
+                    batch.append(f"({self._dropped} lines were dropped: nobody read them in time)")
+                    self._dropped = 0
+                is_read = is_read and self._write_all("".join(f"{line}\n" for line in batch))
+
+    def _write_all(self, text: str) -> bool:
+        """False when nobody reads any more (`webdemo | head`): the servers go on."""
+        data = text.encode("utf-8", "replace")
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            return False
+        return True
+
+    # -- words -----------------------------------------------------------------------------------
+
+    def lines(self, event: Event) -> list[str]:
+        match event:
+            case events.Output(source, line, complete):
+                if complete:
+                    return [coloured(line) if self._colour else line]
+                return [self._said(source, line)]
+            case events.Loaded(_, str(reason)):
+                return [f"Each server imports its own copy of the app, because {printable(reason)}."]
+            case events.Loaded():
+                return []
+            case events.Started(rows, seconds):
+                return [*self._table(rows), f"Ready in {seconds:.2f} s. Stop with Ctrl-C."]
+            case events.LoadFailed(error, old_code_serves):
+                after = ["The old code goes on serving."] if old_code_serves else []
+                return [
+                    *(self._said("app", line) for line in traceback_lines(error)),
+                    *problem_lines(error, colour=self._colour),
+                    *after,
+                ]
+            case events.Up(service, pids, why, seconds):
+                words = {
+                    "again": "is up again",
+                    "restart": "has been restarted",
+                    "reload": "has the new code",
+                    "swap": "has taken over",
+                    "stop": "goes on without the port that was stopped",
+                    "start": "has been started",
+                }
+                return [f"{service} {words[why]} after {seconds * 1000:.0f} ms (pid {_listed(pids)})."]
+            case events.Died(service, pid, how, again):
+                when = "at once" if again == 0 else f"in {again:.1f} s"
+                who = f"{service} (pid {pid})" if pid else service
+                return [self._red(f"{who} {how}; it is started again {when}.")]
+            case events.GivenUp(service, deaths, tail):
+                return [
+                    self._red(
+                        f"{service} ended {deaths} times in a row: it is given up, its port is closed."
+                    ),
+                    *(self._said(service, line) for line in tail),
+                ]
+            case events.ReplaceFailed(service, why, tail):
+                return [
+                    self._red(f"The new {service} {why}; the old one goes on serving."),
+                    *(self._said(service, line) for line in tail),
+                ]
+            case events.StoppedService(service):
+                return [f"{service} is stopped; its port is closed."]
+            case events.Note(text):
+                return [printable(text)]
+            case events.InternalError(what, trace):
+                return [
+                    self._red(f"An internal error, after which the run goes on: {what}"),
+                    *(self._said("webdemo", line) for line in trace.rstrip().split("\n")),
+                ]
+            case events.Changed(paths):
+                shown = ", ".join(map(printable, paths[:3])) + (" ..." if len(paths) > 3 else "")
+                return [f"Changed: {shown}"]
+            case events.Draining(why, grace):
+                return [f"Stopping ({why}): requests in flight have {grace:g} s."]
+            case events.CutOff(pids, grace):
+                return [self._red(f"Requests of process {_listed(pids)} were cut off after {grace:g} s.")]
+            case events.Stopped(seconds):
+                return [f"Stopped after {seconds:.2f} s."]
+
+    def json_lines(self, event: Event) -> list[str]:
+        if isinstance(event, events.Output) and event.complete:
+            return [event.line]
+        if isinstance(event, events.LoadFailed):
+            fields = {"problem": event.error.problem, "remedy": event.error.remedy,
+                      "old_code_serves": event.old_code_serves}  # fmt: skip
+        else:
+            fields = event._asdict()
+            if isinstance(event, events.Started):
+                fields["rows"] = [row._asdict() for row in event.rows]
+        return [json.dumps({"time": _now(), "event": type(event).__name__} | fields)]
+
+    def _table(self, rows: tuple[events.Row, ...]) -> list[str]:
+        cells = [("SERVER", "VERSION", "URL", "PROCESS", "WORKERS")]
+        for row in rows:
+            urls = row.urls if row.state == "up" else ("given up",)
+            cells += [(row.server, row.version, urls[0], _listed(row.pids), str(row.workers))]
+            cells += [("", "", url, "", "") for url in urls[1:]]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+        return [self._bold(lines[0]), *lines[1:]]
+
+    def _said(self, source: str, line: str) -> str:
+        """A line of somebody else's text, after the name of its source: it cannot pass for one of ours."""
+        lead = printable(source) + " |"
+        return f"\x1b[2m{lead}\x1b[0m {printable(line)}" if self._colour else f"{lead} {printable(line)}"
+
+    def _bold(self, text: str) -> str:
+        return f"\x1b[1m{printable(text)}\x1b[0m" if self._colour else printable(text)
+
+    def _red(self, text: str) -> str:
+        return _red(text) if self._colour else printable(text)
+
+
+def error_lines(error: WebdemoError, *, colour: bool) -> list[str]:
+    """The problem, the remedy and, where it is the app's own failure, its traceback before them."""
+    return [*map(printable, traceback_lines(error)), *problem_lines(error, colour=colour)]
+
+
+def problem_lines(error: WebdemoError, *, colour: bool) -> list[str]:
+    """The problem and the remedy, each on a line."""
+    return [_red(error.problem) if colour else printable(error.problem), printable(error.remedy)]
+
+
+def traceback_lines(error: WebdemoError) -> list[str]:
+    """The traceback of an app's own failure, as it is."""
+    if isinstance(error, AppImportFailed) and error.traceback:
+        return error.traceback.rstrip().split("\n")
+    return []
+
+
+def _red(text: str) -> str:
+    return f"\x1b[31m{printable(text)}\x1b[0m"
+
+
+def _listed(pids: tuple[int, ...]) -> str:
+    return " ".join(map(str, pids)) or "-"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,103 @@
+"""A TLS certificate made for one run, which no authority vouches for.
+
+It lies in the memory of the run's processes, and goes with them: see webdemo.worker.pem_file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from webdemo.errors import ExtraMissing
+from webdemo.net.addresses import machine_addresses
+from webdemo.servers import MadeCertificate
+
+ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
+WILDCARDS = ("*", "0.0.0.0", "::")
+SELF_SIGNED_DAYS = 30
+_CLOCKS_DIFFER_BY = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SelfSigned:
+    """A certificate made for one run."""
+
+    certificate: MadeCertificate
+    names: tuple[str, ...]
+    expires: datetime
+    fingerprint: str
+
+
+def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> SelfSigned:
+    """Make a certificate for `hosts` and this machine's loopback.
+
+    A wildcard among the hosts stands for each address of this machine. Raises ExtraMissing without
+    the package `cryptography`.
+    """
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+    except ImportError as exc:
+        raise ExtraMissing("To make a certificate", package="cryptography", extra="tls") from exc
+
+    names = _names_for(hosts)
+    subject_names = [
+        x509.IPAddress(ipaddress.ip_address(name)) if _is_address(name) else x509.DNSName(name)
+        for name in names
+    ]
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "webdemo, self-signed")])
+    now = datetime.now(UTC).replace(microsecond=0)
+    expires = now + timedelta(days=days)
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.SubjectAlternativeName(subject_names), False),
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+    ]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCKS_DIFFER_BY)
+        .not_valid_after(expires)
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    made = builder.sign(key, hashes.SHA256())
+
+    pem = made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    der = made.public_bytes(serialization.Encoding.DER)
+    return SelfSigned(MadeCertificate(pem.decode()), names, expires, fingerprint(der))
+
+
+def _names_for(hosts: Iterable[str]) -> tuple[str, ...]:
+    names = list(ALWAYS_NAMED)
+    for host in hosts:
+        if host in WILDCARDS:
+            names += machine_addresses()
+        else:
+            names.append(host if _is_address(host) else host.encode("idna").decode())
+    return tuple(dict.fromkeys(names))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def fingerprint(der: bytes) -> str:
+    """SHA-256 of a certificate, as browsers print it."""
+    return hashlib.sha256(der).digest().hex(":").upper()

@@ -1,0 +1,199 @@
+"""A service while it runs: its processes, its sockets, its deaths."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from webdemo import servers
+from webdemo.net.bind import Bind
+from webdemo.stats.figures import Served
+from webdemo.supervisor.events import Row
+from webdemo.supervisor.log_tail import LastLines
+from webdemo.supervisor.plan import Service
+from webdemo.supervisor.probe import Place, place_of
+from webdemo.supervisor.processes import Process, State
+
+MOST_QUICK_DEATHS = 5
+QUICK_SECONDS = 5.0
+_LONGEST_WAIT_SECONDS = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class Listener:
+    """A bind, its open sockets, and where they are reached. The supervisor owns it."""
+
+    bind: Bind
+    sockets: list[socket.socket]
+    places: list[Place]
+
+    @classmethod
+    def of(cls, bind: Bind, sockets: list[socket.socket]) -> Listener:
+        return cls(bind, sockets, [place_of(sock) for sock in sockets])
+
+    @property
+    def port(self) -> int | None:
+        """The port that is really listened on: 0 in the bind has become a number."""
+        family, address = self.places[0]
+        return None if family == socket.AF_UNIX else int(address[1])
+
+    def name(self) -> str:
+        """What one calls it in a command: its port, or its path."""
+        return str(self.port) if self.port is not None else str(self.places[0][1])
+
+    def label(self) -> str:
+        """How the log calls it: `:8000`, or its path."""
+        return f":{self.port}" if self.port is not None else self.name()
+
+    def urls(self, scheme: str) -> list[str]:
+        """The true URLs, the ones of this machine where it listens on all addresses."""
+        root = "/" if scheme in ("http", "https") else ""
+        urls = []
+        for family, address in self.places:
+            if family == socket.AF_UNIX:
+                urls.append(f"unix:{address}")
+            else:
+                host = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
+                urls.append(f"{scheme}://{host}:{address[1]}{root}")
+        return urls
+
+    def let_nobody_in(self) -> None:
+        """Shorten the queue of connections: who comes now tries again, and finds the port closed."""
+        for sock in self.sockets:
+            if sock.family != socket.AF_UNIX:
+                sock.listen(0)
+
+    def waiting(self) -> int:
+        """How many connections wait to be accepted, where the system tells (Linux, TCP)."""
+        return sum(map(_waiting, self.sockets))
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+        self.sockets = []
+
+
+@dataclass(slots=True, eq=False)
+class RunningService:
+    """One server on some listeners. A restart, reload or swap makes a new one beside the old."""
+
+    service: Service
+    listeners: list[Listener]
+    processes: list[Process] = field(default_factory=list)
+    state: str = "starting"  # starting, up, waiting (to be started again), given up, stopped
+    restarts: int = 0
+    quick_deaths: int = 0
+    began: float = field(default_factory=time.monotonic)
+    log: LastLines = field(default_factory=LastLines)
+
+    def __str__(self) -> str:
+        return f"{self.service.server} {' '.join(self.ports)}"
+
+    @property
+    def version(self) -> str:
+        return servers.find(self.service.server).version() or ""
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return tuple(p.pid for p in self.processes if p.pid is not None and p.state is not State.DEAD)
+
+    def successor(self) -> RunningService:
+        """The same service on the same listeners, to be started anew."""
+        return RunningService(self.service, self.listeners, restarts=self.restarts, log=self.log)
+
+    def part(self, listeners: list[Listener]) -> RunningService:
+        """The same service on some of its listeners."""
+        binds = tuple(listener.bind for listener in listeners)
+        return RunningService(
+            self.service._replace(binds=binds),
+            listeners,
+            restarts=self.restarts,
+            log=self.log_for(listeners),
+        )
+
+    def log_for(self, listeners: list[Listener]) -> LastLines:
+        """The log of who takes over these listeners; until it has ended, this one writes to it as well."""
+        return self.log if listeners == self.listeners else self.log.copy()
+
+    def without(self, listener: Listener) -> list[RunningService]:
+        """What remains of the service without one of its listeners: a service, or none."""
+        rest = [other for other in self.listeners if other is not listener]
+        return [self.part(rest)] if rest else []
+
+    def row(self) -> Row:
+        return Row(
+            server=self.service.server,
+            version=self.version,
+            urls=tuple(self.urls()),
+            pids=self.pids,
+            workers=self.service.workers,
+            state=self.state,
+        )
+
+    def urls(self) -> list[str]:
+        return [url for listener in self.listeners for url in listener.urls(self.service.scheme)]
+
+    def is_up(self) -> bool:
+        wanted = self.service.processes
+        return sum(p.state is State.UP for p in self.processes) >= wanted
+
+    def sockets(self) -> list[socket.socket]:
+        return [sock for listener in self.listeners for sock in listener.sockets]
+
+    def tail(self) -> tuple[str, ...]:
+        """The last lines of the process that ended last."""
+        return tuple(self.processes[-1].tail) if self.processes else ()
+
+    def neighbour(self) -> dict[str, Any]:
+        """What an app beside it may know of it, JSON-able."""
+        return {
+            "server": self.service.server,
+            "urls": self.urls(),
+            "options": dict(self.service.options),
+        }
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        return tuple(listener.name() for listener in self.listeners)
+
+    def served(self) -> Served:
+        return Served(self.service.server, self.ports, self.pids, self.restarts)
+
+    def status(self) -> dict[str, Any]:
+        """What is known of it, JSON-able."""
+        return {
+            "server": self.service.server,
+            "version": self.version,
+            "state": self.state,
+            "dashboard": self.service.target is not None,
+            "ports": list(self.ports),
+            "urls": self.urls(),
+            "workers": self.service.workers,
+            "restarts": self.restarts,
+            "processes": [
+                {"pid": p.pid, "state": p.state.value, "since": p.started_at}
+                for p in self.processes
+                if p.state is not State.DEAD
+            ],
+        }
+
+    def wait_after_death(self, lived_seconds: float, *, may_give_up: bool) -> float | None:
+        """Seconds until it is started again: none at first, then longer and longer; None: give up."""
+        self.restarts += 1
+        self.quick_deaths = self.quick_deaths + 1 if lived_seconds < QUICK_SECONDS else 0
+        if self.quick_deaths >= MOST_QUICK_DEATHS and may_give_up:
+            return None
+        if self.quick_deaths <= 1:
+            return 0.0
+        return float(min(0.1 * 4 ** min(self.quick_deaths - 2, 10), _LONGEST_WAIT_SECONDS))
+
+
+def _waiting(sock: socket.socket) -> int:
+    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
+        return 0
+    # struct tcp_info of linux/tcp.h: of a listening socket, tcpi_unacked is the length of its queue.
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+    return int.from_bytes(info[24:28], sys.byteorder)

@@ -1,0 +1,167 @@
+"""Watches the app's files, and tells of a burst of changes once.
+
+The rule: whatever may change what the app answers counts, templates and data too; what programs write
+by the way (caches, version control, editors' own files, logs, databases) does not. A folder that goes
+and comes back is watched again.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import watchfiles
+
+from webdemo.supervisor.loop import Barrier
+
+IGNORED_FOLDERS = (
+    ".git", ".hg", ".svn", ".venv", "venv", "node_modules", "site-packages", "__pycache__", ".tox",
+    ".nox", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".idea", ".vscode", "*.egg-info",
+)  # fmt: skip
+IGNORED_FILES = (
+    "*.py[cod]", "*~", "#*#", ".#*", "*.sw[opx]", "4913", "*.tmp", "*.bak", ".DS_Store",
+    ".goutputstream-*", "*___jb_*___", "*.log", "*.pid", "*.lock", "*.sock",
+    "*.db", "*.db-*", "*.sqlite", "*.sqlite-*", "*.sqlite3", "*.sqlite3-*",
+)  # fmt: skip
+
+_LOOK_MS = 500  # how often the folders themselves are looked at
+_POLL_MS = 1000
+_LONGEST_BURST = 16  # in quiet times: a program that never stops writing does not put off a reload for ever
+
+_Identity = tuple[int, int]
+
+
+class Watcher:
+    """Calls `on_change`, in a thread of its own, with the paths of each burst of changes.
+
+    A burst is over when nothing has changed for `quiet_ms`. `ignore` adds to what does not count:
+    names and patterns (`*.csv`), or paths. When the system has no watches left, files are looked at
+    every second instead, and `on_polling` is told why, and the remedy.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str],
+        on_change: Callable[[tuple[str, ...]], None],
+        *,
+        barrier: Barrier,
+        ignore: Iterable[str] = (),
+        on_polling: Callable[[str], None] = lambda _: None,
+        quiet_ms: int = 100,
+    ) -> None:
+        self._on_change = on_change
+        self._on_polling = on_polling
+        self._quiet_ms = quiet_ms
+        ignored = list(ignore)
+        self._ignored_paths = [Path(text).resolve() for text in ignored if "/" in text]
+        own = [text for text in ignored if "/" not in text]
+        self._is_ignored_folder = _matcher([*IGNORED_FOLDERS, *own])
+        self._is_ignored_file = _matcher([*IGNORED_FILES, *own])
+        self._paths: list[Path] = []
+        for path in sorted({Path(path).resolve() for path in paths}):
+            if not self.counts(str(path)):  # else it is watched with the folder that it lies in
+                self._paths.append(path)
+        self._polls = False
+        self._skips_unreadable = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=[self._identities()], name="webdemo-watch", daemon=True
+        )
+        self._barrier = barrier
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; returns when no further call will come."""
+        self._stop.set()
+        self._thread.join()
+
+    def counts(self, path: str) -> bool:
+        """Whether a change of this path is one of the app."""
+        changed = Path(path)
+        if any(changed == ignored or ignored in changed.parents for ignored in self._ignored_paths):
+            return False
+        return any(
+            changed == root or (root in changed.parents and self._counts_within(changed.relative_to(root)))
+            for root in self._paths
+        )
+
+    def _counts_within(self, path: Path) -> bool:
+        *folders, name = path.parts
+        return not (
+            any(map(self._is_ignored_folder, folders))
+            or self._is_ignored_folder(name)
+            or self._is_ignored_file(name)
+        )
+
+    def _run(self, before: dict[Path, _Identity]) -> None:
+        while not self._stop.is_set():
+            if not before:
+                self._stop.wait(_LOOK_MS / 1000)
+            elif not self._barrier.call(partial(self._watch, before)):
+                self._stop.wait(_POLL_MS / 1000)
+            now = self._identities()
+            replaced = tuple(str(path) for path in self._paths if now.get(path) != before.get(path))
+            before = now
+            if replaced and not self._stop.is_set():
+                self._on_change(replaced)
+
+    def _watch(self, identities: dict[Path, _Identity]) -> None:
+        """Tell of changes until it is to stop, or one of the paths is another folder or file."""
+        try:
+            for changes in watchfiles.watch(
+                *identities,
+                watch_filter=lambda _, path: self.counts(path),
+                debounce=self._quiet_ms * _LONGEST_BURST,
+                step=self._quiet_ms,
+                stop_event=self._stop,
+                rust_timeout=_LOOK_MS,
+                yield_on_timeout=True,
+                raise_interrupt=False,
+                force_polling=self._polls or None,
+                poll_delay_ms=_POLL_MS,
+                ignore_permission_denied=self._skips_unreadable,
+            ):
+                if self._identities() != identities:
+                    return
+                if changes:
+                    self._on_change(tuple(sorted({path for _, path in changes})))
+        except FileNotFoundError:
+            return  # it went just now
+        except PermissionError:
+            # Not from the start, because it hides that the system has no watches left as well.
+            self._skips_unreadable = True
+        except (OSError, RuntimeError) as exc:
+            if self._polls:
+                raise
+            self._polls = True
+            self._on_polling(
+                f"The files are looked at every second: the system would not watch them ({_reason(exc)}). "
+                "To be quicker, raise fs.inotify.max_user_watches and max_user_instances with sysctl."
+            )
+
+    def _identities(self) -> dict[Path, _Identity]:
+        """Which of the paths are there, and as what: a folder made anew is another one."""
+        found = {}
+        for path in self._paths:
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            found[path] = (status.st_dev, status.st_ino)
+        return found
+
+
+def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+    expression = re.compile("|".join(map(fnmatch.translate, patterns)))
+    return lambda name: expression.match(name) is not None
+
+
+def _reason(exc: Exception) -> str:
+    text = str(exc)
+    return "the limit of watches is reached" if "limit" in text else "too many watchers"

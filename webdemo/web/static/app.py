@@ -1,0 +1,281 @@
+"""Static files by RFC 9110: one WSGI app per folder, alone or mounted under a prefix.
+
+A request for a file that is kept costs one `stat` and a dict lookup; any other is looked up in the
+tree and answered the same way. No path, name or file leads to an exception: what cannot be served is
+404, what may not be read 403, and what the system cannot do just now 503.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from webdemo import assets
+from webdemo.errors import FolderMissing, HeaderRefused
+from webdemo.web.static import listing as folder_listing
+from webdemo.web.static.conditions import status_by_conditions
+from webdemo.web.static.content_coding import IDENTITY, choose
+from webdemo.web.static.file_cache import KeptFiles
+from webdemo.web.static.representations import FINGERPRINT_DIGITS, Headers, StoredFile, dress, look_at
+from webdemo.web.static.responses import refuse, send, spans_asked
+from webdemo.web.static.tree import Signature, Tree, split_path
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATE = "no-cache"
+NOT_FOUND_PAGE = "/404.html"
+
+_ALLOW = ("Allow", "GET, HEAD, OPTIONS")
+_FINGERPRINTED = re.compile(rb"(.+)\.([0-9a-f]{%d})(\.[^.]*)?" % FINGERPRINT_DIGITS, re.DOTALL)
+_OUR_HEADERS = frozenset(
+    {
+        "accept-ranges",
+        "cache-control",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "date",
+        "etag",
+        "last-modified",
+        "vary",
+        "x-content-type-options",
+        "connection",
+        "transfer-encoding",
+    }
+)
+_BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_LOOKS = 10
+
+
+class StaticFiles:
+    """A WSGI app that serves the files of a folder.
+
+    index: the file that answers for its folder, or None.
+    listing: whether folders without one are listed (HTML, or JSON by Accept).
+    max_age: seconds for which clients may use a file without asking again; 0, the default, has them ask
+        each time (and mostly get a 304). Fingerprinted URLs, made by `url`, are for ever in any case.
+    headers: sent with every file besides those that StaticFiles sends itself.
+
+    Raises FolderMissing and HeaderRefused.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        index: str | None = "index.html",
+        listing: bool = False,
+        max_age: int = 0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        _check_folder(directory)
+        self._tree = Tree(directory)
+        self._index = None if index is None else os.fsencode(index)
+        self._page_assets = StaticFiles(assets.STATIC) if listing else None
+        self._cache_control = f"public, max-age={max_age}" if max_age > 0 else REVALIDATE
+        self._extra = _checked_headers(headers or {})
+        self._kept = KeptFiles()
+        self._urls: dict[str, tuple[Signature, str]] = {}
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        if method != "GET" and method != "HEAD":
+            if method == "OPTIONS":
+                start_response("204 No Content", [_ALLOW])
+                return []
+            return refuse(start_response, method, "405 Method Not Allowed", _ALLOW)
+        return self._serve(environ, start_response, method)
+
+    def url(self, path: str) -> str:
+        """The URL of a file, relative to where this app is mounted, with its content's hash in the name.
+
+        `app.css` gives `app.0123456789ab.css`, which is served `immutable`; it changes when the file
+        does. A path that leads to no file comes back without a hash.
+        """
+        name = os.fsencode(path.lstrip("/"))
+        path_info = "/" + name.decode("latin-1")
+        file = self._kept.get(path_info)
+        known = self._urls.get(path_info)
+        if known is not None and file is not None and known[0] == file.signature:
+            return known[1]
+        try:
+            file = file or self._look_up(path_info)
+            mark = b"." + file.fingerprint().encode()
+        except OSError:
+            return quote(name)
+        folder, slash, last = name.rpartition(b"/")
+        stem, dot, suffix = last.rpartition(b".")
+        url = quote(folder + slash + (stem + mark + dot + suffix if stem else last + mark))
+        self._urls[path_info] = (file.signature, url)
+        return url
+
+    def _serve(
+        self, environ: WSGIEnvironment, start_response: StartResponse, method: str, looks: int = _LOOKS
+    ) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        file = self._kept.get(path)
+        if file is None:
+            try:
+                file = self._look_up(path)
+            except OSError as error:
+                return self._serve_without_file(environ, start_response, method, path, error)
+        coding = choose(environ.get("HTTP_ACCEPT_ENCODING"), file.codings)
+        if coding is None:
+            return refuse(start_response, method, "406 Not Acceptable", ("Vary", "Accept-Encoding"))
+        chosen = file.representations[coding]
+        status = status_by_conditions(environ, chosen.etag, file.modified)
+        if status == 304:
+            start_response("304 Not Modified", [*chosen.unchanged_headers])
+            return []
+        if status == 412:
+            return refuse(start_response, method, "412 Precondition Failed")
+        if method == "HEAD":
+            start_response("200 OK", [*chosen.headers])
+            return []
+        body = chosen.content.body
+        if body is not None and "HTTP_RANGE" not in environ:
+            start_response("200 OK", [*chosen.headers])
+            return [body]
+        try:
+            return send(environ, start_response, chosen, spans_asked(environ, file, chosen))
+        except OSError:  # it was changed or replaced just now
+            if looks == 1:
+                return refuse(start_response, method, "503 Service Unavailable", ("Retry-After", "1"))
+            return self._serve(environ, start_response, method, looks - 1)
+
+    def _look_up(self, path: str) -> StoredFile:
+        """The file for a PATH_INFO, looked at afresh. Raises OSError; IsADirectoryError for a folder."""
+        names = split_path(path)
+        if names == []:
+            raise IsADirectoryError("the folder itself, without its slash")
+        if names is None:
+            raise FileNotFoundError("no such path is served")
+        if not names[-1]:
+            if self._index is None:
+                raise IsADirectoryError("a folder without an index")
+            names[-1] = self._index
+        try:
+            file = self._read(names, self._cache_control)
+        except FileNotFoundError:
+            return self._look_up_fingerprinted(path, names)
+        self._kept.keep(path, file)
+        return file
+
+    def _look_up_fingerprinted(self, path: str, names: list[bytes]) -> StoredFile:
+        """The file whose name has a hash in it: for ever if the hash is its content's, else as it is now."""
+        match = _FINGERPRINTED.fullmatch(names[-1])
+        if match is None:
+            raise FileNotFoundError("no such file")
+        plain = [*names[:-1], match[1] + (match[3] or b"")]
+        file = self._read(plain, IMMUTABLE)
+        if file.fingerprint().encode() != match[2]:
+            return self._read(plain, REVALIDATE)
+        self._kept.keep(path, file)
+        return file
+
+    def _read(self, names: list[bytes], cache_control: str) -> StoredFile:
+        with self._tree.enter(names) as place:
+            if place.is_folder:
+                raise IsADirectoryError("a folder")
+            contents = look_at(place)
+        name = os.fsdecode(names[-1])
+        return dress(self._tree.path(names), name, contents, cache_control=cache_control, extra=self._extra)
+
+    def _serve_without_file(
+        self, environ: WSGIEnvironment, start_response: StartResponse, method: str, path: str, error: OSError
+    ) -> Iterable[bytes]:
+        if path == "" and not environ.get("SCRIPT_NAME"):
+            return self._serve({**environ, "PATH_INFO": "/"}, start_response, method)
+        names = split_path(path)
+        if names and not names[-1] and self._page_assets is not None:
+            try:
+                return folder_listing.answer(
+                    environ, start_response, self._tree, names[:-1], self._page_assets.url
+                )
+            except OSError as listing_error:
+                error = listing_error
+        elif path.startswith(folder_listing.ASSETS_PREFIX + "/") and self._page_assets is not None:
+            below = path.removeprefix(folder_listing.ASSETS_PREFIX)
+            return self._page_assets({**environ, "PATH_INFO": below}, start_response)
+        elif isinstance(error, IsADirectoryError) and self._answers_for_folder(path + "/"):
+            headers = (("Location", _with_slash(environ)), ("Cache-Control", REVALIDATE))
+            return refuse(start_response, method, "308 Permanent Redirect", *headers)
+        if isinstance(error, PermissionError):
+            return refuse(start_response, method, "403 Forbidden")
+        if error.errno in _BUSY:
+            return refuse(start_response, method, "503 Service Unavailable", ("Retry-After", "1"))
+        return self._not_found(start_response, method)
+
+    def _answers_for_folder(self, path: str) -> bool:
+        if self._page_assets is not None:
+            return True
+        try:
+            self._look_up(path)
+        except OSError:
+            return False
+        return True
+
+    def _not_found(self, start_response: StartResponse, method: str) -> Iterable[bytes]:
+        """The folder's own 404.html if there is one."""
+        try:
+            page = (self._kept.get(NOT_FOUND_PAGE) or self._look_up(NOT_FOUND_PAGE)).contents[IDENTITY]
+        except OSError:
+            page = None
+        if page is None or page.body is None:
+            return refuse(start_response, method, "404 Not Found")
+        start_response(
+            "404 Not Found",
+            [
+                ("Content-Type", "text/html; charset=utf-8"),
+                ("Content-Length", str(page.size)),
+                ("X-Content-Type-Options", "nosniff"),
+                *self._extra,
+            ],
+        )
+        return [] if method == "HEAD" else [page.body]
+
+
+def _with_slash(environ: WSGIEnvironment) -> str:
+    """The request's own path and a slash, and its query; a path, never `//host`."""
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    location = "/" + quote(path.strip("/").encode("latin-1", "replace"), safe="/:@!$&'()*+,;=~") + "/"
+    query = environ.get("QUERY_STRING", "")
+    if query:
+        location += "?" + quote(query.encode("latin-1", "replace"), safe="/?:@!$&'()*+,;=~%")
+    return location
+
+
+def _check_folder(directory: str | os.PathLike[str]) -> None:
+    path = os.fspath(directory)
+    if not os.path.exists(path):  # noqa: PTH110
+        raise FolderMissing(f"The folder {path} does not exist.", remedy="Make it, or name one that exists.")
+    if not os.path.isdir(path):  # noqa: PTH112
+        raise FolderMissing(f"{path} is a file, not a folder.", remedy="Name the folder that holds it.")
+    if not os.access(path, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise FolderMissing(
+            f"The folder {path} may not be read by this user.", remedy=f"Let it: chmod o+rx {path}"
+        )
+
+
+def _checked_headers(headers: Mapping[str, str]) -> Headers:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise HeaderRefused(
+                f"The header {name!r}: {value!r} may not be sent.",
+                remedy="Names are letters, digits and hyphens; values are one line of Latin-1 text.",
+            )
+        if name.lower() in _OUR_HEADERS:
+            raise HeaderRefused(
+                f"The header {name} is set by StaticFiles itself.",
+                remedy="Leave it out; for Cache-Control, use max_age.",
+            )
+    return tuple(headers.items())

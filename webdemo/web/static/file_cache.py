@@ -1,0 +1,67 @@
+"""Files kept in memory, each kept honest by one `stat` whenever it is asked for.
+
+A file is kept only once it has rested for two seconds: before that, a change may leave its times as
+they are. It is looked at afresh every few seconds all the same, so that precompressed siblings made
+meanwhile are noticed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from webdemo.web.static.representations import StoredFile
+from webdemo.web.static.tree import Signature
+
+REST_SECONDS = 2.0
+LOOK_AGAIN_SECONDS = 5.0
+MAX_FILES = 4096
+MAX_BYTES = 32 * 1024 * 1024
+
+
+class KeptFiles:
+    """At most MAX_FILES and MAX_BYTES; what was kept first goes first."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._files: dict[str, tuple[StoredFile, Signature, float]] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, path_info: str) -> StoredFile | None:
+        kept = self._files.get(path_info)
+        if kept is None:
+            return None
+        file, signature, until = kept
+        try:
+            status = os.stat(file.path)  # noqa: PTH116  pathlib has no bytes
+        except OSError:
+            return None
+        if (
+            status.st_mtime_ns,
+            status.st_size,
+            status.st_ino,
+            status.st_ctime_ns,
+        ) != signature or self._clock() > until:
+            return None
+        return file
+
+    def keep(self, path_info: str, file: StoredFile) -> None:
+        """Keep a file under a path, in place of any before it, if it has rested."""
+        now = self._clock()
+        newest = max(max(c.signature.modified_ns, c.signature.changed_ns) for c in file.contents.values())
+        with self._lock:
+            self._drop(path_info)
+            if now - newest / 10**9 < REST_SECONDS or file.memory > MAX_BYTES:
+                return
+            self._files[path_info] = (file, file.signature, now + LOOK_AGAIN_SECONDS)
+            self._bytes += file.memory
+            while self._bytes > MAX_BYTES or len(self._files) > MAX_FILES:
+                self._drop(next(iter(self._files)))
+
+    def _drop(self, path_info: str) -> None:
+        kept = self._files.pop(path_info, None)
+        if kept is not None:
+            self._bytes -= kept[0].memory

@@ -1,0 +1,231 @@
+"""A folder's listing, as HTML or as JSON by Accept: exactly what would be served, nothing else.
+
+All links are relative, so that they are right under any mount and behind any proxy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qs, quote
+
+from webdemo import assets
+from webdemo.web.static.tree import Tree, is_served
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from webdemo.web.templates import Pages
+
+ASSETS_PREFIX = "/.webdemo"
+"""Where the pages of a listing find their stylesheet; no file of the folder can have this name."""
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+_FIRST_ORDER = {"name": "asc", "size": "desc", "date": "desc"}
+_UNITS = ("kB", "MB", "GB", "TB", "PB")
+_CONTROL_PICTURES = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}
+_DIGITS = re.compile("([0-9]+)")
+
+
+class Entry(NamedTuple):
+    """A file or folder in a listing.
+
+    `name` is text, `url` relative to the listing, `size` 0 for a folder, `modified` seconds since the epoch.
+    """
+
+    name: str
+    url: str
+    is_folder: bool
+    size: int
+    modified: float
+
+    @property
+    def time(self) -> datetime:
+        """In UTC; times beyond what a calendar knows are shown as the nearest that it does."""
+        return datetime.fromtimestamp(min(max(self.modified, -62e9), 253e9), UTC)
+
+    @property
+    def shown_name(self) -> str:
+        return self.name.translate(_CONTROL_PICTURES)
+
+    @property
+    def readable_size(self) -> str:
+        return readable_size(self.size)
+
+
+def readable_size(size: int) -> str:
+    """Bytes to two or three digits, in decimal units: 999 B, 1.5 kB, 20 MB."""
+    shown, unit = float(size), "B"
+    for larger in _UNITS:
+        if shown < 999.5:
+            break
+        shown, unit = shown / 1000, larger
+    return f"{shown:.1f} {unit}" if unit != "B" and shown < 9.95 else f"{shown:.0f} {unit}"
+
+
+class Order(NamedTuple):
+    column: str
+    is_descending: bool
+
+    @classmethod
+    def parse(cls, query: str) -> Order:
+        """From `?sort=name|size|date&order=asc|desc`; what is not understood is as if it were not there."""
+        fields = parse_qs(query)
+        column = fields.get("sort", ["name"])[-1]
+        if column not in _FIRST_ORDER:
+            column = "name"
+        order = fields.get("order", [_FIRST_ORDER[column]])[-1]
+        return cls(column, order == "desc")
+
+    @property
+    def aria_sort(self) -> str:
+        return "descending" if self.is_descending else "ascending"
+
+    def link(self, column: str) -> str:
+        """The query that sorts by a column: as one wants it first, or turned round if it is so already."""
+        order = _FIRST_ORDER[column]
+        if column == self.column:
+            order = "asc" if self.is_descending else "desc"
+        return f"?sort={column}&order={order}"
+
+    def sort(self, entries: list[Entry]) -> None:
+        """Folders first, and those always by name unless by date."""
+        entries.sort(
+            key=lambda entry: _natural(entry.name), reverse=self.is_descending and self.column == "name"
+        )
+        if self.column == "size":
+            entries.sort(key=lambda entry: entry.size, reverse=self.is_descending)
+        elif self.column == "date":
+            entries.sort(key=lambda entry: entry.modified, reverse=self.is_descending)
+        entries.sort(key=lambda entry: not entry.is_folder)
+
+
+def read_entries(tree: Tree, names: list[bytes]) -> list[Entry]:
+    """What is served of the folder that the names lead to. Raises OSError."""
+    with tree.enter(names) as place:
+        if not place.is_folder:
+            raise NotADirectoryError("not a folder")
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        folder_fd = os.open(place.name, flags, dir_fd=place.folder_fd)
+    try:
+        return list(_entries(tree, names, folder_fd))
+    finally:
+        os.close(folder_fd)
+
+
+def answer(
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    tree: Tree,
+    names: list[bytes],
+    asset_url: Callable[[str], str],
+) -> Iterable[bytes]:
+    """The listing of the folder that the names lead to; `asset_url` gives paths below ASSETS_PREFIX.
+
+    Raises OSError before anything is sent.
+    """
+    from webdemo.web.http_errors import prefers_json
+
+    order = Order.parse(environ.get("QUERY_STRING", ""))
+    entries = read_entries(tree, names)
+    order.sort(entries)
+    headers = [("Cache-Control", "no-cache"), ("Vary", "Accept"), ("X-Content-Type-Options", "nosniff")]
+    if prefers_json(environ.get("HTTP_ACCEPT", "")):
+        body = _as_json(entries)
+        headers.append(("Content-Type", "application/json"))
+    else:
+        body = _as_html(entries, order, names, environ.get("SCRIPT_NAME", ""), asset_url)
+        headers.append(("Content-Type", "text/html; charset=utf-8"))
+        headers.append(("Content-Security-Policy", CONTENT_SECURITY_POLICY))
+    start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def _as_html(
+    entries: list[Entry], order: Order, names: list[bytes], script_name: str, asset_url: Callable[[str], str]
+) -> bytes:
+    up = "../" * len(names)
+    root = script_name.encode("latin-1", "replace").rpartition(b"/")[2]
+    crumbs = [_text(name) for name in (root or b"Files", *names)]
+    context = {
+        "entries": entries,
+        "order": order,
+        "is_mounted": bool(root),
+        "crumbs": [(crumb, "../" * (len(names) - depth) or "./") for depth, crumb in enumerate(crumbs)],
+        "asset": lambda path: f"{up or './'}{ASSETS_PREFIX[1:]}/{asset_url(path)}",
+        "folder_count": sum(entry.is_folder for entry in entries),
+        "total": readable_size(sum(entry.size for entry in entries)),
+    }
+    return _pages().render("listing.html", context).encode()
+
+
+def _as_json(entries: list[Entry]) -> bytes:
+    """Names (what is not UTF-8 in them replaced), relative URLs, sizes in bytes, times in UTC."""
+    return json.dumps({"entries": [_as_data(entry) for entry in entries]}, ensure_ascii=False).encode()
+
+
+def _as_data(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "type": "folder" if entry.is_folder else "file",
+        "size": None if entry.is_folder else entry.size,
+        "modified": entry.time.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "url": entry.url,
+    }
+
+
+def _entries(tree: Tree, names: list[bytes], folder_fd: int) -> Iterator[Entry]:
+    with os.scandir(folder_fd) as found:
+        for item in found:
+            name = os.fsencode(item.name)
+            if not is_served(name, at_root=not names):
+                continue
+            try:
+                if item.is_symlink():
+                    with tree.enter([*names, name]) as place:
+                        status, readable = (
+                            place.status,
+                            _is_readable(place.name, place.folder_fd, place.is_folder),
+                        )
+                else:
+                    status = item.stat(follow_symlinks=False)
+                    readable = _is_readable(name, folder_fd, stat.S_ISDIR(status.st_mode))
+            except OSError:  # gone, or a symlink that leads nowhere or out of the root
+                continue
+            is_folder = stat.S_ISDIR(status.st_mode)
+            if readable and (is_folder or stat.S_ISREG(status.st_mode)):
+                url = f"./{quote(name)}{'/' if is_folder else ''}"
+                size = 0 if is_folder else status.st_size
+                yield Entry(_text(name), url, is_folder, size, status.st_mtime)
+
+
+def _is_readable(name: bytes, folder_fd: int, is_folder: bool) -> bool:
+    mode = os.R_OK | os.X_OK if is_folder else os.R_OK
+    return os.access(name, mode, dir_fd=folder_fd, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """A sort key by which `file2` comes before `file10`, and letter case does not matter."""
+    parts = _DIGITS.split(name.casefold())
+    return [(bool(i % 2), int(part) if i % 2 else 0, part) for i, part in enumerate(parts)]
+
+
+@cache
+def _pages() -> Pages:
+    from webdemo.web.templates import Pages
+
+    return Pages(assets.TEMPLATES, {})

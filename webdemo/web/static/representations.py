@@ -1,0 +1,172 @@
+"""A file as it can be sent: its representations (plain, and one per coding), with their headers made ahead.
+
+Each representation has a strong entity tag of its own. A small file is read whole, and its tag is its
+content's hash; a large one's tag is its inode, size and times. Two changes within one tick of the file
+system's clock would leave those alike, so a large file that has only just changed is looked at again
+after a tick.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from typing import NamedTuple
+
+from webdemo.web.static.conditions import http_date
+from webdemo.web.static.content_coding import IDENTITY, SUFFIXES
+from webdemo.web.static.media_types import content_type
+from webdemo.web.static.tree import Place, Signature, open_file, signature
+
+SMALL_BYTES = 256 * 1024
+"""Files up to this size are read whole and may be kept in memory."""
+
+_TICK_SECONDS = 0.01  # Linux's slowest clock for file times: CONFIG_HZ=100
+FINGERPRINT_DIGITS = 12
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Content(NamedTuple):
+    """A regular file's bytes: in memory if small, else where they were found."""
+
+    path: bytes
+    signature: Signature
+    body: bytes | None
+    etag: str
+
+    @property
+    def size(self) -> int:
+        return self.signature.size if self.body is None else len(self.body)
+
+    def open(self) -> int:
+        """A descriptor of the very file that was looked at; FileNotFoundError if it has changed since."""
+        descriptor = open_file(self.path)
+        if signature(os.fstat(descriptor)) != self.signature:
+            os.close(descriptor)
+            raise FileNotFoundError("the file changed since it was looked at")
+        return descriptor
+
+
+class Representation(NamedTuple):
+    content: Content
+    etag: str
+    media_type: str
+    headers: Headers
+    unchanged_headers: Headers
+    """For a 304: what a cache is to know, and nothing about a body."""
+
+
+class StoredFile(NamedTuple):
+    """A file found under `path`, which is where it was asked for, symlinks included."""
+
+    path: bytes
+    name: str
+    contents: dict[str, Content]
+    """By content coding, the best first and identity last."""
+    codings: tuple[str, ...]
+    representations: dict[str, Representation]
+    fingerprints: list[str]
+    modified: int
+    """Whole seconds since the epoch."""
+
+    @property
+    def signature(self) -> Signature:
+        return self.contents[IDENTITY].signature
+
+    @property
+    def memory(self) -> int:
+        """Bytes of content held in memory."""
+        return sum(len(content.body or b"") for content in self.contents.values())
+
+    def fingerprint(self) -> str:
+        """A short hash of the plain content; computed once. Raises OSError."""
+        if not self.fingerprints:
+            self.fingerprints.append(_content_hash(self.contents[IDENTITY])[:FINGERPRINT_DIGITS])
+        return self.fingerprints[0]
+
+
+def look_at(place: Place) -> dict[str, Content]:
+    """The contents of the file at a place: its fresh precompressed siblings', and its own. Raises OSError."""
+    plain = _content(place.folder_fd, place.name, place.path, "")
+    contents: dict[str, Content] = {}
+    for coding, suffix in SUFFIXES.items():
+        try:
+            sibling = _content(
+                place.folder_fd, place.name + suffix.encode(), place.path + suffix.encode(), f"-{coding}"
+            )
+        except OSError:
+            continue
+        if sibling.signature.modified_ns >= plain.signature.modified_ns:
+            contents[coding] = sibling
+    contents[IDENTITY] = plain
+    return contents
+
+
+def dress(
+    path: bytes, name: str, contents: dict[str, Content], *, cache_control: str, extra: Headers
+) -> StoredFile:
+    """Make each representation's headers, once for all requests."""
+    codings = tuple(coding for coding in contents if coding != IDENTITY)
+    media_type = content_type(name)
+    changed = contents[IDENTITY].signature.modified_ns // 10**9
+    modified = max(0, min(changed, int(time.time())))  # RFC 9110 8.8.2.1: never in the future
+    common: Headers = (("Last-Modified", http_date(modified)), ("Cache-Control", cache_control))
+    if codings:
+        common += (("Vary", "Accept-Encoding"),)
+    representations = {}
+    for coding, content in contents.items():
+        validators = (("ETag", content.etag), *common, *extra)
+        body: Headers = (
+            ("Content-Type", media_type),
+            ("Content-Length", str(content.size)),
+            ("Accept-Ranges", "bytes"),
+            ("X-Content-Type-Options", "nosniff"),
+        )
+        if coding != IDENTITY:
+            body += (("Content-Encoding", coding),)
+        representations[coding] = Representation(
+            content, content.etag, media_type, body + validators, validators
+        )
+    return StoredFile(path, name, contents, codings, representations, [], changed)
+
+
+def _content(folder_fd: int, name: bytes, path: bytes, mark: str) -> Content:
+    status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    if not stat.S_ISREG(status.st_mode):  # a fifo or a device is never opened
+        raise FileNotFoundError("not a file")
+    if status.st_size > SMALL_BYTES and abs(time.time() - status.st_ctime) < _TICK_SECONDS:
+        time.sleep(_TICK_SECONDS)
+    descriptor = open_file(name, folder_fd=folder_fd)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError("not a file")
+        found = signature(status)
+        if found.size > SMALL_BYTES:
+            return Content(
+                path,
+                found,
+                None,
+                f'"{found.inode:x}-{found.size:x}-{found.modified_ns:x}-{found.changed_ns:x}{mark}"',
+            )
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            body = file.read(SMALL_BYTES)
+        return Content(path, found, body, f'"{_hash(body)}{mark}"')
+    finally:
+        os.close(descriptor)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _content_hash(content: Content) -> str:
+    if content.body is not None:
+        return _hash(content.body)
+    with os.fdopen(content.open(), "rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        if signature(os.fstat(file.fileno())) != content.signature:
+            raise FileNotFoundError("the file changed while it was read")
+    return digest

@@ -1,0 +1,104 @@
+"""JSON messages, one a line, between two processes; with them go file descriptors.
+
+A message sent is whole and in order, and its descriptors arrive with it. What was received but not
+taken is closed, so that nobody holds a port without knowing. What somebody else has written between two
+messages (an app that writes to every descriptor it has) spoils neither.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from array import array
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from webdemo.errors import TooManyFiles
+from webdemo.worker.messages import Message, NoMessage, decode, shown
+
+_MOST_DESCRIPTORS = 200  # in one packet; Linux allows 253
+_INT_BYTES = array("i").itemsize
+_LONGEST_LINE = 16 << 20  # far more than any message has
+_ANCILLARY_BYTES = socket.CMSG_LEN(_MOST_DESCRIPTORS * _INT_BYTES)
+
+
+class DescriptorsMissing(TooManyFiles):
+    """`message` has come, and not all of its descriptors."""
+
+    def __init__(self, message: Message, count: int) -> None:
+        super().__init__(
+            f"The limit of open files leaves no room for {count} descriptors.",
+            remedy="Raise it (ulimit -n), or listen in fewer places.",
+        )
+        self.message = message
+
+
+class Channel:
+    """One end of a stream socket pair. `receive` does not block, `send` does."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self._text = b""
+        self._lines: deque[bytes] = deque()
+        self._descriptors: deque[int] = deque()
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Send all of it; raises BrokenPipeError when the other side is gone."""
+        for start in range(0, len(descriptors), _MOST_DESCRIPTORS):
+            socket.send_fds(self.socket, [b"\n"], descriptors[start : start + _MOST_DESCRIPTORS])
+        line = json.dumps(message | {"descriptors": len(descriptors)}).encode()
+        self.socket.sendall(b"\n" + line + b"\n")
+
+    def receive(self) -> Iterator[tuple[Message, list[int]]]:
+        """Yield the messages that have arrived; raises EOFError when the other side is gone.
+
+        Those that the caller does not take come first the next time. In place of a message whose descriptors
+        did not all find room in this process it raises DescriptorsMissing, and NoMessage for what is none;
+        those that follow come the next time.
+        """
+        while self._lines:
+            yield self._next()
+        try:
+            # Not socket.recv_fds, which loses its flags before Python 3.13.
+            data, ancillary, _, _ = self.socket.recvmsg(65536, _ANCILLARY_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            raise EOFError from None
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors = array("i", content[: len(content) // _INT_BYTES * _INT_BYTES])
+                for descriptor in descriptors:
+                    os.set_inheritable(descriptor, False)
+                self._descriptors += descriptors
+        if not data:
+            raise EOFError
+        *lines, self._text = (self._text + data).split(b"\n")
+        self._lines += filter(None, lines)
+        if len(self._text) > _LONGEST_LINE:
+            self._lines.append(self._text)
+            self._text = b""
+        while self._lines:
+            yield self._next()
+
+    def _next(self) -> tuple[Message, list[int]]:
+        message = decode(self._lines.popleft())
+        count = message.pop("descriptors", None)
+        if not isinstance(count, int):
+            raise NoMessage(f"{shown(message)} does not say how many descriptors it has")
+        if count > len(self._descriptors):  # the system has closed the others
+            self._close_descriptors()
+            raise DescriptorsMissing(message, count)
+        return message, [self._descriptors.popleft() for _ in range(count)]
+
+    def close(self) -> None:
+        self._close_descriptors()
+        self.socket.close()
+
+    def _close_descriptors(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.popleft())

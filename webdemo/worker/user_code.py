@@ -1,0 +1,73 @@
+"""The app's own code, told from Python's, from installed packages and from ours.
+
+The rule: a traceback shows people their own lines; only when none of them is in it, all of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from functools import cache
+from pathlib import Path
+
+from webdemo.errors import AppImportFailed
+
+_PACKAGE_FOLDERS = ("/site-packages/", "/dist-packages/")
+_OURS = Path(__file__).resolve().parents[1]
+
+
+def is_own(file: str) -> bool:
+    """Whether this source file is the app's."""
+    return (
+        file.startswith("/")
+        and not any(part in file for part in _PACKAGE_FOLDERS)
+        and not file.startswith(_folders_of_others())
+    )
+
+
+@cache
+def _folders_of_others() -> tuple[str, ...]:
+    import sysconfig  # asked for at a reload or a failure, not at a start
+
+    paths = sysconfig.get_paths()
+    return tuple(f"{folder}/" for folder in (_OURS, paths["stdlib"], paths["platstdlib"]))
+
+
+def failure(name: str, exc: BaseException) -> AppImportFailed:
+    """What the app's own code raised while `name` was imported or called, with the frames that matter."""
+    report = traceback.TracebackException.from_exception(exc)
+    frames = _shorten(report)
+    if isinstance(exc, SyntaxError) and exc.filename:
+        where = f" ({Path(exc.filename).name}, line {exc.lineno})"
+    else:
+        where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    what = (
+        f"it called sys.exit({exc.code!r})" if isinstance(exc, SystemExit) else f"{type(exc).__name__}: {exc}"
+    )
+    remedy = f"Mend the app{where}, or choose another --app."
+    if isinstance(exc, ModuleNotFoundError) and exc.name:
+        remedy = f"Install or mend what it imports: {exc.name}{where}."
+    return AppImportFailed(
+        f"The app {name!r} cannot be loaded: {' '.join(what.split())}",
+        remedy=remedy,
+        traceback="".join(report.format()),
+    )
+
+
+def _shorten(report: traceback.TracebackException) -> list[traceback.FrameSummary]:
+    """Leave the app's frames in the report and in what led to it; the ones of the report itself."""
+    for earlier in (report.__cause__, report.__context__):
+        if earlier is not None:
+            _shorten(earlier)
+    frames = [frame for frame in report.stack if not _is_import_machinery(frame.filename)]
+    frames = [frame for frame in frames if is_own(frame.filename)] or frames
+    report.stack = traceback.StackSummary.from_list(frames)
+    return frames
+
+
+def _is_import_machinery(file: str) -> bool:
+    return (
+        file.startswith("<frozen importlib")
+        or file == importlib.__file__
+        or Path(file).is_relative_to(_OURS / "worker")
+    )
