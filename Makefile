@@ -19,9 +19,10 @@ run: $(VENV)/installed
 test: $(VENV)/tested programs
 	$(PYTEST)
 
-# Every test, those too that take long: all servers, proxies, crowds.
+# Every test, those too that take long: all servers, proxies, crowds; then the fuzz run.
 deep: $(VENV)/tested programs
 	$(PYTEST) --deep
+	$(MAKE) fuzz
 
 # Hostile bytes for everything that reads a stranger's: by coverage (Atheris) where it installs, by hypothesis else.
 fuzz: $(VENV)/tested

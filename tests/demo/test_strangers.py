@@ -17,6 +17,8 @@ from tests.servers.kinds import KINDS, bind
 from webdemo import servers
 from webdemo.net.ports import ephemeral_range
 
+pytestmark = pytest.mark.process  # one run for all tests of this module
+
 INSTALLED = [kind for kind, (server, _) in KINDS.items() if servers.find(server).version() is not None]
 
 TELLING_PAGES = ("/", "/learn/port", "/ports", "/trace", "/servers", "/mail", "/inspect", "/metrics")

@@ -23,6 +23,8 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
 """
+pytestmark = pytest.mark.process  # one run for all tests of this module
+
 INSTALLED = [kind for kind, (server, _) in KINDS.items() if servers.find(server).version() is not None]
 
 Fields = list[tuple[str, str]]
