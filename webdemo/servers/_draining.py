@@ -156,11 +156,14 @@ def serve_until_stopped(
         for server in servers:
             server.timeout = 0  # handle_request is called when there is something to handle
             selector.register(server, selectors.EVENT_READ, server)
+        look_at = time.monotonic() + LOOK_FOR_OLD_SECONDS
         while not stopping.is_set():
             for key, _ in selector.select(LOOK_FOR_OLD_SECONDS if len(room.open) else None):
                 if key.data is not None:
                     key.data.handle_request()
-            idle.close_older_than(header_timeout)
+            if time.monotonic() > look_at:
+                idle.close_older_than(header_timeout)
+                look_at = time.monotonic() + LOOK_FOR_OLD_SECONDS
     # Of a connection that was accepted just now nobody knows yet that it is idle.
     hang_up = threading.Timer(LINGER_SECONDS, idle.hang_up)
     hang_up.start()
