@@ -1,6 +1,6 @@
-"""A request's way: server -> App -> routing -> view or static -> pages -> response.
+"""The request path: server -> App -> routing -> view or static -> templates -> response.
 
-It touches nothing else, and imports Jinja2 only when the first page is rendered.
+It imports nothing else of webdemo's upper layers, and Jinja2 only when the first page is rendered.
 """
 
 from __future__ import annotations

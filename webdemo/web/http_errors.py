@@ -1,7 +1,6 @@
-"""An HTTP error as HTML or JSON, as the client's Accept header prefers (RFC 9110 12.5.1).
+"""HTTP errors as HTML or JSON, negotiated by the Accept header (RFC 9110 12.5.1).
 
-HTML is the answer to browsers and to clients that do not say; JSON (with members of RFC 9457)
-to clients that prefer application/json.
+HTML is the default; clients that prefer application/json get JSON with the members of RFC 9457.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def answer_error(error: HTTPException, environ: WSGIEnvironment) -> Answer:
-    """The standard answer to an error, with the headers that belong to it (Allow, Retry-After ...)."""
+    """The standard response to an error, with the error's own headers (Allow, Retry-After ...)."""
     accept = environ.get("HTTP_ACCEPT", "")
     status, headers, body = _page(error.code or 500, error.description or "", accept)
     if type(error).get_headers is HTTPException.get_headers:
@@ -35,12 +34,12 @@ def answer_error(error: HTTPException, environ: WSGIEnvironment) -> Answer:
 
 @lru_cache(maxsize=128)
 def not_found(accept: str) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
-    """The standard 404 for an Accept header: its status, headers and body, made once."""
+    """The standard 404 for an Accept header, cached: status, headers and body."""
     return _page(404, NotFound.description or "", accept)
 
 
 def prefers_json(accept: str) -> bool:
-    """Whether a client with this Accept header wants JSON rather than HTML."""
+    """Whether a client with this Accept header prefers JSON to HTML."""
     offered = ("text/html", "application/json")
     return parse_accept_header(accept, MIMEAccept).best_match(offered) == "application/json"
 

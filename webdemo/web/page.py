@@ -1,4 +1,4 @@
-"""How a page of the site is made: `site.make_app` hands this function to the modules with further routes."""
+"""The type of the function with which `site.make_app` lets other modules render pages of the site."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from webdemo.web.response import Response
 
 
 class Page(Protocol):
-    """Renders a template into an answer with the site's safe headers."""
+    """Renders a template into a response with the site's security headers."""
 
     def __call__(self, template: str, status: int = 200, **context: Any) -> Response: ...

@@ -1,4 +1,4 @@
-"""The headers of webdemo's own pages: nobody else may store, frame or script them."""
+"""Security headers of webdemo's own pages: no caching, no framing, no foreign scripts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ PAGE_HEADERS = {
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    # Not no-referrer: with it browsers send "Origin: null" with forms, and no form could be checked.
+    # Not no-referrer: it makes browsers send "Origin: null" with forms, whose origin could not be checked.
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }

@@ -1,9 +1,8 @@
-"""Werkzeug's Request, made lazily: what a view does not read costs nothing.
+"""A lazy version of Werkzeug's Request: attributes that a view does not read cost nothing.
 
-Each attribute means what it means on `werkzeug.wrappers.Request`; only the moment when it is
-computed differs. Where Werkzeug's own attributes raise an error because of what a client sent (a
-query that is not UTF-8, a Host that is not IDNA), these answer 400 or do without. And the request
-does not store itself in the environ.
+Each attribute means what it means on `werkzeug.wrappers.Request`, but is computed on first access.
+Where Werkzeug's attributes raise other errors for bad input (a query that is not UTF-8, a Host that is
+not IDNA), these answer 400 or are empty. The request does not store itself in the environ.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _short_form_bytes = 64 * 1024
 
 
 class _Lazy:
-    """A descriptor that gives way to the value it computed."""
+    """A non-data descriptor that stores the computed value on the instance, which then shadows it."""
 
     def __init__(self, compute: Callable[[Any], Any]) -> None:
         self._compute = compute
@@ -43,12 +42,12 @@ class _Lazy:
 
 
 def _lazy(compute: Callable[[Any], T]) -> T:
-    """Make a method an attribute that is computed at its first reading and is plain from then on."""
+    """Turn a method into an attribute that is computed on first access and cached."""
     return cast(T, _Lazy(compute))
 
 
 class _Json:
-    """JSON as Werkzeug's Request asks for it; what is nested too deep is broken like any other."""
+    """The `json_module` of Werkzeug's Request; JSON nested too deep is a ValueError, as other bad JSON is."""
 
     dumps = staticmethod(json.dumps)
 
@@ -61,17 +60,17 @@ class _Json:
 
 
 class Request(WerkzeugRequest):
-    """The request as a view sees it.
+    """The request passed to a view.
 
-    Bodies over `max_content_length` bytes and forms of more than `max_form_parts` parts are
-    answered with 413. Set them on a subclass, or on the request before its body is read.
+    A body over `max_content_length` bytes or a form of more than `max_form_parts` parts is answered
+    with 413. Set the limits on a subclass, or on the request before its body is read.
     """
 
     max_content_length = 16 * 1024 * 1024
     max_form_parts = 1000
     json_module: Any = _Json
     shallow = False
-    uploads: Sequence[IO[bytes]] = ()  # perhaps temporary files: whoever made the request closes it
+    uploads: Sequence[IO[bytes]] = ()  # may be temporary files, so the code that made the request closes it
 
     def __init__(
         self, environ: WSGIEnvironment, populate_request: bool = False, shallow: bool = False
@@ -121,9 +120,9 @@ class Request(WerkzeugRequest):
     @_lazy
     def host(self) -> str:
         host = super().host
-        try:  # decoded here, because what Werkzeug makes of the error depends on the version of Python
+        try:  # decoded here, because how Werkzeug handles the error depends on the Python version
             host.partition(":")[0].lower().encode("ascii").decode("idna")
-        except UnicodeError:  # not IDNA; as for other nonsense, there is no host then
+        except UnicodeError:  # not IDNA: no host, as for any other invalid Host
             return ""
         return host
 
@@ -164,7 +163,7 @@ class Request(WerkzeugRequest):
             or (self.max_content_length is not None and length > self.max_content_length)
             or "wsgi.input_terminated" in environ
             or "HTTP_TRANSFER_ENCODING" in environ
-            or "stream" in self.__dict__  # somebody has begun to read
+            or "stream" in self.__dict__  # reading has begun
             or "_cached_data" in self.__dict__
             or self.shallow
         ):
@@ -196,12 +195,12 @@ class Request(WerkzeugRequest):
 
 
 def decode_path(text: str) -> str:
-    """The text that a WSGI path stands for: its Latin-1 characters are UTF-8 bytes (PEP 3333)."""
+    """Decode a WSGI path, whose Latin-1 characters are UTF-8 bytes (PEP 3333)."""
     return text if text.isascii() else text.encode("latin-1").decode(errors="replace")
 
 
 def _plain_pairs(text: str) -> list[tuple[str, Any]] | None:
-    """The pairs of a query or form, where nothing in it is encoded; None where something is."""
+    """The pairs of a query or form, or None if any part of it is percent-encoded, "+" or not ASCII."""
     if "%" in text or "+" in text or not text.isascii():
         return None
     pairs = []
@@ -213,7 +212,7 @@ def _plain_pairs(text: str) -> list[tuple[str, Any]] | None:
 
 
 def _read_exactly(stream: IO[bytes], length: int) -> bytes:
-    """Read a body of known length, as many reads as it takes (ClientDisconnected when it ends early)."""
+    """Read a body of known length. Raises ClientDisconnected if it ends early."""
     body = b""
     while len(body) < length:
         try:

@@ -1,7 +1,7 @@
-"""Werkzeug's Response, light until touched, and what a view's result becomes on the wire.
+"""A lazy version of Werkzeug's Response, and the conversion of a view's result to a WSGI response.
 
-Every header and status that leaves the framework either is a constant of this module or has
-passed `check_head`: no CR, LF, NUL or text outside Latin-1 gets out.
+Every status and header that the framework sends is either a constant of this module or has passed
+`check_head`: none contains CR, LF, NUL or characters outside Latin-1.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _value_pattern = re.compile(r"[\t -~\x80-\xff]*")  # RFC 9110 5.5: field-value
 
 
 class Response(WerkzeugResponse):
-    """A body with a status and headers; HTML unless told otherwise.
+    """A body with a status and headers; the default media type is HTML.
 
-    A plain body with at most a status number stays light until something else is asked of it;
-    then it becomes the Werkzeug response that it would have been from the start.
+    A response made of only a str or bytes body and a status number is "light": the Werkzeug response is
+    initialised on the first access to any other attribute.
     """
 
     default_mimetype = "text/html"
@@ -82,7 +82,7 @@ class Response(WerkzeugResponse):
 
 
 def redirect(location: str, code: int = 302) -> Response:
-    """Send the client to another URL: 301, 302, 303 (with GET), 307 or 308 (with the same method)."""
+    """Redirect the client: 301, 302, 303 (to GET), 307 or 308 (same method); else ValueError."""
     if code not in (301, 302, 303, 307, 308):
         raise ValueError(f"{code} is not a redirect: use 301, 302, 303, 307 or 308")
     response = werkzeug_redirect(location, code, Response)
@@ -94,7 +94,10 @@ _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow
 
 
 def dump_json(value: Any) -> bytes:
-    """Compact UTF-8 JSON (RFC 8259); what UTF-8 cannot hold (half a surrogate pair) is escaped."""
+    """Compact UTF-8 JSON (RFC 8259); escaped to ASCII if it has lone surrogates, which UTF-8 cannot encode.
+
+    Raises TypeError or ValueError for what JSON cannot hold (NaN and infinity included).
+    """
     text = _encode_json(value)
     try:
         return text.encode()
@@ -103,9 +106,9 @@ def dump_json(value: Any) -> bytes:
 
 
 class Stream:
-    """A body made while it is sent, in the context that its view ran in.
+    """A streamed body, whose iterator runs in the view's context (contextvars).
 
-    Text is encoded; an error is logged and breaks the body off; what it is made from is closed once.
+    Text is encoded as UTF-8. An error is logged and aborts the body. `close` closes request and items once.
     """
 
     def __init__(self, items: Iterable[Any], request: Request, view: View) -> None:
@@ -148,7 +151,7 @@ def status_line(code: int) -> str:
 
 
 def check_head(status: str, headers: list[tuple[str, str]]) -> None:
-    """Refuse a status line or header that would not be one on the wire (ValueError)."""
+    """Raise ValueError for a status or a header that HTTP cannot carry (RFC 9110 5.1, 5.5)."""
     if not _status_pattern.fullmatch(status):
         raise ValueError(f"not a status that can be sent: {status!r}")
     for name, value in headers:
@@ -159,9 +162,9 @@ def check_head(status: str, headers: list[tuple[str, str]]) -> None:
 
 
 def answer(result: Any, request: Request, view: View) -> Answer:
-    """What a view returned, as a WSGI status, header list and body.
+    """Convert a view's result to a WSGI status, header list and body.
 
-    The header list is new each time: servers and middleware may change it.
+    The header list is new for each response, because servers and middleware may change it.
     """
     kind = type(result)
     if kind is dict or kind is list:
@@ -174,7 +177,7 @@ def answer(result: Any, request: Request, view: View) -> Answer:
 
 
 def make_response(result: Any, view: View) -> WerkzeugResponse:
-    """A view's result of any kind as a response (TypeError when it is of none)."""
+    """Convert a view's result to a response. Raises TypeError if a view may not return it."""
     if isinstance(result, WerkzeugResponse):
         return result
     if isinstance(result, str):
@@ -200,7 +203,7 @@ def make_response(result: Any, view: View) -> WerkzeugResponse:
 
 def _answer_full(response: WerkzeugResponse, request: Request, view: View) -> Answer:
     body, status, headers = response.get_wsgi_response(request.environ)
-    if response.status_code in (204, 304):  # they have no content, so no type of it either
+    if response.status_code in (204, 304):  # without content, so without its type
         headers = [header for header in headers if header[0].lower() != "content-type"]
     check_head(status, headers)
     if not response.is_sequence and not response.direct_passthrough:

@@ -1,8 +1,8 @@
-"""From a method and a path to a view: Werkzeug's rules, with dicts before its matcher.
+"""Routing of a method and a path to a view: Werkzeug's rules, with dicts in front of its matcher.
 
-The dicts answer only where the matcher would answer the same: a path without parameters, and
-`head/<tail>` where nothing else could match. The matcher decides the rest: slashes, methods, 404.
-Paths are compared as WSGI gives them: UTF-8 bytes as Latin-1 characters (PEP 3333).
+The dicts cover only cases in which the matcher would find the same view: paths without parameters,
+and `head/<tail>` where no other rule could match. The matcher decides the rest: slashes, methods, 404.
+Paths are compared in their WSGI form: UTF-8 bytes as Latin-1 characters (PEP 3333).
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _plain_parameter = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 
 
 class RedirectNeeded(Exception):
-    """The path lacks its slash, or has too many: `path` is the right one, quoted, below the app's root."""
+    """The path lacks a trailing slash or has too many slashes.
+
+    `path` is the canonical path, quoted, relative to the app's root.
+    """
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -36,7 +39,7 @@ class RedirectNeeded(Exception):
 
 
 class Mount:
-    """Another WSGI app below a prefix: what the prefix takes from PATH_INFO goes to SCRIPT_NAME."""
+    """Another WSGI app at a prefix, which moves from PATH_INFO to SCRIPT_NAME."""
 
     def __init__(self, prefix: str, app: WSGIApplication) -> None:
         self.prefix = prefix
@@ -44,7 +47,7 @@ class Mount:
         self.app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        # A copy: whoever called us (an access log, say) still sees the path that was asked for.
+        # A copy, so that the caller (an access log, for example) still sees the requested path.
         shifted = environ.copy()
         root = environ.get("SCRIPT_NAME")
         shifted["SCRIPT_NAME"] = root.rstrip("/") + self.prefix if root else self.prefix
@@ -53,8 +56,10 @@ class Mount:
 
 
 class Router:
-    """`shortcuts` has two dicts for each method: of views without parameters, by their path, and of
-    those of `head/<tail>`, by the head. No tail is empty.
+    """All routes of an app, and its mounts.
+
+    `shortcuts` has two dicts for each method: views of rules without parameters by their path, and views
+    of `head/<tail>` by the head; they do not apply to an empty tail.
     """
 
     def __init__(self, converters: Mapping[str, type[BaseConverter]] | None = None) -> None:
@@ -68,7 +73,7 @@ class Router:
         self._matcher = self._map.bind("")
 
     def add(self, rule: str, view: View, methods: Iterable[str] | None, name: str | None) -> None:
-        """Route a rule to a view. Of two routes that match equally well, the first one stands."""
+        """Route a rule to a view; the first of equal rules wins. Raises UsageError if it is not a path."""
         if not rule.startswith("/") or "//" in rule:
             right = "/" + re.sub("/+", "/", rule).lstrip("/")
             raise UsageError(f"The rule {rule!r} is not a path.", remedy=f"Write {right!r}.")
@@ -92,7 +97,7 @@ class Router:
         cut = static.rindex("/")
         head, (segment, *more) = encode_path(rule[:cut]), rule[cut + 1 :].split("/")
         parameter = _plain_parameter.fullmatch(segment)
-        if parameter is None:  # <int:n> and the like come first there, or take part of the segment
+        if parameter is None:  # <int:n> and similar have priority, or match a part of the segment
             self._heads_for_matcher.add(head)
             for _, others in self.shortcuts.values():
                 others.pop(head, None)
@@ -100,7 +105,7 @@ class Router:
             tails.setdefault(head, view)
 
     def mount(self, prefix: str, app: WSGIApplication) -> None:
-        """Give a prefix to an app; of several that fit a path, the longest has it."""
+        """Mount an app at a prefix; the longest matching prefix wins. Raises UsageError if it is invalid."""
         if not prefix.startswith("/") or not prefix.strip("/"):
             raise UsageError(
                 f"{prefix!r} is not a prefix to mount at.", remedy="Give a path below /, such as '/api'."
@@ -109,16 +114,16 @@ class Router:
         self.mounts.sort(key=lambda mount: -len(mount.prefix))
 
     def find_mount(self, path: str) -> Mount | None:
-        """The mount that a path lies in: `/api` holds `/api` and `/api/x`, not `/apix`."""
+        """The mount that contains a path: `/api` contains `/api` and `/api/x`, but not `/apix`."""
         for mount in self.mounts:
             if path.startswith(mount.below) or path == mount.prefix:
                 return mount
         return None
 
     def match(self, method: str, path: str) -> tuple[View, Mapping[str, Any]] | None:
-        """The view for a path that no dict has, and its arguments; None when there is no such page.
+        """The view and its arguments for a path that no dict covers; None if no rule matches.
 
-        Raises MethodNotAllowed (with the methods that are) or RedirectNeeded.
+        Raises MethodNotAllowed (with the allowed methods) or RedirectNeeded.
         """
         if not self._any_first_segment and path[1:].partition("/")[0] not in self._first_segments:
             return None
@@ -133,7 +138,7 @@ class Router:
             return None
 
     def paths(self, method: str) -> list[str]:
-        """The rules without parameters that answer a method, unless a mount takes them first."""
+        """The rules without parameters that have a method, except those hidden by a mount."""
         return [
             rule.rule
             for rule in self._map.iter_rules()
@@ -141,18 +146,18 @@ class Router:
             and (
                 method in rule.methods
                 if rule.methods is not None
-                else self.find_mount(encode_path(rule.rule)) is None  # a mount comes before the matcher
+                else self.find_mount(encode_path(rule.rule)) is None  # mounts are tried before the matcher
             )
         ]
 
     def methods(self) -> list[str]:
-        """Every method that some route has: what the app as a whole allows."""
+        """Every method of any route: what the app as a whole allows."""
         return sorted(
             {"OPTIONS", *(method for rule in self._map.iter_rules() for method in rule.methods or ())}
         )
 
     def build(self, endpoint: str | View, values: Mapping[str, Any]) -> str:
-        """The quoted path of a view, named or given itself (LookupError when there is not exactly one)."""
+        """The quoted path of a view or of a view's name. Raises LookupError unless exactly one has it."""
         views = self._named.get(endpoint, []) if isinstance(endpoint, str) else [endpoint]
         if len(views) != 1:
             raise LookupError(f"{len(views)} views are named {endpoint!r}, and url_for needs one")
@@ -160,7 +165,7 @@ class Router:
 
 
 def source(view: View) -> str:
-    """Where a view comes from, for messages: module and qualified name."""
+    """A view's module and qualified name, for messages."""
     return f"{getattr(view, '__module__', '?')}.{getattr(view, '__qualname__', type(view).__qualname__)}"
 
 
@@ -176,16 +181,16 @@ def _name(view: View) -> str:
 
 
 def encode_path(text: str) -> str:
-    """A path as WSGI gives it; the reverse of `decode_path`."""
+    """The WSGI form of a path; the inverse of `decode_path`."""
     return text.encode().decode("latin-1")
 
 
 def quote_query(query: str) -> str:
-    """A request's query as it may stand in a URL; servers pass on bytes that no URL holds."""
+    """Quote a request's query for a URL: servers let through bytes that a URL may not contain."""
     return quote(query.encode("latin-1", "replace"), safe="/?:@!$&'()*+,;=%-._~[]|")
 
 
 def quote_root(script_name: str) -> str:
-    """SCRIPT_NAME as the beginning of a URL's path; it never begins with two slashes."""
+    """SCRIPT_NAME as the start of a URL's path; never with two slashes at its start."""
     quoted = quote(script_name.encode("latin-1"), safe="/!$&'()*+,:;=@~").strip("/")
     return f"/{quoted}" if quoted else ""

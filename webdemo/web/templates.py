@@ -1,6 +1,6 @@
-"""Pages: Jinja2 templates of one folder, all of them escaped, and strict about names that are not there.
+"""Jinja2 templates of one folder, all autoescaped; undefined names are errors.
 
-A template that makes no HTML or XML says so itself: {% autoescape false %}.
+A template that produces neither HTML nor XML opts out: {% autoescape false %}.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 
 class Pages:
-    """Renders templates. A template that was edited is read again within a second."""
+    """Renders templates; an edited template is reloaded within a second."""
 
     def __init__(self, folder: Path, functions: Mapping[str, Any]) -> None:
         self.environment = Environment(
@@ -31,7 +31,7 @@ class Pages:
 
 
 class _Loader(FileSystemLoader):
-    """Looks at most once a second whether a template has changed: a `stat` costs as much as a small page."""
+    """Checks at most once a second whether a template has changed: a `stat` costs as much as a small page."""
 
     def load(
         self,
@@ -39,7 +39,7 @@ class _Loader(FileSystemLoader):
         name: str,
         globals: MutableMapping[str, Any] | None = None,  # noqa: A002 - its name in Jinja
     ) -> Template:
-        # Jinja's is a ChainMap. It is copied for every page, in Python, which takes a tenth of a small one.
+        # Jinja passes a ChainMap; it is copied for each rendering, which would take 10 % of a small page.
         return super().load(environment, name, dict(globals or {}))
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:

@@ -1,15 +1,15 @@
-"""Who asks: somebody at this machine, or a stranger. This is the only place that decides it.
+"""Whether a request comes from this machine. Only this module decides it.
 
-What listens on the machine, and what can be reached from it, is nobody else's business. So a page shows
-or does such things only for a client on the loopback interface that also used a loopback name: with the
-address alone, a page of a stranger whose name was pointed at 127.0.0.1 (DNS rebinding) would be let in,
-and so would whoever comes through a proxy on this machine. When in doubt, it is a stranger.
+What listens on the machine, and what can be reached from it, is private. Pages that show or change it
+require a client on the loopback interface that also used a loopback name in Host: the address alone
+would admit foreign pages by DNS rebinding, and all clients of a proxy on this machine. In doubt, a
+client counts as remote.
 
-A proxy on this machine that speaks HTTP/1.1, writes a loopback Host and adds no header cannot be told from a
-visitor at this machine. Whoever runs one names it as a trusted proxy: what it passes on is a stranger's.
+A proxy on this machine that speaks HTTP/1.1, writes a loopback Host and adds no header cannot be told
+from a local client. Its operator must declare it a trusted proxy: what it forwards counts as remote.
 
-A page can be asked for by any other page in the same browser, which cannot read the answer. So what a
-request sets in motion is asked for with POST, and only from the site's own pages or without a browser.
+Any page in the same browser can send requests here, though it cannot read the responses (CSRF). So
+actions require POST, from the site's own pages or from a client that is not a browser.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# Under this environ key stands whether a proxy passed the request on, where its headers were read or removed:
+# The environ key PASSED_ON: a proxy forwarded the request, and its headers have been read or removed.
 VOUCHED_FOR = "by a trusted proxy, so that REMOTE_ADDR is what it told"
 BY_ANYBODY = "by somebody whom nobody vouches for"
 PASSED_ON = "webdemo.passed_on"
 
-# Headers that proxies, load balancers and tunnels add, and that browsers do not send. HTTP_PROXY alone is
-# more often an environment variable, which servers such as wsgiref put into the environ.
+# Headers that proxies, load balancers and tunnels add and browsers do not send. Not HTTP_PROXY alone: it is
+# usually an environment variable, which servers such as wsgiref copy into the environ.
 _ADDED_BY_PROXIES = re.compile(
     r"HTTP_(?:.*(?:FORWARD|ADDR|IP(?:V[46])?(?:_|$)|_PROX(?:Y|IED)|CLOUDFRONT|REQUEST_START)"
     r"|PROXY_"
@@ -33,35 +33,35 @@ _ADDED_BY_PROXIES = re.compile(
     r"|AMZN?|ARR|AZURE|ENVOY|FASTLY|FLY|NGINX|TAILSCALE|VARNISH)(?:_|$)"
     r"|X_(?:HOST|PORT|SCHEME|SSL|HTTPS|URL)(?:_|$)|FRONT_END_HTTPS)"
 )
-# What browsers and today's programs speak; nginx before 1.29.7 speaks HTTP/1.0 to what is behind it.
+# What browsers and current clients speak; nginx before 1.29.7 speaks HTTP/1.0 to its upstreams.
 _PROTOCOLS = ("HTTP/1.1", "HTTP/2", "HTTP/2.0", "HTTP/3")
-# RFC 3986 section 3.2.2, without percent-encoding, which no browser sends in a Host header.
+# RFC 3986 section 3.2.2, without percent-encoding, which browsers do not send in Host.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
 def is_at_this_machine(environ: Mapping[str, Any]) -> bool:
-    """Whether the client is on this machine, called it by a loopback name or address, and came straight."""
+    """Whether the client is on this machine, used a loopback name or address, and came through no proxy."""
     return (
         is_loopback(environ.get("REMOTE_ADDR") or "")
         and _is_loopback_host(environ.get("HTTP_HOST", ""))
         and environ.get("SERVER_PROTOCOL") in _PROTOCOLS
-        # A target with a host of its own is what is sent to a proxy (RFC 9112 section 3.2.2).
+        # The absolute form of a target is for requests to a proxy (RFC 9112 section 3.2.2).
         and all(environ.get(key, "/").startswith("/") for key in ("RAW_URI", "REQUEST_URI"))
         and not passed_on(environ)
     )
 
 
 def passed_on(environ: Mapping[str, Any]) -> str | None:
-    """VOUCHED_FOR or BY_ANYBODY, if there is any sign of a proxy; a missing sign is no proof."""
+    """VOUCHED_FOR or BY_ANYBODY if there is any sign of a proxy; None does not prove that there is none."""
     told: str | None = environ.get(PASSED_ON)
     return told or (BY_ANYBODY if any(map(_ADDED_BY_PROXIES.match, environ)) else None)
 
 
 def is_from_this_site(environ: Mapping[str, Any]) -> bool:
-    """Whether a page of this very origin asks, or a client that is no browser.
+    """Whether the request comes from a page of this origin, or from a client that is not a browser.
 
-    Browsers send Origin with every POST (Fetch, "append a request Origin header"). Ports count: a page
-    of another port on this machine is another origin.
+    Browsers send Origin with every POST (Fetch, "append a request Origin header"). The port is part of
+    an origin: a page on another port of this machine is another origin.
     """
     origin: str | None = environ.get("HTTP_ORIGIN")
     host: str = environ.get("HTTP_HOST", "")
@@ -72,7 +72,7 @@ def is_from_this_site(environ: Mapping[str, Any]) -> bool:
 
 
 def is_loopback(text: str) -> bool:
-    """Whether the text is an address of the loopback interface (RFC 1122 3.2.1.3, RFC 4291 2.5.3)."""
+    """Whether the text is a loopback address (RFC 1122 3.2.1.3, RFC 4291 2.5.3)."""
     try:
         return plain_address(text).is_loopback
     except ValueError:
@@ -80,7 +80,7 @@ def is_loopback(text: str) -> bool:
 
 
 def plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The address; of an IPv4-mapped IPv6 one (RFC 4291 section 2.5.5.2) the IPv4 one. Raises ValueError."""
+    """Parse an address; an IPv4-mapped IPv6 one (RFC 4291 2.5.5.2) becomes IPv4. Raises ValueError."""
     address = ipaddress.ip_address(text)
     return getattr(address, "ipv4_mapped", None) or address
 
@@ -89,12 +89,12 @@ def _is_loopback_host(text: str) -> bool:
     name, _ = split_host(text)
     if name is None:
         return False
-    # Not ::ffff:127.0.0.1: nobody types it.
+    # Not ::ffff:127.0.0.1, which nobody types.
     return name.lower() == "localhost" or name == "::1" or (name.startswith("127.") and is_loopback(name))
 
 
 def split_host(text: str) -> tuple[str | None, int | None]:
-    """Host and port of a Host header; (None, None) for anything that is not one (RFC 9110 section 7.2)."""
+    """Host and port of a Host header (RFC 9110 section 7.2); (None, None) if it is invalid."""
     match = _HOST.fullmatch(text)
     if match is None:
         return None, None

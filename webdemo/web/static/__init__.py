@@ -1,1 +1,1 @@
-"""Static files by RFC 9110: StaticFiles, what it keeps in memory, listings and precompressed siblings."""
+"""Static files by RFC 9110: StaticFiles, its file cache, folder listings and precompressed siblings."""

@@ -1,8 +1,8 @@
-"""Static files by RFC 9110: one WSGI app per folder, alone or mounted under a prefix.
+"""Static files by RFC 9110: one WSGI app per folder, standalone or mounted under a prefix.
 
-A request for a file that is kept costs one `stat` and a dict lookup; any other is looked up in the
-tree and answered the same way. No path, name or file leads to an exception: what cannot be served is
-404, what may not be read 403, and what the system cannot do just now 503.
+A request for a cached file costs one `stat` and a dict lookup; any other file is looked up in the tree
+first. No path, name or file raises an exception: a path that is not served is answered with 404, an
+unreadable file with 403, and a temporary failure of the system with 503.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ _LOOKS = 10
 class StaticFiles:
     """A WSGI app that serves the files of a folder.
 
-    index: the file that answers for its folder, or None.
-    listing: whether folders without one are listed (HTML, or JSON by Accept).
-    max_age: seconds for which clients may use a file without asking again; 0, the default, has them ask
-        each time (and mostly get a 304). Fingerprinted URLs, made by `url`, are for ever in any case.
-    headers: sent with every file besides those that StaticFiles sends itself.
+    index: the name of the file served for its folder, or None.
+    listing: whether folders without an index are listed (as HTML or JSON, by Accept).
+    max_age: seconds for which clients may reuse a file without revalidation; 0, the default, makes them
+        revalidate each time (and mostly get a 304). Fingerprinted URLs, made by `url`, never expire.
+    headers: extra headers for every file; those that StaticFiles sets itself are refused.
 
     Raises FolderMissing and HeaderRefused.
     """
@@ -96,10 +96,10 @@ class StaticFiles:
         return self._serve(environ, start_response, method)
 
     def url(self, path: str) -> str:
-        """The URL of a file, relative to where this app is mounted, with its content's hash in the name.
+        """The URL of a file with a hash of its content in the name, relative to where this app is mounted.
 
-        `app.css` gives `app.0123456789ab.css`, which is served `immutable`; it changes when the file
-        does. A path that leads to no file comes back without a hash.
+        `app.css` gives `app.0123456789ab.css`, which is served as `immutable` and changes with the file.
+        The URL of a path without a file has no hash.
         """
         name = os.fsencode(path.lstrip("/"))
         path_info = "/" + name.decode("latin-1")
@@ -147,13 +147,13 @@ class StaticFiles:
             return [body]
         try:
             return send(environ, start_response, chosen, spans_asked(environ, file, chosen))
-        except OSError:  # it was changed or replaced just now
+        except OSError:  # the file has just been changed or replaced
             if looks == 1:
                 return refuse(start_response, method, "503 Service Unavailable", ("Retry-After", "1"))
             return self._serve(environ, start_response, method, looks - 1)
 
     def _look_up(self, path: str) -> StoredFile:
-        """The file for a PATH_INFO, looked at afresh. Raises OSError; IsADirectoryError for a folder."""
+        """The file for a PATH_INFO, not from the cache. Raises OSError; IsADirectoryError for a folder."""
         names = split_path(path)
         if names == []:
             raise IsADirectoryError("the folder itself, without its slash")
@@ -171,7 +171,7 @@ class StaticFiles:
         return file
 
     def _look_up_fingerprinted(self, path: str, names: list[bytes]) -> StoredFile:
-        """The file whose name has a hash in it: for ever if the hash is its content's, else as it is now."""
+        """The file of a fingerprinted name: immutable if the hash matches its content, else revalidated."""
         match = _FINGERPRINTED.fullmatch(names[-1])
         if match is None:
             raise FileNotFoundError("no such file")
@@ -225,7 +225,7 @@ class StaticFiles:
         return True
 
     def _not_found(self, start_response: StartResponse, method: str) -> Iterable[bytes]:
-        """The folder's own 404.html if there is one."""
+        """A 404, with the root's 404.html as its body if there is one that is small enough to be cached."""
         try:
             page = (self._kept.get(NOT_FOUND_PAGE) or self._look_up(NOT_FOUND_PAGE)).contents[IDENTITY]
         except OSError:
@@ -245,7 +245,7 @@ class StaticFiles:
 
 
 def _with_slash(environ: WSGIEnvironment) -> str:
-    """The request's own path and a slash, and its query; a path, never `//host`."""
+    """The request's path with a trailing slash, and its query; never `//host`, which is another site."""
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     location = "/" + quote(path.strip("/").encode("latin-1", "replace"), safe="/:@!$&'()*+,;=~") + "/"
     query = environ.get("QUERY_STRING", "")

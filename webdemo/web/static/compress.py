@@ -1,11 +1,11 @@
-"""Precompressed siblings, made ahead: `app.js` gets `app.js.br`, `app.js.zst` and `app.js.gz`.
+"""Precompressed siblings, made in advance: `app.js` gets `app.js.br`, `app.js.zst` and `app.js.gz`.
 
-A sibling takes its original's modification time, so that copying both, or rounding both times, leaves it
-fresh. It appears whole or not at all. What it is made from, and nothing else, decides its bytes.
+A sibling gets its original's modification time, so that it stays fresh when both are copied or both
+times are rounded. It is written atomically, and its bytes depend on nothing but the original's content.
 
-Every file is reached from the root by descriptor, following no symlink, and looked at once it is open:
-whoever exchanges a file or a folder meanwhile has nothing else published. A sibling is open to nobody
-whom its original is closed to.
+Every file is opened from the root by descriptor, following no symlink, and checked after it is opened:
+swapping a file or folder during the run cannot publish anything else. A sibling is never readable for
+users who may not read its original.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from webdemo.web.static.media_types import is_compressed
 from webdemo.web.static.tree import is_served, open_file, open_folder, signature
 
 WORTHWHILE = 0.95
-"""A sibling must be at most this part of its original, or it is not kept."""
+"""A sibling larger than this fraction of its original is discarded."""
 
 _BLOCK_BYTES = 1024 * 1024
 _OPEN_TO_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# What opening a file says when it, or a folder on the way to it, has gone or is something else by now.
+# Errors of opening a file that was removed or replaced meanwhile, or that is in such a folder.
 _CHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _MODULES = {"br": "brotli", "zstd": "zstandard", "gzip": "zlib"}
 
@@ -43,20 +43,20 @@ Encoder = tuple[Callable[[bytes], bytes], Callable[[], bytes]]
 
 @dataclass(frozen=True, slots=True)
 class FileDone:
-    """One file has been dealt with: the `done`-th of `total`."""
+    """One file has been processed: number `done` of `total`. `size` in bytes."""
 
     path: Path
     size: int
     outcome: Outcome
     made: dict[str, int]
-    """Bytes of each sibling made now, by content coding."""
+    """Bytes of each sibling made in this run, by content coding."""
     done: int
     total: int
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a whole run did. `served` counts, for each file compressed, its smallest new sibling."""
+    """Totals of a run, in bytes: `size` of the files compressed, `served` of their smallest new siblings."""
 
     files: dict[Outcome, int] = field(default_factory=dict)
     siblings: dict[str, int] = field(default_factory=dict)
@@ -74,22 +74,22 @@ class Summary:
 
     @property
     def saved(self) -> int:
-        """Bytes that a client which takes the smallest form need not load any more."""
+        """Bytes saved for a client that accepts the smallest form of each file."""
         return self.size - self.served
 
 
 def codings() -> tuple[list[str], list[str]]:
-    """The content codings that can be made here, and those whose package is missing (webdemo[compress])."""
+    """The content codings available, and those whose package is missing (webdemo[compress])."""
     here = [coding for coding, module in _MODULES.items() if find_spec(module) is not None]
     return here, [coding for coding in _MODULES if coding not in here]
 
 
 def compress(directory: str | os.PathLike[str], *, threads: int | None = None) -> Iterator[FileDone]:
-    """Make the siblings that are missing or stale below a folder; an event for each file dealt with.
+    """Make the missing and stale siblings below a folder; yields an event for each file processed.
 
-    Left alone: siblings themselves, files compressed by their nature, names that are not served, symlinks.
-    Raises FolderMissing, and CompressionFailed when a file cannot be read or a sibling not be written,
-    as on a full disk; no half-made file is left behind.
+    Skipped: siblings themselves, media types that are already compressed, names that are not served,
+    symlinks. Raises FolderMissing, and CompressionFailed when a file cannot be read or a sibling cannot be
+    written (a full disk, for example); no partial file is left behind.
     """
     root = Path(directory)
     if not root.is_dir():
@@ -116,7 +116,7 @@ def compress(directory: str | os.PathLike[str], *, threads: int | None = None) -
 
 
 def _candidates(root_fd: int) -> Iterator[tuple[bytes, ...]]:
-    """The names that lead to each file that may get siblings. Folders that may not be read are left out."""
+    """The path, as names below the root, of each file that may get siblings; skips unreadable folders."""
     waiting: list[tuple[bytes, ...]] = [()]
     while waiting:
         folder = waiting.pop()
@@ -137,7 +137,7 @@ def _candidates(root_fd: int) -> Iterator[tuple[bytes, ...]]:
 
 
 def _list(root_fd: int, folder: tuple[bytes, ...]) -> dict[bytes, bool]:
-    """The names of the files and folders in a folder, and which are folders. Raises OSError."""
+    """The names of the files and folders in a folder, and whether each is a folder. Raises OSError."""
     folder_fd = open_folder(b".", folder, folder_fd=root_fd)
     try:
         listed_fd = os.open(b".", _OPEN_TO_LIST, dir_fd=folder_fd)
@@ -200,7 +200,7 @@ def _sibling_name(name: bytes, coding: str) -> bytes:
 
 
 class _Sibling:
-    """A file being made beside its original, under a name that is not served; gone unless put in place."""
+    """A sibling being written under a temporary name that is not served; removed unless put in place."""
 
     def __init__(self, folder_fd: int, name: bytes, coding: str, original: os.stat_result) -> None:
         self._folder_fd = folder_fd
@@ -223,7 +223,7 @@ class _Sibling:
             try:
                 os.fchown(descriptor, -1, original.st_gid)
             except PermissionError:
-                mode &= ~0o070  # another group is not to read what its own may
+                mode &= ~0o070  # the file keeps this process's group, which may not be allowed to read it
         os.fchmod(descriptor, mode)
         os.utime(descriptor, ns=(original.st_atime_ns, original.st_mtime_ns))
         os.replace(
@@ -231,14 +231,14 @@ class _Sibling:
         )  # fmt: skip
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # what could not be flushed to a full disk is not wanted any more
+        with suppress(OSError):  # a flush to a full disk failed, and the file is discarded anyway
             self.file.close()
         with suppress(FileNotFoundError):
             os.unlink(self._temporary, dir_fd=self._folder_fd)
 
 
 def _encode(source: BinaryIO, target: BinaryIO, coding: str) -> int:
-    """Write the coded source; returns the bytes written."""
+    """Encode source into target; returns the number of bytes written."""
     encode, finish = _encoder(coding)
     size = 0
     while block := source.read(_BLOCK_BYTES):
@@ -247,7 +247,7 @@ def _encode(source: BinaryIO, target: BinaryIO, coding: str) -> int:
 
 
 def _encoder(coding: str) -> Encoder:
-    """Strongest settings that every client can decode (zstd: an 8 MB window, RFC 9659)."""
+    """The strongest settings that every client can decode (zstd: a window of 8 MB, RFC 9659)."""
     if coding == "br":
         import brotli
 
@@ -259,5 +259,5 @@ def _encoder(coding: str) -> Encoder:
         parameters = zstandard.ZstdCompressionParameters.from_level(19, window_log=23)
         zstd_encoder = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
         return zstd_encoder.compress, zstd_encoder.flush
-    gzip_encoder = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)  # no name, no time in its header
+    gzip_encoder = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)  # header without name and time
     return gzip_encoder.compress, gzip_encoder.flush

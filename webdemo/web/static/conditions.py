@@ -1,7 +1,6 @@
-"""Conditional requests: RFC 9110 section 13, in the order of section 13.2.2.
+"""Conditional requests: RFC 9110 section 13, evaluated in the order of section 13.2.2.
 
-A field whose text does not follow its grammar counts as absent, but an If-Match that names no
-entity tag still asks for one, and fails.
+A malformed field is ignored, except that If-Match without any valid entity tag fails.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ def http_date(seconds: float) -> str:
 
 
 def parse_date(text: str) -> int | None:
-    """Seconds since the epoch of an HTTP date in any of the three forms, or None if it is none."""
+    """An HTTP date in any of its three forms, as seconds since the epoch; None if it is malformed."""
     try:
         parts = parsedate_tz(text)
         return None if parts is None else int(mktime_tz(parts))
@@ -29,10 +28,10 @@ def parse_date(text: str) -> int | None:
 
 
 def status_by_conditions(environ: Mapping[str, Any], etag: str, modified: int) -> int | None:
-    """304 or 412 if the request's conditions ask for it, None if it is to be answered as usual.
+    """304 or 412 as the request's preconditions require, or None to process it normally.
 
-    For GET and HEAD on a representation that exists, has the strong entity tag `etag`, and was
-    last modified at `modified` (whole seconds since the epoch).
+    For GET and HEAD on an existing representation with the strong entity tag `etag`, last modified at
+    `modified` (whole seconds since the epoch).
     """
     if "HTTP_IF_MATCH" in environ:
         if_match = environ["HTTP_IF_MATCH"]
@@ -55,10 +54,10 @@ def status_by_conditions(environ: Mapping[str, Any], etag: str, modified: int) -
 
 
 def range_applies(if_range: str, etag: str, modified: int | None, now: float) -> bool:
-    """Whether If-Range (section 13.1.5) lets a Range be served.
+    """Whether If-Range (section 13.1.5) allows a partial response.
 
-    A date is a strong validator only if the file had rested for a second when it was sent (section
-    8.8.2.2). `modified` is None where a date is never one.
+    A date is a strong validator only if the file has been unchanged for more than a second (section
+    8.8.2.2). `modified` is None if a date is never a strong validator for the file.
     """
     text = if_range.strip()
     if '"' in text:

@@ -1,6 +1,6 @@
-"""Which stored form of a file a client is sent: Accept-Encoding, RFC 9110 section 12.5.3.
+"""Negotiation of the content coding: Accept-Encoding, RFC 9110 section 12.5.3.
 
-A coding's file lies beside the plain one under the plain name and the coding's suffix.
+A coded form of a file is stored next to it, under its name plus the coding's suffix.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import lru_cache
 
 IDENTITY = "identity"
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
-"""The codings known, best first, and their files' suffixes."""
+"""The supported codings, best first, and their file suffixes."""
 
 _ITEM = re.compile(
     r"""[ \t]*(?P<coding>[!#$%&'*+\-.^_`|~0-9A-Za-z]+)
@@ -21,11 +21,10 @@ _ITEM = re.compile(
 
 @lru_cache(maxsize=256)
 def choose(accept: str | None, available: tuple[str, ...]) -> str | None:
-    """The coding to send, or None when the client accepts none (406).
+    """The coding to send, or None if the client accepts none of them (406).
 
-    `available` is best first and leaves out identity, which there always is. A client that
-    sends no Accept-Encoding has asked for nothing and gets identity. Items that do not follow
-    the grammar are passed over.
+    `available` is best first, without identity, which is always available. Without Accept-Encoding,
+    identity is sent. Malformed items are ignored.
     """
     if accept is None:
         return IDENTITY

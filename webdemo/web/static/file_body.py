@@ -1,9 +1,9 @@
-"""Part of a file as the body of an answer: exactly the bytes announced, or the connection ends.
+"""Part of a file as a response body: exactly the bytes announced, or the connection is aborted.
 
-A file can change while it is sent. One that grew is cut at the length announced; one that was replaced
-by another keeps being read, since its descriptor stays open; one that shrank, or was written over in
-place, raises `FileChangedError`, at which every server breaks off the connection, so that the client sees a
-broken answer and never a wrong one.
+A file can change while it is sent. If it grew, it is cut at the announced length; if it was replaced,
+the old file is sent to its end, since its descriptor stays open; if it shrank or was overwritten in
+place, `FileChangedError` is raised, on which every server aborts the connection: the client sees an
+incomplete response, never a wrong one.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ BLOCK_BYTES = 128 * 1024
 
 
 class FileChangedError(OSError):
-    """A file changed while it was being sent: what was announced can no longer be kept."""
+    """The file changed while it was sent, so the announced body cannot be completed."""
 
 
 class FilePart:
-    """A file-like object that ends where its span does, for `wsgi.file_wrapper`; owns the descriptor.
+    """A file-like object for `wsgi.file_wrapper` that ends at the end of its span; owns the descriptor.
 
-    Positions are the file's own, so servers that call sendfile with `fileno()` and `tell()` are right.
+    Positions are those in the file, as needed by servers that call sendfile with `fileno()` and `tell()`.
     """
 
     def __init__(self, descriptor: int, expected: Signature, span: Span) -> None:
@@ -34,7 +34,7 @@ class FilePart:
         self.select(span)
 
     def select(self, span: Span) -> None:
-        """Go to the start of a span, and end at its end."""
+        """Seek to the start of a span, and read up to its end."""
         self._end = span.end
         self.seek(span.start)
 
@@ -58,9 +58,9 @@ class FilePart:
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes, none only at the span's end.
+        """The next bytes; b"" only at the end of the span.
 
-        Raises FileChangedError, at the latest instead of returning the span's last bytes.
+        Raises FileChangedError, at the latest before the last bytes of the span are returned.
         """
         left = self._end - self._position
         if left <= 0:
@@ -72,7 +72,7 @@ class FilePart:
         return data
 
     def close(self) -> None:
-        """Close, once. Raises FileChangedError if the file shrank while a server sent it by itself."""
+        """Close the descriptor, once. Raises FileChangedError if the file shrank during sendfile."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             size = self._end if self._position == self._end else os.fstat(descriptor).st_size
@@ -89,7 +89,7 @@ class FilePart:
 
 
 class FileBody:
-    """Spans of a file and the bytes between them, in blocks: memory does not grow with the file's size."""
+    """Spans of a file and the bytes between them, in blocks: memory use does not depend on their size."""
 
     def __init__(self, part: FilePart, pieces: Iterable[bytes | Span]) -> None:
         self._part = part

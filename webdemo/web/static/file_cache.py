@@ -1,8 +1,8 @@
-"""Files kept in memory, each kept honest by one `stat` whenever it is asked for.
+"""The cache of files, each entry checked by one `stat` on every access.
 
-A file is kept only once it has rested for two seconds: before that, a change may leave its times as
-they are. It is looked at afresh every few seconds all the same, so that precompressed siblings made
-meanwhile are noticed.
+A file is cached only when it has been unchanged for two seconds: within that time, another change might
+not alter its timestamps. Entries expire after a few seconds, so that new precompressed siblings are
+noticed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_BYTES = 32 * 1024 * 1024
 
 
 class KeptFiles:
-    """At most MAX_FILES and MAX_BYTES; what was kept first goes first."""
+    """Holds at most MAX_FILES files and MAX_BYTES bytes; evicts the oldest entries first. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -49,7 +49,7 @@ class KeptFiles:
         return file
 
     def keep(self, path_info: str, file: StoredFile) -> None:
-        """Keep a file under a path, in place of any before it, if it has rested."""
+        """Cache a file under a path, replacing its entry, unless it is too recent or too large."""
         now = self._clock()
         newest = max(max(c.signature.modified_ns, c.signature.changed_ns) for c in file.contents.values())
         with self._lock:

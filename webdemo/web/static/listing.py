@@ -1,6 +1,6 @@
-"""A folder's listing, as HTML or as JSON by Accept: exactly what would be served, nothing else.
+"""A folder's listing, as HTML or JSON by Accept: exactly the entries that would be served.
 
-All links are relative, so that they are right under any mount and behind any proxy.
+All links are relative, so that they work under any mount and behind any proxy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from webdemo.web.templates import Pages
 
 ASSETS_PREFIX = "/.webdemo"
-"""Where the pages of a listing find their stylesheet; no file of the folder can have this name."""
+"""The URL prefix of the listing's stylesheet; files whose names start with a dot are never served."""
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -51,7 +51,7 @@ class Entry(NamedTuple):
 
     @property
     def time(self) -> datetime:
-        """In UTC; times beyond what a calendar knows are shown as the nearest that it does."""
+        """The modification time in UTC, clamped to what datetime can represent."""
         return datetime.fromtimestamp(min(max(self.modified, -62e9), 253e9), UTC)
 
     @property
@@ -79,7 +79,7 @@ class Order(NamedTuple):
 
     @classmethod
     def parse(cls, query: str) -> Order:
-        """From `?sort=name|size|date&order=asc|desc`; what is not understood is as if it were not there."""
+        """Parse `?sort=name|size|date&order=asc|desc`; an unknown column means name, another order asc."""
         fields = parse_qs(query)
         column = fields.get("sort", ["name"])[-1]
         if column not in _FIRST_ORDER:
@@ -92,14 +92,14 @@ class Order(NamedTuple):
         return "descending" if self.is_descending else "ascending"
 
     def link(self, column: str) -> str:
-        """The query that sorts by a column: as one wants it first, or turned round if it is so already."""
+        """The query that sorts by a column: in its default order, or reversed if already sorted by it."""
         order = _FIRST_ORDER[column]
         if column == self.column:
             order = "asc" if self.is_descending else "desc"
         return f"?sort={column}&order={order}"
 
     def sort(self, entries: list[Entry]) -> None:
-        """Folders first, and those always by name unless by date."""
+        """Sort in place: folders first, and by name where the sizes or times are equal."""
         entries.sort(
             key=lambda entry: _natural(entry.name), reverse=self.is_descending and self.column == "name"
         )
@@ -111,7 +111,7 @@ class Order(NamedTuple):
 
 
 def read_entries(tree: Tree, names: list[bytes]) -> list[Entry]:
-    """What is served of the folder that the names lead to. Raises OSError."""
+    """The entries that are served of the folder at the path of these names. Raises OSError."""
     with tree.enter(names) as place:
         if not place.is_folder:
             raise NotADirectoryError("not a folder")
@@ -130,9 +130,9 @@ def answer(
     names: list[bytes],
     asset_url: Callable[[str], str],
 ) -> Iterable[bytes]:
-    """The listing of the folder that the names lead to; `asset_url` gives paths below ASSETS_PREFIX.
+    """Respond with the listing of the folder at the path of these names.
 
-    Raises OSError before anything is sent.
+    `asset_url` returns the path of an asset below ASSETS_PREFIX. Raises OSError before anything is sent.
     """
     from webdemo.web.http_errors import prefers_json
 
@@ -170,7 +170,7 @@ def _as_html(
 
 
 def _as_json(entries: list[Entry]) -> bytes:
-    """Names (what is not UTF-8 in them replaced), relative URLs, sizes in bytes, times in UTC."""
+    """Names (bytes that are not UTF-8 replaced), relative URLs, sizes in bytes, times in UTC."""
     return json.dumps({"entries": [_as_data(entry) for entry in entries]}, ensure_ascii=False).encode()
 
 
@@ -200,7 +200,7 @@ def _entries(tree: Tree, names: list[bytes], folder_fd: int) -> Iterator[Entry]:
                 else:
                     status = item.stat(follow_symlinks=False)
                     readable = _is_readable(name, folder_fd, stat.S_ISDIR(status.st_mode))
-            except OSError:  # gone, or a symlink that leads nowhere or out of the root
+            except OSError:  # removed meanwhile, or a symlink that is broken or leads out of the root
                 continue
             is_folder = stat.S_ISDIR(status.st_mode)
             if readable and (is_folder or stat.S_ISREG(status.st_mode)):
@@ -219,7 +219,7 @@ def _text(name: bytes) -> str:
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """A sort key by which `file2` comes before `file10`, and letter case does not matter."""
+    """A case-insensitive natural sort key: `file2` before `file10`."""
     parts = _DIGITS.split(name.casefold())
     return [(bool(i % 2), int(part) if i % 2 else 0, part) for i, part in enumerate(parts)]
 

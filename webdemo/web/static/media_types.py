@@ -1,7 +1,7 @@
-"""What a file name says about its content.
+"""Media types by file name.
 
-The table is our own, so that a name means the same on every platform: the system's table is never asked.
-The last suffix alone decides, so `file.tar.gz` is a gzip file, not a tar file with a content coding.
+The table is part of webdemo, so that a name has the same type on every platform; the system's table is
+not used. Only the last suffix counts: `file.tar.gz` is a gzip file, not a tar file with a content coding.
 """
 
 from __future__ import annotations
@@ -185,11 +185,11 @@ def _suffix(name: str) -> str:
 
 
 def content_type(name: str) -> str:
-    """The Content-Type of a file of this name; text is said to be UTF-8."""
+    """The Content-Type for a file name; text types have charset=utf-8."""
     media_type = _BY_SUFFIX.get(_suffix(name), OCTET_STREAM)
     return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
 
 
 def is_compressed(name: str) -> bool:
-    """Whether files of this name are compressed by themselves, so that trying again is in vain."""
+    """Whether the format of a file with this name is already compressed."""
     return _suffix(name) in _COMPRESSED

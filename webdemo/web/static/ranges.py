@@ -1,7 +1,7 @@
-"""Range requests: RFC 9110 section 14, the unit `bytes`.
+"""Range requests: RFC 9110 section 14, unit `bytes`.
 
-What cannot be understood is ignored, as the section asks. Overlapping ranges are merged and very many
-are ignored, so that a small request cannot ask for more than the whole (CVE-2011-3192).
+A malformed Range is ignored, as the section requires. Overlapping ranges are merged, and a field with
+too many ranges is ignored, so that a small request cannot ask for more than the whole (CVE-2011-3192).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _TOO_LARGE = 10**18
 
 
 class Span(NamedTuple):
-    """The bytes from `start` up to and without `end`."""
+    """The bytes from `start` up to, but not including, `end`."""
 
     start: int
     end: int
 
 
 def parse_ranges(text: str, size: int) -> list[Span] | None:
-    """The spans asked for of `size` bytes, in the order asked for; none of them overlap.
+    """The requested spans of a representation of `size` bytes, in request order, without overlaps.
 
-    An empty list: none can be satisfied (416). None: the field is to be ignored (200), because the
-    unit is unknown, the syntax is broken, or there are more than MAX_RANGES.
+    An empty list: no range is satisfiable (416). None: ignore the field (200), because the unit is
+    unknown, the syntax is invalid, or there are more than MAX_RANGES ranges.
     """
     match = _SET.fullmatch(text)
     if match is None:
@@ -50,18 +50,18 @@ def parse_ranges(text: str, size: int) -> list[Span] | None:
         if start < end:
             _add(spans, Span(start, end))
         elif first is None and last:
-            return None  # the last bytes of nothing: satisfiable, but no Content-Range can say so
+            return None  # a suffix of an empty file is satisfiable, but has no valid Content-Range
     return spans
 
 
 def _number(digits: str) -> int | None:
-    """The number, or one beyond any file's size where it has more digits than a file's size can have."""
+    """The number, or _TOO_LARGE if it exceeds any file's size; None for ""."""
     digits = digits.lstrip("0") or digits[:1]
     return min(int(digits[:19]), _TOO_LARGE) if digits else None
 
 
 def _add(spans: list[Span], new: Span) -> None:
-    """Put a span at the end, or merge it into the first that it overlaps."""
+    """Append a span, or merge it with all that it overlaps, at the position of the first of them."""
     place = len(spans)
     for index in reversed(range(len(spans))):
         old = spans[index]

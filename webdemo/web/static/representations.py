@@ -1,9 +1,9 @@
-"""A file as it can be sent: its representations (plain, and one per coding), with their headers made ahead.
+"""The representations of a file (identity, and one per content coding), with their headers made in advance.
 
-Each representation has a strong entity tag of its own. A small file is read whole, and its tag is its
-content's hash; a large one's tag is its inode, size and times. Two changes within one tick of the file
-system's clock would leave those alike, so a large file that has only just changed is looked at again
-after a tick.
+Each representation has its own strong entity tag. A small file is read into memory, and its tag is a
+hash of its content; the tag of a large file is made of its inode, size and timestamps. These stay the
+same for two changes within one tick of the file system's clock, so a large file that has just changed
+is examined one tick later.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from webdemo.web.static.media_types import content_type
 from webdemo.web.static.tree import Place, Signature, open_file, signature
 
 SMALL_BYTES = 256 * 1024
-"""Files up to this size are read whole and may be kept in memory."""
+"""Files up to this size are read into memory and may be cached."""
 
 _TICK_SECONDS = 0.01  # Linux's slowest clock for file times: CONFIG_HZ=100
 FINGERPRINT_DIGITS = 12
@@ -29,7 +29,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Content(NamedTuple):
-    """A regular file's bytes: in memory if small, else where they were found."""
+    """The content of a regular file: `body` in memory if it is small, else None; `path` to open it."""
 
     path: bytes
     signature: Signature
@@ -41,7 +41,7 @@ class Content(NamedTuple):
         return self.signature.size if self.body is None else len(self.body)
 
     def open(self) -> int:
-        """A descriptor of the very file that was looked at; FileNotFoundError if it has changed since."""
+        """A descriptor of the file examined. Raises FileNotFoundError if it has changed since."""
         descriptor = open_file(self.path)
         if signature(os.fstat(descriptor)) != self.signature:
             os.close(descriptor)
@@ -55,16 +55,16 @@ class Representation(NamedTuple):
     media_type: str
     headers: Headers
     unchanged_headers: Headers
-    """For a 304: what a cache is to know, and nothing about a body."""
+    """The headers of a 304: those that update a cache, without those that describe the body."""
 
 
 class StoredFile(NamedTuple):
-    """A file found under `path`, which is where it was asked for, symlinks included."""
+    """A file found at `path`, the requested path with its symlinks unresolved."""
 
     path: bytes
     name: str
     contents: dict[str, Content]
-    """By content coding, the best first and identity last."""
+    """By content coding, best first, identity last."""
     codings: tuple[str, ...]
     representations: dict[str, Representation]
     fingerprints: list[str]
@@ -81,14 +81,14 @@ class StoredFile(NamedTuple):
         return sum(len(content.body or b"") for content in self.contents.values())
 
     def fingerprint(self) -> str:
-        """A short hash of the plain content; computed once. Raises OSError."""
+        """A short hash of the identity content, computed once. Raises OSError."""
         if not self.fingerprints:
             self.fingerprints.append(_content_hash(self.contents[IDENTITY])[:FINGERPRINT_DIGITS])
         return self.fingerprints[0]
 
 
 def look_at(place: Place) -> dict[str, Content]:
-    """The contents of the file at a place: its fresh precompressed siblings', and its own. Raises OSError."""
+    """The contents of a file by coding: its fresh precompressed siblings and itself. Raises OSError."""
     plain = _content(place.folder_fd, place.name, place.path, "")
     contents: dict[str, Content] = {}
     for coding, suffix in SUFFIXES.items():
@@ -107,7 +107,7 @@ def look_at(place: Place) -> dict[str, Content]:
 def dress(
     path: bytes, name: str, contents: dict[str, Content], *, cache_control: str, extra: Headers
 ) -> StoredFile:
-    """Make each representation's headers, once for all requests."""
+    """Make the representations with their headers, once for all requests."""
     codings = tuple(coding for coding in contents if coding != IDENTITY)
     media_type = content_type(name)
     changed = contents[IDENTITY].signature.modified_ns // 10**9
@@ -134,7 +134,7 @@ def dress(
 
 def _content(folder_fd: int, name: bytes, path: bytes, mark: str) -> Content:
     status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
-    if not stat.S_ISREG(status.st_mode):  # a fifo or a device is never opened
+    if not stat.S_ISREG(status.st_mode):  # opening a FIFO or a device could block or have side effects
         raise FileNotFoundError("not a file")
     if status.st_size > SMALL_BYTES and abs(time.time() - status.st_ctime) < _TICK_SECONDS:
         time.sleep(_TICK_SECONDS)

@@ -1,4 +1,4 @@
-"""The answers of StaticFiles that are not simply a small file: parts, large files, refusals."""
+"""The responses of StaticFiles other than a small file: ranges, large files, errors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def spans_asked(environ: WSGIEnvironment, file: StoredFile, chosen: Representation) -> list[Span] | None:
-    """What Range asks for (none at all: 416), or None for the whole: RFC 9110 sections 13.1.5 and 14.2."""
+    """The spans to send (none: 416), or None to send the whole: RFC 9110 sections 13.1.5 and 14.2."""
     if "HTTP_RANGE" not in environ:
         return None
     if_range = environ.get("HTTP_IF_RANGE")
     if if_range is not None:
-        modified = None if file.codings else file.modified  # one date for several codings proves nothing
+        modified = None if file.codings else file.modified  # a date does not tell the codings apart
         if not range_applies(if_range, chosen.etag, modified, time.time()):
             return None
     return parse_ranges(environ["HTTP_RANGE"], chosen.content.size)
@@ -31,7 +31,7 @@ def spans_asked(environ: WSGIEnvironment, file: StoredFile, chosen: Representati
 def send(
     environ: WSGIEnvironment, start_response: StartResponse, chosen: Representation, spans: list[Span] | None
 ) -> Iterable[bytes]:
-    """Send a representation, whole or in part. Raises OSError, before anything is sent, if it has changed."""
+    """Send a representation or spans of it. Raises OSError before anything is sent if the file changed."""
     size = chosen.content.size
     if spans is None:
         body = _body(environ, chosen.content, [Span(0, size)])
@@ -60,7 +60,7 @@ def send(
 def refuse(
     start_response: StartResponse, method: str, status: str, *headers: tuple[str, str]
 ) -> Iterable[bytes]:
-    """An answer that says in plain text no more than its status line does."""
+    """A response with its status line as plain text."""
     body = f"{status}\n".encode()
     start_response(
         status,

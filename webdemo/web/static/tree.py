@@ -1,8 +1,8 @@
-"""A folder tree that is entered only through its root: no name and no symlink leads out of it.
+"""A folder tree confined to its root: no name and no symlink leads out of it.
 
-Names are bytes, as the system has them, so that every name can be asked for, UTF-8 or not. A path is
-made real first, and the real path is then walked from the root by descriptor, following no symlink:
-whoever exchanges a folder for a symlink in between gets an error, not another folder's file.
+Names are bytes, as in the file system, so that names that are not UTF-8 can be requested too. A path is
+resolved first, and the resolved path is then opened from the root by descriptor, following no symlink:
+replacing a folder by a symlink in between causes an error, not access to another folder's file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CL
 
 
 class Signature(NamedTuple):
-    """What of a file's status changes whenever its content does."""
+    """The fields of a file's status that change with its content."""
 
     modified_ns: int
     size: int
@@ -33,9 +33,9 @@ def signature(status: os.stat_result) -> Signature:
 
 
 def split_path(path_info: str) -> list[bytes] | None:
-    """The names in a WSGI PATH_INFO, the last one empty for a folder; None if no such path is served.
+    """The names in a WSGI PATH_INFO, the last one "" for a folder; None if the path is never served.
 
-    Not served: `.` and `..`, empty names, NUL, and names that begin with a dot, except that of the
+    Not served: empty names, NUL, and names that begin with a dot (`.` and `..` included), except for the
     folder /.well-known (RFC 8615).
     """
     try:
@@ -56,7 +56,7 @@ def is_served(name: bytes, *, at_root: bool) -> bool:
 
 
 class Place(NamedTuple):
-    """Something in the tree: its folder's descriptor, its real name and path there, and its status."""
+    """A file or folder in the tree: its parent's descriptor, its resolved name and path, its status."""
 
     folder_fd: int
     name: bytes
@@ -77,14 +77,14 @@ class Tree:
         self.root = os.fsencode(os.path.abspath(root))  # noqa: PTH100  bytes, and symlinks are kept
 
     def path(self, names: list[bytes]) -> bytes:
-        """Where the system finds these names: symlinks are not resolved, nothing is promised of it."""
+        """The path of these names below the root, unchecked and with its symlinks unresolved."""
         return os.path.join(self.root, *names)  # noqa: PTH118  pathlib has no bytes
 
     @contextmanager
     def enter(self, names: list[bytes]) -> Iterator[Place]:
-        """What these names lead to; its folder stays open inside the `with`.
+        """The file or folder at the path of these names; its parent stays open inside the `with`.
 
-        Raises OSError when there is no such thing, it lies outside the root, or it may not be reached.
+        Raises OSError if it does not exist, is outside the root, or is not accessible.
         """
         root = os.path.realpath(self.root)
         real = os.path.realpath(self.path(names), strict=True)
@@ -100,9 +100,9 @@ class Tree:
 
 
 def open_folder(root: bytes, names: Iterable[bytes], *, folder_fd: int | None = None) -> int:
-    """A descriptor of the folder that the names lead to below the root; none of them may be a symlink.
+    """A descriptor of the folder at the path of these names; none of them may be a symlink.
 
-    It serves to reach what lies in the folder, not to list it.
+    It can be used to open the folder's entries, not to list them (O_PATH). Raises OSError.
     """
     opened = os.open(root, _OPEN_FOLDER, dir_fd=folder_fd)
     for name in names:
@@ -115,5 +115,5 @@ def open_folder(root: bytes, names: Iterable[bytes], *, folder_fd: int | None = 
 
 
 def open_file(path: bytes, *, folder_fd: int | None = None) -> int:
-    """A descriptor for reading; never waits for a fifo's writer, never follows a symlink at the end."""
+    """A descriptor for reading; does not wait for a FIFO's writer nor follow a symlink at the end."""
     return os.open(path, _OPEN_FILE, dir_fd=folder_fd)
