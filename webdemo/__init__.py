@@ -1,14 +1,14 @@
-"""What users import, and `app`, the demo site.
+"""The public API, and `app`, the demo site.
 
-Every name is imported when it is first asked for: `import webdemo` costs next to nothing,
-`from webdemo import App` does not build the demo site, and neither brings in the run layer.
+Names are imported on first access: `import webdemo` costs next to nothing, `from webdemo import App`
+does not build the demo site, and neither imports the run layer.
 
-Only what every Python has loaded already is imported here: see webdemo.__main__.
+Import nothing here that Python has not loaded at startup anyway: see webdemo.__main__.
 """
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # what typing has under this name; importing it takes longer than all the rest here
+TYPE_CHECKING = False  # as in typing, whose import would take longer than the rest of this module
 if TYPE_CHECKING:
     from typing import Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from webdemo.web import abort as abort
     from webdemo.web import redirect as redirect
 
-__version__ = "0.1.0"  # the only place where it is written
+__version__ = "0.1.0"  # the single source of the version
 
 __all__ = ["App", "Request", "Response", "StaticFiles", "abort", "app", "redirect"]
 

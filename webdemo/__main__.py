@@ -1,17 +1,17 @@
-"""python -m webdemo, and the command `webdemo`.
+"""Entry point of `python -m webdemo` and of the command `webdemo`.
 
-Nothing is looked up in the current folder, which may be any folder that somebody wants to serve:
-before anything else is imported, it goes from the path on which `python -m` put it. What loads an
-app that the user named puts it back: see webdemo.worker.app_import. (What `python -m` itself imports before
-this line cannot be helped; the command `webdemo` imports nothing from there.)
+webdemo imports nothing from the current folder, which may be any folder that a user wants to serve:
+`python -m` puts it on sys.path, and it is removed before the first import. Importing the user's app
+puts it back: see webdemo.worker.app_import. (What `python -m` itself imports before this line is out
+of our control; the command `webdemo` imports nothing from there.)
 
-What is going to load the app is forked first: see webdemo.worker.interpreter.
+The interpreter that will load the app is forked first: see webdemo.worker.interpreter.
 """
 
 import sys
 
 if not sys.flags.safe_path:
-    del sys.path[0]  # the current folder, or that of a script
+    del sys.path[0]  # the current folder, or the script's
 
 import gc
 
@@ -19,8 +19,8 @@ from webdemo.worker import lifetime
 
 
 def main() -> None:
-    """The command; it exits with its exit code."""
-    gc.disable()  # imports make nothing but what stays
+    """Run the command and exit with its exit code."""
+    gc.disable()  # imports create only objects that stay alive
     lifetime.prepare()
     end_early = None
     if _serves(sys.argv[1:]):
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _serves(arguments: list[str]) -> bool:
-    """Whether it is to serve, as far as the first word tells: other commands are named by it."""
+    """Whether the command line serves an app: any other command is named by its first word."""
     first = arguments[0] if arguments else "--port"
     return first.startswith("-") and first not in ("-h", "--help", "--version")
 

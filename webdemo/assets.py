@@ -1,6 +1,6 @@
-"""Where the pages and assets that come with webdemo lie.
+"""The folders of webdemo's own templates and static files.
 
-They stand at the top of a checkout and inside the package of an installed wheel.
+They are at the top level of a checkout, and inside the package of an installed wheel.
 """
 
 from __future__ import annotations

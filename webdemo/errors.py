@@ -1,54 +1,54 @@
-"""Every error a user can meet: what is wrong, what to do about it, and the exit code.
+"""Every error a user can meet: the problem, its remedy, and the exit code.
 
 WebdemoError
-  UsageError            2   the command line, a bind text or a setting cannot be understood
-    BindTextError           a bind text, or a list of ports, that has no meaning
-    OverlappingBinds        two binds ask for the same place
+  UsageError            2   the command line, a bind text or a setting is invalid
+    BindTextError           a bind text or a list of ports is invalid
+    OverlappingBinds        two binds ask for the same address
     UnknownServer           no server has this name
     UnknownOption           the server has no such option
     ServerMissing           the server's package is not installed
-    ServerBroken            the server's plug-in, or what it needs, cannot be loaded
-      OtherContract           the plug-in was made for another contract than this webdemo's
-    Unsupported             the server cannot do what the bind asks for
-    FolderMissing           a folder to serve is not there, is no folder, or may not be read
-    HeaderRefused           a header for static files is not one that may be sent
-    UrlRefused              a URL to be traced that has no one meaning
-    ExtraMissing            an optional package that this needs is not installed
-    SpoolUnavailable        the folder for caught mail cannot be had
-    AcceptedUnreadable      a file of accepted differences cannot be read or understood
+    ServerBroken            the server's plug-in, or a dependency of it, cannot be loaded
+      OtherContract           the plug-in was made for a different version of the plug-in contract
+    Unsupported             the server does not support what the bind asks for
+    FolderMissing           a folder to serve does not exist, is not a folder, or is not readable
+    HeaderRefused           a header for static files is invalid or reserved
+    UrlRefused              a URL to trace is invalid or ambiguous
+    ExtraMissing            an optional dependency is not installed
+    SpoolUnavailable        the folder for caught mail cannot be used
+    AcceptedUnreadable      a file of accepted differences cannot be read or parsed
     CertificateUnusable     a TLS certificate cannot be served
-      CertificateMissing      it, or its key, is not there
-      CertificateUnreadable   it, or its key, may not be read
-      CertificateMalformed    it, or its key, is not what a server needs
-      CertificateExpired      its time is over
-      CertificateNotYetValid  its time has not come
-      KeyMismatch             the key is another certificate's
-      KeyEncrypted            the key needs a password
-  LoadImpossible        1   the load for a measurement of speed cannot be made
-  CompressionFailed     1   a file cannot be compressed, or its sibling not be written
+      CertificateMissing      the certificate or its key does not exist
+      CertificateUnreadable   the certificate or its key is not readable
+      CertificateMalformed    the certificate or its key is not in a form that servers accept
+      CertificateExpired      the certificate has expired
+      CertificateNotYetValid  the certificate is not valid yet
+      KeyMismatch             the key belongs to another certificate
+      KeyEncrypted            the key is protected by a password
+  LoadImpossible        1   the load for a benchmark cannot be generated
+  CompressionFailed     1   a file cannot be read, or its compressed sibling cannot be written
   AppUnavailable        1   the app cannot be loaded, or every server gave up
-    ModuleMissing           there is no module of that name
-    AppImportFailed         the module is there, and its own code failed
+    ModuleMissing           no module has this name
+    AppImportFailed         the module exists, but importing it failed
     AttributeMissing        the module has no such attribute
-    SystemRefusal           the system would not let a process be started, or a command be carried out
-    NotCallable             what was found is no WSGI app
-  ControlUnavailable    1   no running webdemo can be spoken to
-  TraceFailed           1   what was reached by a URL did not answer as its scheme asks
-    PlaceUnreachable   69   no connection came about
-    PlaceNotAllowed    77   the address is not one that may be contacted from here
-  PortUnavailable      69   a port (or socket file) cannot be had
-    PortInUse               another program listens there
-    AddressUnavailable      the address is not one of this machine
-    NameUnknown             the host's name leads to no address
-    SocketFileUnavailable   a Unix socket cannot be made at its path
+    SystemRefusal           the system refused to start a process or to carry out a command
+    NotCallable             the object found is not a WSGI app
+  ControlUnavailable    1   no running webdemo can be reached
+  TraceFailed           1   the peer did not answer as the URL's scheme requires
+    PlaceUnreachable   69   the connection could not be established
+    PlaceNotAllowed    77   the address may not be contacted from here
+  PortUnavailable      69   a port or socket file cannot be used
+    PortInUse               the port is already in use by another program
+    AddressUnavailable      the address does not belong to this machine
+    NameUnknown             the host name cannot be resolved
+    SocketFileUnavailable   a Unix socket cannot be created at the path
     DescriptorUnusable      the inherited descriptor is not a listening stream socket
-    TooManyFiles            the limit of open files leaves no room for a socket
-    NothingListens          a port to be stopped has no listener
-  PortNotPermitted     77   the system does not let this user have the port
-    HolderNotYours          the program that holds the port belongs to another user
+    TooManyFiles            the limit of open files is reached
+    NothingListens          nothing listens on a port that should be stopped
+  PortNotPermitted     77   this user may not bind the port
+    HolderNotYours          the program that uses the port belongs to another user
 
-Both halves are required and each is one line; `cli` prints them and exits with the code.
-Nothing else in webdemo exits, and nothing prints a traceback for one of these.
+Problem and remedy are both required, one line each; `cli` prints them and exits with the code.
+Nothing else in webdemo exits, and none of these errors prints a traceback.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class PortUnavailable(WebdemoError):
 
 
 class PortInUse(PortUnavailable):
-    """`pid` is the holder's, when the user may stop it; `free` is a port that was free a moment ago."""
+    """`pid`: the holder, if the user may stop it; `free`: a port that was free a moment ago."""
 
     def __init__(self, problem: str, *, remedy: str, port: int, pid: int | None, free: int | None) -> None:
         super().__init__(problem, remedy=remedy)
@@ -181,7 +181,7 @@ class ServerBroken(UsageError):
 
 
 class OtherContract(ServerBroken):
-    """`theirs` is the contract that the plug-in of this distribution was made for, `ours` webdemo's."""
+    """`theirs`: the contract version that the plug-in's distribution was made for; `ours`: webdemo's."""
 
     def __init__(self, name: str, origin: str, *, distribution: str, theirs: int, ours: int) -> None:
         older = distribution if theirs < ours else "webdemo"
@@ -264,7 +264,7 @@ class ModuleMissing(AppUnavailable):
 
 
 class AppImportFailed(AppUnavailable):
-    """Carries the traceback of the user's own code, which is then wanted."""
+    """Carries the traceback of the user's own code, for which it is shown."""
 
     def __init__(self, problem: str, *, remedy: str, traceback: str) -> None:
         super().__init__(problem, remedy=remedy)
@@ -308,7 +308,7 @@ class UrlRefused(UsageError):
 
 
 class TraceFailed(WebdemoError):
-    """`kind` tells programs what went wrong: refused, timed out, speaks TLS ..."""
+    """`kind` is the cause for programs: refused, timed out, speaks TLS ..."""
 
     def __init__(self, problem: str, *, remedy: str, kind: str) -> None:
         super().__init__(problem, remedy=remedy)
