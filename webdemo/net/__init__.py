@@ -1,2 +1,2 @@
 BACKLOG = 2048
-"""Connections that wait to be accepted; large, because they wait here while a server is swapped."""
+"""The backlog of a listening socket; large, because connections wait in it while a server is swapped."""

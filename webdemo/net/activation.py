@@ -1,6 +1,6 @@
-"""Sockets that systemd opened for us (sd_listen_fds(3)).
+"""Socket activation by systemd (sd_listen_fds(3)).
 
-The rule: they are taken once, only when they are meant for this process, and a child never sees them.
+The rule: the sockets are taken once, only if they are passed to this process, and hidden from children.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ FIRST_FD = 3
 
 
 class Activated(NamedTuple):
-    """A descriptor handed over; `name` is its FileDescriptorName=, or "" when none was given."""
+    """An inherited descriptor; `name` is its FileDescriptorName=, or "" if it has none."""
 
     bind: Bind
     name: str
 
 
 def take_activated() -> list[Activated]:
-    """The sockets that LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES hand to this process, as `fd://` binds.
+    """The sockets that LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES pass to this process, as `fd://` binds.
 
-    The three variables are removed from the environment. Raises DescriptorUnusable when they make no sense.
+    Removes the three variables from the environment. Raises DescriptorUnusable if they are invalid.
     """
     count, pid, names = (os.environ.pop(name, "") for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"))
     if not count or pid != str(os.getpid()):

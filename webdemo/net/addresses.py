@@ -1,7 +1,7 @@
-"""From a Bind's host to the addresses that it means.
+"""Resolution of a Bind's host to addresses, and the addresses of this machine.
 
-The rule: loopback means both families, because "localhost" may mean either to a client; a family the
-machine does not have is left out of what was not asked for by name.
+The rule: loopback means IPv4 and IPv6, because "localhost" may resolve to either on the client. A family
+that the machine lacks is an error only if it was asked for explicitly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Address(NamedTuple):
     host: str
     port: int
     optional: bool = False
-    """Left out, not an error, when the machine has no such family."""
+    """Skipped, without an error, if the machine lacks the address family."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -33,14 +33,14 @@ class Address(NamedTuple):
 
 
 def resolve(bind: Bind) -> list[Address]:
-    """The addresses to listen on, IPv4 first. Raises NameUnknown; blocks while a name is looked up."""
+    """The addresses to listen on, IPv4 first. Blocks during name resolution; raises NameUnknown."""
     assert bind.port is not None, "only a bind with a port has addresses"
     if bind.host is None or bind.host.lower() == "localhost":
         return _both(LOOPBACK, bind.port)
     if bind.host == ALL_ADDRESSES:
         return _both(WILDCARD, bind.port)
     try:
-        # Bytes: of text Python would first see whether it is an international name, and load what that takes.
+        # Bytes, because for a str Python would import its codec for international names.
         host = bind.host.encode("ascii")
         found = socket.getaddrinfo(host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as exc:
@@ -58,7 +58,7 @@ def resolve(bind: Bind) -> list[Address]:
 
 
 def machine_addresses() -> list[str]:
-    """The addresses of this machine that another one can reach, IPv4 first, without link-local ones."""
+    """The addresses at which other machines may reach this one, IPv4 first; no link-local ones."""
     import psutil
 
     found = {
@@ -74,10 +74,10 @@ def machine_addresses() -> list[str]:
 
 
 def urls(bind: Bind, sockets: list[socket.socket]) -> list[str]:
-    """The true URLs of a bind that is listening: what a browser on this machine may be given.
+    """The URLs of a listening bind, usable in a browser on this machine.
 
-    A wildcard is not an address: it is given as loopback and each address of the machine. A Unix socket
-    is given as unix:PATH, the form that curl and nginx take after their own options.
+    A wildcard yields loopback and each address of the machine. A Unix socket yields unix:PATH, the form
+    that curl and nginx use.
     """
     scheme = "https" if bind.tls else "http"
     found: list[str] = []

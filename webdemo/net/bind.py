@@ -1,9 +1,9 @@
-"""The bind text: where to listen, and what with.
+"""The bind text: where to listen, and with which server.
 
     [SERVER[+https|+unix|+fd]://][HOST]:PORT[?option=value&...]
 
-The rule: a text has one meaning or is refused with the right form; a Bind that exists is one that can
-be tried. Nothing here opens a socket or looks a name up.
+The rule: a bind text is unambiguous, or refused with the correct form; every Bind is valid. Nothing here
+opens a socket or resolves a name.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ALL_ADDRESSES = "*"
 DEFAULT_MODE = 0o600
 LONGEST_PORT_LIST = 1000
 LONGEST_SOCKET_PATH = 107
-"""Bytes of a Unix socket's path: sockaddr_un holds 108 on Linux, the closing NUL included."""
+"""In bytes: sun_path of sockaddr_un has 108 on Linux, including the terminating NUL."""
 
 _SERVER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*\Z")
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*\Z")
@@ -46,22 +46,22 @@ _MODE = re.compile(r"0?[0-7]{3}\Z")
 class Bind:
     """Where to listen, and with which server. Exactly one of port, path and fd is given.
 
-    Raises BindTextError when a value cannot be listened on by anyone.
+    Raises BindTextError for a value that is invalid on every machine.
     """
 
     server: str | None = None
-    """The server's name, or None for the default one."""
+    """The server's name, or None for the default server."""
     host: str | None = None
-    """A name or an address (IPv6 without brackets); None is loopback, "*" every address, of both families."""
+    """A name or an address (IPv6 without brackets); None: loopback; "*": every IPv4 and IPv6 address."""
     port: int | None = None
-    """0 to 65535; 0 asks for any free one."""
+    """0 to 65535; 0 asks for any free port."""
     path: str | None = None
     """The absolute path of a Unix socket."""
     fd: int | None = None
-    """An inherited descriptor that listens already."""
+    """An inherited descriptor of a listening socket."""
     tls: bool = False
     options: tuple[tuple[str, str], ...] = ()
-    """Names and texts as they were written; their meaning is the server's affair."""
+    """Names and values as written, which the server's adapter interprets."""
 
     def __post_init__(self) -> None:
         if sum(place is not None for place in (self.port, self.path, self.fd)) != 1:
@@ -86,7 +86,7 @@ class Bind:
 
     @classmethod
     def parse(cls, text: str) -> Bind:
-        """Read a bind text. Raises BindTextError, with the right form as its remedy."""
+        """Parse a bind text. Raises BindTextError, with the correct form as its remedy."""
         for character in text:
             if character.isspace() or not character.isprintable():
                 refuse(
@@ -108,7 +108,7 @@ class Bind:
         return cls(server=server, host=host, port=port, tls=way == "https", options=options)
 
     def __str__(self) -> str:
-        """The text that parses to this Bind."""
+        """The bind text that parses to this Bind."""
         if self.path is not None:
             way, place = "unix", quote_from_bytes(os.fsencode(self.path))
         elif self.fd is not None:
@@ -124,7 +124,7 @@ class Bind:
 
     @property
     def mode(self) -> int:
-        """The permissions of the Unix socket: the option `mode`, in octal, or 0600."""
+        """The permissions of the Unix socket: the option `mode` (octal), by default 0600."""
         for name, value in self.options:
             if name == "mode":
                 if not _MODE.match(value):
@@ -137,16 +137,16 @@ class Bind:
 
     @property
     def server_options(self) -> tuple[tuple[str, str], ...]:
-        """The options without those of the listener itself (`mode` of a Unix socket)."""
+        """The options for the server: all but `mode` of a Unix socket, which is the listener's."""
         if self.path is None:
             return self.options
         return tuple((name, value) for name, value in self.options if name != "mode")
 
 
 def parse_ports(text: str) -> list[int]:
-    """Read ports: `8000`, `8000-8003`, `8000,8005` or a mixture, in the order written.
+    """Parse a list of ports, in the order written: `8000`, `8000-8003`, `8000,8005` or a combination.
 
-    Raises BindTextError; more than 1000 ports, or one port twice, are refused (0, any free port, may repeat).
+    Raises BindTextError, also for more than 1000 ports and for duplicates (0, any free port, may repeat).
     """
     ports: list[int] = []
     for part in text.split(","):

@@ -1,7 +1,7 @@
-"""The parts of a bind text, read one by one.
+"""Parsers for the parts of a bind text.
 
-The rule: every part has one meaning or is refused with the right form. What a part may hold is checked by
-Bind; here is only how it is written.
+The rule: every part is unambiguous, or refused with the correct form. This module checks only the syntax;
+Bind checks the values. All `read_*` functions raise BindTextError.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from urllib.parse import unquote, unquote_to_bytes
 from webdemo.errors import BindTextError
 
 HIGHEST_PORT = 65535
-# A scheme without a server's name: the default server, and how it is reached.
+# Schemes without a server's name, which mean the default server.
 SCHEMES = ("http", "https", "unix", "fd")
 _SUFFIXES = ("https", "unix", "fd")
 _DIGITS = re.compile(r"[0-9]+\Z")
 
 
 def read_scheme(scheme: str, text: str) -> tuple[str | None, str]:
-    """The server's name and how it is reached: http, https, unix or fd."""
+    """The server's name (None: the default) and the transport: http, https, unix or fd."""
     name, plus, suffix = scheme.partition("+")
     if not plus:
         return (None, name) if name in SCHEMES else (name, "http")
@@ -57,7 +57,7 @@ def read_fd(rest: str, text: str) -> int:
 
 def read_address(rest: str, prefix: str) -> tuple[str | None, int]:
     """The host and the port of HOST:PORT, :PORT or PORT."""
-    rest = rest.removesuffix("/")  # a URL as browsers copy it
+    rest = rest.removesuffix("/")  # as in a URL copied from a browser
     if rest.startswith("unix:"):
         refuse(f"“{shown(prefix + rest)}” lacks two slashes.", f"unix:///{shown(rest[5:].lstrip('/'))}")
     if "/" in rest:
@@ -105,7 +105,7 @@ def _refuse_unbracketed(rest: str, host: str, port: str, prefix: str) -> NoRetur
 
 
 def read_port(text: str, *, host: str = "") -> int:
-    """Read a port's number, 0 to 65535. Raises BindTextError; `host` is what stands before it."""
+    """Parse a port number, 0 to 65535. `host` is the text before it, for the message of BindTextError."""
     if text[:1] == "-" and _DIGITS.match(text[1:]):
         refuse(f"A port is not negative: {shown(text)}.", "one from 0 to 65535, such as 8000", what="Choose")
     if not _DIGITS.match(text):
@@ -120,7 +120,7 @@ def read_port(text: str, *, host: str = "") -> int:
 
 
 def refuse(problem: str, form: str, *, what: str = "Write") -> NoReturn:
-    """Raise BindTextError with the right form as its remedy."""
+    """Raise BindTextError with the correct form as its remedy."""
     raise BindTextError(problem, remedy=f"{what} {form}.")
 
 
@@ -129,7 +129,7 @@ def refuse_zone(host: str) -> NoReturn:
 
 
 def shown(text: str) -> str:
-    """The text, fit for a message of one line: no control characters, cut after 120."""
+    """The text for a one-line message: unprintable characters escaped, cut to 120 characters."""
     short = text if len(text) <= 120 else f"{text[:119]}…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short)
 

@@ -1,14 +1,14 @@
-"""Why a port cannot be had, and what to do about it.
+"""Explains why listening on an address failed, and what to do about it.
 
-The rule: every failure to bind becomes one problem and one remedy, with what can be seen of the holder;
-what cannot be seen is said. Nothing is looked at until something has failed.
+The rule: every failure becomes one problem and one remedy. They name the program that uses the port, or
+say that it is not visible. Nothing is examined before a failure.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import resource  # here, because a process without a free descriptor can import nothing
+import resource  # at the top, because a process without a free descriptor cannot import anything
 from dataclasses import replace
 
 from webdemo.errors import (
@@ -25,7 +25,7 @@ from webdemo.net.bind import Bind
 
 
 def explain(bind: Bind, address: Address, cause: OSError) -> WebdemoError:
-    """The error to raise for a bind or listen that failed, but for a port in use."""
+    """The error to raise for a failed bind() or listen(), except for a port in use."""
     if cause.errno in (errno.EACCES, errno.EPERM):
         return _explain_permission(bind, address)
     if cause.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -39,15 +39,15 @@ def explain(bind: Bind, address: Address, cause: OSError) -> WebdemoError:
 
 
 def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> PortInUse:
-    """The error to raise for an address that another program listens on.
+    """The error to raise for an address that is already in use; `free` is a free port to suggest.
 
-    `free` is a port that can be had instead. The holder is looked for, which takes some milliseconds.
+    Looks for the program that uses it, which takes some milliseconds.
     """
     from webdemo.net.holders import Listening, connected_processes, tcp_listeners
 
     def conflicts(one: Listening) -> bool:
         if (one.family == "ipv6") != (":" in address.host):
-            return one.host == "::"  # it may take both families
+            return one.host == "::"  # a dual-stack socket uses IPv4 as well
         return one.is_wildcard or address.is_wildcard or one.host == address.host
 
     found = [one for one in tcp_listeners(address.port) if conflicts(one)]
@@ -78,7 +78,7 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
 
 
 def explain_live_socket(path: str) -> SocketFileUnavailable:
-    """The error to raise for a Unix socket that somebody listens on."""
+    """The error to raise for a Unix socket on which a program listens."""
     from webdemo.net.holders import unix_listeners
 
     holder = next((one.describe() for one in unix_listeners() if one.path == path), "another program")
@@ -86,7 +86,7 @@ def explain_live_socket(path: str) -> SocketFileUnavailable:
 
 
 def explain_too_many_files(place: str) -> TooManyFiles:
-    """The error to raise when no descriptor is left."""
+    """The error to raise when the limit of open files is reached (EMFILE, ENFILE)."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return TooManyFiles(
         f"The limit of {limit} open files leaves no room for a socket on {place}.",
@@ -128,7 +128,7 @@ def _local(bind: Bind) -> Bind:
 
 
 def _as_option(bind: Bind) -> str:
-    """The bind as the command line takes it."""
+    """The bind as an option of the command line."""
     if bind == Bind(port=bind.port):
         return f"--port {bind.port}"
     return f'-b "{bind}"' if any(special in str(bind) for special in "*?&[") else f"-b {bind}"

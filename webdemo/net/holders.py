@@ -1,7 +1,7 @@
-"""Who listens on this machine: which address, which processes, whose, since when.
+"""The listening sockets of this machine: address, processes, users, start times.
 
-The rule: only what the system shows is told, and what it hides is told to be hidden. On Linux /proc is
-read, which names the owner even of a socket whose process is hidden; elsewhere psutil is asked.
+The rule: report only what the system shows, and say so where it hides something. On Linux the source is
+/proc, which names a socket's owner even if the process is hidden; on other systems it is psutil.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ESTABLISHED = "01"
 _LISTEN = "0A"
 _ACCEPTS = 0x10000  # __SO_ACCEPTON in the flags of /proc/net/unix
 _COMMAND_LENGTH = 80
-# A path may hold anything, also a line's end, so that what looks like no entry is left out.
+# A path may contain anything, newlines included, so lines that do not match are skipped.
 _UNIX_LINE = re.compile(
     r"[0-9a-f]+: [0-9A-F]{8} [0-9A-F]{8} (?P<flags>[0-9A-F]{8}) "
     r"[0-9A-F]{4} [0-9A-F]{2} +(?P<inode>\d+) (?P<path>.+)"
@@ -42,11 +42,11 @@ class Process:
     started: float
     """Seconds since the epoch."""
     is_mine: bool
-    """It runs as the user that asks."""
+    """Whether it runs as the current user."""
     is_webdemo: bool
 
     def describe(self, *, now: float | None = None) -> str:
-        """The process in a message: `python3 app.py (pid 12, yours, started 3 h ago)`."""
+        """The process for a message: `python3 app.py (pid 12, yours, started 3 h ago)`."""
         age = format_age((time.time() if now is None else now) - self.started)
         if self.is_webdemo:
             who = "you" if self.is_mine else self.user
@@ -57,7 +57,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """A listening socket of the machine, with the processes that have it open, the oldest first."""
+    """A listening socket and the processes that have it open, oldest first."""
 
     family: str
     """ipv4, ipv6 or unix."""
@@ -67,7 +67,7 @@ class Listening:
     path: str
     processes: tuple[Process, ...]
     user: str
-    """The owner, also when no process can be seen; "" when not even that is known."""
+    """The owner, known even if no process is visible; "" if unknown."""
 
     @property
     def place(self) -> str:
@@ -80,7 +80,7 @@ class Listening:
         return self.host in ("0.0.0.0", "::")
 
     def describe(self) -> str:
-        """Its holder in a message; says so when the system hides it."""
+        """The process that holds the socket, for a message; says so if it is hidden."""
         if self.processes:
             return self.processes[0].describe()
         if self.user:
@@ -100,7 +100,7 @@ class _Socket:
 
 
 def tcp_listeners(port: int | None = None) -> list[Listening]:
-    """The TCP sockets that listen on this machine (on one port, if given), in the order of their ports."""
+    """The listening TCP sockets of this machine (of one port, if given), sorted by port."""
     if sys.platform != "linux":
         return _ask_psutil(port)
     sockets = [found for found in _read_tcp(_LISTEN) if port is None or found.port == port]
@@ -108,9 +108,9 @@ def tcp_listeners(port: int | None = None) -> list[Listening]:
 
 
 def connected_processes(port: int) -> tuple[Process, ...]:
-    """Whose connections go out from the port, the oldest first: they keep others from listening there.
+    """The processes with a connection from this local port, oldest first: it can block listening there.
 
-    Linux only: elsewhere nobody is named.
+    Linux only; () on other systems.
     """
     if sys.platform != "linux":
         return ()
@@ -119,7 +119,7 @@ def connected_processes(port: int) -> tuple[Process, ...]:
 
 
 def connection_holder(near: tuple[str, int], far: tuple[str, int]) -> Process | None:
-    """Who holds the connection from the address and port `near` to `far`, or None. Linux only, as above."""
+    """A process with the connection from local `near` to remote `far` (host, port), or None. Linux only."""
     if sys.platform != "linux":
         return None
     sockets = [one for one in _read_tcp(_ESTABLISHED) if (one.host, one.port) == near and one.peer == far]
@@ -128,14 +128,14 @@ def connection_holder(near: tuple[str, int], far: tuple[str, int]) -> Process | 
 
 
 def unix_listeners() -> list[Listening]:
-    """The Unix sockets that listen at a path. Linux only: elsewhere the system tells of none."""
+    """The listening Unix sockets that have a path. Linux only; [] on other systems."""
     if sys.platform != "linux":
         return []
     return _with_processes(list(_read_unix()))
 
 
 def format_age(seconds: float) -> str:
-    """A time span in one unit, cut down, as people say it: 5 s, 12 min, 3 h, 2 days."""
+    """A duration in one unit, rounded down: 5 s, 12 min, 3 h, 2 days."""
     seconds = max(0, int(seconds))
     if seconds < 60:
         return f"{seconds} s"
@@ -147,14 +147,14 @@ def format_age(seconds: float) -> str:
 
 
 def hidden_hint() -> str:
-    """Why a process is not shown, and what would show it."""
+    """Why a process is hidden, and what would show it."""
     if os.geteuid() == 0:
         return "it is out of sight from here, perhaps in another container"
     return "which one, only its owner or sudo can see"
 
 
 def inspect_process(pid: int) -> Process | None:
-    """The process, or None when it is gone or hidden."""
+    """The process, or None if it has ended or is hidden."""
     import psutil
 
     try:
@@ -208,7 +208,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _place(text: str) -> tuple[str, int]:
-    """An address, IPv4 where it is one in IPv6 clothes, and a port."""
+    """An address and a port from /proc/net; an IPv4-mapped IPv6 address becomes IPv4."""
     host, _, port = text.partition(":")
     address = _address(host)
     mapped = getattr(address, "ipv4_mapped", None)
@@ -216,7 +216,7 @@ def _place(text: str) -> tuple[str, int]:
 
 
 def _address(digits: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address as the kernel prints it: 32-bit words in the machine's byte order."""
+    """An address in the kernel's format: 32-bit words in the machine's byte order."""
     words = [int(digits[start : start + 8], 16) for start in range(0, len(digits), 8)]
     return ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
 
@@ -236,17 +236,17 @@ def _with_processes(sockets: list[_Socket]) -> list[Listening]:
 
 
 def _pids_of(inodes: set[int]) -> dict[int, list[int]]:
-    """Which processes have which socket open, as far as this user may see."""
+    """The processes that have each socket open, as far as they are visible to this user."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[int, list[int]] = {}
-    for name in os.listdir("/proc") if wanted else ():  # noqa: PTH208  a Path for each would take twice as long
+    for name in os.listdir("/proc") if wanted else ():  # noqa: PTH208  pathlib would take twice as long
         if not name.isdigit():
             continue
         folder = f"/proc/{name}/fd"
         try:
             descriptors = os.listdir(folder)  # noqa: PTH208  the same
         except OSError:
-            continue  # gone meanwhile, or another user's
+            continue  # it has ended, or belongs to another user
         for descriptor in descriptors:
             try:
                 inode = wanted.get(os.readlink(f"{folder}/{descriptor}"))  # noqa: PTH115  the same
@@ -263,7 +263,7 @@ def _ask_psutil(port: int | None) -> list[Listening]:
     found: list[tuple[int | None, Any]] = []
     try:
         found.extend((connection.pid, connection) for connection in psutil.net_connections(kind="tcp"))
-    except psutil.AccessDenied:  # macOS shows a user only what is his own
+    except psutil.AccessDenied:  # macOS shows users only their own processes
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 found.extend((process.pid, connection) for connection in process.net_connections(kind="tcp"))
@@ -293,14 +293,14 @@ def _user(uid: int) -> str:
 
 
 def _shown(words: list[str]) -> str:
-    """A command line fit for a message: the program without its folder, no control characters, cut."""
+    """A command line for a message: without the program's folder, unprintable characters as spaces, cut."""
     text = " ".join([Path(words[0]).name or words[0], *words[1:]]).strip()
     clean = "".join(c if c.isprintable() else " " for c in text)
     return clean if len(clean) <= _COMMAND_LENGTH else f"{clean[: _COMMAND_LENGTH - 1]}…"
 
 
 def _is_webdemo(words: list[str]) -> bool:
-    """`python -m webdemo ...` or a module of it, or the installed command, run by Python or by itself."""
+    """Whether it is `python -m webdemo[.module]`, or the installed command, run directly or by Python."""
     modules = [module for flag, module in pairwise(words) if flag == "-m"]
     return any(module == "webdemo" or module.startswith("webdemo.") for module in modules) or "webdemo" in (
         Path(word).name for word in words[:2]

@@ -1,7 +1,7 @@
-"""From a Bind to the sockets that listen.
+"""Opens the listening sockets of a Bind.
 
-The rule: a socket that was found free is the socket that is used, and what cannot be had fails here,
-whole, before any server starts: nothing that was opened stays open.
+The rule: never probe and release: the socket that showed that a port is free is the one that is used.
+Failures happen here, before any server starts, and leave nothing open.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 class _OpenError(Exception):
-    """An address that could not be listened on; `__cause__` is the system's error."""
+    """Listening on `address` failed; `cause` is the system's error."""
 
     def __init__(self, address: Address, cause: OSError) -> None:
         super().__init__(address)
@@ -39,11 +39,11 @@ class _OpenError(Exception):
 
 
 def listen(bind: Bind, *, backlog: int = BACKLOG) -> list[socket.socket]:
-    """Bind and listen now, so that a taken port fails before any server starts.
+    """Bind and listen now, so that a port in use fails before any server starts.
 
-    One bind may give several sockets, one for each address, all on the same port. They are not
+    A bind may have several sockets, one for each address, all on the same port. They are not
     inheritable. Closing a Unix socket removes its file. Raises PortUnavailable, PortNotPermitted and
-    their kin.
+    subclasses of them.
     """
     return _listen(bind, _places(bind), backlog)
 
@@ -51,7 +51,7 @@ def listen(bind: Bind, *, backlog: int = BACKLOG) -> list[socket.socket]:
 def listen_all(binds: Iterable[Bind], *, backlog: int = BACKLOG) -> list[tuple[Bind, list[socket.socket]]]:
     """Listen on every bind, or on none.
 
-    Raises OverlappingBinds before anything is opened, and what `listen` raises.
+    Raises OverlappingBinds before anything is opened, and the errors of `listen`.
     """
     wanted = [(bind, _places(bind)) for bind in binds]
     _refuse_overlaps(wanted)
@@ -69,9 +69,9 @@ def listen_all(binds: Iterable[Bind], *, backlog: int = BACKLOG) -> list[tuple[B
 def listen_default(
     bind: Bind | None = None, *, backlog: int = BACKLOG
 ) -> tuple[Bind, list[socket.socket], PortInUse | None]:
-    """Listen on a port that nobody asked for by number: when it is taken, the next free one is used.
+    """Listen on the default port (or a bind's that is not an explicit choice), else on the next free one.
 
-    Returns the bind that listens, its sockets and, when the port has moved, the error that says why.
+    Returns the bind listened on, its sockets and, if it is another port, the error that says why.
     """
     bind = bind or Bind(port=DEFAULT_PORT)
     try:
@@ -85,7 +85,7 @@ def listen_default(
 
 
 def hold_next_free(bind: Bind, *, backlog: int = BACKLOG) -> tuple[Bind, list[socket.socket]]:
-    """Listen on the first free port above the bind's, or on any free one when 100 in a row are taken."""
+    """Listen on the first free port above the bind's, or on any free port if the next 100 are in use."""
     assert bind.port is not None, "only a bind with a port has a next one"
     addresses = resolve(bind)
     for port in range(bind.port + 1, min(bind.port + _NEIGHBOURS, HIGHEST_PORT) + 1):
@@ -115,7 +115,7 @@ def _listen(bind: Bind, addresses: Sequence[Address], backlog: int) -> list[sock
 
 
 def _open_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
-    """Listen on every address, all on one port. Raises _OpenError, with nothing left open."""
+    """Listen on every address, on the same port. Raises _OpenError, with nothing left open."""
     any_port = addresses[0].port == 0
     with ExitStack() as held:
         for _ in range(_TRIES_FOR_ANY_PORT):
@@ -131,7 +131,7 @@ def _open_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]
                         if not (address.optional and exc.errno in _NO_SUCH_FAMILY):
                             raise absent from exc
             except _OpenError as exc:
-                # A port that is free on one address only stays held, so that the next try gets another.
+                # Keep a port that is free on one address only, so that the next attempt gets another one.
                 for sock in sockets:
                     held.callback(sock.close)
                 if not (any_port and sockets and exc.cause.errno == errno.EADDRINUSE):
@@ -146,13 +146,13 @@ def _open_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]
 def _open(address: Address, backlog: int) -> socket.socket:
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
-        if os.name == "posix":  # a restart binds at once; on Windows it would share the port with a stranger
+        if os.name == "posix":  # bind despite TIME_WAIT; on Windows it would allow another program in
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if address.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address.host, address.port))
         # Inherited by every connection (on Linux). Cheroot and gevent set it only on sockets that they open
-        # themselves, and without it the second part of an answer waits 40 ms for the client's delayed ACK.
+        # themselves; without it the second part of a response waits 40 ms for the client's delayed ACK.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.listen(backlog)
     except OSError:
@@ -162,7 +162,7 @@ def _open(address: Address, backlog: int) -> socket.socket:
 
 
 def _adopt(fd: int) -> socket.socket:
-    """Take over an inherited descriptor, if it is a listening stream socket."""
+    """Take over an inherited descriptor. Raises DescriptorUnusable unless it is a listening stream socket."""
     try:
         is_socket = stat.S_ISSOCK(os.fstat(fd).st_mode)
     except OSError as exc:

@@ -1,6 +1,6 @@
-"""What a port is: its range, its names, what the kernel and the browsers make of it, who listens there.
+"""Facts about a port: its range, names, uses, kernel and browser restrictions, and its listeners.
 
-The rule: facts only, each with its source; nothing here opens a port.
+The rule: facts only, each with its source. Nothing here opens a port.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ RANGES = (
 
 @dataclass(frozen=True, slots=True)
 class PortFacts:
-    """All that is known about a port on this machine, now."""
+    """Everything known about a port on this machine at this moment."""
 
     port: int
     range: PortRange
@@ -64,18 +64,18 @@ class PortFacts:
     uses: tuple[Use, ...]
     listening: tuple[Listening, ...]
     shadows: tuple[str, ...]
-    """A sentence for each way in which one listener hides another."""
+    """A sentence for each listener that hides another."""
     needs_privilege: bool
-    """This process could not listen there."""
+    """Whether listening needs a privilege that this process lacks."""
     lowest_unprivileged: int
     ephemeral: tuple[int, int] | None
-    """The kernel's range for outgoing connections, when it tells."""
+    """The kernel's port range for outgoing connections, or None if unknown."""
     is_ephemeral: bool
     blocked_by_browsers: bool
 
 
 def gather_facts(port: int, listening: list[Listening] | None = None) -> PortFacts:
-    """Look a port up. `listening` spares a second look when all of the machine's are known."""
+    """Gather the facts about a port; `listening`, the sockets of the machine if known, saves a look-up."""
     found = tcp_listeners(port) if listening is None else [one for one in listening if one.port == port]
     ephemeral = ephemeral_range()
     return PortFacts(
@@ -95,12 +95,12 @@ def gather_facts(port: int, listening: list[Listening] | None = None) -> PortFac
 
 
 def range_of(port: int) -> PortRange:
-    """The range of RFC 6335 that the port lies in."""
+    """The port's range (RFC 6335, section 6)."""
     return next(range_ for range_ in RANGES if range_.first <= port <= range_.last)
 
 
 def ephemeral_range() -> tuple[int, int] | None:
-    """From where the kernel takes ports for outgoing connections; None when it does not tell.
+    """The first and the last port that the kernel uses for outgoing connections; None if unknown.
 
     Linux's default is 32768 to 60999, which is not the dynamic range of RFC 6335.
     """
@@ -112,7 +112,7 @@ def ephemeral_range() -> tuple[int, int] | None:
 
 
 def lowest_unprivileged_port() -> int:
-    """The first port that a program without privileges may listen on: the kernel's word, or 1024."""
+    """The first port that needs no privilege: the kernel's setting, or 1024."""
     try:
         return int((_KERNEL / "ip_unprivileged_port_start").read_text())
     except (OSError, ValueError):
@@ -120,12 +120,12 @@ def lowest_unprivileged_port() -> int:
 
 
 def needs_privilege(port: int) -> bool:
-    """Whether listening on the port needs a privilege that this process has not."""
+    """Whether listening on the port needs a privilege that this process lacks."""
     return 0 < port < lowest_unprivileged_port() and not _may_bind_low_ports()
 
 
 def find_shadows(listening: list[Listening]) -> list[str]:
-    """How listeners on one port hide one another, a sentence for each."""
+    """A sentence for each pair of listeners on the same port of which one hides or shares the other."""
     found = []
     for one, other in combinations(listening, 2):
         if one.port != other.port:
@@ -152,10 +152,10 @@ def find_shadows(listening: list[Listening]) -> list[str]:
 
 
 def find_by_name(text: str, *, at_most: int = 12) -> list[tuple[int, str, str]]:
-    """Ports with a name like the text, the best first: (port, name, meaning).
+    """Ports whose name resembles the text, best match first: (port, name, meaning).
 
-    An exact name beats the start of one and a misspelt one (postgrse), then a part of one, then a word of
-    a meaning. Where two are alike, what is really used beats the system's list, and that IANA's registry.
+    The order: exact names, prefixes and misspellings (postgrse), parts of names, words of a meaning.
+    Among equal matches, common uses come before the system's list, and that before IANA's registry.
     """
     wanted = text.casefold()
     entries = _named()
@@ -174,9 +174,9 @@ def find_by_name(text: str, *, at_most: int = 12) -> list[tuple[int, str, str]]:
 
 
 def read_targets(text: str) -> list[int]:
-    """The ports that an argument of `webdemo port` means: a number, a range (8000-8003) or a name.
+    """The ports of an argument of `webdemo port`: a number, a range (8000-8003) or a name.
 
-    Raises BindTextError, with the names that are like the one given.
+    Raises BindTextError, which suggests similar names.
     """
     first, dash, last = text.partition("-")
     if first.isascii() and first.isdigit() and (not dash or (last.isascii() and last.isdigit())):
@@ -197,7 +197,7 @@ def read_targets(text: str) -> list[int]:
 
 @cache
 def _named() -> tuple[tuple[int, tuple[str, ...], str], ...]:
-    """Every name that is known, in lower case, what is really used first."""
+    """Every known name, in lower case, common uses first."""
     used = ((use.port, (use.name,), use.meaning) for use in uses.USES)
     listed = (
         (

@@ -1,6 +1,6 @@
-"""Names of ports: what IANA assigned, and what this system's service list says.
+"""Names of ports: IANA's assignments, and this system's /etc/services.
 
-The rule: read when first asked for, never guessed. What a port is really used for is another thing: `uses`.
+The rule: read on first use, never guessed. What a port is commonly used for is in `uses`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _SERVICE_LIST = Path("/etc/services")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A name for a port, or for a range of ports, with its transports (tcp, udp, sctp, dccp)."""
+    """A name of a port or a range of ports, with its transports (tcp, udp, sctp, dccp)."""
 
     first: int
     last: int
     transports: tuple[str, ...]
     name: str
-    """Empty where the registry has none: "Reserved", "Unassigned"."""
+    """"" for entries without a name: "Reserved", "Unassigned"."""
     description: str
     aliases: tuple[str, ...] = ()
 
 
 @cache
 def iana_services() -> tuple[Service, ...]:
-    """IANA's registry of RFC 6335, in the order of its ports."""
+    """IANA's registry (RFC 6335), sorted by port."""
     data = files("webdemo.net").joinpath("iana_ports.txt.gz").read_bytes()
     found = []
     for line in gzip.decompress(data).decode().splitlines():
@@ -45,7 +45,7 @@ def iana_services() -> tuple[Service, ...]:
 
 @cache
 def system_services() -> tuple[Service, ...]:
-    """The names in /etc/services; none where the system has no such file."""
+    """The entries of /etc/services; () on systems without it."""
     try:
         text = _SERVICE_LIST.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -65,12 +65,12 @@ def system_services() -> tuple[Service, ...]:
 
 
 def iana(port: int) -> list[Service]:
-    """What IANA has assigned the port to; a port can have a name for each transport."""
+    """IANA's assignments of the port, possibly one for each transport."""
     return _iana_index().get(port, [])
 
 
 def system(port: int) -> list[Service]:
-    """The names that this system's service list has for the port."""
+    """The entries for the port in /etc/services."""
     return _system_index().get(port, [])
 
 

@@ -1,6 +1,6 @@
-"""What `webdemo port` says, as text for people and as JSON for programs.
+"""The output of `webdemo port`, as text and as JSON.
 
-The rule: both are made from the same facts. "Free" means that it was listened on a moment ago.
+The rule: both are made from the same facts. "Free" means that listening on the port has just succeeded.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from webdemo.net.ports import PortFacts, find_shadows, gather_facts, range_of, r
 from webdemo.net.uses import uses
 
 _FULL_RANGE = 32
-"""A range up to this long is shown port by port; of a longer one, what is in use or well known."""
+"""Up to this many ports are all listed; of more, only those in use or with a known use."""
 _FEW = 3
-"""Up to so many ports are each shown with all that is known."""
+"""Up to this many ports are shown in full detail."""
 
 
 @dataclass(frozen=True, slots=True)
 class PortReport:
     facts: PortFacts
     free: bool
-    """This user could listen there, on loopback, a moment ago."""
+    """Whether this user could listen on it, on loopback, a moment ago."""
     next_free: int | None
     """The next port that this user could listen on."""
     advice: tuple[str, ...]
 
 
 def answer(arguments: Sequence[str] = (), *, as_json: bool = False) -> str:
-    """The whole answer to `webdemo port ARGUMENTS`. Raises BindTextError for an argument without meaning."""
+    """The output of `webdemo port ARGUMENTS`. Raises BindTextError for an invalid argument."""
     if not arguments:
         listening = [*tcp_listeners(), *unix_listeners()]
         return dump_json(listening) if as_json else render_listening(listening)
@@ -52,7 +52,7 @@ def answer(arguments: Sequence[str] = (), *, as_json: bool = False) -> str:
 
 
 def examine(port: int) -> PortReport:
-    """Everything about one port, and what to do. Listens on it, and on the next free one, for a moment."""
+    """Facts and advice about a port. Listens on it, and on the next free one, for a moment."""
     facts = gather_facts(port)
     failure = _try(Bind(port=port)) if port else None
     next_free = _next_free(port) if port else free_port()
@@ -65,7 +65,7 @@ def examine(port: int) -> PortReport:
 
 
 def free_port() -> int:
-    """A port that is free on both loopback addresses. It is not held: serve on `:0` where that can be."""
+    """A port that is free on both loopback addresses. It is not reserved: prefer serving on `:0`."""
     sockets = listen(Bind(port=0))
     port = int(sockets[0].getsockname()[1])
     for sock in sockets:
@@ -74,12 +74,12 @@ def free_port() -> int:
 
 
 def dump_json(value: object) -> str:
-    """Facts as JSON, with the names of their dataclasses' fields; a PortReport's facts are its own fields."""
+    """Facts as JSON, keyed by the fields of their dataclasses; `facts` of a PortReport is flattened."""
     return json.dumps(value, default=_as_plain, indent=2, ensure_ascii=False)
 
 
 def render_listening(listening: Sequence[Listening]) -> str:
-    """A table of everything that listens, and how some of it hides other."""
+    """A table of all listening sockets, and a sentence for each that hides another."""
     if not listening:
         return "Nothing listens on this machine, as far as this user can see."
     now = time.time()
@@ -106,7 +106,7 @@ def render_listening(listening: Sequence[Listening]) -> str:
 
 
 def render_report(report: PortReport) -> str:
-    """All that is known about one port, a line for each fact."""
+    """Everything known about a port, one line for each fact."""
     facts = report.facts
     range_ = facts.range
     rows = [
@@ -143,7 +143,7 @@ def render_report(report: PortReport) -> str:
 
 
 def render_ports(ports: Sequence[int], listening: Sequence[Listening]) -> str:
-    """A table of many ports: all of a short list; of a long one, those in use or with a known use."""
+    """A table of ports: all of a short list; of a long list only those in use or with a known use."""
     held = {one.port: one for one in reversed(listening)}
     picked = _pick(ports, listening)
     rows = [("PORT", "RANGE", "USED FOR", "LISTENS")]
@@ -156,7 +156,7 @@ def render_ports(ports: Sequence[int], listening: Sequence[Listening]) -> str:
 
 
 def _pick(ports: Sequence[int], listening: Sequence[Listening]) -> list[int]:
-    """The ports worth a line."""
+    """The ports to list."""
     held = {one.port for one in listening}
     return [port for port in ports if len(ports) <= _FULL_RANGE or port in held or uses(port)]
 
@@ -204,7 +204,7 @@ def _next_free(port: int) -> int | None:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with their columns aligned; numbers need no more than that to be read."""
+    """Rows with left-aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

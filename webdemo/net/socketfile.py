@@ -1,6 +1,6 @@
-"""A Unix socket and the file that stands for it.
+"""Unix sockets and their files.
 
-The rule: a file is removed only if it is a socket that nobody listens on, or the very one made here.
+The rule: a file is removed only if it is a socket on which nothing listens, or the file created here.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _CONNECT_SECONDS = 1.0
 
 
 class UnixListener(socket.socket):
-    """A listening Unix socket that takes its file away when the process that made it closes it.
+    """A listening Unix socket that removes its file when the process that created it closes it.
 
-    A forked child that closes its copy leaves the file alone, and so does a successor's file stand.
+    Closing a copy in a forked child does not remove the file, and a file that has replaced it is kept.
     """
 
     _file: tuple[str, int, int, int] | None = None
 
     def own(self, path: str) -> None:
-        """Remember that the file at `path` was made by this process for this socket."""
+        """Record that this process created the file at `path` for this socket."""
         status = os.lstat(path)
         self._file = (path, status.st_dev, status.st_ino, os.getpid())
 
@@ -41,14 +41,14 @@ class UnixListener(socket.socket):
 
 
 def listen_on_path(path: str, *, mode: int, backlog: int) -> UnixListener:
-    """Listen at `path` with the permissions `mode`, in place of a stale socket but never of a live one.
+    """Listen at `path` with the permissions `mode`; replaces a stale socket, but never a live one.
 
-    Raises SocketFileUnavailable or PortNotPermitted.
+    Raises SocketFileUnavailable, PortNotPermitted or TooManyFiles.
     """
     sock = UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
-        # The file must never stand open to more users than asked for, not even until a chmod.
+        # By umask, because until a chmod the file would be accessible to more users than asked for.
         umask = os.umask(0o777 & ~mode)
         try:
             sock.bind(path)
@@ -87,9 +87,9 @@ def _is_live(path: str) -> bool:
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except PermissionError:
-            raise  # it may be live: it is another user's, and so left alone
+            raise  # it belongs to another user, and may be live
         except OSError:
-            return True  # its queue is full, or it is a datagram socket: somebody has it
+            return True  # its backlog is full, or it is a datagram socket: it is in use
     return True
 
 

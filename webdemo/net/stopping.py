@@ -1,7 +1,7 @@
-"""Ending the program that holds a port.
+"""Stops the program that listens on a port.
 
-The rule: only the user's own processes, the parent before its children, TERM before KILL, and never a
-process that has taken over the number of another.
+The rule: only the user's own processes; parents before children; SIGTERM before SIGKILL; and never a
+process that has reused another's pid.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOOK_SECONDS = 0.05
 class Stopped:
     process: Process
     killed: bool
-    """TERM was not enough."""
+    """Whether it outlived SIGTERM and got SIGKILL."""
 
     def describe(self) -> str:
         how = "did not end on TERM and was killed" if self.killed else "has ended"
@@ -32,9 +32,9 @@ class Stopped:
 
 
 def find_stoppable(port: int) -> list[Process]:
-    """The user's processes that listen on the port, the parent of each family first.
+    """The user's processes that listen on the port, parents first.
 
-    Raises NothingListens, or HolderNotYours when all of them belong to others.
+    Raises NothingListens, or HolderNotYours if all of them belong to other users.
     """
     listening = tcp_listeners(port)
     if not listening:
@@ -50,9 +50,9 @@ def find_stoppable(port: int) -> list[Process]:
 
 
 def stop(processes: Sequence[Process], *, grace_seconds: float = GRACE_SECONDS) -> list[Stopped]:
-    """End processes that `find_stoppable` found; those that outlive the grace time are killed.
+    """Stop the processes found by `find_stoppable`; kill those that outlive the grace time.
 
-    TERM goes to the parents, which take their children with them; KILL goes to whatever remains.
+    SIGTERM goes to the parents, which stop their children; SIGKILL goes to all that are left.
     """
     import psutil
 
@@ -83,6 +83,6 @@ def _runs(process: Process) -> bool:
 def _send(process: Process, signal: Callable[[Any], None]) -> None:
     import psutil
 
-    with suppress(psutil.Error):  # it ended meanwhile
+    with suppress(psutil.Error):  # it has ended meanwhile
         if _runs(process):
             signal(psutil.Process(process.pid))

@@ -1,7 +1,7 @@
-"""What ports are really used for, kept by hand beside IANA's registry.
+"""What ports are commonly used for, maintained by hand in addition to IANA's registry.
 
-The rule: an entry says what one is likely to meet there today, in words that a developer knows. A name
-is one that people search for.
+The rule: an entry says what is likely to listen there today, in terms that developers know; its name is
+one that people search for.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ USES = (
     Use(51820, "wireguard", "WireGuard, on UDP"),
 )
 
-# https://fetch.spec.whatwg.org/#port-blocking: no page is fetched from these, so that a form on a page
-# cannot talk to a mail or printer server.
+# https://fetch.spec.whatwg.org/#port-blocking: browsers block these, so that a form on a page cannot send
+# data to a mail server or a printer.
 # fmt: off
 BLOCKED_BY_BROWSERS = frozenset({
     0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102,
