@@ -1,10 +1,10 @@
 """The servers: one small file each, and the contract between them and the run layer.
 
-A server is a module of this package with an `adapter`, or an installed package's entry point in
-the group `webdemo.servers`, or (as `paste.NAME`) whatever registers a `paste.server_runner`.
-An adapter imports its server inside `serve`, so that naming a server costs nothing, and it uses
-public API only. It is handed sockets that already listen: it never opens one, and it never
-removes the file of a Unix socket, because the next process serves on the same ones.
+A server is a module of this package with an `adapter`, an entry point of an installed package in the
+group `webdemo.servers`, or (as `paste.NAME`) an entry point `paste.server_runner`.
+An adapter imports its server inside `serve`, so that looking up a server is cheap, and uses its public
+API only. It gets sockets that already listen: it neither opens one nor removes the file of a Unix socket,
+because the next process will serve on the same sockets.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
-# The version of this contract: what an Adapter declares, what a Job holds, what `serve` has to keep.
-# It is raised when a plug-in that was right could become wrong, and not for a new field with a default.
+# The version of this contract: what an Adapter declares, what a Job contains, what `serve` must do.
+# Incremented for changes that could break an existing plug-in, not for a new field with a default.
 CONTRACT = 1
 
 GROUP = "webdemo.servers"
 PASTE_GROUP = "paste.server_runner"
 PASTE = "paste."
 
-# How long a connection on which no request has begun stays open while its server drains: a client
-# that was about to send one gets its answer.
+# How long a connection without a request stays open while its server drains: a client that is about to
+# send one gets its response.
 LINGER_SECONDS = 0.5
 
 HTTP = "http"
 
 
 class Stopping:
-    """Tells a server to drain: a flag that a signal handler may set and a selector can wait for."""
+    """Tells a server to drain: a flag that a signal handler can set and a selector can wait for."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -66,11 +66,11 @@ class Stopping:
         return self._is_set
 
     def fileno(self) -> int:
-        """A descriptor that becomes readable when the flag is set, and stays so."""
+        """A descriptor that becomes readable, and stays so, when the flag is set."""
         return self._read
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Block until the flag is set, or the time is over; True if it is set."""
+        """Block until the flag is set or the timeout has passed; returns whether it is set."""
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
         return bool(poll.poll(None if timeout_seconds is None else timeout_seconds * 1000))
@@ -88,42 +88,42 @@ class Certificate(NamedTuple):
 
 
 class MadeCertificate(NamedTuple):
-    """A certificate and its key that were made for one run: text, which no file has to hold."""
+    """A certificate and its private key generated for one run, as PEM text."""
 
     pem: str
 
     def __repr__(self) -> str:
-        return "MadeCertificate()"  # it holds a private key
+        return "MadeCertificate()"  # never print the private key
 
 
 class Siblings(Protocol):
-    """The other processes of a service, which share its sockets, as one of them sees them."""
+    """The connection counts of a service's processes, which share its sockets, as seen by one of them."""
 
     def report(self, connections: int) -> None:
-        """Let them know how many connections this process has open."""
+        """Publish the number of open connections of this process."""
 
     def have_fewer(self) -> bool:
-        """Whether one of them has fewer, so that the next connection is rather its."""
+        """Whether a sibling has fewer connections, and should take the next one."""
 
     def leave(self) -> None:
-        """Let them know that this process accepts no more."""
+        """Publish that this process accepts no more connections."""
 
 
 class Job(NamedTuple):
-    """What one server process is to do."""
+    """Everything a server process needs in order to serve."""
 
-    app: WSGIApplication  # not called by a server that runs no app
-    sockets: list[socket.socket]  # they listen, and do not block
+    app: WSGIApplication  # not used by a server that runs no app
+    sockets: list[socket.socket]  # listening, non-blocking
     options: Any  # an instance of the adapter's `options`
-    workers: int  # for a server that makes its own worker processes; 1 for the others
+    workers: int  # for a server that forks its own workers; 1 for the others
     certificate: Certificate | None
     ready: Callable[[], None]  # to be called when the server is about to accept
-    stopping: Stopping  # when set: accept no more, finish what is in flight, return
-    grace_seconds: float  # after which whoever has not returned is killed
-    directory: str | None = None  # the folder that is served instead of an app
-    worker_cpus: Sequence[int] = ()  # each of the server's own workers is to keep to one of these
+    stopping: Stopping  # when set: stop accepting, finish the requests in flight, return
+    grace_seconds: float  # after which the process is killed if it has not returned
+    directory: str | None = None  # the folder to serve instead of an app
+    worker_cpus: Sequence[int] = ()  # pin each of the server's own workers to one of these
     log: Callable[[str], None] = lambda line: None  # the access log of a server that runs no app
-    siblings: Callable[[], Siblings] | None = None  # for the process that accepts; None: it is the only one
+    siblings: Callable[[], Siblings] | None = None  # called in the accepting process; None: it has none
 
 
 class Serve(Protocol):
@@ -137,13 +137,13 @@ class NoOptions:
 
 
 def option(default: Any, text: str) -> Any:
-    """One option of a server, as a dataclass field: its type is the annotation."""
+    """An option of a server, as a dataclass field whose annotation is its type."""
     return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """Of servers that wait for each connection by itself."""
+    """The options of servers whose threads or greenlets wait for one connection each."""
 
     connections: int = option(1000, "Connections open at once; further ones wait, and idle ones are closed.")
     header_timeout: float = option(
@@ -155,31 +155,31 @@ class ConnectionOptions:
 
 
 class Adapter(NamedTuple):
-    """A server, what it can do, and how to run it."""
+    """A server: how to run it, and its capabilities. Plug-ins provide an instance."""
 
     name: str
     serve: Serve
-    summary: str  # how it answers requests, in half a line
-    protocol: str = HTTP  # the scheme of its URLs; with any other its first words are "220"
-    distribution: str | None = None  # the package that holds it; None: the standard library
+    summary: str  # its concurrency model, in half a line
+    protocol: str = HTTP  # the scheme of its URLs; a server of any other protocol greets with "220"
+    distribution: str | None = None  # the package that provides it; None: the standard library
     extra: str | None = None  # the extra of webdemo that installs it
     options: type = NoOptions  # a frozen dataclass of `option` fields
     tls: bool = False
     unix: bool = True
     several_sockets: bool = True
-    modules: tuple[str, ...] = ()  # what `serve` imports, if they may be imported before the fork
-    own_workers: bool = False  # makes its worker processes itself
-    opens_own_sockets: bool = False  # cannot serve on a socket that is already open
+    modules: tuple[str, ...] = ()  # modules that `serve` imports and that may be imported before the fork
+    own_workers: bool = False  # forks its worker processes itself
+    opens_own_sockets: bool = False  # cannot serve on an inherited socket
     before_import: Callable[[], None] | None = None  # must run before the app is imported
-    lapses: tuple[str, ...] = ()  # what it does not keep, as "accepts a bare LF in the head"
-    contract: int = 1  # the CONTRACT that a plug-in was made for: not today's, which it cannot know
+    lapses: tuple[str, ...] = ()  # promises it does not keep, for example "accepts a bare LF in the head"
+    contract: int = 1  # the contract that the plug-in was made for; not CONTRACT, which may be newer
 
     @property
     def runs_app(self) -> bool:
         return self.protocol == HTTP
 
     def version(self) -> str | None:
-        """The installed version; None if it is not installed."""
+        """The installed version, or None."""
         if self.distribution is None:
             import platform
 
@@ -187,7 +187,7 @@ class Adapter(NamedTuple):
         return _version(self.distribution)
 
     def is_installed(self) -> bool:
-        # Most packages are called what their module is, which costs less to find than a version.
+        # Most distributions have the name of their module, which is faster to find than a version.
         name = self.distribution
         return name is None or importlib.util.find_spec(name) is not None or self.version() is not None
 
@@ -196,7 +196,7 @@ class Adapter(NamedTuple):
         return f"pip install {what}"
 
     def parse_options(self, given: Mapping[str, str]) -> Any:
-        """The options as an instance of `self.options`; raises UnknownOption or UsageError."""
+        """Parse options into an instance of `self.options`. Raises UnknownOption or UsageError."""
         fields = {f.name: f for f in dataclasses.fields(self.options)}
         values = {}
         for name, text in given.items():
@@ -207,7 +207,7 @@ class Adapter(NamedTuple):
 
 
 def parse_value(what: str, kind: str, text: str) -> Any:
-    """Text as `int`, `float`, `bool` or `str` (the annotation's text); raises UsageError."""
+    """Parse text as `kind`: "int", "float", "bool" or "str". Raises UsageError, which names `what`."""
     try:
         if kind == "bool":
             return {"1": True, "true": True, "yes": True, "on": True,
@@ -224,14 +224,14 @@ def parse_value(what: str, kind: str, text: str) -> Any:
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `word` was probably meant to be."""
+    """The candidate that `word` is probably a misspelling of, or None."""
     import difflib
 
     return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)), None)
 
 
 def one_line(text: str) -> str:
-    """The text of a client, fit for a log and for a header: what is not printable becomes a question mark."""
+    """A client's text for a log or a header; unprintable characters become question marks."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
@@ -242,7 +242,7 @@ def built_in() -> list[str]:
 
 
 def names() -> list[str]:
-    """Every server that can be named, installed or not."""
+    """The names of all known servers, installed or not."""
     plugged = sorted(e.name for e in _entry_points().select(group=GROUP))
     return list(dict.fromkeys([*built_in(), *plugged, *sorted(_pasted())]))
 
@@ -251,13 +251,13 @@ _versions: dict[str, str | None] = {}
 
 
 def remember_versions(found: Mapping[str, str | None]) -> None:
-    """Take versions, by distribution, from a process that has looked them up: that takes a while."""
+    """Take over versions, by distribution, that another process has looked up, which is slow."""
     _versions.update(found)
 
 
 def _version(distribution: str) -> str | None:
     if distribution not in _versions:
-        import importlib.metadata  # it takes longer to import than most servers
+        import importlib.metadata  # slower to import than most servers
 
         try:
             _versions[distribution] = importlib.metadata.version(distribution)
@@ -273,13 +273,13 @@ def _entry_points() -> Any:
 
 
 def _pasted() -> dict[str, EntryPoint]:
-    """Paste's runners by our names for them: `main`, which most are called, is its package's name."""
+    """Paste runners by name, `paste.NAME`; one called `main`, as most are, gets its package's name."""
     entries = _entry_points().select(group=PASTE_GROUP)
     return {PASTE + (e.dist.name if e.name == "main" and e.dist else e.name): e for e in entries}
 
 
 def find(name: str) -> Adapter:
-    """The adapter called `name`; raises UnknownServer. The server itself is not imported."""
+    """The adapter called `name`; does not import the server. Raises UnknownServer or ServerBroken."""
     if name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
         return importlib.import_module(f"{__name__}.{name}").adapter  # type: ignore[no-any-return]
     if name.startswith(PASTE) and (runner := _pasted().get(name)):
@@ -303,7 +303,7 @@ def find(name: str) -> Adapter:
 
 
 def find_installed(name: str) -> Adapter:
-    """The adapter called `name`; raises UnknownServer or ServerMissing."""
+    """The adapter called `name`. Raises UnknownServer, ServerBroken or ServerMissing."""
     adapter = find(name)
     if not adapter.is_installed():
         raise ServerMissing(name, adapter.install_command())
@@ -311,7 +311,7 @@ def find_installed(name: str) -> Adapter:
 
 
 def known() -> list[Adapter]:
-    """Every server, installed or not; a broken plug-in is told of only when it is asked for by name."""
+    """All servers, installed or not; broken plug-ins are skipped (`find` raises for them)."""
     found = []
     for name in names():
         with contextlib.suppress(ServerBroken):

@@ -1,7 +1,7 @@
-"""What the servers that give each connection a thread of its own need in order to drain.
+"""Draining for servers with a thread for each connection.
 
-A thread that answers is waited for. A thread that waits for a request which may never come is
-woken, after a moment in which a request already under way may still arrive.
+The rule: threads that process a request are waited for. Threads that wait for a request are woken after
+LINGER_SECONDS, within which a request already on its way may still arrive.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _LONGEST_HEAD = 65536
 
 
 class IdleConnections:
-    """The connections whose next request has not begun, and those whose header has not come to its end."""
+    """The connections that wait for a request, and those whose request header is incomplete."""
 
     def __init__(self) -> None:
-        # A lock is not needed: each method of a dict or a set that is used here is atomic.
+        # No lock: each dict and set method used here is atomic.
         self._since: dict[socket.socket, float] = {}
         self._begun: set[socket.socket] = set()
         self._hung_up = False
@@ -44,38 +44,38 @@ class IdleConnections:
             end_reading(connection)
 
     def begin(self, connection: socket.socket) -> None:
-        """Its request has begun: it is no longer idle, but the header must come to its end."""
+        """A request has begun: the connection is no longer idle, but its header is incomplete."""
         self._begun.add(connection)
 
     def discard(self, connection: socket.socket) -> None:
-        """It waits for no header."""
+        """The connection waits for no header any more."""
         self._since.pop(connection, None)
         self._begun.discard(connection)
 
     def hang_up(self) -> None:
-        """End the wait for a request, now and from now on; what has already arrived is still answered."""
+        """End the wait for a request, now and on connections added later; requests that arrived are served."""
         self._hung_up = True
         for connection in self._since.copy():
             if connection not in self._begun:
                 end_reading(connection)
 
     def close_idle(self) -> None:
-        """Make room: close those that were given the time to begin a request."""
+        """Make room: end the connections that have waited for LINGER_SECONDS."""
         self.close_older_than(LINGER_SECONDS)
 
     def close_older_than(self, seconds: float) -> None:
-        """End the wait for a header that has lasted this long, even if a part of it has come."""
+        """End the wait for a header after this time, even if a part of the header has arrived."""
         latest = time.monotonic() - seconds
         for connection, since in self._since.copy().items():
             if since > latest:
-                break  # a dict keeps the order in which its keys came
+                break  # dicts keep insertion order
             end_reading(connection)
 
 
 def end_reading(connection: socket.socket) -> None:
-    """Let whoever waits for a request on this connection find its end.
+    """Make a thread that waits for a request on this connection read end of file.
 
-    Not if a whole head has arrived, and waits for a thread to read it: its body may yet be on the way.
+    Not if a complete request header is waiting to be read: its body may still be on its way.
     """
     with contextlib.suppress(OSError, ValueError):  # closed already
         if not (is_readable(connection) and b"\r\n\r\n" in _arrived(connection)):
@@ -83,9 +83,9 @@ def end_reading(connection: socket.socket) -> None:
 
 
 def stop_reading(connection: socket.socket) -> None:
-    """Let whoever reads from this connection find its end; what is written is still sent."""
+    """Make reads from this connection return end of file; writing still works."""
     with contextlib.suppress(OSError):  # closed already
-        # Not a TLS connection's own method: it would write in the clear from now on.
+        # Not SSLSocket.shutdown, after which the connection would write in plain text.
         socket.socket.shutdown(connection, socket.SHUT_RD)
 
 
@@ -97,8 +97,8 @@ def is_readable(connection: socket.socket) -> bool:
 
 
 def _arrived(connection: socket.socket) -> bytes:
-    """What waits to be read; nothing if another thread has read it by now. Does not wait for more."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as same:  # without its time-out
+    """The bytes waiting to be read; b"" if another thread has read them. Does not block."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as same:  # a copy without the timeout
         try:
             return same.recv(_LONGEST_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -106,13 +106,13 @@ def _arrived(connection: socket.socket) -> bytes:
 
 
 class DrainingHandler(_Handler):
-    """Mixed into a server's request handler: tracks where in a request it is, and unifies the fields."""
+    """A mixin for request handlers: tracks idle connections, and unifies header fields."""
 
     idle: IdleConnections  # set by a subclass
     room: Room  # set by a subclass
 
     def __init__(self, request: socket.socket, address: Any, server: Any) -> None:
-        # All I/O of a handler is with its client: that one leaves, or speaks no TLS, is no news.
+        # All I/O of a handler is with its client; a disconnect or a failed handshake is not worth a log line.
         try:
             with contextlib.suppress(OSError):
                 super().__init__(request, address, server)
@@ -150,11 +150,11 @@ def serve_until_stopped(
     room: Room,
     header_timeout: float,
 ) -> None:
-    """Accept on every server from this one thread until told to stop, then drain."""
+    """Accept on all servers in this thread until `stopping` is set, then drain."""
     with selectors.DefaultSelector() as selector:
         selector.register(stopping, selectors.EVENT_READ)
         for server in servers:
-            server.timeout = 0  # handle_request is called when there is something to handle
+            server.timeout = 0  # handle_request is called only when the socket is readable
             selector.register(server, selectors.EVENT_READ, server)
         look_at = time.monotonic() + LOOK_FOR_OLD_SECONDS
         while not stopping.is_set():
@@ -164,9 +164,9 @@ def serve_until_stopped(
             if time.monotonic() > look_at:
                 idle.close_older_than(header_timeout)
                 look_at = time.monotonic() + LOOK_FOR_OLD_SECONDS
-    # Of a connection that was accepted just now nobody knows yet that it is idle.
+    # Delayed, because a connection accepted just now may not be registered as idle yet.
     hang_up = threading.Timer(LINGER_SECONDS, idle.hang_up)
     hang_up.start()
     for server in servers:
-        server.server_close()  # returns when every thread has answered
+        server.server_close()  # joins all threads
     hang_up.cancel()

@@ -1,8 +1,8 @@
-"""Which of the processes that share a socket accepts a connection that waits.
+"""Fair accept: which of the processes that share a socket accepts a pending connection.
 
-Left alone, whichever happens to run takes all that come at once, and clients that keep their connections
-stay with it: the other processes have nothing to do. Here who has more connections than another one gives
-way to it, for so short a time that one which is busy, or gone, holds nobody up.
+Without it, the process that happens to run takes all connections that arrive together, and with
+keep-alive they stay with it while its siblings are idle. Here a process with more connections than a
+sibling defers to it, so briefly that a busy or dead sibling delays nothing noticeably.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from webdemo.servers import Siblings
 GIVE_WAY_SECONDS = 0.002
 LOOK_AGAIN_SECONDS = 0.0002
 
-# Where connections come without a pause, and none is kept, to give way costs more than it is worth:
-# patience ends then, and comes back in quiet times.
+# With a constant stream of short connections, deferring costs more than it gains. So there is a budget for
+# it, "patience", which is used up under load and refills in quiet times.
 _PATIENCE_SECONDS = 0.1
 _QUIET_SECONDS = 0.02
-_BACK_IN_QUIET_SECONDS = 0.2  # for each second
+_BACK_IN_QUIET_SECONDS = 0.2  # refilled for each second of quiet
 
 
 class Turns:
-    """One process's view; made for a service that has several."""
+    """Decides when this process, one of several of its service, should accept."""
 
     def __init__(self, siblings: Siblings, clock: Callable[[], float] = time.monotonic) -> None:
         self._siblings = siblings
@@ -33,7 +33,7 @@ class Turns:
         self._gives_way_since: float | None = None
 
     def is_ours(self) -> bool:
-        """Whether to accept the connection that waits; to be asked again soon if it is not."""
+        """Whether to accept the pending connection; if False, ask again after LOOK_AGAIN_SECONDS."""
         now = self._clock()
         passed = now - self._asked_at
         self._asked_at = now
@@ -53,10 +53,10 @@ class Turns:
         return True
 
     def nobody_waits(self) -> None:
-        """The connection that was asked about has gone to a sibling."""
+        """Tell that the pending connection was accepted by a sibling."""
         self._gives_way_since = None
 
     def wait(self) -> None:
-        """Block until the connection that waits may be accepted; a sibling may have been faster."""
+        """Block until the pending connection may be accepted; a sibling may have taken it by then."""
         while not self.is_ours():
             time.sleep(LOOK_AGAIN_SECONDS)

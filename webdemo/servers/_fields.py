@@ -1,9 +1,9 @@
-"""A request's header fields, the same for the app on every server.
+"""Normalised header fields: the app sees the same on every server.
 
-WSGI spells `X-Forwarded-Host` and `X_Forwarded_Host` alike, so a proxy that removes the one would let the
-other pass: names with an underscore are dropped, as nginx does. A field that is repeated reaches the app
-once and whole: a list joined (RFC 9110 section 5.3), cookies as RFC 6265 section 5.4 writes them. Where only
-one value has a meaning, servers would choose different ones, so the request is refused.
+WSGI maps `X-Forwarded-Host` and `X_Forwarded_Host` to the same key, so a proxy that removes only the first
+would let the second pass: names with an underscore are dropped, as in nginx. The lines of a repeated field
+are joined: with commas (RFC 9110 section 5.3), Cookie with semicolons (RFC 6265 section 5.4). A repeated
+field that allows only one value is refused, because servers would choose different ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from email.message import Message
 
-# Those on which routing, framing or access depends.
+# Fields with a single value, on which routing, framing or access depends.
 SINGLE = frozenset(
     {"authorization", "content-length", "content-type", "host", "proxy-authorization", "transfer-encoding"}
 )
@@ -27,13 +27,13 @@ class BadFields(ValueError):
 
 
 def unify(fields: Fields) -> Fields:
-    """The fields with each name once, none with an underscore; the same object if nothing changes.
+    """The fields with each name once and none with an underscore; the same object if nothing changes.
 
-    Raises BadFields where a field of a single value is repeated.
+    Raises BadFields if a field with a single value is repeated.
     """
     if not fields:
         return fields
-    joined = " ".join([name for name, _ in fields]).lower()  # a name holds no space
+    joined = " ".join([name for name, _ in fields]).lower()  # names contain no space
     names = joined.split(" ")
     if len(set(names)) == len(fields) and "_" not in joined:
         return fields
@@ -51,13 +51,13 @@ def unify(fields: Fields) -> Fields:
 
 
 def unify_message(headers: Message) -> None:
-    """The same for what the standard library parsed, in place; it stops at a line that is no field."""
+    """Unify fields parsed by the standard library, in place. Raises BadFields, also for malformed lines."""
     if headers.defects or headers.get_payload():
         raise BadFields("A header line is malformed.")
     fields = headers.items()
     unified = unify(fields)
     if unified is not fields:
-        for name in headers.keys():  # noqa: SIM118  # a Message yields no keys by itself
+        for name in headers.keys():  # noqa: SIM118  # iterating a Message does not yield its keys
             del headers[name]
         for name, value in unified:
             headers[name] = value

@@ -1,7 +1,7 @@
-"""Where a request begins and ends: RFC 9112 to the letter, for servers that are more lenient.
+"""Strict message framing by RFC 9112, for servers whose own parsers are lenient.
 
-Two parties that disagree about it are how a request is smuggled past a proxy. So nothing malformed is
-interpreted: the answer is 400, and the connection is closed.
+A proxy and a server that disagree about where a request ends allow request smuggling. So nothing
+malformed is interpreted: the response is 400, and the connection is closed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 else:
     _Handler = object
 
-_LONGEST_LINE = 65536  # as http.server has it
+_LONGEST_LINE = 65536  # as in http.server
 _MOST_FIELDS = 100
 _LONGEST_CHUNK_LINE = 4096
 _LONGEST_TRAILER = 65536
 
-# RFC 9112 section 3, 5 and 5.2: no bare CR or LF, no other control character, no folded line. A target may
-# hold bytes beyond ASCII, which some clients send.
+# RFC 9112 sections 3, 5 and 5.2: no bare CR or LF, no other control characters, no obsolete line folding. A
+# target may contain bytes beyond ASCII, which some clients send.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 _REQUEST_LINE = re.compile(_TOKEN + rb" [\x21-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n")
@@ -36,16 +36,16 @@ _HOSTS = re.compile("\nhost:([^\r]*)")
 _LENGTHS = re.compile("\ncontent-length:([^\r]*)")
 _CODINGS = re.compile("\ntransfer-encoding:([^\r]*)")
 
-# RFC 9110 section 7.2 and RFC 3986 section 3.2.2.
+# Host: RFC 9110 section 7.2 and RFC 3986 section 3.2.2.
 _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%~_-]+\]|[0-9A-Za-z._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
-# RFC 9110 section 8.6; more digits would be more than 64 bits can count.
+# RFC 9110 section 8.6; more digits may not fit into 64 bits.
 _LENGTH = re.compile("[0-9]{1,18}")
-# RFC 9112 section 7.1 and 7.1.1.
+# RFC 9112 sections 7.1 and 7.1.1.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*+;" + _VALUE + rb")?\r\n")
 
 
 class Malformed(OSError, ValueError):
-    """What a client sent cannot be a request. As OSError it is what an app's read of a body may raise."""
+    """The request is malformed. An OSError, because an app's read of the body may raise it."""
 
     status = 400
 
@@ -55,11 +55,11 @@ class TooLarge(Malformed):
 
 
 class Incomplete(Malformed):
-    """The client left, or was given up, in the middle of the head: nobody waits for an answer."""
+    """The client disconnected or timed out within the request header: there is nobody to respond to."""
 
 
 def read_fields(request_line: bytes, connection: Any) -> bytes:
-    """Read a head from behind its request line to its empty line. Raises Malformed."""
+    """Read the header fields after a request line, up to and including the empty line. Raises Malformed."""
     if not request_line.endswith(b"\n"):
         raise Incomplete("Its request line is incomplete.")
     check_line(request_line)
@@ -79,13 +79,13 @@ def read_fields(request_line: bytes, connection: Any) -> bytes:
     fields = b"".join(lines)
     check_fields(request_line, fields)
     if b" \r" in fields or b"\t\r" in fields:
-        # White space is no part of a value (RFC 9112 section 5.1); some parsers would leave it.
+        # Trailing white space is not part of a value (RFC 9112 section 5.1), but some parsers keep it.
         return b"\r\n".join(line.rstrip(b" \t") for line in fields.split(b"\r\n"))
     return fields
 
 
 def check_head(head: bytes) -> None:
-    """Raise Malformed unless this is a request line, fields, and an empty line."""
+    """Raise Malformed unless this is a request line, header fields and an empty line."""
     end = head.find(b"\n") + 1
     check_line(head[:end])
     check_fields(head[:end], head[end:])
@@ -111,7 +111,7 @@ def check_fields(request_line: bytes, fields: bytes) -> None:
 def check_body_length(
     version: str, *, hosts: Sequence[str], lengths: Sequence[str], codings: Sequence[str]
 ) -> None:
-    """By the values of Host, Content-Length and Transfer-Encoding (RFC 9112 section 3.2, 6.1 and 6.3)."""
+    """Check Host, Transfer-Encoding, Content-Length (RFC 9112 sections 3.2, 6.1, 6.3). Raises Malformed."""
     if len(hosts) != 1:
         if hosts or version != "HTTP/1.0":
             raise Malformed("A request has one Host.")
@@ -125,11 +125,11 @@ def check_body_length(
         if len(codings) != 1 or codings[0].strip(" \t").lower() != "chunked":
             raise Malformed("The only Transfer-Encoding here is chunked.")
     elif lengths and (len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0].strip(" \t"))):
-        raise Malformed("Its Content-Length is malformed.")  # a list of equal ones too: section 8.6 allows it
+        raise Malformed("Its Content-Length is malformed.")  # RFC 9110 8.6 lets us refuse equal ones too
 
 
 def refuse(exc: Malformed, start_response: StartResponse) -> Iterable[bytes]:
-    """The answer to a malformed request, as of an app. Raises it where an answer has begun."""
+    """Respond with 400 like a WSGI app. Re-raises the error if the response has already started."""
     body = f"{exc}\n".encode()
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Connection", "close")]
     start_response("400 Bad Request", headers, sys.exc_info())
@@ -137,7 +137,7 @@ def refuse(exc: Malformed, start_response: StartResponse) -> Iterable[bytes]:
 
 
 class StrictHandler(_Handler):
-    """Mixed into a request handler of http.server: its parser sees no head but a well-formed one."""
+    """A mixin for handlers of http.server: only well-formed request headers reach its parser."""
 
     raw_requestline: bytes
 
@@ -156,7 +156,7 @@ class StrictHandler(_Handler):
 
 
 def parse_alone(handler: Any, fields: bytes, parse: Callable[[], bool]) -> bool:
-    """What `parse` returns while the fields are all that it can read from the handler's `rfile`."""
+    """Call `parse` with the handler's `rfile` replaced by the fields; returns its result."""
     connection, handler.rfile = handler.rfile, io.BytesIO(fields)
     try:
         return parse()
@@ -165,18 +165,18 @@ def parse_alone(handler: Any, fields: bytes, parse: Callable[[], bool]) -> bool:
 
 
 class Chunks:
-    """Decodes one chunked body as its bytes come (RFC 9112 section 7.1); its trailer is thrown away."""
+    """An incremental decoder of one chunked body (RFC 9112 section 7.1); it discards the trailer."""
 
     def __init__(self) -> None:
         self.is_over = False
-        self._left = 0  # of the chunk's data
+        self._left = 0  # bytes of the chunk's data still to come
         self._line = b""
         self._take = self._take_size
         self._trailer_length = 0
         self._broken: Malformed | None = None
 
     def decode(self, data: bytes) -> tuple[bytes, int]:
-        """The content in the data, and how much of the data was used. Raises Malformed, then always."""
+        """The decoded content, and the number of bytes consumed. Raises Malformed, from then on always."""
         if self._broken:
             raise self._broken
         content, used = [], 0
@@ -222,7 +222,7 @@ class Chunks:
 
 
 class ChunkedBody(io.RawIOBase):
-    """The content of a chunked body. A read raises Malformed, or ConnectionAbortedError if it breaks off."""
+    """The content of a chunked body. Reads raise Malformed, or ConnectionAbortedError if it is cut off."""
 
     def __init__(
         self, connection: io.BufferedReader[Any], when_malformed: Callable[[], None] = lambda: None

@@ -1,7 +1,7 @@
-"""The bridge to servers that register a `paste.server_runner`: `paste.NAME`.
+"""Adapters for servers that register a `paste.server_runner`: `paste.NAME`.
 
-Such a runner is called with the app, an empty global configuration, `host` and `port`, and opens
-the port by itself. So the parent cannot own the port, and draining is left to the server.
+A runner is called with the app, an empty global configuration, `host` and `port`, and opens its own
+socket. So the supervisor cannot own the port, and draining is up to the server.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def bridge(name: str, entry: EntryPoint) -> Adapter:
         [listener] = job.sockets
         host, port = listener.getsockname()[:2]
         listener.close()
-        # Python's default, so that the server ends as it does when it is run by its own command.
+        # Python's default for SIGINT, so that the server stops as it does under its own command.
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         signal.signal(signal.SIGINT, signal.default_int_handler)
         job.ready()

@@ -1,9 +1,9 @@
-"""Accept a connection only while there is room for it.
+"""Accept connections only while there is room for them.
 
-A server that accepts without a free descriptor fails, finds the socket still readable, and tries again
-without end. Here it leaves new connections in the listening socket's queue: when its connections are at their
-limit, or when all but a reserve of its descriptors are used, which the app needs for its files. Connections
-that have waited for a request for a while are closed then. It is said once a minute.
+A server that accepts without a free descriptor fails, finds the socket still readable, and retries in a
+busy loop. Here it leaves new connections in the backlog when it has reached its limit of connections, or
+when only a reserve of descriptors is left, which the app needs for its files. It then closes idle
+connections, and logs the reason at most once a minute.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from webdemo.servers._fair_accept import Turns
 
-# Until a full server looks again.
+# How long a full server waits before it checks again.
 PAUSE_SECONDS = 0.05
 
 _SAY_AGAIN_SECONDS = 60.0
@@ -30,7 +30,7 @@ _LARGEST_RESERVE = 256
 
 
 class Room:
-    """The room that a process has for connections; asked before each accept, and told of what came of it."""
+    """The room of a process for connections: call `is_left` before each accept, and report its outcome."""
 
     def __init__(
         self,
@@ -40,8 +40,8 @@ class Room:
         most: int = sys.maxsize,
         option: str = "connections",
     ) -> None:
-        self.open = WeakSet[socket.socket]()  # what was accepted, until it is discarded or forgotten
-        self._close_idle = close_idle  # those on which no request has begun for a while
+        self.open = WeakSet[socket.socket]()  # accepted connections, until discarded or garbage-collected
+        self._close_idle = close_idle
         self._count = count or self._count_open
         self._most = most
         self._option = option
@@ -49,7 +49,7 @@ class Room:
         self._said_at = -_SAY_AGAIN_SECONDS
 
     def is_left(self) -> bool:
-        """Whether to accept; if not, ask again after PAUSE_SECONDS."""
+        """Whether to accept; if not, idle connections are closed: ask again after PAUSE_SECONDS."""
         if self._count() >= self._most:
             self._say(
                 f"{self._most} connections are open, the limit: further ones wait, and idle ones are closed. "
@@ -68,12 +68,12 @@ class Room:
 
     def accepted(self, connection: socket.socket) -> None:
         self.open.add(connection)
-        # Its descriptor is the lowest that was free.
+        # A new descriptor is the lowest free one, so a high one means that few are left.
         if connection.fileno() >= _first_reserved():
             self._runs_short = True
 
     def failed(self, exc: OSError) -> bool:
-        """Whether an accept failed for want of something that may soon be free again."""
+        """Whether an accept failed for lack of descriptors or memory, which is temporary; if so, logs it."""
         if exc.errno not in _SHORTAGES:
             return False
         self._runs_short = True
@@ -87,7 +87,7 @@ class Room:
     def _count_open(self) -> int:
         if len(self.open) >= self._most:
             for connection in list(self.open):
-                if connection.fileno() < 0:  # closed, and not yet forgotten
+                if connection.fileno() < 0:  # closed, but not yet collected
                     self.open.discard(connection)
         return len(self.open)
 
@@ -104,7 +104,7 @@ def _most_descriptors() -> int:
 
 
 def _first_reserved() -> int:
-    """The descriptors from this one on are the app's."""
+    """The first descriptor of the reserve that is kept for the app."""
     most = _most_descriptors()
     return most - max(_SMALLEST_RESERVE, min(most // 8, _LARGEST_RESERVE))
 
@@ -119,17 +119,17 @@ def _descriptors_are_left() -> bool:
 
 
 class Listener(socket.socket):
-    """A listening socket whose accept waits for room and for this process's turn, but not for long."""
+    """A listening socket whose accept waits, briefly, for room and for this process's turn."""
 
     def __init__(self, sock: socket.socket, room: Room, turns: Turns | None = None) -> None:
-        """The same socket, which `sock` is no longer."""
+        """Take over the descriptor of `sock`, which is detached."""
         super().__init__(fileno=sock.detach())
         self.setblocking(False)
         self.room = room
         self.turns = turns
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Raises BlockingIOError, after a pause, if there is no room."""
+        """Accept a connection. Raises BlockingIOError, after a pause, if there is no room."""
         if not self.room.is_left():
             self.pause()
             raise BlockingIOError(errno.EAGAIN, "no room for a connection")
@@ -146,5 +146,5 @@ class Listener(socket.socket):
         return connection, address
 
     def pause(self) -> None:
-        """Keep the server from asking again at once: the socket stays readable."""
+        """Sleep, so that the server does not retry in a busy loop: the socket stays readable."""
         time.sleep(PAUSE_SECONDS)

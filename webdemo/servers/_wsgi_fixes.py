@@ -1,8 +1,8 @@
-"""What some servers lack, so that an app finds the same on all of them.
+"""Fixes for deviations from WSGI, so that an app sees the same on every server.
 
-A request body with an end: some servers hand out the bare connection, and reading on in it would wait
-for bytes that never come. A Unix socket's names, which each server makes up in its own way. No body
-with the answer to HEAD, which would be taken for the next answer.
+A request body that ends: some servers pass the bare connection, on which reading past the body blocks.
+The same environ for Unix sockets, for which every server invents its own. No body in the response to
+HEAD, which a client would take for the next response.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# The environ of a request over a Unix socket; there is no REMOTE_PORT. As Gunicorn has it.
+# The environ of a request over a Unix socket, as Gunicorn sets it; without REMOTE_PORT.
 UNIX = {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "REMOTE_ADDR": ""}
 
 
@@ -36,7 +36,7 @@ class _Remaining(io.RawIOBase):
             return 0
         data = self._connection.read1(min(len(view), self._left))
         if not data:
-            # A part of a body must not be taken for the whole.
+            # End of file would make the app take a part of the body for the whole.
             raise ConnectionAbortedError("The client left in the middle of its request's body.")
         view[: len(data)] = data
         self._left -= len(data)
@@ -44,16 +44,19 @@ class _Remaining(io.RawIOBase):
 
 
 def with_an_end(connection: Any, environ: WSGIEnvironment) -> io.BufferedIOBase:
-    """The body alone: CONTENT_LENGTH bytes of the connection, and none without it (RFC 9112 section 6.3)."""
+    """The request body: CONTENT_LENGTH bytes of the connection, none without it (RFC 9112 section 6.3).
+
+    Reads raise ConnectionAbortedError if the client disconnects before its end.
+    """
     length = environ.get("CONTENT_LENGTH") or ""
     known = int(length) if length.isascii() and length.isdecimal() else 0
     return io.BufferedReader(_Remaining(connection, known)) if known else io.BytesIO()
 
 
 def answer(app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """What the app returns; for HEAD an answer without a body: started, closed, and empty.
+    """Call the app. For HEAD, the body is closed and replaced by an empty one.
 
-    An app that fails because the request's body is malformed has answered 400.
+    If the app does not catch that the request body is malformed, the response is 400.
     """
     if environ["REQUEST_METHOD"] != "HEAD":
         try:
@@ -61,11 +64,11 @@ def answer(app: WSGIApplication, environ: WSGIEnvironment, start_response: Start
         except Malformed as exc:
             return refuse(exc, start_response)
     body = app(environ, start_response)
-    environ["REQUEST_METHOD"] = "HEAD"  # servers look at it again; the app may have made it a GET for itself
+    environ["REQUEST_METHOD"] = "HEAD"  # servers read it again, and the app may have set it to GET
     try:
-        next(iter(body), None)  # a generator calls start_response when it is first asked
+        next(iter(body), None)  # a generator calls start_response on its first iteration
     finally:
         close = getattr(body, "close", None)
         if close is not None:
             close()
-    return iter((b"",))  # with nothing at all some servers would announce a length of 0
+    return iter((b"",))  # for an empty iterable some servers would send Content-Length: 0

@@ -80,7 +80,7 @@ def serve(job: Job) -> None:
                 return False
             valid = _framing.parse_alone(self, fields, super().read_request_headers)
             if self.chunked_read:
-                self.close_connection = True  # what the app leaves of the body would be the next request
+                self.close_connection = True  # the unread rest of the body would be taken for a request
             return valid
 
         def parse_request(self) -> None:
@@ -105,7 +105,7 @@ def serve(job: Job) -> None:
                 report()
 
     class Waker(HTTPConnection):
-        """Readable when its other end is closed: the server's loop turns, and sees that it is to stop."""
+        """Becomes readable when its other end is closed: wakes the server's loop, which then stops."""
 
         last_used = property(lambda self: math.inf, lambda self, _: None)  # it never expires
 
@@ -117,7 +117,7 @@ def serve(job: Job) -> None:
         ConnectionClass = Connection
 
         def __init__(self, listener: socket.socket) -> None:
-            # An address of this form, whatever the socket's, makes Cheroot call bind().
+            # With a TCP address, whatever the socket's family, Cheroot calls bind(), overridden below.
             super().__init__(
                 ("localhost", 0), app, numthreads=job.options.threads, server_name=name(listener)
             )
@@ -133,7 +133,7 @@ def serve(job: Job) -> None:
                 self.ssl_adapter = BuiltinSSLAdapter(str(job.certificate.chain), str(job.certificate.key))
 
         def process_conn(self, conn: HTTPConnection) -> None:
-            """Give a connection to a thread once there is something to read, so that idle ones take none."""
+            """Pass a connection to a thread only when it is readable, so that idle ones occupy none."""
             waits = conn.last_used is None and not is_readable(conn.socket)
             if waits and not job.stopping.is_set():
                 self.put_conn(conn)
@@ -151,7 +151,7 @@ def serve(job: Job) -> None:
         latest = time.time() - LINGER_SECONDS
         for connection in open_connections.copy():
             if connection.last_used is not None and connection.last_used < latest:
-                connection.last_used = 0  # it has expired, if it waits for a request
+                connection.last_used = 0  # Cheroot closes it as expired, if it waits for a request
 
     room = Room(close_idle, count=open_connections.__len__, most=job.options.connections)
     turns = None if siblings is None else Turns(siblings)
@@ -160,7 +160,7 @@ def serve(job: Job) -> None:
     ends = []
     for server in servers:
         server.prepare()
-        # Cheroot would wait a second for a connection that another process has taken.
+        # A blocking accept would wait a second for a connection that another process has taken.
         server.socket.setblocking(False)
         ours, theirs = socket.socketpair()
         server.put_conn(Waker(server, theirs))
@@ -173,7 +173,7 @@ def serve(job: Job) -> None:
         idle.close_older_than(job.options.header_timeout)
     lingers_until = time.monotonic() + LINGER_SECONDS
     while open_connections and time.monotonic() < lingers_until:
-        time.sleep(0.01)  # responses in flight tell their clients that the connection ends
+        time.sleep(0.01)  # responses in flight announce Connection: close
     stops = [threading.Thread(target=server.stop) for server in servers]
     for stop in stops:
         stop.start()
@@ -187,7 +187,7 @@ def serve(job: Job) -> None:
 
 
 def read_fields(lines: BinaryIO, fields: dict[bytes, bytes]) -> None:
-    """Read a request's fields into the dictionary, for Cheroot; it answers a ValueError with 400."""
+    """Cheroot's header_reader: fills `fields`. Cheroot answers BadFields, a ValueError, with 400."""
     found = []
     while (line := lines.readline()) != b"\r\n":
         name, colon, value = line.decode("latin-1").partition(":")
@@ -199,7 +199,7 @@ def read_fields(lines: BinaryIO, fields: dict[bytes, bytes]) -> None:
 
 
 def name(listener: socket.socket) -> str:
-    """Its address, for SERVER_NAME: Cheroot would say its own name."""
+    """The listener's host for SERVER_NAME, which Cheroot would set to its own name."""
     return "localhost" if listener.family == socket.AF_UNIX else str(listener.getsockname()[0])
 
 

@@ -1,4 +1,4 @@
-"""gevent: a greenlet for each connection, on one event loop; the standard library is patched."""
+"""gevent: a greenlet for each connection, on one event loop; the standard library is monkey-patched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def patch() -> None:
-    """Make blocking calls of the app give way to other requests."""
+    """Monkey-patch the standard library, so that blocking calls of the app yield to other greenlets."""
     from gevent import monkey
 
     monkey.patch_all()
@@ -42,7 +42,7 @@ def serve(job: Job) -> None:
             connection = self.socket  # gevent deletes the attribute
             connection.settimeout(job.options.body_timeout)
             try:
-                with contextlib.suppress(OSError):  # that a client leaves is no news
+                with contextlib.suppress(OSError):  # a client's disconnect is not worth a log line
                     super().handle()
             finally:
                 idle.discard(connection)
@@ -58,13 +58,13 @@ def serve(job: Job) -> None:
         def read_request(self, raw_requestline: str) -> bool:
             connection = self.socket
             try:
-                # A ValueError, as which what is malformed is raised, is answered with 400.
+                # gevent answers Malformed, a ValueError, with 400.
                 fields = read_fields(raw_requestline.encode("latin-1"), self.rfile)
                 valid = parse_alone(self, fields, partial(super().read_request, raw_requestline))
                 unify_message(self.headers)
             except Malformed:
                 raise
-            except OSError:  # the client has left
+            except OSError:  # the client has disconnected
                 return False
             finally:
                 idle.discard(connection)
@@ -73,8 +73,8 @@ def serve(job: Job) -> None:
         def finalize_headers(self) -> None:
             super().finalize_headers()
             if self.command == "HEAD":
-                self.response_use_chunked = False  # no last chunk follows
-            # Where an app ignores that a chunked body is malformed, gevent would go on amid it.
+                self.response_use_chunked = False  # the last chunk would be a body
+            # If an app ignores a malformed chunked body, gevent would take its rest for the next request.
             if job.stopping.is_set() or self.wsgi_input.chunked_input:
                 self.close_connection = True
                 self.response_headers.append((b"Connection", b"close"))
@@ -87,10 +87,10 @@ def serve(job: Job) -> None:
 
     class Server(WSGIServer):  # type: ignore[misc]
         if turns is not None:
-            max_accept = 1  # for each time that it is told of some
+            max_accept = 1  # per event of the listening socket
 
         def do_read(self) -> Any:
-            """Accept a connection, or leave it to a sibling for a moment, or until there is room."""
+            """Accept a connection, unless there is no room or a sibling should take it: then retry soon."""
             if not room.is_left():
                 self.accept_in(PAUSE_SECONDS)
                 return None
@@ -98,7 +98,7 @@ def serve(job: Job) -> None:
                 self.accept_in(LOOK_AGAIN_SECONDS)
                 return None
             try:
-                accepted = super().do_read()  # None: a sibling was faster
+                accepted = super().do_read()  # None if a sibling was faster
             except OSError as exc:
                 if not room.failed(exc):
                     raise
@@ -112,7 +112,7 @@ def serve(job: Job) -> None:
 
         def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
             client_socket.settimeout(job.options.header_timeout)
-            with contextlib.suppress(OSError):  # that a client speaks no TLS is no news
+            with contextlib.suppress(OSError):  # a failed handshake is not worth a log line
                 super().wrap_socket_and_handle(client_socket, address)
 
         def accept_in(self, seconds: float) -> None:
@@ -126,7 +126,7 @@ def serve(job: Job) -> None:
                 self.start_accepting()
 
     def close_idle() -> None:
-        gevent.spawn(idle.close_idle)  # the event loop, which asks whether there is room, may not wait
+        gevent.spawn(idle.close_idle)  # not in the event loop, which calls this and must not block
 
     pool = Pool()
     room = Room(close_idle, count=pool.__len__, most=job.options.connections)
@@ -161,7 +161,7 @@ def serve(job: Job) -> None:
     closing.kill()
     for server in servers:
         server.close()
-    # Of a connection that was accepted just now nobody knows yet that it is idle.
+    # Delayed, because a connection accepted just now may not be registered as idle yet.
     hang_up = gevent.spawn_later(LINGER_SECONDS, idle.hang_up)
     pool.join(timeout=job.grace_seconds)
     hang_up.kill()

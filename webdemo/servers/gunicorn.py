@@ -1,4 +1,4 @@
-"""Gunicorn: a master and its worker processes, each with threads or without."""
+"""Gunicorn: an arbiter (the master process) and its workers, with or without threads."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Options:
 
 
 def _check_kind(worker_class: str) -> None:
-    """Refuse what Gunicorn would import by name: no setting but `app` names code."""
+    """Raise UsageError for a class that Gunicorn would import: no setting but `app` may name code."""
     from gunicorn.workers import SUPPORTED_WORKERS
 
     if worker_class not in SUPPORTED_WORKERS:
@@ -74,22 +74,22 @@ def serve(job: Job) -> None:
         def load(self) -> Any:
             return told_of_connections(job.app, busy)
 
-    # The arbiter sets its own signal handlers; SIGTERM drains.
+    # The arbiter installs its own signal handlers; it drains on SIGTERM.
     Application().run()
 
 
 def settings(job: Job, busy: set[int]) -> dict[str, Any]:
-    """Gunicorn's settings, by the names in its documentation. The sockets are Gunicorn's from now on."""
+    """Gunicorn's settings by their documented names. Hands the sockets over to Gunicorn (detached)."""
     places = {place(sock) for sock in job.sockets}
 
     def when_ready(arbiter: Any) -> None:
-        # As under systemd, the sockets are not its own: it must not remove their files.
+        # As under systemd, the sockets are inherited: Gunicorn must not remove their files.
         arbiter.systemd = True
         job.ready()
-        if job.stopping.is_set():  # told before the arbiter had its signal handlers
+        if job.stopping.is_set():  # SIGTERM came before the arbiter had its signal handlers
             signal.raise_signal(signal.SIGTERM)
 
-    cpus_taken: dict[Any, int] = {}  # by worker, in the arbiter
+    cpus_taken: dict[Any, int] = {}  # by worker; in the arbiter process
 
     def pre_fork(arbiter: Any, worker: Any) -> None:
         if job.worker_cpus:
@@ -104,13 +104,13 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
         cpus_taken.pop(worker, None)
 
     def post_worker_init(worker: Any) -> None:
-        """Let a worker that is told to stop hang up on idle clients; a sync worker would wait for them."""
+        """Make a stopping worker close idle connections; a sync worker would wait for them."""
         drain = signal.getsignal(signal.SIGTERM)
         told = Stopping()
         threading.Thread(target=hang_up_idle, args=[told, places, busy], daemon=True).start()
 
         def stop(number: int, frame: Any) -> None:
-            told.set()  # to start a thread here could wait for ever for whom the signal has interrupted
+            told.set()  # starting a thread here could deadlock with the code that the signal interrupted
             drain(number, frame)  # type: ignore[operator,misc]
 
         signal.signal(signal.SIGTERM, stop)
@@ -125,7 +125,7 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
             raise InvalidHeader(str(exc), req=request) from exc
 
     def post_request(worker: Any, request: Any, environ: WSGIEnvironment, response: Any) -> None:
-        if environ:  # none when `pre_request` has refused the request
+        if environ:  # None if `pre_request` refused the request
             busy.discard(environ["gunicorn.socket"].fileno())
 
     options = job.options
@@ -146,8 +146,8 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
         "post_worker_init": post_worker_init,
         "pre_request": pre_request,
         "post_request": post_request,
-        "control_socket_disable": True,  # two Gunicorns of one user would claim the same one
-        # The run layer decides whom to trust; Gunicorn alone would trust whoever comes by a Unix socket.
+        "control_socket_disable": True,  # two Gunicorns of one user would use the same one
+        # The run layer decides which proxies to trust; Gunicorn would trust every peer on a Unix socket.
         "forwarded_allow_ips": "",
         "secure_scheme_headers": {},
         "forwarder_headers": "",
@@ -162,9 +162,9 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
 
 
 def threaded_worker(job: Job, busy: set[int]) -> type:
-    """Gunicorn's worker with threads. Here idle connections take no thread, and a header must arrive in time.
+    """Gunicorn's gthread worker, in which new connections occupy no thread until their first bytes arrive.
 
-    A connection that a sibling should rather have is left to it.
+    It enforces `header_timeout`, and defers to a sibling that has fewer connections.
     """
     from gunicorn.workers.gthread import ThreadWorker
 
@@ -173,11 +173,11 @@ def threaded_worker(job: Job, busy: set[int]) -> type:
             self.siblings = None if job.siblings is None else job.siblings()
             self.turns = None if self.siblings is None else Turns(self.siblings)
             self.room = Room(self.close_idle, count=lambda: self.nr_conns, most=job.options.connections)
-            self.worker_connections: int = sys.maxsize  # the room is asked instead: it also closes idle ones
-            self.in_threads: dict[Any, float] = {}  # connections, and when they were given to a thread
+            self.worker_connections: int = sys.maxsize  # Room enforces the limit, and closes idle connections
+            self.in_threads: dict[Any, float] = {}  # connections, and when each was passed to a thread
             super().init_process()
 
-        def notify(self) -> None:  # called each time when it looks for what has happened
+        def notify(self) -> None:  # called in every iteration of the worker's loop
             super().notify()
             latest = time.monotonic() - job.options.header_timeout
             for connection, since in self.in_threads.copy().items():
@@ -189,7 +189,7 @@ def threaded_worker(job: Job, busy: set[int]) -> type:
                 return
             if self.alive:
                 self.siblings.report(self.nr_conns)
-            else:  # told to stop, or has answered `max_requests`
+            else:  # it is stopping, or has reached `max_requests`
                 self.siblings.leave()
 
         def accept(self, listener: socket.socket) -> None:
@@ -218,7 +218,7 @@ def threaded_worker(job: Job, busy: set[int]) -> type:
                 super().enqueue_req(connection)
 
         def park(self, connection: Any) -> None:
-            """Wait for its first bytes without a thread, as Gunicorn does after a thread waited in vain."""
+            """Wait for the first bytes in the poller, as Gunicorn does after a thread has waited in vain."""
             connection.sock.setblocking(False)
             connection.set_timeout()
             self.pending_conns.append(connection)
@@ -242,7 +242,7 @@ def threaded_worker(job: Job, busy: set[int]) -> type:
 
 
 def check(request: Any) -> None:
-    """Raise Malformed for what Gunicorn's parser lets pass: no Host, and codings beside chunked."""
+    """Raise Malformed for what Gunicorn's parser accepts: no Host, and codings other than chunked."""
     fields = dict(request.headers)
     check_body_length(
         f"HTTP/{request.version[0]}.{request.version[1]}",
@@ -253,7 +253,7 @@ def check(request: Any) -> None:
 
 
 def told_of_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication:
-    """The app; from a request's beginning to its `post_request` its connection's descriptor is in `busy`."""
+    """Wrap the app: `busy` has a connection's descriptor from the app's call until `post_request`."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         busy.add(environ["gunicorn.socket"].fileno())
@@ -263,7 +263,7 @@ def told_of_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication
 
 
 def hang_up_idle(told: Stopping, places: set[Any], busy: set[int]) -> None:
-    """Once told, end again and again the wait for a request on connections that came in at these places."""
+    """Wait for `told`, then keep ending the wait for a request on idle connections to these listeners."""
     told.wait()
     while True:
         time.sleep(LINGER_SECONDS)
@@ -277,7 +277,7 @@ def hang_up_idle(told: Stopping, places: set[Any], busy: set[int]) -> None:
 
 
 def place(sock: socket.socket) -> Any:
-    """What a listening socket and the connections accepted from it have in common."""
+    """The part of a local address that a listener shares with the connections accepted from it."""
     return sock.family, sock.getsockname() if sock.family == socket.AF_UNIX else sock.getsockname()[1]
 
 

@@ -1,4 +1,4 @@
-"""Hypercorn: asyncio reads and writes, a pool of threads runs the app; HTTP/2 over TLS."""
+"""Hypercorn: asyncio for I/O, and a pool of threads that run the app; HTTP/2 over TLS."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def serve(job: Job) -> None:
             return Sockets(secure, insecure, quic_sockets=[])
 
     config = OurSockets()
-    # asyncio accepts so many at once; without a free descriptor it fails as often, each time aloud.
+    # asyncio accepts up to `backlog` connections at once, and logs as many failures without descriptors.
     config.backlog = _ACCEPTED_AT_ONCE if job.siblings is None else 1
     config.graceful_timeout = job.grace_seconds
     config.keep_alive_timeout = job.options.keepalive
@@ -61,7 +61,7 @@ def serve(job: Job) -> None:
     software = f"hypercorn/{adapter.version()}"
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ.setdefault("SERVER_SOFTWARE", software)  # every other server tells it
+        environ.setdefault("SERVER_SOFTWARE", software)  # as every other server does
         environ.setdefault("REMOTE_ADDR", "")
         environ["SERVER_PORT"] = str(environ["SERVER_PORT"])
         environ["wsgi.input_terminated"] = True
@@ -75,7 +75,7 @@ def serve(job: Job) -> None:
                 )
             except Malformed as exc:
                 return refuse(exc, start_response)
-        if "CONTENT_LENGTH" in environ:  # what Hypercorn has of the body may be a part of it
+        if "CONTENT_LENGTH" in environ:  # Hypercorn may pass an incomplete body
             environ["wsgi.input"] = with_an_end(environ["wsgi.input"], environ)
         written: list[bytes] = []
 
@@ -90,7 +90,7 @@ def serve(job: Job) -> None:
     wsgi = AsyncioWSGIMiddleware(app, job.options.max_request_body_size)
 
     async def run(scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
-        """Run the app, unless the request's body ends early: Hypercorn would take the part for the whole."""
+        """Run the app unless the request body is cut off, which Hypercorn would pass on as complete."""
 
         async def receive_part() -> Any:
             part = await receive()
@@ -113,8 +113,8 @@ def serve(job: Job) -> None:
         await run(scope, receive, send)
 
     async def until_stopped() -> None:
-        """Hypercorn awaits this once it accepts; when it returns, idle connections are closed at once."""
-        others = asyncio.all_tasks()  # each connection will have a task
+        """Hypercorn's shutdown trigger, awaited once it accepts; then it closes idle connections at once."""
+        others = asyncio.all_tasks()  # each connection will add a task
         job.ready()
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
@@ -131,18 +131,18 @@ def serve(job: Job) -> None:
 
 
 class BodyEnded(Exception):
-    """The body breaks off, or is malformed; nobody waits for an answer any more."""
+    """The client disconnected, or the body is malformed: there is nobody to respond to."""
 
 
 class _LongQueue(Listener):
-    """A listening socket whose queue stays long: asyncio would shorten it to what it accepts at once."""
+    """A listening socket that keeps its backlog, which asyncio would set to its number of accepts at once."""
 
     def listen(self, backlog: int = BACKLOG) -> None:
         super().listen(BACKLOG)
 
 
 class _Shared(_LongQueue):
-    """One that several processes have; it lets them know how many connections this one has open."""
+    """A listening socket shared with siblings, to which it reports this process's open connections."""
 
     def __init__(self, sock: socket.socket, room: Room, turns: Turns, siblings: Siblings) -> None:
         super().__init__(sock, room, turns)
@@ -160,9 +160,9 @@ def values(environ: WSGIEnvironment, name: str) -> Sequence[str]:
 
 
 def chunks(body: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:
-    """What was passed to write(), then the body, and one empty chunk if there is nothing else.
+    """The data passed to write(), then the body, or one empty chunk if there is neither.
 
-    Hypercorn sends the status and the headers with the first chunk.
+    Hypercorn sends status and headers with the first chunk, so there must be one.
     """
     try:
         none = True

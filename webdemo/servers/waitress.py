@@ -1,4 +1,4 @@
-"""Waitress: one loop that reads and writes, and a pool of threads that run the app."""
+"""Waitress: one event loop for I/O, and a pool of threads that run the app."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _SENT_AT_ONCE = 256 * 1024
 _LOOK_FOR_OLD_SECONDS = 1.0
-_SHORTEST_WAIT_SECONDS = 0.001  # of Waitress's loop
-# Fields that must not be joined as lists are, which Waitress does with all.
+_SHORTEST_WAIT_SECONDS = 0.001  # the resolution of Waitress's loop
+# Fields that must not be joined with commas, as Waitress does with every repeated field.
 _SPECIAL_FIELD = re.compile(
     rb"\r\n(%s|cookie)[ \t]*:[ \t]*([^\r\n]*)" % b"|".join(map(str.encode, SINGLE)), re.IGNORECASE
 )
@@ -80,7 +80,7 @@ def serve(job: Job) -> None:
             return consumed
 
         def parse_header(self, header_plus: bytes) -> None:
-            if header_plus.endswith(b"\r\n\r\n"):  # else Waitress's own, for a head that was too large
+            if header_plus.endswith(b"\r\n\r\n"):  # else a substitute of Waitress for too large a header
                 try:
                     check_head(header_plus)
                 except Malformed as exc:
@@ -102,7 +102,7 @@ def serve(job: Job) -> None:
         def build_response_header(self) -> bytes:
             head: bytes = super().build_response_header()
             if self.request.command == "HEAD":
-                self.chunked_response = False  # a last chunk would be a body
+                self.chunked_response = False  # the last chunk would be a body
             return head
 
     class Channel(HTTPChannel):  # type: ignore[misc]
@@ -112,7 +112,7 @@ def serve(job: Job) -> None:
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
-            # As much as the system would take is megabytes, read from a file anew for each part of it sent.
+            # The send buffer may be megabytes, and Waitress rereads that much of a file for each partial send.
             self.sendbuf_len = min(self.sendbuf_len, _SENT_AT_ONCE)
 
             self.header_began: float | None = None
@@ -133,7 +133,7 @@ def serve(job: Job) -> None:
             return self.last_activity < latest and self.is_idle()
 
     class WakeUp(wasyncore.file_dispatcher):  # type: ignore[misc]
-        """Ends the loop's wait when the server is to stop."""
+        """Wakes the event loop when the server should stop."""
 
         def writable(self) -> bool:
             return False
@@ -141,7 +141,7 @@ def serve(job: Job) -> None:
         def handle_read(self) -> None:
             self.close()
 
-    # At every moment with more requests than threads it would warn of one that waits for a moment.
+    # It would warn whenever there are more requests than threads, even for a moment.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     connections: dict[int, Any] = {}
 
@@ -149,7 +149,7 @@ def serve(job: Job) -> None:
         return [c for c in connections.values() if isinstance(c, Channel)]
 
     def close_idle() -> None:
-        latest = time.time() - LINGER_SECONDS  # Waitress's own clock
+        latest = time.time() - LINGER_SECONDS  # the clock of `last_activity`
         for channel in channels():
             channel.will_close = channel.will_close or channel.is_idle_since(latest)
 
@@ -186,12 +186,12 @@ def serve(job: Job) -> None:
             server_name="localhost",
             backlog=BACKLOG,
             threads=job.options.threads,
-            connection_limit=sys.maxsize,  # the room is asked instead: it also closes idle ones
+            connection_limit=sys.maxsize,  # Room enforces the limit, and closes idle connections
             channel_timeout=job.options.channel_timeout,
-            cleanup_interval=1,  # seconds; Waitress looks for idle connections every 30 by default
+            cleanup_interval=1,  # seconds between checks for idle connections; the default is 30
             max_request_body_size=job.options.max_request_body_size,
             asyncore_use_poll=True,
-            clear_untrusted_proxy_headers=False,  # the run layer decides whom to trust
+            clear_untrusted_proxy_headers=False,  # the run layer decides which proxies to trust
         )
         for sockets in by_kind([RestingListener(sock, room) for sock in job.sockets])
     ]
@@ -236,7 +236,7 @@ def in_turn(
     siblings: Siblings,
     stopping: Stopping,
 ) -> None:
-    """Loop until told to stop; a connection that a sibling should rather have is left to it for a moment."""
+    """Run the loop until `stopping` is set; defer briefly to a sibling that has fewer connections."""
     turns = Turns(siblings)
     without_clients = len(connections)
     somebody_waits = gives_way = False
@@ -265,7 +265,7 @@ def in_turn(
 
 
 def by_kind(sockets: list[socket.socket]) -> list[list[socket.socket]]:
-    """Internet sockets and Unix sockets apart: Waitress takes no mixture."""
+    """The sockets as lists of TCP and of Unix sockets: a Waitress server cannot have both."""
     unix = [sock for sock in sockets if sock.family == socket.AF_UNIX]
     internet = [sock for sock in sockets if sock.family != socket.AF_UNIX]
     return [kind for kind in (internet, unix) if kind]

@@ -1,4 +1,4 @@
-"""Werkzeug's development server: a thread for each connection, one request for each connection."""
+"""Werkzeug's development server: a thread for each connection, one request per connection."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def serve(job: Job) -> None:
 
         def setup(self) -> None:
             if context is not None:
-                # Here, in the connection's own thread: a slow handshake holds up nobody else.
+                # In the connection's own thread, so that a slow handshake does not block others.
                 self.request.settimeout(10)
                 self.request = context.wrap_socket(self.request, server_side=True)
                 self.room.open.add(self.request)
@@ -70,12 +70,12 @@ def serve(job: Job) -> None:
             return environ
 
         def log_request(self, *_: Any) -> None:
-            """Nothing: the run layer writes one access log for all servers."""
+            """Does nothing: the run layer writes the access log of all servers."""
 
     servers = []
     for sock in job.sockets:
         server = make_server(*_address(sock), app, threaded=True, request_handler=Handler, fd=sock.fileno())
-        sock.listen(BACKLOG)  # Werkzeug has set its own, which is small
+        sock.listen(BACKLOG)  # Werkzeug has set a small backlog
         server.socket = Listener(server.socket, Handler.room)
         server.ssl_context = context
         server.daemon_threads = False  # type: ignore[attr-defined]
@@ -87,9 +87,10 @@ def serve(job: Job) -> None:
 
 
 class _Received(io.RawIOBase):
-    """What a client has sent, with an end where the connection is reset, or where nothing more is wanted.
+    """A client's input that reports a connection reset as end of file, and ends early after `end`.
 
-    Werkzeug reads on before it closes an answer: until the client leaves, and not at all well if that fails.
+    Werkzeug reads the rest of the input before it closes a response: it would block until the client
+    disconnects, and fail on a connection reset.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -125,7 +126,7 @@ adapter = Adapter(
     serve=serve,
     summary="a thread for each connection; for development",
     distribution="werkzeug",
-    # Its server asks for its own version.
+    # importlib.metadata: Werkzeug's server looks up its own version.
     modules=(
         "werkzeug.serving",
         "importlib.metadata",

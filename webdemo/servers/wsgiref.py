@@ -29,7 +29,7 @@ def serve(job: Job) -> None:
         return answer(job.app, environ, start_response)
 
     class Answer(SimpleHandler):
-        os_environ = {}  # noqa: RUF012  # the process's own is nothing an app should show
+        os_environ = {}  # noqa: RUF012  # do not expose environment variables in the WSGI environ
         server_software = WSGIRequestHandler.server_version
 
     connections = IdleConnections()
@@ -42,7 +42,7 @@ def serve(job: Job) -> None:
 
         def setup(self) -> None:
             address: Any = self.client_address
-            self.client_address = address if isinstance(address, tuple) else ("", 0)  # of a Unix socket
+            self.client_address = address if isinstance(address, tuple) else ("", 0)  # "" on a Unix socket
             super().setup()
 
         def get_environ(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def serve(job: Job) -> None:
             if self.client_address[1]:
                 environ["REMOTE_PORT"] = str(self.client_address[1])
             if "Content-Type" not in self.headers:
-                del environ["CONTENT_TYPE"]  # a guess
+                del environ["CONTENT_TYPE"]  # wsgiref's default, not the client's
             return environ
 
         def handle(self) -> None:
@@ -71,7 +71,7 @@ def serve(job: Job) -> None:
             return str(self.client_address[0])
 
         def log_request(self, *_: Any) -> None:
-            """Nothing: the run layer writes one access log for all servers."""
+            """Does nothing: the run layer writes the access log of all servers."""
 
     class Server(ThreadingMixIn, WSGIServer):
         def __init__(self, listener: socket.socket) -> None:
