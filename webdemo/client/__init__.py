@@ -1,1 +1,1 @@
-"""RUNS WHEREVER A SERVER IS ASKED: where to connect, and HTTP as bytes."""
+"""RUNS WHEREVER A SERVER IS PROBED: the endpoint to connect to, and HTTP as raw bytes."""

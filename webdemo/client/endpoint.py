@@ -1,6 +1,6 @@
-"""From the URLs of a supervised server to where a connection is made: loopback, or a Unix socket.
+"""The endpoints of supervised servers: TCP, on loopback as a rule, or a Unix socket.
 
-Only what the supervisor tells is ever connected to, never what a request says.
+The rule: connect only to URLs from the supervisor, never to one from a request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 @dataclass(frozen=True, slots=True)
 class Place:
     family: socket.AddressFamily
-    address: Any  # as socket.connect takes it
+    address: Any  # as for socket.connect
     authority: str  # for the Host header
     tls: bool
 
@@ -25,7 +25,7 @@ class Place:
     def connect(
         self, timeout_seconds: float, on_socket: Callable[[socket.socket], None] = lambda sock: None
     ) -> Iterator[socket.socket]:
-        """A connection, with TLS where the server has it; `on_socket` comes before that. Raises OSError."""
+        """Connect, with TLS if the server uses it; `on_socket` is called before that. Raises OSError."""
         with socket.socket(self.family, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_seconds)
             sock.connect(self.address)
@@ -33,7 +33,7 @@ class Place:
             if not self.tls:
                 yield sock
                 return
-            # It is one of our own ports, so whose certificate it shows does not matter.
+            # No verification: the port is webdemo's own, and its certificate may be self-signed.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -42,7 +42,7 @@ class Place:
 
 
 def place_of(url: str) -> Place:
-    """`http://127.0.0.1:8000/`, `https://[::1]:8443/` or `unix:/run/site.sock`, as `status` has them."""
+    """Parse a URL as in `status`: `http://127.0.0.1:8000/`, `https://[::1]:8443/`, `unix:/run/site.sock`."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return Place(socket.AF_UNIX, parts.path, "localhost", tls=False)

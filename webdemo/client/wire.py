@@ -1,7 +1,7 @@
-"""HTTP as bytes: what a probe sends over a connection of its own, and all that comes back.
+"""HTTP as raw bytes: what a probe sends on its own connection, and everything that comes back.
 
-Nothing is put right on the way: what is sent may be malformed, and an answer is read as
-RFC 9112 section 6.3 frames it, with everything behind it kept. Every exchange ends by its deadline.
+The rule: nothing is corrected. Requests may be malformed; responses are framed by RFC 9112 section 6.3, and
+all bytes after them are kept. Every exchange ends by its deadline.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 CONNECT_SECONDS = 5.0
-QUIET_SECONDS = 0.12  # with nothing more to come, a whole answer is believed to be the last
+QUIET_SECONDS = 0.12  # of silence, after which a complete response is taken for the last
 
 _STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) (\d{3})(?: ([^\r\n]*))?\r?\n")
 _LONGEST_ANSWER = 4 << 20
@@ -26,20 +26,20 @@ Ended = Literal["closed", "reset", "open"]
 
 
 class AwaitAnswer:
-    """A step that waits until the server has said something, or for a second: 100 Continue."""
+    """A step that waits for bytes from the server, at most a second: for 100 Continue."""
 
     seconds = 1.0
 
 
 class HalfClose:
-    """A step that tells the server that no more will be sent."""
+    """A step that shuts down the sending side of the connection."""
 
 
 AWAIT_ANSWER = AwaitAnswer()
 HALF_CLOSE = HalfClose()
 
 Step = bytes | float | AwaitAnswer | HalfClose
-"""What is sent, or a pause in seconds in which answers are read."""
+"""Bytes to send, a pause in seconds during which responses are read, or one of the steps above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +49,27 @@ class Answer:
     reason: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
-    is_whole: bool  # its announced end has come; one that ends with the connection: it was closed
+    is_whole: bool  # complete by its framing; if it ends with the connection: the connection was closed
     is_chunked: bool = False
-    interim: tuple[int, ...] = ()  # the 1xx before it
+    interim: tuple[int, ...] = ()  # the 1xx statuses before it
 
     def values(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def header(self, name: str) -> str | None:
-        """All values of this name, joined; None if there is none."""
+        """All values of this header, joined with ", "; None if there is none."""
         values = self.values(name)
         return ", ".join(values) if values else None
 
     @property
     def says_close(self) -> bool:
-        """Whether it tells that the connection ends with it (RFC 9112 section 9.3)."""
+        """Whether it announces that the connection will be closed (RFC 9112 section 9.3)."""
         options = (self.header("Connection") or "").lower()
         return "close" in options or (self.version == "1.0" and "keep-alive" not in options)
 
     @property
     def json(self) -> dict[str, Any]:
-        """What the probe app tells; empty if the answer is not its own."""
+        """The JSON object of the probe app; {} if the body is anything else."""
         try:
             data = json.loads(self.body)
         except ValueError:
@@ -79,19 +79,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Everything that came back on one connection."""
+    """Everything that was received on one connection."""
 
     raw: bytes
     answers: tuple[Answer, ...]
-    rest: bytes  # behind the last whole answer, and no answer itself
+    rest: bytes  # after the last complete response, and not a response itself
     ended: Ended
-    marks: tuple[int, ...]  # how much had come after each step
-    wanted: int  # answers expected
-    afterwards: dict[str, Any]  # what the probe app recalls of it
+    marks: tuple[int, ...]  # bytes received by the end of each step
+    wanted: int  # responses expected
+    afterwards: dict[str, Any]  # what the probe app has recorded of it
 
     @property
     def is_answered(self) -> bool:
-        """Every request that was expected to be was answered, to the end."""
+        """Whether all expected responses came, or the connection ended after a complete one."""
         whole = [answer for answer in self.answers if answer.is_whole]
         return len(whole) >= self.wanted or (bool(whole) and whole[-1] is self.answers[-1] and self.is_over)
 
@@ -103,7 +103,7 @@ class Exchange:
 def exchange(
     port: int, steps: Sequence[Step], methods: Sequence[str], *, seconds: float, quiet_seconds: float
 ) -> Exchange:
-    """Do the steps, read one answer for each method and what follows; raises OSError if not connected."""
+    """Do the steps, then read a response for each method, and whatever follows. Raises OSError on connect."""
     deadline = time.monotonic() + seconds
     marks = []
     with socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS) as sock:
@@ -148,7 +148,7 @@ class _Conversation:
                 self.read(until - time.monotonic())
 
     def _send(self, data: bytes, deadline: float) -> None:
-        """Send, and read meanwhile: a server may answer before it has read all."""
+        """Send while reading: a server may respond before it has read everything."""
         self._sock.setblocking(False)
         view = memoryview(data)
         while view and not self.is_over and time.monotonic() < deadline:
@@ -160,12 +160,12 @@ class _Conversation:
                     view = view[self._sock.send(view) :]
                 except BlockingIOError:
                     continue
-                except OSError:  # it has closed: what it said before can still be read
+                except OSError:  # the server has closed the connection: read what it sent before
                     self.read(0.1)
                     return
 
     def read(self, seconds: float) -> bool:
-        """Wait for more and take it; False if the time is over."""
+        """Wait for more bytes and receive them; returns False on timeout."""
         if self.is_over or not select.select([self._sock], [], [], max(0.0, seconds))[0]:
             return False
         try:
@@ -184,7 +184,10 @@ class _Conversation:
 
 
 def parse(raw: bytes, methods: Sequence[str], *, at_end: bool) -> tuple[tuple[Answer, ...], bytes]:
-    """The answers, the last one perhaps unfinished, and what is none. `at_end`: no more will come."""
+    """Parse responses, of which the last may be incomplete; returns them and the rest.
+
+    `methods` are those of the requests; `at_end`: the connection was closed, so no more will come.
+    """
     answers: list[Answer] = []
     interim: list[int] = []
     while raw:
@@ -220,12 +223,12 @@ def parse(raw: bytes, methods: Sequence[str], *, at_end: bool) -> tuple[tuple[An
 
 
 def is_answer(data: bytes) -> bool:
-    """Whether it begins as an answer does."""
+    """Whether the data begins with a status line."""
     return _STATUS_LINE.match(data) is not None
 
 
 def _with_body(answer: Answer, method: str, rest: bytes, *, at_end: bool) -> tuple[Answer, bytes]:
-    """RFC 9112 section 6.3, seen from the client."""
+    """Add the body to a response by RFC 9112 section 6.3; returns it and the bytes after it."""
     if method == "HEAD" or answer.status in _WITHOUT_BODY:
         return replace(answer, is_whole=True), rest
     if "chunked" in (answer.header("Transfer-Encoding") or "").lower():
@@ -239,7 +242,7 @@ def _with_body(answer: Answer, method: str, rest: bytes, *, at_end: bool) -> tup
 
 
 def _dechunk(rest: bytes) -> tuple[bytes, bytes | None]:
-    """The body, and what comes behind it; None for that if the last chunk has not come."""
+    """The decoded body and the bytes after it, or None for these if the body is incomplete."""
     chunks: list[bytes] = []
     place = 0
     while (line_end := rest.find(b"\r\n", place)) >= 0:
@@ -250,7 +253,7 @@ def _dechunk(rest: bytes) -> tuple[bytes, bytes | None]:
         place = line_end + 2
         if size == 0:
             while place < len(rest) and not rest.startswith(b"\r\n", place):
-                line_end = rest.find(b"\r\n", place)  # of a trailer
+                line_end = rest.find(b"\r\n", place)  # of a trailer field
                 place = line_end + 2 if line_end >= 0 else len(rest)
             return b"".join(chunks), rest[place + 2 :] if place < len(rest) else None
         chunks.append(rest[place : place + size])

@@ -1,1 +1,4 @@
-"""RUNS IN THE SERVER PROCESSES, around any app: access log, counters, proxy headers, health, metrics."""
+"""RUNS IN THE SERVER PROCESSES: the run layer's WSGI middleware around any app.
+
+Access log, counters, proxy headers, health checks and metrics.
+"""

@@ -1,10 +1,10 @@
-"""One line for each request, the same on every server.
+"""The access log: one line for each request, the same on every server. Runs in the server processes.
 
-The fields, in both forms: time, server, bind, client, method, path, status, bytes, ms, request id.
-A line is written when the server has closed the answer, with one write to the pipe of reports (see
-webdemo.worker.server_process), so that lines of several processes do not mix, and nothing that the app
-prints is taken for one. Nothing a client sends can start a line of its own, colour the terminal, or look like
-another field.
+The fields, in both formats: time, server, bind, client, method, path, status, bytes, ms, request id.
+A line is written when the server closes the response, with one write to the report pipe (see
+webdemo.worker.server_process), so that lines of several processes do not interleave, and no output of the
+app is taken for a log line. Nothing that a client sends can start a new line, colour the terminal, or look
+like another field (log injection).
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 _LONGEST_PATH = 2000
 _LONGEST_METHOD = 32
-# Each character may take twelve bytes to be written out; so short, the line fits into Linux's 4,096.
+# An escaped character takes up to twelve bytes; with this path a line fits into Linux's PIPE_BUF (4,096).
 _SURELY_SHORT_PATH = 300
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _COLOURS = {"2": "32", "3": "36", "4": "33", "5": "31"}
-_UNIX_PEERS = frozenset({"", "localhost", "<local>"})  # what servers call the peer on a Unix socket
+_UNIX_PEERS = frozenset({"", "localhost", "<local>"})  # servers' REMOTE_ADDR for a Unix socket
 
 
 class Line(NamedTuple):
-    time: float  # when the answer was closed, seconds since the epoch
+    time: float  # when the response was closed, in seconds since the epoch
     server: str
     bind: str
     client: str
     method: str
     path: str
-    status: int  # 0: the app never gave one
-    bytes: int  # of the body, as far as the app gave it; a file's as announced
+    status: int  # 0: the app never called start_response
+    bytes: int  # of the body, as produced by the app; of a file, its Content-Length
     ms: float
     request_id: str
 
@@ -60,18 +60,18 @@ class Line(NamedTuple):
 
 
 def coloured(text: str) -> str:
-    """A line `as_text` for a terminal, with its status in the colour of its class."""
+    """An `as_text` line for a terminal, with the status coloured by its class."""
     before, status, *after = text.rsplit(" ", 4)
     return " ".join([before, f"\x1b[{_COLOURS.get(status[:1], '0')}m{status}\x1b[0m", *after])
 
 
 def mark_of(token: str) -> bytes:
-    """What stands before each line on its way to the supervisor; `token` is the run's secret."""
+    """The prefix of log lines in the report pipe; made of the run's secret, so that no other text has it."""
     return f"\x1e{token[:12]} ".encode()
 
 
 def plain(text: str) -> str:
-    """The text as one word: what is not printable, spaces and backslashes are written out."""
+    """The text as one word: spaces, backslashes and unprintable characters are escaped."""
     if text.isprintable() and " " not in text and "\\" not in text:
         return text
     return "".join(char if char.isprintable() and char not in " \\" else _written_out(char) for char in text)
@@ -92,10 +92,10 @@ def _date_and_clock(second: int) -> str:
 
 
 class AccessLog:
-    """Writes the log, and gives each request its id.
+    """Writes the access log, and assigns request ids.
 
-    The id is `environ["webdemo.request_id"]` and the answer's X-Request-ID; one that comes with the
-    request is kept if it has a harmless form.
+    The id is in `environ["webdemo.request_id"]` and in the response's X-Request-ID. The request's own
+    X-Request-ID is used if it has 1 to 64 safe characters.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class AccessLog:
         self._numbers = itertools.count(1)
 
     def begin(self, answer: Answer) -> None:
-        """Give the request its id."""
+        """Assign the request's id."""
         environ = answer.environ
         request_id = environ.get("HTTP_X_REQUEST_ID")
         if request_id is None:
@@ -128,13 +128,13 @@ class AccessLog:
         answer.request_id = request_id
 
     def _new_id(self) -> str:
-        if self._pid != os.getpid():  # a worker that the server has forked
+        if self._pid != os.getpid():  # this is a worker that the server has forked
             self._pid = os.getpid()
             self._prefix = os.urandom(3).hex()
         return f"{self._prefix}-{next(self._numbers)}"
 
     def write(self, answer: Answer) -> None:
-        """Write the line of an answer that has ended."""
+        """Write the line of a completed response."""
         environ = answer.environ
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         if query := environ.get("QUERY_STRING"):
@@ -155,9 +155,9 @@ class AccessLog:
             request_id=answer.request_id,
         )
         data = self._encode(line)
-        if len(data) > select.PIPE_BUF:  # more would not be written at once
+        if len(data) > select.PIPE_BUF:  # longer writes to a pipe are not atomic
             data = self._encode(line._replace(path=path[:_SURELY_SHORT_PATH]))
-        with contextlib.suppress(OSError):  # the supervisor is gone, and with it whoever would read the line
+        with contextlib.suppress(OSError):  # the supervisor, which reads the pipe, has died
             os.write(self._fd, data)
 
     def _encode(self, line: Line) -> bytes:

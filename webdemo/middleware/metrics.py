@@ -1,8 +1,9 @@
-"""/metrics: the figures of every server of the run, in Prometheus's text format, version 0.0.4.
+"""/metrics: metrics of every server of the run, in Prometheus's text format 0.0.4.
 
-Whichever process is asked answers for all, because all count in the same memory. The names and
-units follow Prometheus's conventions: base units, totals that only grow. They name every port and socket
-file of the run, so strangers get none of them.
+Runs in the server processes. Any of them answers for all, because all count in the same shared memory.
+Names and units follow Prometheus's conventions: base units, and counters that only increase. The metrics
+name every port and socket file of the run, so only this machine and the configured networks may read
+them.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ _REFUSAL = b"/metrics is for this machine, and for those whom --metrics-networks
 _STATUSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 _BUCKETS_PER_DECADE = 4
 
-Sample = tuple[str, str, float]  # what follows the family's name, further labels, the value
+Sample = tuple[str, str, float]  # suffix of the family's name, further labels, value
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One kind of figure, and its samples for one service."""
+    """A metric family, and a function for its samples of one service."""
 
     name: str
     kind: str
@@ -105,7 +106,10 @@ _FAMILIES = (
 
 
 def metrics(app: WSGIApplication, counters: SharedCounters, networks: Iterable[str]) -> WSGIApplication:
-    """Answer /metrics, to this machine and these networks; pass on everything else."""
+    """Serve /metrics to this machine and these networks (403 for others); pass on all other paths.
+
+    Raises UsageError for an invalid network.
+    """
     named = Networks(networks, "A network that may read /metrics")
 
     def may_read(environ: WSGIEnvironment) -> bool:
@@ -132,7 +136,7 @@ def metrics(app: WSGIApplication, counters: SharedCounters, networks: Iterable[s
 
 
 def exposition(services: dict[str, Totals]) -> str:
-    """What Prometheus reads. The services are called as they are counted: server, space, ports."""
+    """The text exposition format. The keys are service names: server, space, ports."""
     lines = []
     for family in _FAMILIES:
         lines += [f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.kind}"]

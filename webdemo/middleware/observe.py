@@ -1,8 +1,8 @@
-"""One request and its answer, as they pass between server and app.
+"""Observes each request and response between server and app. Runs in the server processes.
 
-Each is counted, and logged where a log is wanted, once the server has closed the answer. For both
-the answer is wrapped once, and the server can do with it what it could do with the app's own: take
-a list's length, send a file by itself.
+A request is counted, and logged if a log is wanted, when the server closes the response. The body is
+wrapped once for both, and the server can still do with it what it could do with the app's: take a list's
+length, send a file with sendfile.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FAILED = "500"
 
 class Log(Protocol):
     def begin(self, answer: Answer) -> None:
-        """The app is about to be called."""
+        """Called before the app is called."""
 
     def write(self, answer: Answer) -> None:
-        """The server has closed the answer."""
+        """Called when the server has closed the response."""
 
 
 def watch(app: WSGIApplication, counter: RequestCounter, log: Log | None = None) -> WSGIApplication:
-    """WSGI middleware that tells the counter, and the log, of each request."""
+    """WSGI middleware that reports each request to the counter and the log."""
 
     def watched(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         answer = Answer(environ, start_response, counter, log)
@@ -46,7 +46,7 @@ def watch(app: WSGIApplication, counter: RequestCounter, log: Log | None = None)
 
 
 class Answer:
-    """What is known of one request while it is answered."""
+    """The state of one request until its response is closed."""
 
     __slots__ = (
         "_counter",
@@ -71,9 +71,9 @@ class Answer:
         log: Log | None,
     ) -> None:
         self.environ = environ
-        self.status = ""  # as the app gives it
-        self.bytes = 0  # of the body, as far as the app gave it; a file's as announced
-        self.request_id = ""  # as the log gives it: a header of the answer, if the app gives none such
+        self.status = ""  # as passed by the app
+        self.bytes = 0  # of the body, as produced by the app; of a file, its Content-Length
+        self.request_id = ""  # set by the log; sent as X-Request-ID unless the app sends that header
         self._start_response = start_response
         self._counter = counter
         self._log = log
@@ -84,11 +84,11 @@ class Answer:
             log.begin(self)
 
     def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
-        """The app's start_response."""
+        """The start_response passed to the app."""
         self.status = status
         self._headers = headers
         if self.request_id and "x-request-id" not in [name.lower() for name, _ in headers]:
-            headers = [*headers, ("X-Request-ID", self.request_id)]  # a new list: the app may keep its own
+            headers = [*headers, ("X-Request-ID", self.request_id)]  # a new list: the app may reuse its own
         if exc_info:
             self._write = self._start_response(status, headers, exc_info)
         else:
@@ -96,12 +96,12 @@ class Answer:
         return self.write
 
     def write(self, data: bytes) -> None:
-        """What start_response returns: the old way to send a body."""
+        """The write() callable that start_response returns (PEP 3333)."""
         self.bytes += len(data)
         self._write(data)
 
     def wrap(self, body: Iterable[bytes]) -> Iterable[bytes]:
-        """The body for the server; its close ends the answer."""
+        """The body to return to the server; closing it ends the request."""
         if isinstance(body, (list, tuple)):
             self.bytes += len(body[0]) if len(body) == 1 else sum(map(len, body))
             listed = _ListBody(body)
@@ -109,7 +109,7 @@ class Answer:
             return listed
         wrapper = self.environ.get("wsgi.file_wrapper")
         if isinstance(wrapper, type) and isinstance(body, wrapper):
-            # The server must get its own object back, or it would not use sendfile.
+            # The server uses sendfile only if it gets its own wrapper object back.
             self.bytes += _announced(self._headers)
             body.close = _closing(body, self)  # type: ignore[attr-defined]
             return body
@@ -133,7 +133,7 @@ def _announced(headers: Headers) -> int:
 
 
 def _closing(body: Any, answer: Answer) -> Callable[[], None]:
-    """The body's own close, and then the answer's end; of a body without one the end alone."""
+    """A close() that closes the body, if it can be closed, and then ends the request."""
     close = getattr(body, "close", None)
     if close is None:
         return answer.end
@@ -148,9 +148,9 @@ def _closing(body: Any, answer: Answer) -> Callable[[], None]:
 
 
 class _ListBody(list[bytes]):
-    """A list that the server may take the length of, with the close that a list lacks."""
+    """A list, so that the server can take its length, with the close() that a list lacks."""
 
-    __slots__ = ("close",)  # set by its maker; an __init__ of its own would take twice as long
+    __slots__ = ("close",)  # set by `wrap`, because an __init__ would take twice as long
 
     close: Callable[[], None]
 
@@ -171,5 +171,5 @@ class _IterableBody:
                 yield chunk
         except Exception:
             if not answer.bytes:
-                answer.status = FAILED  # nothing is sent yet, so the server says so
+                answer.status = FAILED  # nothing has been sent yet, so the server answers 500
             raise

@@ -1,14 +1,14 @@
-"""Behind a proxy: the client's address, scheme and host, told by those who are trusted only.
+"""Forwarding headers: the client's address, scheme and host, from trusted proxies only.
 
-One family of headers is read, the one that the proxy writes: X-Forwarded-* or Forwarded (RFC 7239).
-Reading both would let a client write the one that its proxy passes on untouched. What a client wrote
-stands to the left of what its proxy added, so lists are read from the right, and no further than the
-first hop that comes from an address nobody vouches for. Headers that are not read are removed, so that
-the app cannot believe them by mistake.
+Runs in the server processes. One family of headers is read, the one that the proxy writes:
+X-Forwarded-* or Forwarded (RFC 7239). Reading both would let a client spoof the one that its proxy passes
+on untouched. A client's own entries are to the left of those that proxies add, so lists are read from the
+right, up to the first hop with an untrusted address. Headers that are not read are removed, so that no
+app trusts them by mistake.
 
-X-Forwarded-Proto and -Host are no lists with most proxies: whoever is trusted must set them, or remove
+Most proxies send X-Forwarded-Proto and -Host with a single value: a trusted proxy must set them, or remove
 the client's. X-Forwarded-Port is not read, because few proxies set it and none removes a client's; the
-port belongs to X-Forwarded-Host.
+port is part of X-Forwarded-Host.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ UNIX = "unix"
 
 _X_FORWARDED = tuple(f"HTTP_X_FORWARDED_{name}" for name in ("FOR", "PROTO", "HOST"))
 _FORWARDED = ("HTTP_FORWARDED",)
-# Read by no one here, but by some frameworks and apps.
+# Not read here, but by some frameworks and apps.
 _OTHERS = (
     *(f"HTTP_X_FORWARDED_{name}" for name in ("PORT", "PREFIX", "SCHEME", "PROTOCOL", "SSL", "SERVER", "BY")),
     "HTTP_X_REAL_IP",
@@ -49,7 +49,7 @@ _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What one proxy said of whoever spoke to it; "" for what it did not say."""
+    """What one proxy reported about its client; "" for what it did not report."""
 
     client: str = ""
     scheme: str = ""
@@ -57,7 +57,10 @@ class Hop:
 
 
 class Networks:
-    """Addresses, networks, `unix` for a Unix socket's peer, `*` for all; `what` they are is for the error."""
+    """A set of peers: addresses, networks, `unix` for peers on a Unix socket, `*` for all.
+
+    Raises UsageError for any other text; its message starts with `what`.
+    """
 
     def __init__(self, texts: Iterable[str], what: str) -> None:
         words = " ".join(texts).replace(",", " ").split()
@@ -80,12 +83,15 @@ class Networks:
         try:
             parsed = plain_address(address)
         except ValueError:
-            return self._unix  # a TCP peer has an address; what servers call the others differs
+            return self._unix  # only a Unix peer has no address; servers use different names for it
         return any(parsed in network for network in self._networks)
 
 
 class ForwardedHeaders:
-    """WSGI middleware; sets REMOTE_ADDR, REMOTE_PORT, wsgi.url_scheme and HTTP_HOST to the client's."""
+    """WSGI middleware that sets REMOTE_ADDR, REMOTE_PORT, wsgi.url_scheme and HTTP_HOST to the client's.
+
+    It also sets PASSED_ON of webdemo.web.visitor. Raises UsageError for an invalid proxy.
+    """
 
     def __init__(self, app: WSGIApplication, proxies: Iterable[str], *, rfc7239: bool = False) -> None:
         self._app = app
@@ -124,9 +130,9 @@ class ForwardedHeaders:
 
 
 def read_x_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
-    """The hops of X-Forwarded-For, -Proto and -Host, the nearest first.
+    """The hops of X-Forwarded-For, -Proto and -Host, nearest first.
 
-    A list that is shorter than the others was written once, by the nearest proxy.
+    Lists are aligned at the nearest hop: the values of a shorter one come from the nearest proxies.
     """
     lists = [
         [item.strip() for item in reversed(environ.get(key, "").split(",")) if item.strip()]
@@ -140,10 +146,10 @@ def read_x_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
 
 
 def read_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
-    """The hops of Forwarded (RFC 7239 section 4), the nearest first, as far as the syntax is right.
+    """The hops of Forwarded (RFC 7239 section 4), nearest first, up to the first syntax error.
 
-    It is read from its end, so that a quote that a client left open to the left of what its proxy added does
-    not count, and no further than _LONGEST_FORWARDED characters.
+    It is parsed from its end, so that a quote left open by the client, to the left of what its proxy added,
+    has no effect; at most _LONGEST_FORWARDED characters are read.
     """
     text = environ.get("HTTP_FORWARDED", "")[-_LONGEST_FORWARDED:]
     end = len(text)
@@ -156,9 +162,9 @@ def read_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
 
 
 def _last_element(text: str, end: int) -> tuple[dict[str, str], int] | None:
-    """The pairs of the element that ends there, and where the comma before it is; -1 for none before it.
+    """The pairs of the element that ends at `end`, and the index of the comma before it, or -1.
 
-    Unquoted values may hold what needs quotes by the book: [::1]:80 is common. None: the syntax is broken.
+    Accepts unquoted values that RFC 7239 requires to be quoted: [::1]:80 is common. None: a syntax error.
     """
     pairs: dict[str, str] = {}
     end = _before_spaces(text, end)
@@ -176,7 +182,7 @@ def _last_element(text: str, end: int) -> tuple[dict[str, str], int] | None:
             name, equals, value = text[start:end].partition("=")
         if not equals or rest or not _TOKEN.fullmatch(name):
             return None
-        pairs.setdefault(name.lower(), value)  # of two with one name, the one that was written last
+        pairs.setdefault(name.lower(), value)  # parsed from the right: of repeated names the last counts
         end = _before_spaces(text, start) - 1
         if end < 0 or text[end] == ",":
             return pairs, end
@@ -185,7 +191,7 @@ def _last_element(text: str, end: int) -> tuple[dict[str, str], int] | None:
 
 
 def _opening_quote(text: str, closing: int) -> int:
-    """Where the quoted string begins that ends there (RFC 9110 section 5.6.4); -1 if nowhere."""
+    """The index of the opening quote of the string closed at `closing` (RFC 9110 5.6.4); -1 if none."""
     if _is_escaped(text, closing):
         return -1
     place = closing
@@ -214,7 +220,10 @@ def _before_word(text: str, end: int) -> int:
 
 
 def _node(text: str) -> tuple[str | None, str]:
-    """Address and port of `192.0.2.1`, `192.0.2.1:47011`, `2001:db8::1` or `[2001:db8::1]:4711`."""
+    """Address and port of `192.0.2.1`, `192.0.2.1:47011`, `2001:db8::1` or `[2001:db8::1]:4711`.
+
+    The address is None if it is not an IP address; the port is "" if it is missing or invalid.
+    """
     port = ""
     if text.startswith("["):
         text, _, port = text[1:].partition("]")

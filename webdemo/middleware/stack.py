@@ -1,8 +1,8 @@
-"""What lies between the server and the app: as little as possible.
+"""The middleware stack between server and app, kept as small as possible. Runs in the server processes.
 
-The probe that tells the supervisor that this very process answers, the facts for the demo site,
-the counters and, where asked for, health, metrics, proxies and the access log. None of it when the
-app is run by a bare server's own command.
+The response to the supervisor's probe, which shows that this very process answers; facts for the demo
+site; the counters; and, if enabled, health checks, metrics, proxy headers and the access log. None of it
+runs when the app is served by another server's own command.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ READY = "/readyz"
 
 
 class EdgeSettings(NamedTuple):
-    """What the supervisor tells each server process; JSON-able."""
+    """The settings that the supervisor sends to each server process; JSON-serialisable."""
 
-    process_id: int  # our number for it; a server's workers share it
-    token: str  # who knows it is the supervisor
-    service: str  # the name it is counted under
+    process_id: int  # webdemo's number of the server process, not a pid; its workers share it
+    token: str  # the run's secret, which authenticates the supervisor
+    service: str  # the name under which its requests are counted
     server: str
     version: str
     binds: dict[str, str]  # port (or path of a Unix socket) -> bind text
     health: bool = False
     metrics: bool = False
-    metrics_networks: Sequence[str] = ()  # who may read them, beside this machine
+    metrics_networks: Sequence[str] = ()  # which may read the metrics, in addition to this machine
     access_log: str | None = "text"  # "text", "json" or None
     trusted_proxies: Sequence[str] = ()
-    rfc7239: bool = False  # the proxies write Forwarded, not X-Forwarded-*
+    rfc7239: bool = False  # the proxies send Forwarded instead of X-Forwarded-*
     trace_hosts: Sequence[str] = ()  # which the demo site's trace may contact
-    services: Sequence[dict[str, Any]] = ()  # all of the run when this process began: server, urls, options
+    services: Sequence[dict[str, Any]] = ()  # all of the run at this process's start: server, urls, options
 
     def bind_of(self, environ: WSGIEnvironment) -> str:
         return self.binds.get(environ.get("SERVER_PORT", "")) or next(iter(self.binds.values()))
@@ -50,9 +50,10 @@ class EdgeSettings(NamedTuple):
 def wrap(
     app: WSGIApplication, settings: EdgeSettings, reports: int, draining: int, counter: RequestCounter
 ) -> WSGIApplication:
-    """The app as the server is to run it.
+    """Wrap the app in the middleware.
 
-    `reports` is the descriptor for its access log; `draining` is one that is readable once the run ends.
+    `reports`: the descriptor of the report pipe, for the access log; `draining`: a descriptor that becomes
+    readable when the run ends.
     """
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
     token = settings.token
@@ -99,7 +100,7 @@ def wrap(
 
 
 def health(app: WSGIApplication, is_ready: Callable[[], bool]) -> WSGIApplication:
-    """Answer /livez with 200 and /readyz with 200 or 503; pass on everything else."""
+    """Answer /livez with 200, and /readyz with 200 or 503; pass on all other paths."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO")
@@ -119,7 +120,7 @@ def health(app: WSGIApplication, is_ready: Callable[[], bool]) -> WSGIApplicatio
 
 
 def not_loaded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Stands for the app while it is being loaded."""
+    """The placeholder app that answers 503 while the app is being loaded."""
     body = b"The app is being loaded.\n"
     headers = [
         ("Content-Type", "text/plain; charset=utf-8"),

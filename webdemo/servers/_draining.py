@@ -53,7 +53,7 @@ class IdleConnections:
         self._begun.discard(connection)
 
     def hang_up(self) -> None:
-        """End the wait for a request, now and on connections added later; requests that arrived are served."""
+        """End the wait for a request, also on connections added later; requests already sent are served."""
         self._hung_up = True
         for connection in self._since.copy():
             if connection not in self._begun:

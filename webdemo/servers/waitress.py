@@ -112,7 +112,7 @@ def serve(job: Job) -> None:
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
-            # The send buffer may be megabytes, and Waitress rereads that much of a file for each partial send.
+            # The send buffer may be megabytes, and Waitress rereads as much of a file for each partial send.
             self.sendbuf_len = min(self.sendbuf_len, _SENT_AT_ONCE)
 
             self.header_began: float | None = None

@@ -1,1 +1,1 @@
-"""RUNS IN EVERY PROCESS OF A RUN: request counters in shared memory, latency, and figures."""
+"""RUNS IN EVERY PROCESS OF A RUN: request counters in shared memory, latency histograms, and figures."""

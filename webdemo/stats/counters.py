@@ -1,9 +1,9 @@
-"""Counts of requests, in memory that all processes of a run share and that outlives each of them.
+"""Request counters in memory that is shared by all processes of a run. Runs in all of them.
 
-A process that answers requests claims a slot, and is the only one that writes to it. The claim is a
-lock that the system lifts when the process ends, however it ends: so whose requests are still in
-flight is never in doubt, and the next process of the same service counts on where the last one left
-off. The supervisor has slots of its own, for what the system says of each service.
+A process that serves requests claims a slot, and only that process writes to it. The claim is a file lock,
+which the system releases however the process ends: so it is always known whose requests are in flight, and
+the next process of the service continues from the counts of the last. The supervisor has slots of its own
+for the CPU time and memory of each service.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import operator
 import os
 import sys
 
-# The bare lock: a server that replaces threads by greenlets has a slower one, and does not need it,
-# because no greenlet gives way to another while it counts.
+# Not threading.Lock, which gevent patches with a slower one: greenlets need no lock, because counting never
+# switches between them.
 from _thread import allocate_lock
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -31,17 +31,17 @@ SLOTS = 1024
 _SLOT_BYTES = 4096
 _SLOT_WORDS = _SLOT_BYTES // 8
 
-# First the lengths of the slots' names, a word for each: to look through them touches two pages, not one
-# of each slot, which the system would have to make.
+# The memory starts with an index, the length of each slot's name as one word: a scan touches only its two
+# pages, instead of making the system allocate a page for each slot.
 _INDEX_BYTES = SLOTS * 8
 _MEMORY_SIZE = _INDEX_BYTES + SLOTS * _SLOT_BYTES
 
 _MOST = (1 << 64) - 1
-_LOOK_AGAIN_SECONDS = 0.05  # for new processes of a service
+_LOOK_AGAIN_SECONDS = 0.05  # between scans for new siblings
 
-# The words of a slot, each an unsigned number of 64 bits.
+# The words of a slot, unsigned 64-bit integers.
 _STARTED = 0
-_ENDED = 1  # and the five that follow: by the first digit of the status, 0 if there was none
+_ENDED = 1  # and the next five words: by the first digit of the status, 0 for none
 _STATUSES = 6
 _BYTES = _ENDED + _STATUSES
 _NANOSECONDS = _BYTES + 1
@@ -55,29 +55,29 @@ _NAME = _HISTOGRAM + BUCKETS
 _LONGEST_SERVER = 100
 _LONGEST_PORTS = (_SLOT_WORDS - _NAME) * 8 - _LONGEST_SERVER - 1
 
-# By the first digit of a status; one beyond 599 is a server's error (RFC 9110 section 15).
+# By the first digit of a status; above 599 it counts as a server error (RFC 9110 section 15).
 _ENDED_WITH = {digit: _ENDED + min(int(digit), _STATUSES - 1) for digit in "123456789"}
 
 
 class Totals(NamedTuple):
-    """What has been counted of one service since the run began."""
+    """The counts of one service since the run began."""
 
     words: Sequence[int] = (0,) * _NAME
     in_flight: int = 0
 
     @property
     def requests(self) -> int:
-        """Those that have ended."""
+        """Completed requests."""
         return sum(self.by_status)
 
     @property
     def by_status(self) -> Sequence[int]:
-        """Those that have ended, by the first digit of their status; [0] had none."""
+        """Completed requests by the first digit of their status; [0]: without a status."""
         return self.words[_ENDED : _ENDED + _STATUSES]
 
     @property
     def errors(self) -> int:
-        """Those that have ended with a status of 500 or more."""
+        """Completed requests with a status of 500 or above."""
         return self.words[_ENDED + 5]
 
     @property
@@ -86,12 +86,12 @@ class Totals(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long they took, all together."""
+        """The total duration of the completed requests."""
         return self.words[_NANOSECONDS] / 1e9
 
     @property
     def histogram(self) -> Sequence[int]:
-        """Those that have ended, in the buckets of webdemo.stats.latency."""
+        """Completed requests in the buckets of webdemo.stats.latency."""
         return self.words[_HISTOGRAM : _HISTOGRAM + BUCKETS]
 
     @property
@@ -115,7 +115,7 @@ class Totals(NamedTuple):
 
 
 def service_name(server: str, ports: Iterable[str]) -> str:
-    """What a service is counted under: its server, a space, its ports; very many are cut off."""
+    """The name under which a service is counted: server, space, ports; cut to the size of a slot."""
     return f"{_cut(server, _LONGEST_SERVER)} {_cut(' '.join(ports), _LONGEST_PORTS)}"
 
 
@@ -124,7 +124,7 @@ def _cut(text: str, most_bytes: int) -> str:
 
 
 class SharedCounters:
-    """The memory, by its descriptor. The names in it are those that `service_name` gives."""
+    """The shared memory, given its descriptor. Names of slots come from `service_name`. Thread-safe."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -137,7 +137,7 @@ class SharedCounters:
 
     @classmethod
     def create(cls) -> SharedCounters:
-        """Empty memory of our own."""
+        """New, zeroed shared memory: a memfd on Linux, else an unlinked temporary file."""
         if sys.platform == "linux":
             fd = os.memfd_create("webdemo-counters")
         else:
@@ -152,14 +152,14 @@ class SharedCounters:
         return self._fd
 
     def close(self) -> None:
-        """Give up the claims; the memory goes with the last process that has it."""
+        """Close the descriptor, which releases the claims; the last process to close it frees the memory."""
         os.close(self._fd)
 
     def claim(self, name: str) -> memoryview:
-        """The words of a slot for this process alone; one that nobody reads when there are no more."""
+        """Claim a slot for this process; returns its words. If all are taken, the words are not shared."""
         encoded = name.encode()
         with self._lock:
-            # Rather one that a process of this service has left behind than a new one.
+            # Prefer a slot that another process of this service has released to an unused one.
             for wanted in (encoded, b""):
                 for slot, length in enumerate(self._name_lengths.tolist()):
                     if length == len(wanted) and slot not in self._own and self._lock_slot(slot, wanted):
@@ -171,13 +171,13 @@ class SharedCounters:
         start = _name_start(slot)
         self._memory[start : start + len(name)] = name
         self._name_lengths[slot] = len(name)
-        words[_STARTED] = sum(words[_ENDED : _ENDED + _STATUSES])  # the others went down with their process
+        words[_STARTED] = sum(words[_ENDED : _ENDED + _STATUSES])  # forget requests that died in flight
         words[_CONNECTIONS] = 0
         self._own[slot] = words
         return words
 
     def read(self) -> dict[str, Totals]:
-        """What each service has counted so far."""
+        """The totals of each service, by name."""
         found: dict[str, Totals] = {}
         with self._lock:
             for slot, length in enumerate(self._name_lengths.tolist()):
@@ -191,7 +191,7 @@ class SharedCounters:
         return found
 
     def of_others(self, name: str) -> list[tuple[int, memoryview]]:
-        """The slots of this name that other processes have claimed or left, and their words."""
+        """The slots of this name, with their words, that this process has not claimed."""
         encoded = name.encode()
         return [
             (slot, self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS])
@@ -204,7 +204,7 @@ class SharedCounters:
         return self._memory[start : start + self._name_lengths[slot]]
 
     def _lock_slot(self, slot: int, name: bytes) -> bool:
-        """Claim the slot if it has this name and nobody has claimed it."""
+        """Claim the slot if it has this name and is not claimed; returns whether it succeeded."""
         if self._name(slot) != name:
             return False
         try:
@@ -213,11 +213,11 @@ class SharedCounters:
             return False
         if self._name(slot) == name:
             return True
-        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)  # somebody has claimed and left it meanwhile
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)  # another process has claimed and released it meanwhile
         return False
 
     def lives(self, slot: int) -> bool:
-        """Whether the process that has claimed the slot lives."""
+        """Whether the process that claimed the slot is alive."""
         if slot in self._own:
             return True
         try:
@@ -229,12 +229,12 @@ class SharedCounters:
 
 
 def _name_start(slot: int) -> int:
-    """Where a slot's name begins in the memory, in bytes."""
+    """The offset of a slot's name in the memory, in bytes."""
     return _INDEX_BYTES + slot * _SLOT_BYTES + _NAME * 8
 
 
 class RequestCounter:
-    """Counts the requests of a service in whichever process answers them."""
+    """Counts the requests of a service; claims a slot on first use, after a fork a new one."""
 
     def __init__(self, counters: SharedCounters, name: str) -> None:
         self.counters = counters
@@ -247,7 +247,7 @@ class RequestCounter:
         self._lock = allocate_lock()
 
     def siblings(self) -> SiblingCounts:
-        """The connections of this process and of those that are counted under the same name."""
+        """The connection counts of this process and of the others of its service."""
         return SiblingCounts(self.counters, self._name, self._claim())
 
     def _claim(self) -> memoryview:
@@ -264,7 +264,7 @@ class RequestCounter:
             words[_STARTED] += 1
 
     def end(self, status: str, size: int, nanoseconds: int) -> None:
-        """Count a request that has begun; `size` is that of its answer's body in bytes."""
+        """Count a request as completed; `size` is the size of the response body in bytes."""
         words = self._words
         if words is None:
             words = self._claim()
@@ -277,7 +277,7 @@ class RequestCounter:
 
 
 class SiblingCounts:
-    """How many connections each process of a service has open: webdemo.servers.Siblings."""
+    """Implements webdemo.servers.Siblings: the open connections of each process of a service."""
 
     def __init__(self, counters: SharedCounters, name: str, own: memoryview) -> None:
         self._counters = counters
@@ -292,7 +292,7 @@ class SiblingCounts:
             self._own[_CONNECTIONS] = connections
 
     def leave(self) -> None:
-        """This process accepts no more."""
+        """Publish that this process accepts no more connections."""
         self._has_left = True
         self._own[_CONNECTIONS] = _MOST
 
@@ -310,11 +310,11 @@ class SiblingCounts:
 
 
 class SystemNotes:
-    """What the system says of a service, as the supervisor notes it for whoever reads the counters."""
+    """The supervisor's slot for a service's memory, CPU time, processes and restarts, read by /metrics."""
 
     def __init__(self, counters: SharedCounters, name: str) -> None:
         self._words = counters.claim(name)
-        self._words[_CONNECTIONS] = _MOST  # who notes accepts nothing
+        self._words[_CONNECTIONS] = _MOST  # the supervisor accepts nothing, so no process defers to it
 
     def write(self, usage: Usage, *, restarts: int) -> None:
         self._words[_MEMORY_BYTES] = usage.memory_bytes

@@ -1,8 +1,8 @@
-"""How each service fares, once a second for the last five minutes.
+"""Samples of each service, once a second for the last five minutes. Runs in the supervisor.
 
-What is kept is bounded: a ring of samples for each service that runs, and for its quantiles the
-counts of the last ten seconds. A service is known by its ports, so that its figures go on when its
-server is restarted or swapped.
+Memory is bounded: for each running service a ring of samples and, for the quantiles, the counts of the
+last ten seconds. A service is identified by its ports, so that its figures continue when its server is
+restarted or swapped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CLOSE_LOOK_SAMPLES = 5
 
 
 class Sample(NamedTuple):
-    """The figures of one service at one time; docs/metrics.md says what each means."""
+    """The figures of a service at one time; docs/metrics.md explains each."""
 
     time: float
     requests_per_second: float
@@ -46,7 +46,7 @@ _IN_HISTORY = [name for name in Sample._fields if name not in ("processes", "req
 
 
 class Served(NamedTuple):
-    """What the figures need to know of a service."""
+    """The properties of a service that the figures need."""
 
     server: str
     ports: tuple[str, ...]
@@ -59,13 +59,13 @@ class Served(NamedTuple):
 
 
 class Look(Protocol):
-    """Says what process groups use; see UsageTable.look."""
+    """Measures what process groups use; see UsageTable.look."""
 
     def __call__(self, leaders: set[int], seconds: float, *, closely: bool) -> Mapping[int, Usage]: ...
 
 
 class Figures:
-    """The samples of every service that runs."""
+    """The samples of all running services."""
 
     def __init__(self, counters: SharedCounters, look: Look) -> None:
         self._counters = counters
@@ -76,7 +76,7 @@ class Figures:
         self._numbers = itertools.count()
 
     def sample(self, services: Sequence[Served], *, monotonic: float, wall: float) -> None:
-        """Take a sample of each service. Both times in seconds, by the clocks of these names."""
+        """Sample each service. `monotonic` and `wall` are the times of these clocks, in seconds."""
         seconds = INTERVAL_SECONDS if self._sampled_at is None else max(monotonic - self._sampled_at, 1e-3)
         self._sampled_at = monotonic
         leaders = {pid for served in services for pid in served.pids}
@@ -97,18 +97,18 @@ class Figures:
             self._note(name, Usage(), 0)
 
     def _note(self, name: str, usage: Usage, restarts: int) -> None:
-        """Put what the system says beside the counts, for /metrics."""
+        """Store the measurements in shared memory, next to the counts, for /metrics."""
         if name not in self._notes:
             self._notes[name] = SystemNotes(self._counters, name)
         self._notes[name].write(usage, restarts=restarts)
 
     def latest(self, ports: Iterable[str]) -> dict[str, Any] | None:
-        """The last sample of the service on these ports, JSON-able; None before its first."""
+        """The last sample of the service on these ports, JSON-serialisable; None before the first."""
         samples = self._services.get(tuple(ports))
         return samples.latest() if samples else None
 
     def history(self, seconds: float) -> list[dict[str, Any]]:
-        """The samples of the last seconds, for each service and each figure a list; JSON-able."""
+        """The samples of the last `seconds`: for each service a list per figure; JSON-serialisable."""
         return [
             {"server": samples.server, "ports": list(ports), "series": samples.series(seconds)}
             for ports, samples in self._services.items()
@@ -124,7 +124,7 @@ class _Samples:
         self._counted: deque[Totals] = deque([Totals()], maxlen=QUANTILE_SAMPLES)
 
     def add(self, server: str, totals: Totals, usage: Usage, seconds: float, wall: float) -> None:
-        """One more sample, `seconds` after the one before."""
+        """Add a sample, taken `seconds` after the previous one."""
         self.server = server
         before = self._counted[-1]
         recent = list(map(sub, totals.histogram, self._counted[0].histogram))

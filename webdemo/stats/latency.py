@@ -1,7 +1,7 @@
-"""How long requests take, as counts in buckets that grow by the same factor.
+"""Latency histograms with exponential buckets. Runs wherever requests are counted or counts are read.
 
-Forty buckets for each power of ten, from a microsecond to 100 seconds: a duration is known to
-within three per cent, whatever its size, and counts of several processes can be added up.
+There are 40 buckets per decade, from 1 µs to 100 s: the relative error of a duration is at most 3 %, and
+the counts of several processes can be added.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ BUCKETS = _DECADES * _PER_DECADE
 
 _SHORTEST_NANOSECONDS = 1000
 
-# Where each bucket but the last ends, in nanoseconds: `bisect_right(ENDS, duration)` is a duration's bucket.
-# The first has also what is shorter, the last what is longer.
+# The upper bounds of all buckets but the last, in nanoseconds: `bisect_right(ENDS, duration)` is the bucket.
+# The first bucket includes all shorter durations, the last all longer ones.
 ENDS = [round(_SHORTEST_NANOSECONDS * 10 ** (end / _PER_DECADE)) for end in range(1, BUCKETS)]
 
 
 def seconds_at(bucket: float) -> float:
-    """Where a bucket begins, in seconds; of 2.5 the middle of the third, as its durations are spread."""
+    """The lower bound of a bucket, in seconds; for a fraction, interpolated geometrically within it."""
     return float(10.0 ** (bucket / _PER_DECADE) * _SHORTEST_NANOSECONDS / 1e9)
 
 
 def quantile(counts: Sequence[int], share: float) -> float | None:
-    """The duration in seconds below which this share of the requests stayed; None without requests."""
+    """A quantile of the durations, in seconds: 0.99 for p99. None without requests; ValueError above 1."""
     wanted = sum(counts) * share
     if not wanted:
         return None
@@ -39,7 +39,7 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
 
 
 def cumulative(counts: Sequence[int], *, per_decade: int) -> list[tuple[float, int]]:
-    """Ends of wider buckets in seconds, and how many requests were shorter than each; the last has all."""
+    """Upper bounds of wider buckets, in seconds, with the number of requests below each; the last has all."""
     step = _PER_DECADE // per_decade
     sums = list(itertools.accumulate(counts))
     return [(seconds_at(end), sums[end - 1]) for end in range(step, BUCKETS + 1, step)]

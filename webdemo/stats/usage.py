@@ -1,8 +1,8 @@
-"""What the system says of server processes: memory, processor time, how many there are.
+"""Memory, CPU time and number of the server processes. Runs in the supervisor.
 
-The server process leads a process group, and its workers are in it. Looking for them takes long, so it
-is done now and then. Measuring memory takes longest: it is done when a process is found, and then of
-one process at a time, so that very many cost no more than a few.
+A server process leads a process group, which its workers belong to. Searching for them is slow, so it is
+done only now and then. Measuring memory is slowest: it is done when a process is found, and then for one
+process per look, so that the cost does not grow with their number.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Usage:
-    """What processes use together."""
+    """The total use of a set of processes."""
 
     memory_bytes: int = 0
     processes: int = 0
-    cpu_seconds: float = 0.0  # since the last look, and before it what had not been seen yet
-    cpu_percent: float = 0.0  # since the last look; 100 is one processor
+    cpu_seconds: float = 0.0  # since the last look; for new processes, since their start
+    cpu_percent: float = 0.0  # since the last look; 100 is one CPU
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -38,23 +38,23 @@ class Usage:
 
 @dataclass(slots=True)
 class _Member:
-    """A process of a group, and what was last seen of it."""
+    """A process of a group, with its last measurements."""
 
     process: psutil.Process
     cpu_seconds: float
     memory_bytes: int
-    measured: int  # the look in which its memory was
+    measured: int  # the number of the look in which its memory was measured
 
 
 class UsageTable:
-    """What each process group of the run uses, by the pid of its leader."""
+    """The use of each process group of the run, by the pid of its leader."""
 
     def __init__(self) -> None:
         self._groups: dict[int, list[_Member]] = {}
         self._looks = itertools.count(1)
 
     def look(self, leaders: set[int], seconds: float, *, closely: bool) -> dict[int, Usage]:
-        """The last look was so many seconds ago; `closely`: look for new processes as well."""
+        """Measure all groups, `seconds` after the last look; `closely`: search for new processes too."""
         number = next(self._looks)
         usages = {pid: Usage() for pid in leaders}
         if closely or leaders != self._groups.keys():
@@ -68,7 +68,7 @@ class UsageTable:
         return usages
 
     def _find(self, leaders: set[int], number: int) -> dict[int, float]:
-        """Find the processes of these groups; the processor time that the new ones have used so far."""
+        """Find the processes of these groups; returns the CPU seconds of the new ones so far, by group."""
         import psutil
 
         known = {member.process: member for members in self._groups.values() for member in members}
@@ -94,7 +94,7 @@ def _measure(member: _Member, number: int) -> None:
 
 
 def _count(member: _Member, usage: Usage, seconds: float) -> bool:
-    """Add what the process uses; False if it has ended. The last look was so many seconds ago."""
+    """Add the use of a process since the last look, `seconds` ago; returns False if it has ended."""
     import psutil
 
     before = member.cpu_seconds
@@ -110,7 +110,7 @@ def _count(member: _Member, usage: Usage, seconds: float) -> bool:
 
 
 def _members(leaders: set[int]) -> Iterator[tuple[int, psutil.Process]]:
-    """The processes of these groups, of those that this process and its children have started."""
+    """The descendants of this process that belong to these groups, each with its group."""
     import psutil
 
     for process in psutil.Process().children(recursive=True):
@@ -126,6 +126,6 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 def _memory_bytes(process: psutil.Process) -> int:
-    """Shared memory is divided among those that share it, where the system tells (Linux)."""
+    """PSS where available (Linux), which divides shared memory among its users; else RSS."""
     full = process.memory_full_info()
     return int(getattr(full, "pss", full.rss))
