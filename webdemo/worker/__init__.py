@@ -1,4 +1,4 @@
 """RUNS IN THE LOADER AND IN THE SERVER PROCESSES: imports the app, forks, serves, reports.
 
-The messages and the channel to the supervisor are here too: it knows the worker, and not the other way round.
+The supervisor uses the channel and its messages too: it depends on the worker, never the other way round.
 """

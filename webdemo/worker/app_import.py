@@ -1,7 +1,8 @@
-"""From what the user named to a WSGI app: `MODULE:ATTR`, `MODULE:FACTORY(...)` or a folder.
+"""Imports the app that the user named: `MODULE:ATTR`, `MODULE:FACTORY(...)`, or a folder to serve.
 
-The rule: say what went wrong as the user would. A module that is not there is told from a module
-whose own import failed, and only in the second case is a traceback wanted (see own_code).
+Runs in the loader, or in a server process that imports its own copy of the app.
+The rule: a missing module is told apart from a module whose own import failed; only the latter shows a
+traceback (see user_code).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _USUAL_NAMES = ("app", "application", "wsgi", "create_app()", "make_app()")
 
 
 class Target(NamedTuple):
-    """What to serve: an app by name, or a folder."""
+    """What to serve: an app by name, or a folder, if `directory` is set."""
 
     app: str = DEMO_SITE
     directory: str | None = None
@@ -37,7 +38,7 @@ class Target(NamedTuple):
 
 
 def load(target: Target) -> WSGIApplication:
-    """The app; raises AppUnavailable or UsageError. Runs the user's code, but not in the supervisor."""
+    """Import the app, which runs the user's code. Raises AppUnavailable or UsageError."""
     if target.directory is not None:
         from webdemo.web.static.app import StaticFiles
 
@@ -57,16 +58,16 @@ def load(target: Target) -> WSGIApplication:
 
 
 def _is_ours(module_name: str) -> bool:
-    """Whether it is one of webdemo's own apps: the demo site, the dashboard."""
+    """Whether the module is part of webdemo: the demo site, the dashboard."""
     return module_name.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _look_in_current_folder() -> None:
-    """Put the current folder first on the path, however webdemo was started.
+    """Put the current folder first on sys.path, however webdemo was started.
 
-    Only processes that run an app that the user named have it there: see webdemo.__main__.
+    Only processes that run the user's app have it there: see webdemo.__main__.
     """
-    with contextlib.suppress(FileNotFoundError):  # it is gone
+    with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
         here = str(Path.cwd())
         if sys.path[:1] != [here]:
             sys.path.insert(0, here)
@@ -78,7 +79,7 @@ def _import(name: str, text: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:
-        # It is what was asked for that is missing only if it is a part of that name.
+        # The app's module itself is missing only if the missing name is it or a parent package of it.
         if exc.name is None or not (name == exc.name or name.startswith(exc.name + ".")):
             raise failure(name, exc) from exc
         guess = nearest(exc.name, _modules_beside(exc.name))
@@ -93,7 +94,7 @@ def _import(name: str, text: str) -> ModuleType:
 
 
 def _module_instead(name: str, text: str) -> str:
-    """How to name what was given as a file or a folder."""
+    """The remedy for an app that was given as a file or a folder."""
     path = Path(name).resolve()
     if path.is_dir() and "/" in name:
         return f"To serve a folder: --directory {name}"
@@ -107,7 +108,7 @@ def _module_instead(name: str, text: str) -> str:
 
 
 def _modules_beside(name: str) -> list[str]:
-    """The modules that `name` could have been meant to be."""
+    """The modules of which `name` may be a misspelling."""
     import pkgutil
 
     parent, dot, _ = name.rpartition(".")
@@ -135,7 +136,7 @@ def _usual_name(module: ModuleType, module_name: str) -> str:
 
 
 def _evaluate(module: ModuleType, module_name: str, expression: str) -> Any:
-    """`a.b`, or `a.b(1, key="x")` with literal arguments, read off the module."""
+    """Evaluate `a.b`, or `a.b(1, key="x")` with literal arguments, in the module."""
     path, call = _parse(module_name, expression)
     found: Any = module
     for depth, part in enumerate(path):
@@ -162,7 +163,7 @@ def _evaluate(module: ModuleType, module_name: str, expression: str) -> Any:
 
 
 def _parse(module_name: str, expression: str) -> tuple[list[str], tuple[list[Any], dict[str, Any]] | None]:
-    """The path of names, and the arguments if it is a call."""
+    """The names of the attribute path; for a call also positional and keyword arguments, else None."""
     try:
         node = ast.parse(expression.strip(), mode="eval").body
         call = None
@@ -186,9 +187,9 @@ def _parse(module_name: str, expression: str) -> tuple[list[str], tuple[list[Any
 
 
 def _attribute(holder: Any, name: str, app: str) -> Any:
-    """The attribute; raises AttributeError if it is not there.
+    """The attribute. Raises AttributeError if it is missing, and AppImportFailed if computing it fails.
 
-    An app may be made when it is first asked for, and fail then, with an AttributeError of its own too.
+    A module's `__getattr__` may build the app on first access, and raise an AttributeError of its own.
     """
     try:
         return getattr(holder, name)
@@ -201,7 +202,7 @@ def _attribute(holder: Any, name: str, app: str) -> Any:
 
 
 def _hidden_by(module: ModuleType) -> str | None:
-    """The remedy when a module of Python's stands before one of the same name in this folder."""
+    """The remedy if another module, such as one of the standard library, shadows the user's."""
     own = Path.cwd() / f"{module.__name__}.py"
     if own.exists() and not is_own(getattr(module, "__file__", None) or ""):
         return f"Python has a module {module.__name__!r} of its own, which hides yours: rename {own.name}."
@@ -209,7 +210,7 @@ def _hidden_by(module: ModuleType) -> str | None:
 
 
 def _check_callable(found: Any, name: str) -> None:
-    """Refuse what is no WSGI app as far as that can be seen without a request."""
+    """Raise NotCallable for an object that is not a WSGI app, as far as its signature shows."""
     if not callable(found):
         raise NotCallable(
             f"{name} is no WSGI app: it is {_a(type(found).__name__)}, which cannot be called.",
@@ -218,7 +219,7 @@ def _check_callable(found: Any, name: str) -> None:
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
-        return  # written in C: it does not say
+        return  # a callable written in C may have no signature
     if _takes(signature, 2):
         return
     if _takes(signature, 3):
@@ -248,7 +249,7 @@ def _a(word: str) -> str:
 
 
 def started_at_import(before: set[tuple[str, str]]) -> str | None:
-    """What the app started when it was imported that a fork would break: None, or in words."""
+    """What importing the app started that does not survive a fork, in words; None if nothing."""
     import threading
 
     threads = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
@@ -260,18 +261,19 @@ def started_at_import(before: set[tuple[str, str]]) -> str | None:
 
 
 def open_files() -> set[tuple[str, str]]:
-    """Descriptors of this process and their names in /proc, sockets and pipes too; none if not on Linux."""
+    """The descriptors of this process and their targets in /proc/self/fd (Linux; elsewhere empty)."""
     found = set()
     for descriptor in Path("/proc/self/fd").iterdir() if sys.platform == "linux" else ():
-        with contextlib.suppress(OSError):  # the one that listed them
+        with contextlib.suppress(OSError):  # the descriptor used for this listing
             found.add((descriptor.name, str(descriptor.readlink())))
     return found
 
 
 def source_folders() -> list[str]:
-    """Where the app's own code lies: the folders of what was imported, without installed packages.
+    """The folders of the app's own code: of all imported modules except installed packages.
 
-    With them comes the current folder, if some of it lies there: its templates and data count, too.
+    A folder inside the current one is replaced by the current folder (unless that is the home folder), so
+    that changes of templates and data are noticed too.
     """
     here = Path.cwd()
     folders = set()

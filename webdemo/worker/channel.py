@@ -1,8 +1,9 @@
-"""JSON messages, one a line, between two processes; with them go file descriptors.
+"""Messages between two processes: JSON lines, with file descriptors attached.
 
-A message sent is whole and in order, and its descriptors arrive with it. What was received but not
-taken is closed, so that nobody holds a port without knowing. What somebody else has written between two
-messages (an app that writes to every descriptor it has) spoils neither.
+Used by the supervisor and the loader. The rule: messages arrive complete, in order, and with their
+descriptors. Descriptors that are received but not consumed are closed, so that no process keeps a port
+unknowingly. Foreign bytes between two messages (from an app that writes to every descriptor) do not damage
+either.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from collections.abc import Iterator, Sequence
 from webdemo.errors import TooManyFiles
 from webdemo.worker.messages import Message, NoMessage, decode, shown
 
-_MOST_DESCRIPTORS = 200  # in one packet; Linux allows 253
+_MOST_DESCRIPTORS = 200  # in one sendmsg(); Linux allows 253 (SCM_MAX_FD)
 _INT_BYTES = array("i").itemsize
-_LONGEST_LINE = 16 << 20  # far more than any message has
+_LONGEST_LINE = 16 << 20  # far longer than any message
 _ANCILLARY_BYTES = socket.CMSG_LEN(_MOST_DESCRIPTORS * _INT_BYTES)
 
 
 class DescriptorsMissing(TooManyFiles):
-    """`message` has come, and not all of its descriptors."""
+    """`message` was received without all of its descriptors."""
 
     def __init__(self, message: Message, count: int) -> None:
         super().__init__(
@@ -47,23 +48,23 @@ class Channel:
         return self.socket.fileno()
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Send all of it; raises BrokenPipeError when the other side is gone."""
+        """Send a message, blocking. Raises BrokenPipeError if the peer has closed its end."""
         for start in range(0, len(descriptors), _MOST_DESCRIPTORS):
             socket.send_fds(self.socket, [b"\n"], descriptors[start : start + _MOST_DESCRIPTORS])
         line = json.dumps(message | {"descriptors": len(descriptors)}).encode()
         self.socket.sendall(b"\n" + line + b"\n")
 
     def receive(self) -> Iterator[tuple[Message, list[int]]]:
-        """Yield the messages that have arrived; raises EOFError when the other side is gone.
+        """Yield the messages that have arrived. Raises EOFError if the peer has closed its end.
 
-        Those that the caller does not take come first the next time. In place of a message whose descriptors
-        did not all find room in this process it raises DescriptorsMissing, and NoMessage for what is none;
-        those that follow come the next time.
+        Messages that the caller does not consume are yielded first by the next call. Raises
+        DescriptorsMissing for a message whose descriptors did not all fit into this process, and NoMessage
+        for an invalid line; the next call continues with the message after it.
         """
         while self._lines:
             yield self._next()
         try:
-            # Not socket.recv_fds, which loses its flags before Python 3.13.
+            # Not socket.recv_fds, which ignores its flags before Python 3.13.
             data, ancillary, _, _ = self.socket.recvmsg(65536, _ANCILLARY_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
@@ -90,7 +91,7 @@ class Channel:
         count = message.pop("descriptors", None)
         if not isinstance(count, int):
             raise NoMessage(f"{shown(message)} does not say how many descriptors it has")
-        if count > len(self._descriptors):  # the system has closed the others
+        if count > len(self._descriptors):  # the kernel has discarded those that did not fit
             self._close_descriptors()
             raise DescriptorsMissing(message, count)
         return message, [self._descriptors.popleft() for _ in range(count)]

@@ -1,8 +1,8 @@
-"""A process that is going to be a loader: forked at the very start of a run, or a fresh Python.
+"""Starts the process of a loader: forked at the very start of a run, or a new Python. Runs in the supervisor.
 
-The first one is forked before the command line is read, so that importing what every run needs and
-opening the sockets take their time at once. Nothing has been imported then but what both need, and no
-thread runs. Each later one, for a reload, is a fresh Python: the supervisor has changed by then.
+The first one is forked before the command line is parsed, so that its imports and the opening of the
+sockets happen in parallel. At that moment only modules that both need are imported, and no thread runs.
+Later ones, for a reload, are new Python processes, because the supervisor's state has changed by then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from webdemo.errors import SystemRefusal
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
-# They speak to the supervisor; a server that found them would answer in its place.
+# For the supervisor only: with them a server would talk to systemd in its place.
 _NOT_FOR_CHILDREN = (
     "NOTIFY_SOCKET",
     "LISTEN_FDS",
@@ -31,12 +31,12 @@ _NOT_FOR_CHILDREN = (
     "WATCHDOG_PID",
 )
 NO_PROCESS = "No process can be started"
-_CHANNEL = 3  # its descriptor in a fresh Python
+_CHANNEL = 3  # the channel's descriptor in a new Python
 _SECONDS_BETWEEN_LOOKS = 0.005
 
 
 class Interpreter:
-    """The process, our end of its channel's sockets, and a descriptor of what it writes."""
+    """The process, our end of its channel's socket pair, and the read end of its stdout and stderr."""
 
     def __init__(self, pid: int, sock: socket.socket, output: int) -> None:
         self.pid = pid
@@ -46,7 +46,7 @@ class Interpreter:
         self._exit_code: int | None = None
 
     def wait(self, timeout_seconds: float) -> int | None:
-        """Until it has ended, or is killed when the time is over; its exit code, if anybody knows it."""
+        """Wait for its end; kill it after the timeout. Returns its exit code, or None if unknown."""
         if not self._collect(os.WNOHANG) and not _ends_within(self.pid, timeout_seconds):
             os.kill(self.pid, signal.SIGKILL)
         self._collect(0)
@@ -56,7 +56,7 @@ class Interpreter:
         if not self._has_ended:
             try:
                 pid, status = os.waitpid(self.pid, options)
-            except ChildProcessError:  # somebody else has collected it
+            except ChildProcessError:  # it has been reaped elsewhere
                 self._has_ended = True
             else:
                 self._has_ended = bool(pid)
@@ -64,7 +64,7 @@ class Interpreter:
         return self._has_ended
 
     def end(self) -> None:
-        """It is not needed."""
+        """Discard it: close its channel, and kill it."""
         self.socket.close()
         os.close(self.output)
         self.wait(0)
@@ -72,7 +72,7 @@ class Interpreter:
 
 def _ends_within(pid: int, seconds: float) -> bool:
     if hasattr(os, "pidfd_open"):
-        with contextlib.suppress(OSError):  # an old kernel, or no descriptor is left
+        with contextlib.suppress(OSError):  # an old kernel, or no free descriptor
             descriptor = os.pidfd_open(pid)
             try:
                 poll = select.poll()
@@ -94,14 +94,14 @@ _early: list[Interpreter] = []
 
 
 def fork_early() -> socket.socket | None:
-    """Fork one; who asks for one first gets it. In the new process: its end of the channel."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents have it, no end would be told
+    """Fork one for the first `take_early`. Returns None; in the child, its end of the channel."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if inherited as ignored, exit codes would be lost
     ours, theirs = socket.socketpair()
     read, write = os.pipe()
-    gc.freeze()  # what is there now stays: no collection will touch it, so both share its pages
+    gc.freeze()  # garbage collections would write to objects, and so copy shared pages
     try:
         pid = os.fork()
-    except OSError:  # whoever asks for one will be told
+    except OSError:  # `take_early` will try a new Python, and raise
         ours.close()
         os.close(read)
         pid = -1
@@ -126,13 +126,13 @@ def fork_early() -> socket.socket | None:
 
 
 def end_early() -> None:
-    """End the one that was forked early, if nobody has asked for it."""
+    """Discard the early one, unless it was taken."""
     while _early:
         _early.pop().end()
 
 
 def take_early() -> Interpreter:
-    """The one that was forked early, or a fresh one."""
+    """The early one, or a new Python. Raises SystemRefusal."""
     return _early.pop() if _early else fresh()
 
 
@@ -140,7 +140,7 @@ def take_early() -> Interpreter:
 
 
 def fresh() -> Interpreter:
-    """A Python of its own that runs webdemo.worker.loader; raises SystemRefusal."""
+    """Start a new Python that runs webdemo.worker.loader. Raises SystemRefusal."""
     try:
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as given:
             ours, theirs = socket.socketpair()
@@ -167,9 +167,9 @@ def fresh() -> Interpreter:
 
 
 def python() -> list[str]:
-    """The command for a fresh Python with the options of this one, so that it has the same rules.
+    """The command for a new Python with the same interpreter options as this one.
 
-    It looks nothing up in the current folder, unless webdemo itself lies there and is not installed.
+    Its sys.path lacks the current folder (-P), unless that is the checkout that webdemo runs from.
     """
     letters = {
         "bytes_warning": "b",
@@ -182,7 +182,7 @@ def python() -> list[str]:
     }
     try:
         in_checkout = Path.cwd() == _CHECKOUT
-    except FileNotFoundError:  # the current folder is gone
+    except FileNotFoundError:  # the current folder was deleted
         in_checkout = False
     safe_path = sys.flags.safe_path or not in_checkout
     given = [f"-{letter * getattr(sys.flags, name)}" for name, letter in letters.items()]
@@ -197,6 +197,6 @@ def python() -> list[str]:
 
 
 def channel_of_fresh() -> socket.socket:
-    """In a fresh one: its end of the channel."""
+    """The new Python's end of the channel; called in it."""
     os.set_inheritable(_CHANNEL, False)
     return socket.socket(fileno=_CHANNEL)

@@ -1,7 +1,7 @@
-"""When a process began; and its end, as soon as all handlers of `atexit` have run.
+"""The start time of a process, and its quick exit as soon as all `atexit` handlers have run.
 
-To take down every module and object takes longer than all else that a stop does, and the system frees
-the memory anyway.
+Runs in every process. Tearing down all modules and objects would take longer than the rest of a stop, and
+the system frees the memory anyway.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ import time
 from collections.abc import Callable
 
 BEGAN = time.monotonic()
-"""Nearly: Python is up, and has imported next to nothing."""
+"""Monotonic seconds; approximately the start: Python is up, and has imported next to nothing."""
 
 _FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 _ending: tuple[int, int] | None = None
-_flushes: Callable[[], list[object]] | None = None  # looks for the files to flush
+_flushes: Callable[[], list[object]] | None = None  # returns objects, the files to flush among them
 
 
 def prepare() -> None:
-    """To be called first in a program.
+    """Prepare the process; call it first.
 
-    Standard streams that are closed become /dev/null: else a socket would get their numbers. And the
-    first handler registered is the last to run; where some are there already (a tracer's, say) processes
-    end in the usual way.
+    Closed standard streams are opened as /dev/null, because otherwise a socket would get their descriptors.
+    Our atexit handler is registered first, so that it runs last; if others are registered already (a
+    tracer's, for example), processes exit the usual way.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor: this one
             setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
     if not atexit._ncallbacks():
         atexit.register(_end)
 
 
 def with_code(exit_code: int) -> int:
-    """This process is about to end with this exit code. Processes forked from it are not."""
+    """Announce that this process, but no child of it, is about to exit with this code; returns the code."""
     global _ending
     _ending = os.getpid(), exit_code
     return exit_code
 
 
 def flush_files_at_the_end(*, frozen_ones_too: bool) -> None:
-    """In this process and those forked from it, leave nothing unwritten in any file that is open.
+    """Flush all open files at the exit of this process and of those forked from it.
 
-    Those that were opened before gc.freeze() are looked for on demand: to look at all that is frozen takes as
-    long as all the rest of a stop.
+    Files opened before gc.freeze() only if `frozen_ones_too`: going through all frozen objects takes as long
+    as the rest of a stop.
     """
     global _flushes
     _flushes = _all_objects if frozen_ones_too else gc.get_objects
@@ -66,7 +66,7 @@ def _end() -> None:
     if _flushes is not None:
         files += [thing for thing in _flushes() if type(thing) in _FILES]
     for file in files:
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or there is none
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or None
             file.flush()  # type: ignore[attr-defined]
     if _ending is not None and _ending[0] == os.getpid():
         os._exit(_ending[1])

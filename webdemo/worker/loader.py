@@ -1,10 +1,10 @@
-"""The loader: imports the app once, and forks a process for each server.
+"""The loader: imports the app once, and forks a server process for each service.
 
-It is a process of its own, and each reload has another one, so that the supervisor never holds app
-code and the old code goes when the old loader does. Its children share the memory of what was
-imported. When the app cannot be shared by fork, the loader does not import it and each child does.
+It is a process of its own, and each reload starts another one, so that the supervisor never contains app
+code, and the old code goes with the old loader. Its children share the memory of what was imported. If the
+app cannot be shared by fork, each child imports it instead of the loader.
 
-It ends its children and itself when the supervisor is gone.
+When the supervisor dies, the loader stops its children and itself.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from webdemo.worker.messages import Message
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# In this order: each takes a moment, after which there may be something to do.
+# Imported one by one, because the supervisor's message may arrive after each.
 _AHEAD = ("werkzeug.exceptions", "webdemo.web.app", "webdemo.web.static.app", "importlib.metadata")
 
 _Order = tuple[dict[str, Any], list[int], "WSGIApplication | None"]
 
 
 class Loader:
-    """Carries out the supervisor's orders: spawn, signal; reports what became of each child."""
+    """Carries out the supervisor's orders, to fork and to signal; reports when children start and exit."""
 
     def __init__(self, channel: Channel, grace_seconds: float) -> None:
         self._channel = channel
         self._grace_seconds = grace_seconds
         self._app: WSGIApplication | None = None
         self._has_opened_files = False
-        self._children: dict[int, int] = {}  # pid -> our number for it
+        self._children: dict[int, int] = {}  # pid -> webdemo's number of the process
 
     def load(
         self, target: app_import.Target, server_names: list[str], *, share: bool, wants_sources: bool
     ) -> bool:
-        """Import the app; tell whether it can be shared by fork, or why it cannot be had.
+        """Import the app and the servers; report whether the app can be shared by fork, or why it failed.
 
-        The servers are imported as well, so that each of their processes finds them there. Without
-        `share` that is left to each process, and only the servers' versions are looked up.
+        Without `share` each server process imports them itself, and only the servers' versions are looked up.
+        Returns False if the app cannot be loaded.
         """
         began = time.perf_counter()
         adapters = [servers.find(name) for name in server_names]
@@ -79,11 +79,11 @@ class Loader:
                 "versions": {a.distribution: a.version() for a in adapters if a.distribution},
             }
         )
-        gc.freeze()  # what is there now stays: no collection will touch it, so the children share its pages
+        gc.freeze()  # garbage collections would write to objects, and so copy pages shared with children
         return True
 
     def run(self) -> _Order | None:
-        """Serve the supervisor until it is gone: None; in a new child: its order."""
+        """Obey the supervisor until it dies, then return None; in a new child, return its order."""
         woken, waker = socket.socketpair()
         woken.setblocking(False)
         waker.setblocking(False)
@@ -115,11 +115,11 @@ class Loader:
         if message["do"] == "signal":
             for pid, number in self._children.items():
                 if number == message["process"]:
-                    send_signal(pid, message["signal"])  # not reaped yet, so the pid is still its own
+                    send_signal(pid, message["signal"])  # not reaped yet, so the pid cannot have been reused
             return None
         sys.stdout.flush()
         sys.stderr.flush()
-        # A child hears a SIGTERM that comes before it is ready for it, but later: see child.serve.
+        # Defer a SIGTERM until the child has its handler: server_process.serve unblocks it.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         try:
             pid = os.fork()
@@ -130,7 +130,7 @@ class Loader:
             self._refuse(message, SystemRefusal(interpreter.NO_PROCESS, exc))
             return None
         if pid == 0:
-            # A group for it and the workers it makes: whoever is killed takes those along.
+            # A process group for it and the workers that it forks, so that they can be killed together.
             os.setpgid(0, 0)
             self._channel.close()
             lifetime.flush_files_at_the_end(frozen_ones_too=self._has_opened_files)
@@ -144,7 +144,7 @@ class Loader:
         return None
 
     def _refuse(self, message: Message, error: WebdemoError) -> None:
-        """There can be no such child."""
+        """Report that the child could not be started."""
         self._send(server_process.failure(error) | {"event": "refused", "process": message["process"]})
 
     def _reap(self) -> None:
@@ -154,20 +154,20 @@ class Loader:
                 if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                     continue
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signal.SIGTERM)  # workers that it left behind drain
+                    os.killpg(pid, signal.SIGTERM)  # drain workers that it left behind
                 _, status = os.waitpid(pid, 0)
                 code = os.waitstatus_to_exitcode(status)
-            except ChildProcessError:  # what the app has imported collects every child
+            except ChildProcessError:  # code that the app has imported reaps all children
                 pass
             number = self._children.pop(pid)
             self._send({"event": "exited", "process": number, "code": code})
 
     def _send(self, message: Message) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._channel.send(message)  # if nobody hears it, the next receive finds out
+            self._channel.send(message)  # if the supervisor is gone, the next receive raises EOFError
 
     def _end_children(self) -> None:
-        """The supervisor is gone: its servers drain, or are killed when the time is over."""
+        """The supervisor has died: drain the children, and kill those that outlive the grace time."""
         for pid in self._children:
             send_signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + self._grace_seconds
@@ -179,8 +179,8 @@ class Loader:
 
 
 def send_signal(pid: int, number: int) -> None:
-    """Signal a server process; SIGKILL reaches the workers it has made as well."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has no group yet
+    """Signal a server process; SIGKILL goes to its whole process group, workers included."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has no process group yet
         if number == signal.SIGKILL:
             os.killpg(pid, number)
             return
@@ -188,7 +188,7 @@ def send_signal(pid: int, number: int) -> None:
 
 
 def import_ahead(channel: Channel) -> None:
-    """Import what most runs need, until the supervisor says what is wanted."""
+    """Import modules that most runs need, until a message from the supervisor arrives."""
     for module in _AHEAD:
         if select.select([channel], [], [], 0)[0]:
             return
@@ -196,21 +196,21 @@ def import_ahead(channel: Channel) -> None:
 
 
 def close_inherited() -> None:
-    """Close what webdemo was started with: sockets that are the supervisor's are not ours to keep."""
+    """Close inherited descriptors: a socket passed to the supervisor must not stay open here."""
     for descriptor in [int(path.name) for path in Path("/dev/fd").iterdir()]:
-        with contextlib.suppress(OSError):  # the one that listed them
+        with contextlib.suppress(OSError):  # the descriptor used for this listing
             if descriptor > 2 and os.get_inheritable(descriptor):
                 os.close(descriptor)
 
 
 def main(sock: socket.socket, *, is_early: bool = False) -> int:
-    """Be a loader, told what to do through `sock`; in each of its children: be a server. The exit code."""
+    """Run a loader with `sock` as its channel, and in each child a server process; returns the exit code."""
     gc.disable()  # until the fork, as the documentation of gc.freeze advises: no holes in shared pages
-    os.setsid()  # Ctrl-C is for the supervisor, which tells the servers to drain
+    os.setsid()  # Ctrl-C is for the supervisor, which drains the servers
     close_inherited()
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)  # the supervisor decides
-    del sys.argv[1:]  # they are webdemo's, not the app's
+    del sys.argv[1:]  # webdemo's arguments, not the app's
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     order = _load_and_fork(Channel(sock), is_early=is_early)
@@ -221,7 +221,7 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
 
 
 def _load_and_fork(channel: Channel, *, is_early: bool) -> int | _Order:
-    """The loader's exit code; in a new child: its order."""
+    """The loader's exit code; in a new child, its order."""
     if is_early:
         import_ahead(channel)
     while True:

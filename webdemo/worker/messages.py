@@ -1,7 +1,7 @@
-"""What messages between processes may hold, and what is made of text that claims to be one.
+"""Decoding and validation of messages between processes. Runs in every process that receives them.
 
-The rule: whoever acts on a message acts on one that fits its form. A form declares each field of one
-kind of message; what is not declared, missing, or of another kind is refused with the reason.
+The rule: nothing acts on a message that does not match its form. A form declares the fields of one kind of
+message; undeclared, missing and invalid fields are refused with the reason.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from webdemo.errors import UsageError
 Message = dict[str, Any]
 
 _LONGEST_SHOWN = 60
-_MOST = 10**9  # more than there is of anything that is asked for
-_LONGEST_PATH = 200  # of a Unix socket; systems allow some 100 bytes
+_MOST = 10**9  # larger than any count that makes sense
+_LONGEST_PATH = 200  # of a Unix socket; systems allow about 100 bytes
 
 
 class Kind(NamedTuple):
-    """What a field may hold: in words, and as a check."""
+    """A type of field: its description for messages, its check, and its conversion."""
 
     words: str
     fits: Callable[[Any], bool]
@@ -30,7 +30,7 @@ class Kind(NamedTuple):
 class Field(NamedTuple):
     kind: Kind
     is_required: bool = True
-    default: Any = None  # if it may be left out, or be null
+    default: Any = None  # for an optional field that is missing or null
 
 
 Form = Mapping[str, Field]
@@ -63,17 +63,17 @@ VERSIONS = Kind(
 
 
 class NoMessage(ValueError):
-    """What has come is no message, or none of a known form."""
+    """The received bytes are not a valid message."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"a message cannot be read: {why}")
 
 
 def decode(data: bytes) -> Message:
-    """The object that these bytes are in JSON; raises NoMessage, whatever they are."""
+    """Decode a JSON object. Raises NoMessage for any other bytes."""
     try:
         message = json.loads(data.decode(), parse_constant=_refuse)
-    except (ValueError, RecursionError) as exc:  # nested too deeply, or no UTF-8
+    except (ValueError, RecursionError) as exc:  # RecursionError: nested too deeply
         raise NoMessage(f"{shown(data)} is no JSON ({type(exc).__name__})") from None
     if not isinstance(message, dict):
         raise NoMessage(f"{shown(data)} is no JSON object")
@@ -85,7 +85,7 @@ def _refuse(name: str) -> NoReturn:
 
 
 def fields(message: Message, form: Form) -> dict[str, Any]:
-    """Each field of the form, as the message has it or by default; raises UsageError."""
+    """The message's value, or the default, of each field of the form. Raises UsageError."""
     given = {name: value for name, value in message.items() if value is not None}
     for name in given.keys() - form.keys():
         known = ", ".join(form) or "nothing else"
@@ -102,11 +102,11 @@ def fields(message: Message, form: Form) -> dict[str, Any]:
 
 
 def shown(value: object) -> str:
-    """The value for people to recognize, however long it is."""
+    """The value's repr for a message, cut to 60 characters."""
     if isinstance(value, str | bytes):
         value = value[: _LONGEST_SHOWN + 1]
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # an integer with thousands of digits; lists within lists
+    except (ValueError, RecursionError):  # an integer with thousands of digits, or nested too deeply
         return f"a {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

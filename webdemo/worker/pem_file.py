@@ -1,6 +1,7 @@
-"""A certificate that was made for this run, as the file that servers want to be given.
+"""A certificate generated for this run, as a file, which servers require. Runs in the server processes.
 
-The file is this process's own, so that nobody can take it away: some servers read it at each connection.
+Each process has its own file, so that it exists as long as the process: some servers read it for each
+connection.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _OPEN_FILES = Path("/proc/self/fd")
 
 @contextmanager
 def as_file(made: MadeCertificate) -> Iterator[Certificate]:
-    """In memory where Linux lends a file there, which ends with the process; else in a folder of its own."""
+    """A memfd on Linux, which ends with the process; else a file in a temporary folder (mode 0700)."""
     if hasattr(os, "memfd_create") and _OPEN_FILES.is_dir():
         with os.fdopen(os.memfd_create("webdemo-tls"), "w") as file:
             file.write(made.pem)
@@ -28,11 +29,11 @@ def as_file(made: MadeCertificate) -> Iterator[Certificate]:
             yield Certificate(path, path)
         return
     maker = os.getpid()
-    folder = Path(tempfile.mkdtemp(prefix="webdemo-tls-"))  # mode 0700
+    folder = Path(tempfile.mkdtemp(prefix="webdemo-tls-"))
     try:
         path = folder / "certificate.pem"
         path.write_text(made.pem)
         yield Certificate(path, path)
     finally:
-        if os.getpid() == maker:  # a server's own workers leave it to the others
+        if os.getpid() == maker:  # not in workers that the server has forked
             shutil.rmtree(folder, ignore_errors=True)

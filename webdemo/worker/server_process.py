@@ -1,8 +1,8 @@
-"""A server process: forked by the loader, it serves until it is told to stop, and then drains.
+"""A server process: forked by the loader, it serves until SIGTERM, and then drains.
 
-SIGTERM means drain. The process reports to the supervisor through a pipe of its own: that its server is
-about to accept, or why it cannot, and the lines of the access log. Whatever it writes to stdout and stderr
-goes to the supervisor as well, as the text of the app.
+It reports to the supervisor through a pipe of its own: that its server is about to accept, or why it
+cannot, and the lines of the access log. Its stdout and stderr go to the supervisor as well, as output of
+the app.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def order(
     settings: stack.EdgeSettings,
     target: app_import.Target,
 ) -> dict[str, Any]:
-    """What a child is told, as JSON-able data; `serve` reads it."""
+    """The order for a server process, JSON-serialisable; `serve` reads it. Called in the supervisor."""
     return {
         "server": server,
         "options": options,
@@ -63,9 +63,13 @@ def order(
 
 
 def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | None) -> int:
-    """Be a server process until it has drained; the exit code. `app` None: import our own copy."""
+    """Serve until drained; returns the exit code. If `app` is None, this process imports its own copy.
+
+    `descriptors`: the report pipe, stdout and stderr, the one that is readable when the run ends, the
+    counters' shared memory, and the listening sockets.
+    """
     reports, output, draining, counting, *listening = descriptors
-    # stdin is /dev/null since the loader started.
+    # The loader has opened stdin as /dev/null.
     os.dup2(output, 1)
     os.dup2(output, 2)
     stopping = servers.Stopping()
@@ -86,13 +90,13 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     def ready() -> None:
         try:
             tell(reports, {"event": "ready", "sources": sources})
-        except BrokenPipeError:  # the supervisor is gone
+        except BrokenPipeError:  # the supervisor has died
             stopping.set()
 
     signal.signal(signal.SIGTERM, drain)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     for name in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(name, lambda *_: None)  # a handler, so that programs the app starts get the default
+        signal.signal(name, lambda *_: None)  # not SIG_IGN, which programs started by the app would inherit
     if order["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, order["cpus"])
     adapter = servers.find(order["server"])
@@ -129,7 +133,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     except WebdemoError as exc:
         tell(reports, failure(exc))
         return FAILED
-    except Exception:  # noqa: BLE001 - whatever a server raises is its log's last line
+    except Exception:  # noqa: BLE001 - a server's failure, of any kind, goes to its log
         traceback.print_exc()
         return FAILED
     finally:
@@ -157,19 +161,19 @@ def _log(line: str) -> None:
 
 def _adopt(fd: int) -> socket.socket:
     sock = socket.socket(fileno=fd)
-    sock.setblocking(False)  # another process may have taken the connection that we were told of
+    sock.setblocking(False)  # another process may accept the connection first
     return sock
 
 
 def tell(reports: int, message: dict[str, Any]) -> None:
-    """Send a message, on lines of its own whatever else was written there."""
+    """Write a message to the report pipe, on a line of its own whatever was written before."""
     data = b"\n" + json.dumps(message).encode() + b"\n"
     while data:
         data = data[os.write(reports, data) :]
 
 
 def failure(exc: WebdemoError) -> dict[str, Any]:
-    """A failure to load the app, as a message of bounded length."""
+    """The message for a failure to load the app or to serve, of bounded length."""
     text = exc.traceback if isinstance(exc, AppImportFailed) else None
     return {
         "event": "failed",

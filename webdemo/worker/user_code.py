@@ -1,6 +1,7 @@
-"""The app's own code, told from Python's, from installed packages and from ours.
+"""Tells the app's own code from the standard library, installed packages and webdemo.
 
-The rule: a traceback shows people their own lines; only when none of them is in it, all of them.
+Runs in the process that imports the app. The rule: a traceback shows only frames of the user's own code,
+or all frames if there are none.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _OURS = Path(__file__).resolve().parents[1]
 
 
 def is_own(file: str) -> bool:
-    """Whether this source file is the app's."""
+    """Whether a source file belongs to the app."""
     return (
         file.startswith("/")
         and not any(part in file for part in _PACKAGE_FOLDERS)
@@ -27,14 +28,14 @@ def is_own(file: str) -> bool:
 
 @cache
 def _folders_of_others() -> tuple[str, ...]:
-    import sysconfig  # asked for at a reload or a failure, not at a start
+    import sysconfig  # here, because it is not needed at startup
 
     paths = sysconfig.get_paths()
     return tuple(f"{folder}/" for folder in (_OURS, paths["stdlib"], paths["platstdlib"]))
 
 
 def failure(name: str, exc: BaseException) -> AppImportFailed:
-    """What the app's own code raised while `name` was imported or called, with the frames that matter."""
+    """The error for an exception of the app's own code while `name` was imported or called."""
     report = traceback.TracebackException.from_exception(exc)
     frames = _shorten(report)
     if isinstance(exc, SyntaxError) and exc.filename:
@@ -55,7 +56,7 @@ def failure(name: str, exc: BaseException) -> AppImportFailed:
 
 
 def _shorten(report: traceback.TracebackException) -> list[traceback.FrameSummary]:
-    """Leave the app's frames in the report and in what led to it; the ones of the report itself."""
+    """Reduce the report, its causes included, to the app's frames; returns those of the report itself."""
     for earlier in (report.__cause__, report.__context__):
         if earlier is not None:
             _shorten(earlier)
