@@ -1,6 +1,6 @@
 """The request path: server -> App -> routing -> view or static -> templates -> response.
 
-It imports nothing else of webdemo's upper layers, and Jinja2 only when the first page is rendered.
+It uses nothing of the run layer, and imports Jinja2 only when the first page is rendered.
 """
 
 from __future__ import annotations

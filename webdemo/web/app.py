@@ -96,22 +96,27 @@ class App:
         return register
 
     def get(self, rule: str, *, name: str | None = None) -> Callable[[V], V]:
+        """`route` for GET, which includes HEAD."""
         return self.route(rule, methods=("GET",), name=name)
 
     def post(self, rule: str, *, name: str | None = None) -> Callable[[V], V]:
+        """`route` for POST."""
         return self.route(rule, methods=("POST",), name=name)
 
     def put(self, rule: str, *, name: str | None = None) -> Callable[[V], V]:
+        """`route` for PUT."""
         return self.route(rule, methods=("PUT",), name=name)
 
     def patch(self, rule: str, *, name: str | None = None) -> Callable[[V], V]:
+        """`route` for PATCH."""
         return self.route(rule, methods=("PATCH",), name=name)
 
     def delete(self, rule: str, *, name: str | None = None) -> Callable[[V], V]:
+        """`route` for DELETE."""
         return self.route(rule, methods=("DELETE",), name=name)
 
     def mount(self, prefix: str, app: WSGIApplication) -> None:
-        """Pass all requests at and below a prefix to another WSGI app."""
+        """Pass all requests at and below a prefix to another WSGI app. Raises UsageError for "/"."""
         self._router.mount(prefix, app)
 
     def paths(self, method: str = "GET") -> list[str]:
@@ -142,7 +147,7 @@ class App:
     def url_for(self, endpoint: str | Callable[..., Any], /, **values: Any) -> str:
         """The path of a view, given its name or the view itself, including where the app is mounted.
 
-        Raises LookupError unless exactly one view has the name.
+        Raises LookupError unless exactly one view has the name, and its rule fits the values.
         """
         return quote_root(self._script_name.get()) + self._router.build(endpoint, values)
 

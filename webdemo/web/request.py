@@ -190,6 +190,7 @@ class Request(WerkzeugRequest):
         return parser
 
     def close(self) -> None:
+        """Close the uploaded files."""
         for upload in self.uploads:
             upload.close()
 

@@ -147,6 +147,7 @@ class Stream:
 
 
 def status_line(code: int) -> str:
+    """The code with its reason phrase: 404 -> "404 Not Found"."""
     return _status_lines.get(code) or f"{code} Unknown"
 
 

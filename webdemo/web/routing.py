@@ -157,7 +157,7 @@ class Router:
         )
 
     def build(self, endpoint: str | View, values: Mapping[str, Any]) -> str:
-        """The quoted path of a view or of a view's name. Raises LookupError unless exactly one has it."""
+        """The quoted path of a view, given itself or its name. Raises LookupError unless there is one."""
         views = self._named.get(endpoint, []) if isinstance(endpoint, str) else [endpoint]
         if len(views) != 1:
             raise LookupError(f"{len(views)} views are named {endpoint!r}, and url_for needs one")

@@ -1,6 +1,7 @@
 """Conditional requests: RFC 9110 section 13, evaluated in the order of section 13.2.2.
 
-A malformed field is ignored, except that If-Match without any valid entity tag fails.
+A malformed date is ignored. Of a list of entity tags only the well-formed ones count, so that If-Match
+without any fails.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 OCTET_STREAM = "application/octet-stream"
 
 _BY_SUFFIX = {
-    # pages, styles, programs
+    # pages, style sheets, scripts
     "html": "text/html",
     "htm": "text/html",
     "xhtml": "application/xhtml+xml",
@@ -48,7 +48,7 @@ _BY_SUFFIX = {
     "vtt": "text/vtt",
     "asc": "text/plain",
     "sha256": "text/plain",
-    # pictures
+    # images
     "avif": "image/avif",
     "bmp": "image/bmp",
     "gif": "image/gif",
@@ -63,7 +63,7 @@ _BY_SUFFIX = {
     "tif": "image/tiff",
     "tiff": "image/tiff",
     "webp": "image/webp",
-    # sound and film
+    # audio and video
     "aac": "audio/aac",
     "flac": "audio/flac",
     "m4a": "audio/mp4",

@@ -52,6 +52,7 @@ def split_path(path_info: str) -> list[bytes] | None:
 
 
 def is_served(name: bytes, *, at_root: bool) -> bool:
+    """Whether files and folders of this name may be served: none that begin with a dot, but .well-known."""
     return not name.startswith(b".") or (at_root and name == WELL_KNOWN)
 
 
