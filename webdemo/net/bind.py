@@ -2,8 +2,8 @@
 
     [SERVER[+https|+unix|+fd]://][HOST]:PORT[?option=value&...]
 
-The rule: a bind text is unambiguous, or refused with the correct form; every Bind is valid. Nothing here
-opens a socket or resolves a name.
+The rule: an ambiguous or invalid text is refused with the correct form, and every Bind that exists is
+valid. Nothing here opens a socket or resolves a name.
 """
 
 from __future__ import annotations

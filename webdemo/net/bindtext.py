@@ -1,7 +1,7 @@
 """Parsers for the parts of a bind text.
 
-The rule: every part is unambiguous, or refused with the correct form. This module checks only the syntax;
-Bind checks the values. All `read_*` functions raise BindTextError.
+The rule: an ambiguous or invalid part is refused with the correct form. This module checks only the
+syntax; Bind checks the values. All `read_*` functions raise BindTextError.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def listen_all(binds: Iterable[Bind], *, backlog: int = BACKLOG) -> list[tuple[B
 def listen_default(
     bind: Bind | None = None, *, backlog: int = BACKLOG
 ) -> tuple[Bind, list[socket.socket], PortInUse | None]:
-    """Listen on the default port (or a bind's that is not an explicit choice), else on the next free one.
+    """Listen on a port that the user did not choose (8000 by default), or on the next free one.
 
     Returns the bind listened on, its sockets and, if it is another port, the error that says why.
     """

@@ -125,7 +125,7 @@ def needs_privilege(port: int) -> bool:
 
 
 def find_shadows(listening: list[Listening]) -> list[str]:
-    """A sentence for each pair of listeners on the same port of which one hides or shares the other."""
+    """A sentence for each pair of listeners that share a port's connections or hide one another."""
     found = []
     for one, other in combinations(listening, 2):
         if one.port != other.port:

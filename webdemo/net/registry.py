@@ -22,7 +22,7 @@ class Service:
     last: int
     transports: tuple[str, ...]
     name: str
-    """"" for entries without a name: "Reserved", "Unassigned"."""
+    """Empty for entries without a name: "Reserved", "Unassigned"."""
     description: str
     aliases: tuple[str, ...] = ()
 
