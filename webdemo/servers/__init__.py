@@ -58,6 +58,7 @@ class Stopping:
         self._is_set = False
 
     def set(self) -> None:
+        """Set the flag; may be called in a signal handler, and more than once."""
         if not self._is_set:
             self._is_set = True
             os.write(self._write, b"!")
@@ -176,6 +177,7 @@ class Adapter(NamedTuple):
 
     @property
     def runs_app(self) -> bool:
+        """Whether it serves a WSGI app; a mail or FTP server does not."""
         return self.protocol == HTTP
 
     def version(self) -> str | None:
@@ -236,6 +238,7 @@ def one_line(text: str) -> str:
 
 
 def built_in() -> list[str]:
+    """The names of webdemo's own adapters, which are the modules of this package."""
     import pkgutil
 
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))

@@ -92,11 +92,13 @@ def check_head(head: bytes) -> None:
 
 
 def check_line(request_line: bytes) -> None:
+    """Raise Malformed unless this is a request line with its CRLF (RFC 9112 section 3)."""
     if not _REQUEST_LINE.fullmatch(request_line):
         raise Malformed("Its request line is malformed.")
 
 
 def check_fields(request_line: bytes, fields: bytes) -> None:
+    """Raise Malformed unless these are header fields and an empty line (RFC 9112 section 5)."""
     if not _FIELDS.fullmatch(fields):
         raise Malformed("Its header is malformed.")
     text = "\n" + fields.decode("latin-1").lower()
