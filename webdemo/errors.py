@@ -48,7 +48,7 @@ WebdemoError
     HolderNotYours          the program that uses the port belongs to another user
 
 Problem and remedy are both required, one line each; `cli` prints them and exits with the code.
-Nothing else in webdemo exits, and none of these errors prints a traceback.
+Nothing else in webdemo exits, and no traceback of webdemo's own is printed for any of these errors.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ class ModuleMissing(AppUnavailable):
 
 
 class AppImportFailed(AppUnavailable):
-    """Carries the traceback of the user's own code, for which it is shown."""
+    """Carries the traceback of the user's own code, which is printed before the problem and the remedy."""
 
     def __init__(self, problem: str, *, remedy: str, traceback: str) -> None:
         super().__init__(problem, remedy=remedy)
@@ -308,7 +308,7 @@ class UrlRefused(UsageError):
 
 
 class TraceFailed(WebdemoError):
-    """`kind` is the cause for programs: refused, timed out, speaks TLS ..."""
+    """`kind` is the cause in machine-readable form: refused, timed out, speaks TLS ..."""
 
     def __init__(self, problem: str, *, remedy: str, kind: str) -> None:
         super().__init__(problem, remedy=remedy)
