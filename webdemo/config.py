@@ -347,6 +347,14 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> pl
     s = resolved.settings
     if not 0 < s.grace <= 3600:
         raise UsageError(f"grace cannot be {s.grace:g} s.", remedy="Choose from 0.1 to 3600 seconds.")
+    for networks, what in (
+        (s.trusted_proxies, "A trusted proxy"),
+        (s.metrics_networks, "A network that may read /metrics"),
+    ):
+        if networks:
+            from webdemo.middleware.proxy_headers import Networks
+
+            Networks(networks, what)  # refused here, not in a server process
     services = plans.services(wanted, default_server=s.server, workers=s.workers or None)
     return plans.Plan(
         target=Target(app=s.app, directory=str(Path(s.directory).absolute()) if s.directory else None),

@@ -67,6 +67,18 @@ REFUSED = {
         "--free finds a port by itself.",
         "Leave the rest out: webdemo port --free",
     ),
+    ("--trusted-proxies", "10.0.0.0/99"): (
+        2,
+        "A trusted proxy is an address or a network: "
+        "'10.0.0.0/99' does not appear to be an IPv4 or IPv6 network.",
+        "For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for everybody).",
+    ),
+    ("--metrics", "--metrics-networks", "office"): (
+        2,
+        "A network that may read /metrics is an address or a network: "
+        "'office' does not appear to be an IPv4 or IPv6 network.",
+        "For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for everybody).",
+    ),
     ("compress", "nowhere"): (2, "There is no folder nowhere.", "Name a folder that exists."),
 }
 
