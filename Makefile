@@ -43,7 +43,7 @@ coverage: $(VENV)/tested programs
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# The site of docs/, in site/: open site/index.html. A link that leads nowhere fails.
+# Build the docs site in site/; view it with: .venv/bin/python -m webdemo --directory site. Broken links fail the build.
 docs: $(VENV)/tested
 	$(BIN)/python -m mkdocs build --quiet --strict
 

@@ -1,6 +1,6 @@
-"""The pages of the docs' site that are made from the code; a hook of MkDocs (see mkdocs.yml).
+"""Generate the reference pages of the docs site from the code; a MkDocs hook (see mkdocs.yml).
 
-Nothing of them is in the repository, so that they cannot be out of date.
+The pages are not in the repository, so they cannot be out of date.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from webdemo.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# What the exit codes mean that are not those of errors.
+# Exit codes that belong to no error class.
 OTHER_EXITS = {0: "drained: every request in flight was finished", 130: "a command was interrupted"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are made; MkDocs calls this once for each build."""
+    """Add the generated pages; MkDocs calls this once per build."""
     for path, make in PAGES.items():
         files.append(File.generated(config, path, content=make()))
     return files
 
 
 def settings() -> str:
-    """Every setting: its flag, its key in a file, its variable, its default."""
+    """Every setting: flag, file key, environment variable and default."""
     parts = [
         "# Settings\n",
         "The command line overrides the environment, and the environment overrides the file: "
@@ -60,7 +60,7 @@ def settings() -> str:
 
 
 def commands() -> str:
-    """The help of webdemo and of each of its commands."""
+    """The help text of webdemo and of each command."""
     parts = ["# Commands\n"]
     with click.Context(main, info_name="webdemo", terminal_width=100, max_content_width=100) as parent:
         parts += ["## webdemo\n", _fenced(main.get_help(parent))]
@@ -73,19 +73,19 @@ def commands() -> str:
 
 
 def servers_page() -> str:
-    """What each server declares that it can do, and its options."""
+    """The capabilities that each server declares, and its options."""
     adapters = [servers.find(name) for name in servers.built_in()]
     declared = [name for name, kind in get_type_hints(servers.Adapter).items() if kind is bool]
     parts = [
-        "# What the servers declare\n",
-        "Each server's adapter says what it can do, and a command that asks for something else is refused. "
-        "[The servers](../servers.md) says which one to choose.\n",
+        "# Server capabilities\n",
+        "Each server's adapter declares what it supports; a command that needs anything else is refused. "
+        "[Servers](../servers.md) helps you to choose one.\n",
         _table(
             ("server", *(name.replace("_", " ") for name in declared)),
             [(_code(a.name), *("yes" if getattr(a, name) else "no" for name in declared)) for a in adapters],
         ),
         "## Options\n",
-        "As in `waitress://:8000?threads=8`.\n",
+        "For example `waitress://:8000?threads=8`.\n",
     ]
     for adapter in adapters:
         parts += [f"### {adapter.name}\n", f"{_escaped(_sentence(adapter.summary))}\n"]
@@ -98,7 +98,7 @@ def servers_page() -> str:
 
 
 def errors_page() -> str:
-    """Every error by its exit code, in the words of the head of webdemo/errors.py."""
+    """Every error by exit code, as described in the docstring of webdemo/errors.py."""
     words = dict(re.findall(r"^ +(\w+) +(?:\d+ +)?(\S.*)$", errors.__doc__ or "", flags=re.MULTILINE))
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.WebdemoError)]
     codes = sorted({c.exit_code for c in classes} | OTHER_EXITS.keys())
@@ -121,13 +121,13 @@ def errors_page() -> str:
 
 
 def api() -> str:
-    """What `webdemo` exports, for mkdocstrings to fill in; `app` is the demo site."""
+    """What `webdemo` exports, rendered by mkdocstrings; `app` is the demo site."""
     exported = [getattr(webdemo, name) for name in webdemo.__all__ if name != "app"]
-    return "# Python API\n\nWhat `from webdemo import ...` gives.\n\n" + _documented(exported)
+    return "# Python API\n\nEverything that `webdemo` exports.\n\n" + _documented(exported)
 
 
 def contract() -> str:
-    """What a server's plug-in uses, for mkdocstrings to fill in."""
+    """What a server plug-in uses, rendered by mkdocstrings."""
     parts = (
         servers.Adapter,
         servers.Job,
@@ -137,7 +137,7 @@ def contract() -> str:
         servers.option,
     )
     return (
-        f"# The contract of plug-ins, version {servers.CONTRACT}\n\n"
+        f"# The plug-in contract, version {servers.CONTRACT}\n\n"
         "What a [plug-in](../servers.md#add-a-server-in-one-small-file) imports from `webdemo.servers`.\n\n"
         + _documented(parts)
     )
@@ -148,7 +148,7 @@ def _documented(values: Iterable[Any]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text for Markdown, in a cell of a table too."""
+    """Escape text for Markdown, table cells included."""
     return re.sub(r"([\\`*_|<\[\]])", r"\\\1", text)
 
 
@@ -186,7 +186,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _file(name: str) -> Callable[[], str]:
-    """A page of the repository's top, with its links to docs/ as they are on the site."""
+    """A page from the top of the repository, with its links to docs/ rewritten for the site."""
     return lambda: (ROOT / name).read_text("utf-8").replace("](docs/", "](")
 
 

@@ -1,4 +1,4 @@
-"""The site of docs/: it builds without a warning, and a browser needs nothing but its files."""
+"""The docs site builds without a warning, and works when webdemo serves its folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from scripts import reference
+from tests.running import Start
 from webdemo.config import FIELDS
 
 pytestmark = pytest.mark.process  # MkDocs
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site. Strict: a link to a page or an anchor that is not there fails the build."""
+    """The built site. --strict: a link to a missing page or anchor fails the build."""
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)],
@@ -32,7 +33,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pages(site: Path) -> list[Path]:
-    # The page for errors is for a server's top folder; it links to absolute paths.
+    # 404.html links to absolute paths.
     return sorted(set(site.rglob("*.html")) - {site / "404.html"})
 
 
@@ -53,23 +54,25 @@ def test_reference_has_every_setting_and_option(site: Path) -> None:
 
 
 @pytest.mark.browser
-def test_pages_load_nothing_from_elsewhere_and_fit_a_phone(
-    site: Path, open_page: Callable[..., Page]
+def test_pages_request_nothing_from_other_hosts_and_fit_a_phone(
+    site: Path, running: Start, open_page: Callable[..., Page]
 ) -> None:
+    url = running("--directory", str(site)).url
     page = open_page(viewport={"width": 360, "height": 800})
-    asked: list[str] = []
+    requested: list[str] = []
     wide = []
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: requested.append(request.url))
     for path in pages(site):
-        page.goto(path.as_uri())
+        page.goto(f"{url}{path.relative_to(site).as_posix()}")
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             wide.append(path.name)
-    assert [url for url in asked if not url.startswith((site.as_uri(), "data:", "blob:"))] == []
+    assert len(requested) > len(pages(site))
+    assert [u for u in requested if not u.startswith((url, "data:", "blob:"))] == []
     assert wide == []
 
 
 @pytest.mark.browser
-def test_search_finds_a_setting_without_a_server(site: Path, page: Page) -> None:
-    page.goto((site / "index.html").as_uri())
+def test_search_finds_a_setting(site: Path, running: Start, page: Page) -> None:
+    page.goto(running("--directory", str(site)).url)
     page.get_by_role("textbox", name="Search").fill("trusted-proxies")
     expect(page.locator(".md-search-result__item").first).to_contain_text("trusted-proxies")
