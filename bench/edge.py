@@ -1,4 +1,4 @@
-"""What the run layer puts before an app, in one process: the probe's check, the counters, the access log."""
+"""Cost of the run layer in one process: the probe's check, the counters, the access log."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def measure(effort: Effort) -> Part:
     part.figures = {f"edge.{name}": sample.median for name, sample in samples.items()}
     part.tables.append(
         Table(
-            "What the run layer puts before an app: CPU time of a request in one process, without a server",
+            "Cost of the run layer: CPU time of a request in one process, without a server",
             ["", "µs", "more than the app alone, µs"],
             [
                 [name, f"{s.median:.2f}", f"{s.median - alone:.2f}" if name.startswith("with") else "-"]

@@ -1,4 +1,4 @@
-"""What webdemo holds itself to, as figures of a run: the one place where the limits stand."""
+"""The performance limits, as figures of a run."""
 
 from __future__ import annotations
 
@@ -164,4 +164,4 @@ def table(figures: Mapping[str, float]) -> Table:
         measured = "not measured" if value is None else f"{value:.2f}{limit.unit_name}"
         met = "" if value is None else "yes" if limit.is_met(value) else "**no**"
         rows.append([limit.title, limit.text(), measured, met])
-    return Table("What webdemo holds itself to", ["what", "limit", "measured", "met"], rows)
+    return Table("Performance limits", ["what", "limit", "measured", "met"], rows)

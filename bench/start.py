@@ -112,7 +112,7 @@ def _tell(part: Part, found: dict[str, Found], effort: Effort) -> None:
     titles = {name: way.title for name, way in _ways().items()}
     part.tables.append(
         Table(
-            f"From the command to the first answer (medians of {effort.start_rounds} interleaved rounds)",
+            f"From the command to the first response (medians of {effort.start_rounds} interleaved rounds)",
             ["", "ready", "CPU", "memory (PSS)", "stop"],
             [
                 [
@@ -160,7 +160,7 @@ def _tell_again(part: Part, effort: Effort, folder: Path) -> None:
         rows.append([server, milliseconds(sample.median), milliseconds(max(sample.values))])
     part.tables.append(
         Table(
-            "A server process killed with -9: until its port answers again (nobody is refused meanwhile)",
+            "A server process killed with -9: time until its port answers again (no connection is refused)",
             ["server", "median", "longest"],
             rows,
         )

@@ -79,7 +79,7 @@ def _measure_server(part: Part, effort: Effort, server: str, cores: int, folder:
     part.tables.append(
         Table(
             f"{server.capitalize()} with {commands.THREADS} threads: requests per second, all {cores} "
-            "processors, which the load needs as well",
+            "processors, shared with the load generator",
             ["", *VIEWS.values()],
             [[name, *(f"{column[name].median:,.0f}" for column in columns)] for name in ways],
         )
@@ -90,7 +90,7 @@ def _measure_server(part: Part, effort: Effort, server: str, cores: int, folder:
 
 
 def _measure_spread(part: Part, effort: Effort, cores: int, folder: Path) -> None:
-    """Connections that come at once and stay: how many of them the worker has that has most."""
+    """Connections that arrive at once and stay open: how many of them the busiest worker has."""
     from webdemo import servers
 
     rows = []
@@ -112,8 +112,8 @@ def _measure_spread(part: Part, effort: Effort, cores: int, folder: Path) -> Non
             rows.append([server, *cells])
     part.tables.append(
         Table(
-            f"{_CONNECTIONS} connections that come at once and stay open, on {cores} workers: how many the "
-            "worker has that has most, as median and extremes",
+            f"{_CONNECTIONS} connections that arrive at once and stay open, on {cores} workers: connections "
+            "of the busiest worker, median and range",
             ["", f"workers={cores}", f"workers={cores}, cpus=each"],
             rows,
         )

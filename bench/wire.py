@@ -180,8 +180,8 @@ def _small_file(part: Part, effort: Effort, folder: Path) -> None:
         rows.append([server, f"{theirs.median * 1e6:.0f}", f"{mine.median * 1e6:.0f}", ratio(against)])
     part.tables.append(
         Table(
-            "CPU time of a static file of 4 KB over the wire, server included; WhiteNoise as it is run in "
-            "production, with its index made at start",
+            "CPU time of a static file of 4 KB over the wire, server included; WhiteNoise in its "
+            "production configuration, indexed on startup",
             ["server", "WhiteNoise, µs", "webdemo, µs", "webdemo : WhiteNoise"],
             rows,
         )
@@ -224,8 +224,8 @@ def _large_files(part: Part, effort: Effort, folder: Path) -> None:
     header = [cell for server in SERVERS for cell in (server, f"{server}'s peak memory")]
     part.tables.append(
         Table(
-            "Large files: throughput as webdemo serves a folder, as a part of nginx's with sendfile, and the "
-            "largest memory of any of its processes",
+            "Large files: throughput as webdemo serves a folder, as a fraction of nginx's with sendfile, and "
+            "the largest memory of any of its processes",
             ["file", "nginx", *header],
             rows,
         )
