@@ -1,14 +1,14 @@
-# The two commands: `make run` and `make test`. Each makes what it needs; CONTRIBUTING.md has the rest.
+# `make run` and `make test` set up what they need; CONTRIBUTING.md lists all commands.
 
 PYTHON ?= python3
-# Given to webdemo as a flag: PORT in its environment would open it to every address.
+# Passed as a flag: PORT in the environment would make webdemo listen on every address.
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# For each target of a fuzz run.
+# Seconds for each target of a fuzz run.
 FUZZ_SECONDS ?= 60
 
 .PHONY: run test deep fuzz check coverage docs dist bench programs clean
@@ -19,24 +19,24 @@ run: $(VENV)/installed
 test: $(VENV)/tested programs
 	$(PYTEST)
 
-# Every test, those too that take long: all servers, proxies, crowds; then the fuzz run.
+# Every test, including the slow ones: all servers, proxies, many clients; then the fuzz run.
 deep: $(VENV)/tested programs
 	$(PYTEST) --deep
 	$(MAKE) fuzz
 
-# Hostile bytes for everything that reads a stranger's: by coverage (Atheris) where it installs, by hypothesis else.
+# Fuzz every parser of untrusted input: guided by coverage (Atheris) if it can be installed, otherwise hypothesis.
 fuzz: $(VENV)/tested
 	-$(BIN)/pip install --quiet --only-binary :all: --constraint tests/constraints.txt atheris
 	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
 
-# What CI checks beside the tests.
+# The static checks of CI.
 check: $(VENV)/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What the tests reach, in child processes too.
+# Test coverage, including child processes.
 coverage: $(VENV)/tested programs
 	$(BIN)/coverage erase
 	-$(BIN)/coverage run -m pytest -n 2 --dist worksteal
@@ -53,22 +53,22 @@ dist: $(VENV)/tested
 	$(BIN)/python -m build --quiet --outdir dist .
 	$(BIN)/python -m twine check --strict dist/*
 
-# How fast it is, beside its peers; writes docs/performance.md. Some minutes on an idle machine.
+# Benchmarks against peers; writes docs/performance.md. Some minutes on an idle machine.
 bench: $(VENV)/tested
 	$(BIN)/python -m bench --save
 
-# Chromium and the other real programs that the tests drive (Debian, Ubuntu); others are told their names.
+# Install Chromium and other programs that the tests use (Debian, Ubuntu); elsewhere only list them.
 programs:
 	sh tests/programs.sh
 
-# Says in one line that a Python is too old, or not there.
+# Fail with one line if Python is missing or too old.
 define new_venv
 $(if $(filter True,$(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null)),,\
 $(error $(PYTHON) is not Python 3.11 or newer; name one that is, for example: make $(MAKECMDGOALS) PYTHON=python3.12))
 $(PYTHON) -m venv $(VENV)
 endef
 
-# One that lost its Python, or was moved with its folder, is made anew: its programs name the old place.
+# Recreate a venv whose Python is gone, or that was moved: its scripts contain the old path.
 ifneq ($(wildcard $(VENV)),)
 ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && grep -qF '$(CURDIR)/$(VENV)/' $(BIN)/pip && echo works),works)
 $(shell rm -rf $(VENV))
