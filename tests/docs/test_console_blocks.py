@@ -23,7 +23,7 @@ def _pattern(line: str) -> str:
     return " ".join(words.split())
 
 
-@pytest.mark.parametrize("command, printed", STARTS, ids=["one", "several"])
+@pytest.mark.parametrize(("command", "printed"), STARTS, ids=["one", "several"])
 def test_command_of_readme_prints_the_lines_shown(
     command: str, printed: str, running: Start, tmp_path: Path
 ) -> None:
