@@ -89,7 +89,7 @@ def test_the_holder_can_be_stopped_and_its_port_used(
 ) -> None:
     port, holder = held_port
     terminal = Terminal(tmp_path, "--port", str(port), "--directory", ".")
-    terminal.wait_for(rf"Port {port} is taken by .*pid {holder.pid}")
+    terminal.wait_for(rf"Port {port} is already in use by .*pid {holder.pid}")
     terminal.wait_for(r"1  stop it, and use the port\s+2  use \d+, which is free\s+3  give up")
     terminal.type("1\n")
     terminal.wait_for("has ended")

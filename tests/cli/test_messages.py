@@ -109,7 +109,7 @@ def test_a_port_that_is_taken_names_the_holder_and_a_free_port(tmp_path: Path) -
         done = webdemo("--port", str(port), folder=tmp_path)
     problem, remedy = done.stderr.splitlines()
     assert done.returncode == 69
-    assert problem.startswith(f"Port {port} is taken by ")
+    assert problem.startswith(f"Port {port} is already in use by ")
     assert f"(pid {os.getpid()}" in problem
     assert "started " in problem
     free = re.search(r"use (\d+), which is free", remedy)

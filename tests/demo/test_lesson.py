@@ -53,7 +53,7 @@ def test_taken_port_gives_the_real_error(client: Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         page = client.post("/learn/one-server", environ_overrides=HERE | {"SERVER_PORT": str(port)}).text
-    assert f"Port {port} is taken by a socket of this process itself" in page
+    assert f"Port {port} is already in use by a socket of this process itself" in page
     assert "which is free: --port" in page
     assert "exit code 69" in page
 

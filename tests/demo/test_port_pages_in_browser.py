@@ -190,7 +190,9 @@ def test_lesson_takes_the_port_and_shows_the_real_error(url: str, open_page: Ope
         expect(page.get_by_role("heading", level=1)).to_have_text(title)
     page.get_by_role("button", name="Take port").click()
     port = url.rpartition(":")[2]
-    expect(page.locator("#error")).to_contain_text(f"Port {port} is taken by a webdemo that you started")
+    expect(page.locator("#error")).to_contain_text(
+        f"Port {port} is already in use by a webdemo that you started"
+    )
     expect(page.locator("#error")).to_contain_text("exit code 69")
 
 

@@ -295,7 +295,7 @@ def test_workers_and_hosts_of_the_environment_are_used(running: runs.Start) -> N
 def test_the_default_port_moves_when_it_is_taken_and_says_so(running: runs.Start) -> None:
     first = running(app=HELLO)
     second = running(app=HELLO)
-    assert "Port 8000 is taken by" in second.log()
+    assert "Port 8000 is already in use by" in second.log()
     moved = re.search(r"Using (\d+) instead\.", second.log())
     assert moved, second.log()
     assert second.url.endswith(f":{moved[1]}/")

@@ -28,7 +28,7 @@ def test_explicit_port_in_use_names_the_holder_and_a_free_port() -> None:
     with listening() as (process, port):
         error = refusal(Bind(port=port))
         assert error.pid == process.pid
-        assert error.problem.startswith(f"Port {port} is taken by python")
+        assert error.problem.startswith(f"Port {port} is already in use by python")
         assert f" (pid {process.pid}, yours, started " in error.problem
         assert error.problem.endswith(" ago).")
         assert error.remedy == (
@@ -40,7 +40,7 @@ def test_explicit_port_in_use_names_the_holder_and_a_free_port() -> None:
 def test_holder_that_is_a_webdemo_is_called_one() -> None:
     with listening(extra=["-m", "webdemo"]) as (process, port):
         problem = refusal(Bind(port=port)).problem
-        assert problem.startswith(f"Port {port} is taken by a webdemo that you started ")
+        assert problem.startswith(f"Port {port} is already in use by a webdemo that you started ")
         assert problem.endswith(f" ago (pid {process.pid}).")
 
 
@@ -91,7 +91,7 @@ def test_socket_of_the_asking_process_itself_is_called_that() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         error = refusal(Bind(port=port))
-        assert error.problem == f"Port {port} is taken by a socket of this process itself."
+        assert error.problem == f"Port {port} is already in use by a socket of this process itself."
         assert (error.pid, error.remedy) == (None, f"Use {error.free}, which is free: --port {error.free}")
 
 
@@ -107,7 +107,7 @@ sys.stdin.read()
     with program(code) as (process, line):
         error = refusal(f"127.0.0.1:{line}")
         assert error.pid is None
-        assert error.problem.startswith(f"Port {line} is taken by a connection of python")
+        assert error.problem.startswith(f"Port {line} is already in use by a connection of python")
         assert f" (pid {process.pid}, yours, started " in error.problem
         assert error.remedy == f"Use {error.free}, which is free: -b 127.0.0.1:{error.free}"
 
@@ -119,7 +119,8 @@ def test_port_that_is_bound_but_not_listened_on_has_a_holder_that_cannot_be_seen
         error = refusal(f"127.0.0.1:{port}")
         assert error.pid is None
         assert error.problem == (
-            f"Port {port} is taken by a socket that does not listen, or that cannot be seen from here."
+            f"Port {port} is already in use by a socket that does not listen, "
+            "or that cannot be seen from here."
         )
         assert error.remedy == f"Use {error.free}, which is free: -b 127.0.0.1:{error.free}"
 
@@ -150,7 +151,8 @@ except WebdemoError as exc:
 """
         )
         assert printed == (
-            f"Port {port} is taken by a program of user root (which one, only its owner or sudo can see).\n"
+            f"Port {port} is already in use by a program of user root "
+            "(which one, only its owner or sudo can see).\n"
         )
 
 

@@ -236,7 +236,7 @@ def test_default_port_moves_to_the_next_free_one_and_says_who_has_it() -> None:
         assert bind == Bind(server="waitress", port=bind.port)
         assert taken is not None
         assert taken.free == bind.port
-        assert taken.problem == f"Port {port} is taken by a socket of this process itself."
+        assert taken.problem == f"Port {port} is already in use by a socket of this process itself."
 
 
 def test_next_free_port_is_held() -> None:

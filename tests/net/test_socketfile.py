@@ -68,7 +68,7 @@ def test_live_socket_is_left_and_its_holder_named(path: Path) -> None:
         with pytest.raises(SocketFileUnavailable) as caught:
             listen(Bind(path=str(path)))
         assert connects(path)
-        assert caught.value.problem.startswith(f"{path} is taken by python")
+        assert caught.value.problem.startswith(f"{path} is already in use by python")
         assert f"(pid {process.pid}, yours, started " in caught.value.problem
         assert caught.value.remedy == "Stop it, or choose another path."
         assert caught.value.exit_code == 69

@@ -69,7 +69,7 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
         ways.append(f"use {free}, which is free: {_as_option(replace(bind, port=free))}")
     text = ", or ".join(ways) or "choose another port"
     return PortInUse(
-        f"Port {address.port} is taken by {holder}.",
+        f"Port {address.port} is already in use by {holder}.",
         remedy=text[0].upper() + text[1:],
         port=address.port,
         pid=pid,
@@ -82,7 +82,9 @@ def explain_live_socket(path: str) -> SocketFileUnavailable:
     from webdemo.net.holders import unix_listeners
 
     holder = next((one.describe() for one in unix_listeners() if one.path == path), "another program")
-    return SocketFileUnavailable(f"{path} is taken by {holder}.", remedy="Stop it, or choose another path.")
+    return SocketFileUnavailable(
+        f"{path} is already in use by {holder}.", remedy="Stop it, or choose another path."
+    )
 
 
 def explain_too_many_files(place: str) -> TooManyFiles:
