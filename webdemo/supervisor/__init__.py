@@ -1,4 +1,4 @@
-"""RUNS IN THE MAIN PROCESS: the plan, the processes, the control socket, events and what is printed.
+"""Runs in the main process: the plan, the processes, the control socket, the events and the printer.
 
-It owns the listening sockets and imports no app code.
+The supervisor owns the listening sockets and never imports app code.
 """

@@ -1,8 +1,8 @@
-"""TLS certificates before they are served: what is wrong with a given one; one is made where none is.
+"""Validates TLS certificates before any server starts, and makes self-signed ones. Runs in the main process.
 
-The rule: whatever would make every client turn away is found here and named, before a server starts;
-that a certificate lacks a name is told, but not refused, because other names may lead here too. The
-certificate is looked at as a client would: by a handshake in memory.
+The rule: whatever would make every client reject the certificate is an error before a server starts. A
+missing host name is only reported, because the machine may be reached by other names as well. The
+certificate is verified as a client would do it: with a TLS handshake in memory.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from webdemo.servers import Certificate
 from webdemo.supervisor.plan import Plan, Service
 from webdemo.supervisor.self_signed import WILDCARDS, fingerprint, self_signed
 
-# X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which `ssl` has no name for: a certificate that has
-# expired must still tell us when. The dates are compared here.
+# X509_V_FLAG_NO_CHECK_TIME in OpenSSL's x509_vfy.h; `ssl` has no name for it. Without it the handshake
+# fails on an expired certificate, and we could not say when it expired. `check` compares the dates itself.
 _NO_CHECK_TIME = 0x200000
 _NAME_MISMATCHES = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """What a certificate says, once it has been found fit to serve."""
+    """What a certificate says, after it has passed `check`."""
 
     names: tuple[str, ...]  # DNS names and addresses
     expires: datetime  # aware, UTC
     fingerprint: str  # SHA-256 as browsers print it: AB:CD:...
-    not_named: tuple[str, ...]  # the hosts asked for that it does not cover: clients will warn
+    not_named: tuple[str, ...]  # requested hosts that it does not cover: clients will warn
 
 
 def check(certificate: Certificate, hosts: Iterable[str] = ()) -> CertificateFacts:
-    """What the certificate says, and which of `hosts` (names, addresses) it does not cover.
+    """Return the certificate's facts, and which of `hosts` (names or addresses) it does not cover.
 
-    Raises a CertificateUnusable if it cannot be served, or no client would take it today.
+    Raises a subclass of CertificateUnusable if it cannot be served or no client would accept it today.
     """
     _check_chain_file(certificate.chain)
     _check_key_file(certificate.key)
@@ -170,7 +170,7 @@ def _no_password() -> str:
 
 
 def _handshake(server: ssl.SSLContext, chain: Path, host: str | None) -> tuple[dict[str, Any], bytes]:
-    """The certificate as a client that trusts this very one gets it: decoded, and as DER."""
+    """Return the certificate, decoded and as DER, as received by a client that trusts exactly this one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = host is not None
     context.load_verify_locations(chain)
@@ -198,7 +198,7 @@ def _covers(server: ssl.SSLContext, chain: Path, host: str) -> bool:
         if exc.verify_code not in _NAME_MISMATCHES:
             raise
         return False
-    except ValueError:  # no name that a client could ask for
+    except ValueError:  # not a name that a client could ask for
         return False
     return True
 
@@ -208,9 +208,10 @@ def _date(text: str) -> datetime:
 
 
 def with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
-    """The plan with a fit certificate for each service that speaks TLS, and what to tell of them.
+    """Return the plan with a valid certificate for each TLS service, and notes to print about them.
 
-    One is made, once for the run, for those that were given none.
+    One self-signed certificate is made per run for all services that have none of their own. Raises
+    CertificateUnusable, or ExtraMissing if one has to be made without the package `cryptography`.
     """
     notes = []
     bare = [s for s in plan.services if s.tls and s.certificate is None]

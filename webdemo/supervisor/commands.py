@@ -1,4 +1,7 @@
-"""The commands of the control socket, carried out on the supervisor."""
+"""Runs the commands of the control socket, in the main process.
+
+The rule: a command is answered when its work is done; one that cannot be done is refused with a UsageError.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +38,11 @@ FORMS: dict[str, Form] = {
     "swap": _PORT | {"server": Field(TEXT)},
     "kill": _PORT,
 }
-"""What each command takes."""
+"""The fields of each command."""
 
 
 class Commands:
-    """Each command answers when it is done; one that cannot be is refused with a UsageError."""
+    """Carries out commands on the supervisor's services."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -78,7 +81,7 @@ class Commands:
                 self.swap(port, given["server"], done)
 
     def status(self) -> dict[str, Any]:
-        """Everything that `webdemo ps` shows, JSON-able."""
+        """Everything that `webdemo ps` shows, ready for JSON."""
         supervisor = self._supervisor
         return {
             "pid": os.getpid(),
@@ -92,7 +95,7 @@ class Commands:
         }
 
     def history(self, seconds: float) -> dict[str, Any]:
-        """The figures of the last seconds, JSON-able; docs/metrics.md has their form."""
+        """The samples of the last `seconds`, ready for JSON; docs/metrics.md documents the fields."""
         return {
             "time": time.time(),
             "interval_seconds": INTERVAL_SECONDS,
@@ -100,14 +103,14 @@ class Commands:
         }
 
     def log(self, port: str, count: int) -> list[dict[str, Any]]:
-        """The last lines of the service on the port, `count` at most; JSON-able."""
+        """Up to `count` of the last log lines of the service on the port, ready for JSON."""
         running, _ = self._find(port)
         for process in running.processes:
             process.take_output()
         return running.log.last(count)
 
     def kill(self, port: str) -> list[int]:
-        """End the server processes behind the port with SIGKILL; they are started again."""
+        """Send SIGKILL to the server processes behind the port, and return their pids; they are restarted."""
         running, _ = self._find(port)
         if not running.pids:
             raise UsageError(f"{running} has no process to kill.", remedy="See: webdemo ps")
@@ -143,7 +146,7 @@ class Commands:
             until_closed()
 
         def until_closed() -> None:
-            # As long as a process that drains has the socket, clients can still connect.
+            # While a draining process still holds the socket, clients can connect.
             if any(process.state is not State.DEAD for process in running.processes):
                 self._supervisor.loop.after(0.005, until_closed)
             else:

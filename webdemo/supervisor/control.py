@@ -1,8 +1,8 @@
-"""The control socket: JSON lines over a Unix socket that only its user can open.
+"""The control socket: JSON lines over a Unix socket that only its owner can open.
 
-One line asks, one line answers: {"do": "swap", "port": "8000", "server": "gunicorn"}, and
-{"ok": true, ...} or {"ok": false, "problem": ..., "remedy": ...}. The answer comes when what was
-asked for has been done, or has failed.
+Each request is one line, and so is each response: {"do": "swap", "port": "8000", "server": "gunicorn"} gets
+{"ok": true, ...} or {"ok": false, "problem": ..., "remedy": ...}. The response is sent when the command has
+completed or failed. `ControlServer` runs in the main process, `Instance` in the process of a client.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Command = Callable[[dict[str, Any], Callable[[Reply], None]], None]
 _LONGEST_LINE = 65536
 _CONNECT_SECONDS = 5.0
 _MOST_CONNECTIONS = 64
-_ACCEPTED_AT_ONCE = 16  # then those that have asked something have their turn
+_ACCEPTED_AT_ONCE = 16  # then clients that have sent a command get their turn
 
 
 def folder() -> Path:
-    """The user's own folder of control sockets, made if need be; raises ControlUnavailable."""
+    """The user's private folder for control sockets, created if missing; raises ControlUnavailable."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         path = Path(runtime, "webdemo")
@@ -56,15 +56,15 @@ def folder() -> Path:
 
 
 def own_path() -> Path:
-    """Where the control socket of this process lies, or will lie; raises ControlUnavailable."""
+    """The path of this process's control socket, whether or not it exists yet; raises ControlUnavailable."""
     return folder() / f"{os.getpid()}.sock"
 
 
 class ControlServer:
-    """The supervisor's side; runs in its loop. Raises ControlUnavailable when there can be no socket.
+    """The supervisor's side; runs in its event loop. Raises ControlUnavailable if the socket cannot be made.
 
-    Whoever connects and then neither writes nor reads holds up nobody: nothing here blocks, and the
-    connections are bounded.
+    A client that connects and then neither writes nor reads delays nobody: nothing here blocks, and the
+    number of connections is limited.
     """
 
     def __init__(self, loop: Loop, command: Command) -> None:
@@ -73,7 +73,7 @@ class ControlServer:
         self.path = own_path()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self.path.unlink(missing_ok=True)  # left by a process that had our number before
+            self.path.unlink(missing_ok=True)  # left behind by an earlier process with our pid
             self._socket.bind(str(self.path))
             self.path.chmod(0o600)
             self._socket.listen(128)
@@ -84,7 +84,7 @@ class ControlServer:
                 remedy="Set XDG_RUNTIME_DIR to a folder of your own, with a short path.",
             ) from exc
         self._socket.setblocking(False)
-        self._connections: dict[_Connection, None] = {}  # the one that was silent for longest comes first
+        self._connections: dict[_Connection, None] = {}  # least recently active first
         loop.on_readable(self._socket, self._accept)
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class ControlServer:
         self._connections[connection] = None
 
     def _obey(self, connection: _Connection, line: bytes) -> None:
-        self._connections[connection] = self._connections.pop(connection)  # the last that was heard of
+        self._connections[connection] = self._connections.pop(connection)  # most recently active
         connection.waits += 1
 
         def reply(message: Reply) -> None:
@@ -133,7 +133,7 @@ class ControlServer:
 
 
 class _Connection:
-    """Lines from one client, each obeyed when the answer before it has been sent as far as there is one."""
+    """Commands from one client, one a line; none is read while output is waiting to be sent."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class _Connection:
         obey: Callable[[_Connection, bytes], None],
         gone: Callable[[_Connection], object],
     ) -> None:
-        self.waits = 0  # for so many answers
+        self.waits = 0  # number of responses still owed to the client
         self._loop = loop
         self._socket = sock
         self._obey = obey
@@ -158,7 +158,7 @@ class _Connection:
             self._unsent += data
             if not was_sending:
                 self._write()
-                if self._unsent and not self._is_closed:  # and read no more until that is sent
+                if self._unsent and not self._is_closed:  # backpressure: read no more until it is sent
                     self._loop.forget(self._socket)
                     self._loop.on_writable(self._socket, self._go_on)
 
@@ -185,7 +185,7 @@ class _Connection:
             self._obey_next()
 
     def _read(self) -> None:
-        if b"\n" in self._received:  # first what is there
+        if b"\n" in self._received:  # a complete command is waiting already
             return
         try:
             data = self._socket.recv(_LONGEST_LINE)
@@ -199,7 +199,7 @@ class _Connection:
         self._obey_next()
 
     def _obey_next(self) -> None:
-        """Obey one line; when it is answered, and others have had their turn, the next one."""
+        """Carry out one command; the next one gets its turn in a later round of the loop."""
         if self._is_closed or self._unsent:
             return
         line, end, rest = self._received.partition(b"\n")
@@ -211,7 +211,7 @@ class _Connection:
 
 
 class _Failed(WebdemoError):
-    """A command that met a fault of webdemo's own."""
+    """A command that failed because of a bug in webdemo."""
 
     def __init__(self, exc: Exception) -> None:
         super().__init__(
@@ -231,7 +231,10 @@ class Instance(NamedTuple):
     path: Path
 
     def call(self, message: dict[str, Any], *, timeout_seconds: float | None = 120.0) -> Reply:
-        """Ask, and wait for the answer; raises ControlUnavailable, or UsageError if it was refused."""
+        """Send a command and wait for its response.
+
+        Raises ControlUnavailable if there is none, UsageError if the command was refused.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_seconds)
             try:
@@ -255,7 +258,7 @@ class Instance(NamedTuple):
 
 
 def instances() -> list[Instance]:
-    """The webdemos of this user that run; control sockets of those that are gone are removed."""
+    """This user's running webdemos; control sockets left behind by dead ones are removed."""
     found = []
     for path in sorted(folder().glob("*.sock")):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:

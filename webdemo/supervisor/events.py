@@ -1,4 +1,4 @@
-"""What happens in a run, as the supervisor tells it: the printer writes it, the dashboard shows it."""
+"""The events that the supervisor emits, in the main process; the printer writes them."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ class Row(NamedTuple):
 
 
 class Started(NamedTuple):
-    """Every service has answered a request, or was given up."""
+    """Every service has answered a request or was given up."""
 
     rows: tuple[Row, ...]
     seconds: float
 
 
 class Loaded(NamedTuple):
-    """The app is imported. `not_shared_because` says why each server imports its own copy."""
+    """The app was imported. `not_shared_because` says why each server imports its own copy, if it does."""
 
     seconds: float
     not_shared_because: str | None
 
 
 class LoadFailed(NamedTuple):
-    """The app cannot be loaded; the old code, if there is any, goes on serving."""
+    """The app cannot be loaded. After a reload the old code keeps serving."""
 
     error: WebdemoError
     old_code_serves: bool
 
 
 class Up(NamedTuple):
-    """A service answers again, or a new one does."""
+    """A new service, or one that had died, answers requests."""
 
     service: str
     pids: tuple[int, ...]
@@ -49,7 +49,7 @@ class Up(NamedTuple):
 
 
 class Died(NamedTuple):
-    """A server process ended that nobody had told to."""
+    """A server process died unexpectedly."""
 
     service: str
     pid: int
@@ -58,7 +58,7 @@ class Died(NamedTuple):
 
 
 class GivenUp(NamedTuple):
-    """A service died too often; its sockets are closed."""
+    """A service died too often and is not restarted; its sockets are closed."""
 
     service: str
     deaths: int
@@ -66,7 +66,7 @@ class GivenUp(NamedTuple):
 
 
 class ReplaceFailed(NamedTuple):
-    """A new server did not come up; the old one goes on serving."""
+    """A new server did not come up; the old one keeps serving."""
 
     service: str
     why: str
@@ -74,32 +74,32 @@ class ReplaceFailed(NamedTuple):
 
 
 class StoppedService(NamedTuple):
-    """One service was stopped by its user; its sockets are closed."""
+    """The user stopped one service; its sockets are closed."""
 
     service: str
 
 
 class Note(NamedTuple):
-    """Something worth knowing."""
+    """A plain message for the user."""
 
     text: str
 
 
 class InternalError(NamedTuple):
-    """A callback or a thread of the supervisor failed; everything else goes on."""
+    """A callback or thread of the supervisor raised an exception; everything else keeps running."""
 
     problem: str
     traceback: str
 
 
 class Changed(NamedTuple):
-    """Files changed; the app is loaded anew."""
+    """Files changed; the app is reloaded."""
 
     paths: tuple[str, ...]
 
 
 class Draining(NamedTuple):
-    """The run ends: requests in flight are finished."""
+    """Graceful shutdown has begun: requests in flight get `grace_seconds` to finish."""
 
     why: str
     grace_seconds: float
@@ -119,7 +119,7 @@ class Stopped(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A line that a server or the app wrote. `complete`: one of the access log, to be printed as it is."""
+    """A line written by a server or the app. `complete`: an access log line, to be printed unchanged."""
 
     source: str
     line: str

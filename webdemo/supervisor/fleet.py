@@ -1,6 +1,6 @@
-"""The server processes of a run: started, probed, told to drain, heard of when they end.
+"""Starts, probes and drains the server processes of a run, and reports their ends. Runs in the main process.
 
-What follows from an end or from an answer is decided in the supervisor.
+The rule: nothing is decided here. What follows from an answer or a death is up to the supervisor.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _LOOK_AGAIN_SECONDS = 1.0
 
 
 class Hooks(NamedTuple):
-    """Whom the fleet tells what."""
+    """The callbacks of the fleet."""
 
     on_output: OnOutput
     on_sources: Callable[[list[str]], None]
-    on_answer: Callable[[Process], None]  # it has answered its first request
-    on_end: Callable[[Process, int | None], None]  # with its exit code, if that is known
+    on_answer: Callable[[Process], None]  # the process has answered its first request
+    on_end: Callable[[Process, int | None], None]  # with the exit code, if known
     on_cut_off: Callable[[Process], None]  # it did not drain in time and was killed
-    neighbours: Callable[[], list[dict[str, Any]]]  # the services of the run, as apps may know them
+    neighbours: Callable[[], list[dict[str, Any]]]  # the services of the run, as shown to apps
 
 
 class Fleet:
-    """Every server process, by our number for it."""
+    """Every server process that has not ended, by our own number for it (not its pid)."""
 
     def __init__(self, loop: Loop, plan: Plan, hooks: Hooks) -> None:
         self.processes: dict[int, Process] = {}
@@ -60,7 +60,7 @@ class Fleet:
         self._draining_read, self._draining_write = os.pipe()
 
     def spawn(self, running: RunningService, generation: Generation) -> None:
-        """Start one process of the service, on its sockets."""
+        """Start one process of the service on its sockets. Never raises: failures are reported as its end."""
         process = Process(next(self._numbers), running)
         running.processes.append(process)
         self.processes[process.number] = process
@@ -71,7 +71,7 @@ class Fleet:
             self._loop.post(partial(self._refused, process, server_process.failure(error)))
 
     def _order(self, process: Process, generation: Generation) -> None:
-        """Have a loader fork it; raises OSError or WebdemoError if it cannot be."""
+        """Tell a loader to fork the process; raises OSError or WebdemoError if that is impossible."""
         running = process.service
         service = running.service
         adapter = servers.find(service.server)
@@ -79,7 +79,7 @@ class Fleet:
         process.cpu = self._free_cpu(running) if service.cpu_each and not adapter.own_workers else None
         if adapter.opens_own_sockets:
             for listener in running.listeners:
-                if not listener.sockets:  # the process that is gone had the port to itself
+                if not listener.sockets:  # they were closed when the previous process took the port over
                     listener.sockets = listen(listener.bind)
         order = server_process.order(
             server=service.server,
@@ -130,15 +130,15 @@ class Fleet:
         return read, write
 
     def _free_cpu(self, running: RunningService) -> int:
-        """The processor that the fewest of the service's processes keep to."""
+        """The processor that the fewest of the service's processes are pinned to."""
         taken = Counter(p.cpu for p in running.processes if p.state is not State.DEAD)
         return min(running.service.cpus, key=lambda cpu: taken[cpu])
 
     def drain(self, process: Process) -> None:
-        """Let it finish what is in flight; kill it when the grace time is over."""
+        """Let it finish its requests in flight; kill it when the grace time is over."""
         if process.state in (State.DEAD, State.DRAINING):
             return
-        # One that has not begun to serve has nothing to finish.
+        # A process that does not serve yet has no requests to finish.
         has_begun = process.state in (State.READY, State.UP)
         process.state = State.DRAINING
         process.signal(signal.SIGTERM if has_begun else signal.SIGKILL)
@@ -160,7 +160,7 @@ class Fleet:
         self.counters.close()
 
     def heard(self, message: Message) -> None:
-        """What a loader tells of its children."""
+        """Handle a loader's message about one of its children."""
         process = self.processes.get(message["process"])
         if process is None:
             return
@@ -173,7 +173,7 @@ class Fleet:
                 self._ended(process, message["code"])
 
     def _refused(self, process: Process, failure: Message) -> None:
-        """The system would not let it begin."""
+        """The process could not be created."""
         process.has_begun = False
         process.failure = failure
         self._ended(process, None)
@@ -182,7 +182,8 @@ class Fleet:
         running = process.service
         plan = self._plan
         if running.service.target is not None:
-            # The dashboard asks itself once a second, and no proxy may say that a client is a local one.
+            # The dashboard polls itself once a second, which would fill the access log; and no proxy
+            # may claim that a client is local.
             plan = plan._replace(access_log=None, trusted_proxies=())
         return stack.EdgeSettings(
             process_id=process.number,
@@ -202,7 +203,7 @@ class Fleet:
         )
 
     def _told(self, process: Process, message: Message) -> None:
-        """What the process itself tells."""
+        """Handle a message from the server process itself."""
         if message["event"] == "failed":
             process.failure = message
         elif message["event"] == "ready" and process.state is State.STARTING:
@@ -211,7 +212,7 @@ class Fleet:
             self._probe(process)
 
     def _probe(self, process: Process) -> None:
-        """Ask the port, in a thread, until this process has answered."""
+        """Probe the port, in a thread, until this process has answered or PROBE_SECONDS are over."""
         running = process.service
         listeners = set(running.listeners)
         others = [
@@ -241,7 +242,7 @@ class Fleet:
 
         try:
             self._loop.in_thread(ask)
-        except RuntimeError:  # the limit of threads is reached
+        except RuntimeError:  # the thread limit is reached
             self._loop.after(_LOOK_AGAIN_SECONDS, partial(self._probe, process))
 
     def _probed(self, process: Process, answered: bool) -> None:
@@ -254,7 +255,7 @@ class Fleet:
             process.signal(signal.SIGKILL)
 
     def _hung_up(self, process: Process) -> None:
-        """Its pipe is closed; if its loader is gone too, nobody else will tell of its end."""
+        """Its pipe is closed. If its loader is dead as well, no exit message will come: treat it as ended."""
         if process.loader is None or not process.loader.alive:
             self._ended(process, None)
         elif process.state is not State.DEAD:

@@ -1,8 +1,8 @@
-"""One state of the app's code: the loaders that hold it.
+"""One release of the app's code: the loaders that hold it. Runs in the main process.
 
-One loader has imported the app and shares it by fork; one has not, for servers that must be prepared
-before the import or run no app, or when sharing is not safe. A loader that is needed and not there is
-started.
+The sharing loader has imported the app, and its children inherit it by fork. The other loader has not; it
+is for servers that must patch modules before the import, for servers that run no app, and for apps that
+are not safe to share. A loader is started when it is first needed, and again if it died.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from webdemo.worker.messages import Message
 
 
 class Hooks(NamedTuple):
-    """Whom a generation tells what."""
+    """The callbacks of a generation."""
 
     on_output: OnOutput
-    on_process: Callable[[Message], None]  # a child of a loader was spawned or has ended
-    on_sources: Callable[[list[str]], None]  # where the code lies
-    on_lost: Callable[[LoaderProcess], None]  # a loader has ended that should not have
+    on_process: Callable[[Message], None]  # a loader's child was spawned, could not be, or has exited
+    on_sources: Callable[[list[str]], None]  # the folders of the app's code
+    on_lost: Callable[[LoaderProcess], None]  # a loader died unexpectedly
 
 
 class Generation:
-    """`load` imports the code, and calls back; then `loader_for` gives who can fork a server."""
+    """`load` imports the code and calls back; from then on `loader_for` finds the loader for a service."""
 
     def __init__(
         self, loop: Loop, target: Target, hooks: Hooks, *, grace_seconds: float, wants_sources: bool
@@ -43,7 +43,7 @@ class Generation:
         self._wants_sources = wants_sources
         self._hooks = hooks
         self._waiting: set[LoaderProcess] = set()
-        self._servers: dict[bool, list[str]] = {}  # by whether they share what a loader has imported
+        self._servers: dict[bool, list[str]] = {}  # server names, by whether they share the imported app
         self._then: Callable[[], None] = lambda: None
         self._failed: Callable[[WebdemoError], None] = lambda _: None
 
@@ -53,7 +53,7 @@ class Generation:
         then: Callable[[], None],
         failed: Callable[[WebdemoError], None],
     ) -> None:
-        """Start the loaders that the services need; `then` when all have the code."""
+        """Start the loaders that the services need; call `then` when all are ready, else `failed`."""
         self._then, self._failed = then, failed
         services = list(services)
         for share in (True, False):
@@ -63,7 +63,7 @@ class Generation:
                 return
 
     def shares(self, service: Service) -> bool:
-        """Whether the service's processes share what a loader has imported."""
+        """Whether the service's processes inherit the app that a loader has imported."""
         adapter = servers.find(service.server)
         return (
             self.not_shared_because is None
@@ -73,7 +73,7 @@ class Generation:
         )
 
     def loader_for(self, service: Service) -> LoaderProcess:
-        """Who can fork a process of the service; raises SystemRefusal if that is nobody."""
+        """The loader that forks the service's processes; raises SystemRefusal if none can be started."""
         share = self.shares(service)
         for loader in self.loaders:
             if loader.share is share and loader.alive:
@@ -84,18 +84,18 @@ class Generation:
         return any(loader.alive for loader in self.loaders)
 
     def retire(self) -> None:
-        """Let each loader end when its last child has."""
+        """Let each loader exit when its last child has."""
         for loader in self.loaders:
             loader.retire()
 
     def close(self) -> None:
-        """End the loaders now, and their children with them."""
+        """Stop the loaders now, and their children with them."""
         self._waiting.clear()
         for loader in self.loaders:
             loader.close()
 
     def _await(self, share: bool) -> bool:
-        """Start a loader and wait for it to have the code; False if none can be started."""
+        """Start a loader, and have `load` wait for it; False if none can be started."""
         try:
             self._waiting.add(self._start(share))
         except SystemRefusal as exc:
@@ -153,7 +153,7 @@ class Generation:
 
 
 def error_of(message: Message) -> WebdemoError:
-    """A loader's or a child's failure as an error."""
+    """Turn the failure that a loader or a server process reported into an exception."""
     if message["traceback"]:
         return AppImportFailed(message["problem"], remedy=message["remedy"], traceback=message["traceback"])
     kind = UsageError if message["exit_code"] == UsageError.exit_code else AppUnavailable

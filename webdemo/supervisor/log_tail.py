@@ -1,6 +1,6 @@
-"""The last lines that a service's processes wrote, for whoever asks; access log lines among them.
+"""Keeps the last lines that a service's processes wrote, access log included. Runs in the main process.
 
-What is in them is a client's or the app's: control characters are written out.
+The text comes from clients and the app, so control characters are escaped when it is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ KEPT_LINES = 200
 
 
 class LastLines:
-    """Keeps the last lines, and forgets what came before."""
+    """A ring buffer of the last KEPT_LINES lines."""
 
     def __init__(self) -> None:
         self._lines: deque[tuple[float, bool, str]] = deque(maxlen=KEPT_LINES)
@@ -29,7 +29,7 @@ class LastLines:
         return lines
 
     def last(self, count: int) -> list[dict[str, Any]]:
-        """The last `count` at most, the oldest first; JSON-able."""
+        """The last `count` lines at most, oldest first, ready for JSON."""
         lines = list(self._lines)
         return [
             {"time": round(when, 3), "access": is_access, "text": printable(text)}

@@ -1,7 +1,7 @@
 """The supervisor's event loop: descriptors, timers, signals, and calls from other threads.
 
-The rule: no exception of a callback or of a thread ends the run. Each is called through the barrier, which
-reports what it raised; everything else goes on.
+Runs in the main process. The rule: no exception in a callback or thread ends the run. Each is called
+through the barrier, which reports what it raised; everything else keeps running.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any, Protocol
 
 Callback = Callable[[], None]
 
-_REST_SECONDS = 1.0  # of a descriptor whose callback failed: it is ready still, and would fail again at once
-_REPEATED_SECONDS = 60.0  # how often the same failure is reported
+_REST_SECONDS = 1.0  # pause for a descriptor whose callback failed: still ready, it would fail again at once
+_REPEATED_SECONDS = 60.0  # the same failure is reported at most this often
 _MOST_REMEMBERED = 1000
 
 
@@ -32,14 +32,14 @@ class HasDescriptor(Protocol):
 
 
 class Barrier:
-    """Calls what may fail, from any thread, and reports each failure; a repeated one once a minute."""
+    """Calls functions that may fail, on any thread, and reports failures; a repeated one once a minute."""
 
     def __init__(self, report: Callable[[BaseException], None]) -> None:
         self._report = report
         self._reported: dict[tuple[object, ...], float] = {}
 
     def call(self, callback: Callable[[], object]) -> bool:
-        """Whether it returned; what it raised is reported."""
+        """Call it, and report what it raises; True if it returned."""
         try:
             callback()
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever it is, the run goes on
@@ -48,7 +48,7 @@ class Barrier:
         return True
 
     def report(self, exc: BaseException) -> None:
-        with contextlib.suppress(Exception):  # memory is short, say: to go on matters more
+        with contextlib.suppress(Exception):  # out of memory, say: the run matters more than the report
             if self._is_news(exc):
                 self._report(exc)
 
@@ -65,9 +65,9 @@ class Barrier:
 
 
 class Loop:
-    """Runs callbacks in one thread, one at a time. `post` may be called from any thread.
+    """Runs callbacks in one thread, one at a time. Only `post` may be called from other threads.
 
-    `report` is told, in that thread, what a callback or a thread of `in_thread` has raised.
+    `report` is called, in the loop's thread, with what a callback or a thread of `in_thread` raised.
     """
 
     def __init__(self, report: Callable[[BaseException], None]) -> None:
@@ -100,11 +100,11 @@ class Loop:
 
     def post(self, callback: Callback) -> None:
         self._posted.put(callback)
-        with contextlib.suppress(BlockingIOError, OSError):  # full: it is awake anyway; closed: nobody is
+        with contextlib.suppress(BlockingIOError, OSError):  # full: it wakes up anyway; closed: it has ended
             self._waker.send(b"!")
 
     def in_thread(self, work: Callable[[], object]) -> None:
-        """Do it in a thread of its own, behind the barrier; raises RuntimeError if none can be started."""
+        """Run `work` in a new thread, through the barrier; raises RuntimeError if none can be started."""
         threading.Thread(target=self.barrier.call, args=(work,), daemon=True).start()
 
     def on_signal(self, number: signal.Signals, callback: Callback) -> None:
@@ -120,11 +120,11 @@ class Loop:
             while self._running:
                 timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
                 for key, _ in self._selector.select(timeout):
-                    # A callback before this one may have forgotten it, and closed it.
+                    # An earlier callback of this round may have unregistered or closed it.
                     if self._is_wanted(key) and not self.barrier.call(key.data):
                         self._let_rest(key)
                 now = time.monotonic()
-                while self._timers and self._timers[0][0] <= now:  # those set meanwhile have the next turn
+                while self._timers and self._timers[0][0] <= now:  # those set meanwhile run in the next round
                     self.barrier.call(heapq.heappop(self._timers)[2])
         finally:
             signal.set_wakeup_fd(old)
@@ -141,7 +141,7 @@ class Loop:
         return self._selector.get_map().get(key.fd) is key
 
     def _let_rest(self, key: selectors.SelectorKey) -> None:
-        """Look away from it for a while."""
+        """Stop polling this descriptor for _REST_SECONDS."""
         if not self._is_wanted(key):
             return
         self._selector.unregister(key.fileobj)

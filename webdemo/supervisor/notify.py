@@ -1,7 +1,7 @@
-"""Tells systemd how the run is going, by sd_notify(3): ready, reloading, stopping, alive.
+"""Reports the state of the run to systemd by sd_notify(3): ready, reloading, stopping, watchdog.
 
-Without NOTIFY_SOCKET nothing is sent. Nothing here raises: a service manager that does not listen
-is no reason to stop serving.
+Runs in the main process. Without NOTIFY_SOCKET nothing is sent. Nothing here raises: a service manager
+that does not listen is no reason to stop serving.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _SEND_SECONDS = 1.0  # a manager that is stuck must not hold up the supervisor
 
 
 class Notifier:
-    """Sends to the manager that the environment names."""
+    """Sends to the service manager named by NOTIFY_SOCKET."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
         self.watchdog_seconds = _watchdog_seconds(environ) if self._address else None
-        """How often `watchdog` is to be called; None if nobody waits for it."""
+        """How often to call `watchdog`; None if the service manager does not ask for it."""
 
     def ready(self) -> None:
-        """The start, or the reload that `reloading` began, is over."""
+        """The start, or the reload announced by `reloading`, is complete."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        # Type=notify-reload takes the message for the answer to its SIGHUP by the time in it.
+        # Type=notify-reload matches this message to its SIGHUP by the timestamp.
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
@@ -53,7 +53,7 @@ class Notifier:
 
 
 def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
-    """Half of the time after which the manager takes this process for stuck (sd_watchdog_enabled(3))."""
+    """Half of the watchdog timeout, as sd_watchdog_enabled(3) recommends; None if it is not for us."""
     microseconds = environ.get("WATCHDOG_USEC", "")
     if not microseconds.isdecimal() or int(microseconds) == 0:
         return None

@@ -1,4 +1,7 @@
-"""Answers for the app while there is none yet: 503, and with --health alive but not ready."""
+"""Serves 503 while the app is not loaded yet; with --health it reports live but not ready.
+
+Runs in threads of the main process.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from webdemo.supervisor.service import RunningService
 
 
 class StandIn:
-    """A server in threads of the supervisor, on copies of the services' sockets."""
+    """A wsgiref server per service, in threads of the supervisor, on duplicates of the services' sockets."""
 
     def __init__(self, loop: Loop, *, health: bool) -> None:
         self._loop = loop
@@ -20,10 +23,10 @@ class StandIn:
         self._stopping: list[servers.Stopping] = []
 
     def serve(self, services: Iterable[RunningService]) -> None:
-        """Serve until `end`; ports with TLS stay silent, because their keys are the servers' affair."""
+        """Serve until `end`. TLS ports are left out: the supervisor does not handle private keys."""
         if self._stopping:
             return
-        from webdemo.servers import wsgiref  # few runs have a stand-in
+        from webdemo.servers import wsgiref  # few runs need it
 
         for running in services:
             if not running.service.tls and running.service.runs_app:

@@ -1,7 +1,7 @@
-"""What is to run: which app, which servers, on which sockets. Frozen, checked once, no I/O.
+"""The plan: which app, which servers, on which sockets. Runs in the main process.
 
-Binds that name the same server with the same options share one process, so that 64 ports cost
-about what one does.
+The rule: frozen, checked once, no I/O. Binds that name the same server with the same options share one
+process, so that 64 ports cost about as much as one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EACH = "each"
 
 @dataclass(frozen=True, slots=True)
 class CommonOptions:
-    """The options that every server has: the run layer carries them out."""
+    """The options that every server has, because the run layer implements them."""
 
     workers: int = option(1, "Processes that share the sockets; a server that has workers makes them itself.")
     cpus: str = option(
@@ -36,24 +36,24 @@ class CommonOptions:
 
 
 class Service(NamedTuple):
-    """One server on some sockets: what a row of the start table shows."""
+    """One server with its options on its binds: a row of the start table."""
 
     server: str
-    options: tuple[tuple[str, str], ...] = ()  # the server's own
+    options: tuple[tuple[str, str], ...] = ()  # server-specific ones
     workers: int = 1
-    cpus: tuple[int, ...] = ()  # empty: wherever the system puts it
-    cpu_each: bool = False  # each worker keeps to one of them
+    cpus: tuple[int, ...] = ()  # empty: any processor
+    cpu_each: bool = False  # each worker is pinned to one of them
     tls: bool = False
-    certificate: Certificate | MadeCertificate | None = None  # None with tls: one will be made
+    certificate: Certificate | MadeCertificate | None = None  # None with tls: a self-signed one is made
     binds: tuple[Bind, ...] = ()
-    target: Target | None = None  # served instead of the plan's app: the dashboard
+    target: Target | None = None  # served instead of the plan's app (the dashboard)
 
     def __str__(self) -> str:
         return f"{self.server} {' '.join(map(place, self.binds))}"
 
     @property
     def scheme(self) -> str:
-        """What its URLs begin with."""
+        """The scheme of its URLs, such as `https` or `ftp`."""
         return "https" if self.tls else servers.find(self.server).protocol
 
     @property
@@ -67,7 +67,7 @@ class Service(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Everything a run is told."""
+    """Everything that a run is configured with."""
 
     target: Target = Target()
     services: tuple[Service, ...] = ()
@@ -90,7 +90,7 @@ def option_names(options: Any) -> list[str]:
 
 
 def describe(adapter: Adapter) -> dict[str, Any]:
-    """What `webdemo servers` shows of a server, JSON-able."""
+    """What `webdemo servers` shows about a server, ready for JSON."""
     return {
         "name": adapter.name,
         "summary": adapter.summary,
@@ -114,7 +114,7 @@ def describe(adapter: Adapter) -> dict[str, Any]:
 
 
 def place(bind: Bind) -> str:
-    """Where a bind listens, short: `:8000`, `0.0.0.0:80`, `/run/site.sock`, `fd 3`."""
+    """The address of a bind in short form: `:8000`, `0.0.0.0:80`, `/run/site.sock`, `fd://3`."""
     if bind.path is not None:
         return bind.path
     if bind.fd is not None:
@@ -123,7 +123,7 @@ def place(bind: Bind) -> str:
 
 
 def rebind(bind: Bind, server: str) -> Bind:
-    """The same place with another server, given as `gunicorn` or `gunicorn?workers=2`."""
+    """The same address with another server, given as `gunicorn` or `gunicorn?workers=2`."""
     name, mark, query = server.partition("?")
     other = Bind.parse(f"{name}://:1{mark}{query}")
     kept = [option for option in bind.options if option not in bind.server_options]
@@ -133,7 +133,7 @@ def rebind(bind: Bind, server: str) -> Bind:
 def services(
     binds: Iterable[Bind], *, default_server: str, workers: int | None = None
 ) -> tuple[Service, ...]:
-    """Group binds into services. Raises UsageError for what the named server cannot do."""
+    """Group binds into services; raises UsageError if a server cannot do what its bind asks for."""
     grouped: dict[Service, list[Bind]] = {}
     for bind in binds:
         key = service_for(bind, default_server=default_server, workers=workers)
@@ -142,7 +142,7 @@ def services(
 
 
 def service_for(bind: Bind, *, default_server: str, workers: int | None = None) -> Service:
-    """The service, without its binds, that `bind` asks for."""
+    """The service that `bind` asks for, with `binds` left empty; raises UsageError."""
     adapter = servers.find_installed(bind.server or default_server)
     given = dict(bind.server_options)
     kinds = {f.name: str(f.type) for f in dataclasses.fields(CommonOptions)}
@@ -209,7 +209,7 @@ def _check_abilities(adapter: Adapter, bind: Bind, common: dict[str, Any]) -> No
 
 
 def _like(adapter: Adapter) -> list[Adapter]:
-    """Those that could stand in its place."""
+    """The installed servers of the same protocol."""
     return [other for other in servers.installed() if other.protocol == adapter.protocol]
 
 
@@ -225,7 +225,7 @@ def _workers(given: int | None, default: int | None) -> int:
 
 
 def _cpus(text: str) -> tuple[int, ...]:
-    """`0,2-3` as (0, 2, 3), `each` as all that we may use; every one must be a processor of this machine."""
+    """Parse `0,2-3` as (0, 2, 3), and `each` as all processors that we may use; raises UsageError."""
     if not text:
         return ()
     if not hasattr(os, "sched_getaffinity"):

@@ -1,7 +1,8 @@
-"""Writes events for people, or as JSON lines for programs. Never blocks the supervisor, never fails it.
+"""Writes events as text for people or as JSON lines for programs. Runs in a thread of the main process.
 
-The terminal may be paused and the reader of a pipe may be slow or gone: what cannot be written is
-kept, within a bound, and dropped with a note beyond it.
+The rule: the printer never blocks the supervisor and never makes it fail. The terminal may be paused, and
+the reader of a pipe may be slow or gone: lines wait in a bounded queue, and lines beyond it are dropped,
+with a note.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _SECONDS_FOR_LAST_LINES = 2.0
 
 
 class Printer:
-    """Called with each event, from one thread; writes in a thread of its own."""
+    """Called with each event, always from one thread; writes in a thread of its own."""
 
     def __init__(self, stream: TextIO | None = None, *, colour: bool = False, as_json: bool = False) -> None:
         self._fd = (stream or sys.stdout).fileno()
@@ -48,7 +49,7 @@ class Printer:
         self._news.set()
 
     def close(self) -> None:
-        """Write what is left, if somebody reads it."""
+        """Write the remaining lines, waiting _SECONDS_FOR_LAST_LINES at most for their reader."""
         self._is_closed = True
         self._news.set()
         self._thread.join(_SECONDS_FOR_LAST_LINES)
@@ -66,7 +67,7 @@ class Printer:
                 is_read = is_read and self._write_all("".join(f"{line}\n" for line in batch))
 
     def _write_all(self, text: str) -> bool:
-        """False when nobody reads any more (`webdemo | head`): the servers go on."""
+        """False when the reader has gone (`webdemo | head`); the servers keep running."""
         data = text.encode("utf-8", "replace")
         try:
             while data:
@@ -164,7 +165,7 @@ class Printer:
         return [self._bold(lines[0]), *lines[1:]]
 
     def _said(self, source: str, line: str) -> str:
-        """A line of somebody else's text, after the name of its source: it cannot pass for one of ours."""
+        """A line of foreign text, prefixed with its source so that it cannot pass for one of our own."""
         lead = printable(source) + " |"
         return f"\x1b[2m{lead}\x1b[0m {printable(line)}" if self._colour else f"{lead} {printable(line)}"
 
@@ -176,17 +177,17 @@ class Printer:
 
 
 def error_lines(error: WebdemoError, *, colour: bool) -> list[str]:
-    """The problem, the remedy and, where it is the app's own failure, its traceback before them."""
+    """The app's traceback, if the failure is the app's own, then the problem and the remedy."""
     return [*map(printable, traceback_lines(error)), *problem_lines(error, colour=colour)]
 
 
 def problem_lines(error: WebdemoError, *, colour: bool) -> list[str]:
-    """The problem and the remedy, each on a line."""
+    """The problem and the remedy, a line each."""
     return [_red(error.problem) if colour else printable(error.problem), printable(error.remedy)]
 
 
 def traceback_lines(error: WebdemoError) -> list[str]:
-    """The traceback of an app's own failure, as it is."""
+    """The traceback of the app's own failure, not escaped yet; empty for any other error."""
     if isinstance(error, AppImportFailed) and error.traceback:
         return error.traceback.rstrip().split("\n")
     return []

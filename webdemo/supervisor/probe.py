@@ -1,8 +1,10 @@
-"""Is it up? Up is a first answer: with an inherited socket a connect succeeds before any server runs.
+"""The readiness probe of server processes. Runs in threads of the main process.
 
-The probe is a real request over the real socket. Its answer names the process, because the one that
-is about to be replaced may answer as well. A server of another protocol speaks first, and cannot be told
-from its predecessor: that it has said that it accepts, and that the port greets, must do.
+The rule: a server is up when it has answered a request. On an inherited socket a connect succeeds before
+any server runs, so a connect proves nothing. The probe is a real request over the real socket, and the
+response names the process, because the process being replaced may answer as well. An SMTP or FTP server
+speaks first and cannot be told from its predecessor: there it is enough that the process reports that it
+accepts connections and that the port sends a greeting.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ from webdemo.middleware.stack import ANSWERED_HEADER, PROBE_HEADER
 ATTEMPT_SECONDS = 2.0
 
 
-# A family and an address, as socket.connect takes it.
+# An address family, and an address as socket.connect takes it.
 Place = tuple[int, Any]
 
 
 def place_of(listener: socket.socket) -> Place:
-    """Where the socket can be reached from this machine."""
+    """The address at which the socket can be reached from this machine: loopback if it is a wildcard."""
     address = listener.getsockname()
     if isinstance(address, tuple):
         address = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1])
@@ -29,7 +31,10 @@ def place_of(listener: socket.socket) -> Place:
 
 
 def answered_by(place: Place, token: str, *, tls: bool) -> int | None:
-    """Send one probe; the number of the process that answered, or None. Blocks for two seconds at most."""
+    """Send one probe, and return the number of the process that answered, or None.
+
+    Each socket operation times out after ATTEMPT_SECONDS.
+    """
     request = (
         f"GET / HTTP/1.1\r\nHost: localhost\r\n{PROBE_HEADER}: {token}\r\nConnection: close\r\n\r\n"
     ).encode()
@@ -64,7 +69,10 @@ def _exchange(sock: socket.socket, request: bytes) -> int | None:
 
 
 def greets(place: Place) -> bool:
-    """Whether the server there says 220 (RFC 5321 3.1, RFC 959 5.4). Blocks for two seconds at most."""
+    """Whether the server there greets with 220 (RFC 5321 section 3.1, RFC 959 section 5.4).
+
+    Each socket operation times out after ATTEMPT_SECONDS.
+    """
     try:
         family, address = place
         with socket.socket(family, socket.SOCK_STREAM) as sock:
@@ -86,10 +94,11 @@ def wait_for_greeting(place: Place, *, give_up_at: float) -> bool:
 
 
 def wait_for(place: Place, token: str, process: int, *, tls: bool, alone: bool, give_up_at: float) -> bool:
-    """Probe until `process` answers. `alone`: nobody else serves there, so any answer will do.
+    """Probe until `process` answers; False if it has not by `give_up_at` (time.monotonic).
 
-    With somebody else on the same socket chance decides who takes a connection; after 200 answers
-    by others the process, which has said that it accepts, is believed.
+    `alone`: no other process serves the socket, so any answer counts. Otherwise chance decides which
+    process accepts a connection: after 200 answers from others, the process's own report that it accepts
+    connections is trusted.
     """
     others = 0
     while time.monotonic() < give_up_at:

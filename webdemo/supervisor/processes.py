@@ -1,4 +1,7 @@
-"""The processes of a run as the supervisor sees them: loaders, and the servers they fork."""
+"""The supervisor's side of other processes: loaders, and the server processes they fork.
+
+Runs in the main process. The rule: messages from other processes are checked before they are used.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +40,12 @@ if TYPE_CHECKING:
 
 _TAIL_LINES = 20
 _LONGEST_LINE = 8192
-_LONGEST_REPORT = 1 << 20  # far more than any has: one that is as long is none
+_LONGEST_REPORT = 1 << 20  # far longer than any real one
 _OUTPUT_RESTS_SECONDS = 0.005
-_LOADER_ENDS_SECONDS = 2.0  # after it has hung up
+_LOADER_ENDS_SECONDS = 2.0  # after its channel was closed
 
 OnOutput = Callable[[str, str, bool], None]
-"""Told of each line: its source, its text, and whether it is one of the access log."""
+"""Called with each line: its source, its text, and whether it is an access log line."""
 
 _FAILURE = {
     "problem": Field(TEXT),
@@ -67,28 +70,28 @@ _OF_PROCESSES: dict[str, Form] = {"ready": {"sources": Field(TEXTS)}, "failed": 
 
 class State(Enum):
     STARTING = "starting"
-    READY = "ready"  # its server says that it accepts
-    UP = "up"  # it has answered
+    READY = "ready"  # it reports that it accepts connections
+    UP = "up"  # it has answered a probe
     DRAINING = "draining"
     DEAD = "dead"
 
 
 class Process:
-    """A server process, from the order to start it until it is gone."""
+    """A server process, from the order to start it until its end."""
 
     def __init__(self, number: int, service: RunningService) -> None:
         self.number = number
         self.service = service
-        self.loader: LoaderProcess | None = None  # none could be had
-        self.has_begun = True  # else the system would not let it: it may at another time
+        self.loader: LoaderProcess | None = None  # None until one has been told to fork it
+        self.has_begun = True  # False if it could not be created; a later attempt may succeed
         self.pid: int | None = None
-        self.cpu: int | None = None  # the one that it keeps to
+        self.cpu: int | None = None  # the processor that it is pinned to
         self.state = State.STARTING
         self.ordered_at = time.monotonic()
         self.started_at = time.time()
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.failure: Message | None = None
-        self.was_draining = False  # its end was asked for
+        self.was_draining = False  # its end was requested
         self.output: LineReader | None = None
         self.reports: LineReader | None = None
 
@@ -99,7 +102,7 @@ class Process:
                 reader.take_rest()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal through the loader, which alone knows that the pid is still its child's."""
+        """Send a signal through the loader: only the parent can be sure that the pid was not reused."""
         if self.state is State.DEAD or self.loader is None:
             return
         if self.loader.alive:
@@ -110,11 +113,11 @@ class Process:
 
 
 class LineReader:
-    """Lines from a pipe, as they come; at its end the last one and then `on_end`.
+    """Calls `on_line` with each line from a pipe, and `on_end` at its end.
 
-    A line is at most about so long; what is longer comes in parts. Before lines are passed on, `before` is
-    called. With `rest_seconds` it looks again only after so long: of a busy writer it takes many lines at
-    once, which costs far less than to be woken for each.
+    Lines longer than about `longest` bytes come in parts. `before` is called before each batch of lines.
+    After a read, the pipe is not polled for `rest_seconds`: taking many lines of a busy writer at once costs
+    far less than waking up for each.
     """
 
     def __init__(
@@ -141,7 +144,7 @@ class LineReader:
         self._look()
 
     def take_rest(self) -> None:
-        """Read what has been written so far: at once, as a pipe holds no more. Others may go on writing."""
+        """Read once what has been written so far. Once is enough: a pipe holds 64 KiB by default."""
         if not self._is_closed:
             self._read()
 
@@ -184,14 +187,14 @@ class LineReader:
                 self._on_line(line)
 
         while not self._loop.barrier.call(each):
-            pass  # those after the line that it failed at
+            pass  # continue after the line that failed
 
 
 class LoaderProcess:
-    """A loader: a process that imports the app, or leaves that to each of its children.
+    """A loader: a process that imports the app (`share`), or leaves the import to each of its children.
 
-    `servers` are those that it is going to fork: with the app it imports them. With `wants_sources` it
-    tells where the app's code lies.
+    `servers` names the servers that it will fork; it imports them together with the app. With
+    `wants_sources` it reports the folders of the app's code.
     """
 
     def __init__(
@@ -212,7 +215,7 @@ class LoaderProcess:
         self.children = 0
         self._loop = loop
         self._on_message = on_message
-        # One that was started early has imported what a server may have to patch before.
+        # The one started early has imported modules that a server may have to patch first.
         self._interpreter = interpreter.take_early() if share else interpreter.fresh()
         self._channel = Channel(self._interpreter.socket)
         self.pid = self._interpreter.pid
@@ -234,20 +237,20 @@ class LoaderProcess:
             self._channel.send(message, descriptors or [])
 
     def retire(self) -> None:
-        """Let it end when its last child has."""
+        """Let it exit when its last child has."""
         self.retired = True
         if not self.children and self.alive:
             self.close()
 
     def close(self) -> None:
-        """Hang up: it ends its children, if it has any, and itself."""
+        """Close the channel; the loader then stops its children and exits."""
         if self.alive:
             self.alive = False
             self._loop.forget(self._channel)
             self._channel.close()
 
     def wait(self, timeout_seconds: float) -> int | None:
-        """Until it has ended, or is killed when the time is over; its exit code, if anybody knows it."""
+        """Wait for its exit, and kill it after `timeout_seconds`; returns the exit code, if known."""
         return self._interpreter.wait(timeout_seconds)
 
     def _receive(self) -> None:
@@ -268,7 +271,7 @@ class LoaderProcess:
 
 
 def read_output(loop: Loop, fd: int, process: Process, on_output: OnOutput) -> LineReader:
-    """Pass on what a server process writes, and keep its last lines."""
+    """Pass on what a server process writes to stdout and stderr, and keep its last lines."""
     source = str(process.service.service)
 
     def line(data: bytes) -> None:
@@ -290,7 +293,7 @@ def read_reports(
     on_message: Callable[[Message], None],
     on_end: Callable[[], None],
 ) -> LineReader:
-    """Pass on what a server process reports: its access log, whose lines have the mark, and messages."""
+    """Pass on what a server process reports: access log lines, which begin with `mark`, and messages."""
     source = str(process.service.service)
     length = len(mark)
 
@@ -322,7 +325,7 @@ def _text(data: bytes) -> str:
 
 
 def _checked(message: Message, forms: dict[str, Form]) -> Message:
-    """The message, if it is one of these events and has its fields; raises NoMessage."""
+    """Return the message if it is one of these events and has the right fields, else raise NoMessage."""
     event = message.pop("event", None)
     form = forms.get(event) if isinstance(event, str) else None
     if form is None:
@@ -334,7 +337,7 @@ def _checked(message: Message, forms: dict[str, Form]) -> Message:
 
 
 def how_it_ended(code: int | None) -> str:
-    """An exit code, or -N for a signal, in words; None: nobody knows it."""
+    """Describe an exit code, -N for signal N, None if unknown."""
     if code is None:
         return "ended"
     if code < 0:
@@ -345,5 +348,5 @@ def how_it_ended(code: int | None) -> str:
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
-    except ValueError:  # most real-time signals have none
+    except ValueError:  # most real-time signals have no name
         return f"signal {number}"

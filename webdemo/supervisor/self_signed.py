@@ -1,6 +1,6 @@
-"""A TLS certificate made for one run, which no authority vouches for.
+"""Makes a self-signed TLS certificate for one run. Runs in the main process.
 
-It lies in the memory of the run's processes, and goes with them: see webdemo.worker.pem_file.
+Certificate and key exist only in the memory of the run's processes: see webdemo.worker.pem_file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CLOCKS_DIFFER_BY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class SelfSigned:
-    """A certificate made for one run."""
+    """A certificate made for one run. `expires` is aware, UTC."""
 
     certificate: MadeCertificate
     names: tuple[str, ...]
@@ -32,10 +32,10 @@ class SelfSigned:
 
 
 def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> SelfSigned:
-    """Make a certificate for `hosts` and this machine's loopback.
+    """Make a certificate for `hosts` and the loopback names and addresses.
 
-    A wildcard among the hosts stands for each address of this machine. Raises ExtraMissing without
-    the package `cryptography`.
+    A wildcard host stands for every address of this machine. Raises ExtraMissing without the package
+    `cryptography`.
     """
     try:
         from cryptography import x509
@@ -99,5 +99,5 @@ def _is_address(name: str) -> bool:
 
 
 def fingerprint(der: bytes) -> str:
-    """SHA-256 of a certificate, as browsers print it."""
+    """The SHA-256 fingerprint of a certificate, formatted as in browsers: AB:CD:..."""
     return hashlib.sha256(der).digest().hex(":").upper()

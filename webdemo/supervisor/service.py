@@ -1,4 +1,4 @@
-"""A service while it runs: its processes, its sockets, its deaths."""
+"""A running service: its sockets, processes, restarts and state. Runs in the main process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST_WAIT_SECONDS = 5.0
 
 @dataclass(slots=True, eq=False)
 class Listener:
-    """A bind, its open sockets, and where they are reached. The supervisor owns it."""
+    """A bind, its open sockets, and their addresses. The supervisor owns the sockets."""
 
     bind: Bind
     sockets: list[socket.socket]
@@ -36,20 +36,20 @@ class Listener:
 
     @property
     def port(self) -> int | None:
-        """The port that is really listened on: 0 in the bind has become a number."""
+        """The actual port, also where the bind says 0; None for a Unix socket."""
         family, address = self.places[0]
         return None if family == socket.AF_UNIX else int(address[1])
 
     def name(self) -> str:
-        """What one calls it in a command: its port, or its path."""
+        """Its name in commands: the port, or the path of a Unix socket."""
         return str(self.port) if self.port is not None else str(self.places[0][1])
 
     def label(self) -> str:
-        """How the log calls it: `:8000`, or its path."""
+        """Its name in the log: `:8000`, or the path of a Unix socket."""
         return f":{self.port}" if self.port is not None else self.name()
 
     def urls(self, scheme: str) -> list[str]:
-        """The true URLs, the ones of this machine where it listens on all addresses."""
+        """URLs that work from this machine; a wildcard address becomes loopback."""
         root = "/" if scheme in ("http", "https") else ""
         urls = []
         for family, address in self.places:
@@ -61,13 +61,13 @@ class Listener:
         return urls
 
     def let_nobody_in(self) -> None:
-        """Shorten the queue of connections: who comes now tries again, and finds the port closed."""
+        """Shrink the accept backlog, so that new clients retry their SYN and then find the port closed."""
         for sock in self.sockets:
             if sock.family != socket.AF_UNIX:
                 sock.listen(0)
 
     def waiting(self) -> int:
-        """How many connections wait to be accepted, where the system tells (Linux, TCP)."""
+        """The length of the accept queue; 0 where it is unknown (not Linux, not TCP)."""
         return sum(map(_waiting, self.sockets))
 
     def close(self) -> None:
@@ -78,12 +78,12 @@ class Listener:
 
 @dataclass(slots=True, eq=False)
 class RunningService:
-    """One server on some listeners. A restart, reload or swap makes a new one beside the old."""
+    """A service with its listeners and processes. Restart, reload and swap make a new one beside the old."""
 
     service: Service
     listeners: list[Listener]
     processes: list[Process] = field(default_factory=list)
-    state: str = "starting"  # starting, up, waiting (to be started again), given up, stopped
+    state: str = "starting"  # starting, up, waiting (for its restart), given up, stopped
     restarts: int = 0
     quick_deaths: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -101,7 +101,7 @@ class RunningService:
         return tuple(p.pid for p in self.processes if p.pid is not None and p.state is not State.DEAD)
 
     def successor(self) -> RunningService:
-        """The same service on the same listeners, to be started anew."""
+        """The same service on the same listeners, with no processes yet."""
         return RunningService(self.service, self.listeners, restarts=self.restarts, log=self.log)
 
     def part(self, listeners: list[Listener]) -> RunningService:
@@ -115,11 +115,11 @@ class RunningService:
         )
 
     def log_for(self, listeners: list[Listener]) -> LastLines:
-        """The log of who takes over these listeners; until it has ended, this one writes to it as well."""
+        """The log for the successor on these listeners: shared if it takes over all of them, else a copy."""
         return self.log if listeners == self.listeners else self.log.copy()
 
     def without(self, listener: Listener) -> list[RunningService]:
-        """What remains of the service without one of its listeners: a service, or none."""
+        """The rest of the service without one of its listeners: a list of one service, or of none."""
         rest = [other for other in self.listeners if other is not listener]
         return [self.part(rest)] if rest else []
 
@@ -144,11 +144,11 @@ class RunningService:
         return [sock for listener in self.listeners for sock in listener.sockets]
 
     def tail(self) -> tuple[str, ...]:
-        """The last lines of the process that ended last."""
+        """The last output lines of its newest process."""
         return tuple(self.processes[-1].tail) if self.processes else ()
 
     def neighbour(self) -> dict[str, Any]:
-        """What an app beside it may know of it, JSON-able."""
+        """What the run's apps may know about this service, ready for JSON."""
         return {
             "server": self.service.server,
             "urls": self.urls(),
@@ -163,7 +163,7 @@ class RunningService:
         return Served(self.service.server, self.ports, self.pids, self.restarts)
 
     def status(self) -> dict[str, Any]:
-        """What is known of it, JSON-able."""
+        """Its entry in the response to `status`, ready for JSON."""
         return {
             "server": self.service.server,
             "version": self.version,
@@ -181,7 +181,10 @@ class RunningService:
         }
 
     def wait_after_death(self, lived_seconds: float, *, may_give_up: bool) -> float | None:
-        """Seconds until it is started again: none at first, then longer and longer; None: give up."""
+        """Count a death, and return the seconds until the restart; None to give up.
+
+        The first restart is immediate; the delay grows with each quick death.
+        """
         self.restarts += 1
         self.quick_deaths = self.quick_deaths + 1 if lived_seconds < QUICK_SECONDS else 0
         if self.quick_deaths >= MOST_QUICK_DEATHS and may_give_up:
@@ -194,6 +197,6 @@ class RunningService:
 def _waiting(sock: socket.socket) -> int:
     if sys.platform != "linux" or sock.family == socket.AF_UNIX:
         return 0
-    # struct tcp_info of linux/tcp.h: of a listening socket, tcpi_unacked is the length of its queue.
+    # struct tcp_info in linux/tcp.h: tcpi_unacked of a listening socket is the length of its accept queue.
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
     return int.from_bytes(info[24:28], sys.byteorder)

@@ -1,9 +1,9 @@
-"""The supervisor: owns the sockets, decides what runs, and imports no app code.
+"""The supervisor: owns the sockets, decides what runs, and imports no app code. Runs in the main process.
 
-The rules. Sockets are opened before it starts and closed last. A server is replaced by starting the
-new one beside it on the same sockets, and draining the old one when the new one has answered; so a
-restart, a reload and a swap are one thing, and none of them leaves a port unanswered. Whatever
-happens is told as an event.
+The rules. Sockets are opened before it starts and closed last. A server is replaced by starting the new
+one beside it on the same sockets, and draining the old one once the new one has answered; restart, reload
+and swap are this one operation, and none of them leaves a port unanswered. Everything that happens is
+emitted as an event.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from webdemo.worker.messages import NoMessage
 if TYPE_CHECKING:
     from webdemo.supervisor.watch import Watcher
 
-_DOUBLED_SIGNAL_SECONDS = 0.5  # platforms send SIGTERM twice; that is not impatience
-_READINESS_SECONDS = 1.0  # between failing /readyz and draining, so that a balancer can look away
-_ACCEPTING_SECONDS = 1.0  # for who waits to be accepted when the run ends
-_STOPS_ACCEPTING_SECONDS = 0.25  # within them every server that drains has heard of it
+_DOUBLED_SIGNAL_SECONDS = 0.5  # some platforms send SIGTERM twice; that is not a request to stop at once
+_READINESS_SECONDS = 1.0  # between failing /readyz and draining, for load balancers to notice
+_ACCEPTING_SECONDS = 1.0  # for connections in the accept queue when the run ends
+_STOPS_ACCEPTING_SECONDS = 0.25  # by then every draining server has stopped accepting
 _SECONDS_BETWEEN_LOOKS = 0.005
 _LOADER_ENDS_SECONDS = 2.0
 
@@ -54,13 +54,13 @@ Done = Callable[[WebdemoError | None], None]
 
 @dataclass(slots=True, eq=False)
 class Replacement:
-    """New services that are to take over from old ones: all of them, or none."""
+    """New services that will take over from old ones: all of them, or none."""
 
     why: str
     old: Sequence[RunningService]
     new: Sequence[RunningService]
     done: Done
-    beside: Sequence[RunningService] = ()  # listed with the new ones: parts that go on, or that stop
+    beside: Sequence[RunningService] = ()  # stopped parts of the old ones, listed after the new ones
     began: float = field(default_factory=time.monotonic)
 
 
@@ -116,17 +116,17 @@ class Supervisor:
     # -- the run ---------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Serve until a signal or a failure ends it."""
+        """Serve until a command, a signal or a failure ends the run."""
         stays_after_logout = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # started by nohup
         needs_terminal = _has_terminal() and not stays_after_logout
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # What the loop leaves behind at its end: a signal that comes late changes no exit code.
+            # The loop restores these handlers when it ends: a late signal must not change the exit code.
             signal.signal(number, signal.SIG_IGN)
         self.loop.on_signal(signal.SIGTERM, partial(self._asked_to_stop, "SIGTERM"))
         self.loop.on_signal(signal.SIGINT, partial(self._asked_to_stop, "Ctrl-C"))
         self.loop.on_signal(signal.SIGHUP, partial(self._hung_up, needs_terminal))
         self.loop.on_signal(signal.SIGCHLD, self._reap)
-        self._load_first()  # what follows is done while the app is being imported
+        self._load_first()  # the rest is done while the app is being imported
         control = self._open_control()
         if self.plan.health:
             self._stand_in.serve(self.services)
@@ -142,7 +142,7 @@ class Supervisor:
         return self._exit_code
 
     def _open_control(self) -> ControlServer | None:
-        """The control socket; serving goes on without it where there is no place for one."""
+        """The control socket; without one the run continues, with a note."""
         try:
             return ControlServer(self.loop, Commands(self).obey)
         except ControlUnavailable as exc:
@@ -165,7 +165,7 @@ class Supervisor:
         self._loading = True
         wanted = [running.service for running in self.services]
         self._generation.load(wanted, self._loaded_first, self._first_load_failed)
-        interpreter.end_early()  # not needed where nothing is shared
+        interpreter.end_early()  # unused if no service shares the app
 
     def _loaded_first(self) -> None:
         self._loading = False
@@ -178,7 +178,7 @@ class Supervisor:
         self._loading = False
         self.emit(events.LoadFailed(error, old_code_serves=False))
         if self.plan.reload:
-            # A typing error is no reason to go: the next change may mend it.
+            # With --reload a syntax error does not end the run: the next change may fix it.
             self._stand_in.serve(self.services)
             self._watch([str(Path.cwd())])
         else:
@@ -285,14 +285,14 @@ class Supervisor:
             self._exit_code = self._exit_code or 1
 
     def _loader_lost(self, _: LoaderProcess) -> None:
-        # Its servers still serve, but nobody would hear of their end: they are replaced.
+        # Its servers still serve, but their exits would go unnoticed: replace them.
         if not self.is_stopping:
             self.reload(lambda _: None)
 
     # -- replacing: restart, reload, swap --------------------------------------------------------
 
     def replace(self, replacement: Replacement) -> None:
-        """Start the new services; when all have answered, drain the old ones."""
+        """Start the new services; once all have answered, drain the old ones."""
         self._replacements.append(replacement)
         if not replacement.new:
             self._take_over(replacement)
@@ -318,7 +318,7 @@ class Supervisor:
         self._when_gone(old, partial(replacement.done, None))
 
     def _when_gone(self, processes: Sequence[Process], then: Callable[[], None]) -> None:
-        """When these have ended, or have had time to accept no more: who asks then meets the new ones."""
+        """Call `then` once these have ended or stopped accepting, so that new requests reach the new ones."""
         give_up_at = time.monotonic() + _STOPS_ACCEPTING_SECONDS
 
         def look() -> None:
@@ -330,7 +330,7 @@ class Supervisor:
         look()
 
     def _give_back(self, replacement: Replacement, process: Process, code: int | None) -> None:
-        """A new service did not come up: the new ones go, the old ones stay."""
+        """A new service did not come up: drain the new ones and keep the old ones."""
         self._replacements.remove(replacement)
         for running in replacement.new:
             for other in running.processes:
@@ -349,7 +349,7 @@ class Supervisor:
         replacement.done(error)
 
     def reload(self, done: Done) -> None:
-        """Load the app anew, and replace every server when the new code is there."""
+        """Load the app's current code, then replace every server."""
         if self._loading or not self._started:
             self._changed_meanwhile = True
             done(None)
@@ -393,10 +393,10 @@ class Supervisor:
         new.load([running.service for running in self.services], loaded, failed)
 
     def _watch(self, folders: list[str]) -> None:
-        """With --reload: watch these folders as well, and load the app anew when something changes."""
+        """With --reload: watch these folders as well, and reload the app when something changes."""
         if not self.plan.reload or set(folders) <= self._watched or self.is_stopping:
             return
-        from webdemo.supervisor.watch import Watcher  # takes a while, and is needed with --reload only
+        from webdemo.supervisor.watch import Watcher  # slow to import, and needed with --reload only
 
         self._watched |= {*folders, *self.plan.reload_paths}
         if self._watcher is not None:
@@ -425,7 +425,7 @@ class Supervisor:
     # -- the end ---------------------------------------------------------------------------------
 
     def drain(self, why: str) -> None:
-        """End the run: fail readiness, close the sockets, finish what is in flight."""
+        """Shut down gracefully: fail readiness, close the sockets, finish the requests in flight."""
         if self.is_stopping:
             return
         self._stopping_since = time.monotonic()
@@ -436,7 +436,7 @@ class Supervisor:
         self.loop.after(_READINESS_SECONDS if self.plan.health and serving else 0, self._close_the_door)
 
     def _close_the_door(self) -> None:
-        """Let nobody in any more, and give the servers a moment to accept who is waiting already."""
+        """Stop taking new connections; give the servers a moment to accept those that are queued already."""
         for listener in self.listeners.values():
             listener.let_nobody_in()
         give_up_at = time.monotonic() + _ACCEPTING_SECONDS
@@ -483,7 +483,7 @@ class Supervisor:
     # -- small things ----------------------------------------------------------------------------
 
     def _app_services(self) -> list[RunningService]:
-        """Those that the run is about: without the dashboard, which looks at them."""
+        """The services of the app, without the dashboard."""
         return [running for running in self.services if running.service.target is None]
 
     def _output(self, source: str, text: str, is_access: bool) -> None:
@@ -504,7 +504,7 @@ class Supervisor:
         self._notifier.watchdog()
 
     def _reap(self) -> None:
-        """Collect what has ended: loaders and, as PID 1, whatever was left to us."""
+        """Reap exited children: loaders and, as PID 1, orphans that were reparented to us."""
         loaders = [loader for g in (self._generation, *self._other_generations) for loader in g.loaders]
         ours = {loader.pid: loader for loader in loaders}
         while True:
@@ -516,12 +516,12 @@ class Supervisor:
                 return
             if ended.si_pid in ours:
                 ours[ended.si_pid].wait(0)
-            with contextlib.suppress(ChildProcessError):  # that was it; else another has got its number since
+            with contextlib.suppress(ChildProcessError):  # raised if the `wait` above has reaped it
                 os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 def _how_it_ended(process: Process, code: int | None) -> str:
-    """Of one that never began, why."""
+    """How a process ended, or why it could not be started."""
     if process.failure is None or process.has_begun:
         return how_it_ended(code)
     problem: str = process.failure["problem"]
@@ -532,5 +532,5 @@ def _has_terminal() -> bool:
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY))
     except OSError as exc:
-        return exc.errno in (errno.EMFILE, errno.ENFILE)  # that says nothing of the terminal
+        return exc.errno in (errno.EMFILE, errno.ENFILE)  # says nothing about the terminal
     return True

@@ -1,8 +1,8 @@
-"""Watches the app's files, and tells of a burst of changes once.
+"""Watches the app's files, and reports each burst of changes once. Runs in a thread of the main process.
 
-The rule: whatever may change what the app answers counts, templates and data too; what programs write
-by the way (caches, version control, editors' own files, logs, databases) does not. A folder that goes
-and comes back is watched again.
+The rule: every file that may change a response counts, templates and data included. By-products (caches,
+version control, editors' temporary files, logs, databases) do not. A folder that is deleted and created
+again is watched again.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ IGNORED_FILES = (
     "*.db", "*.db-*", "*.sqlite", "*.sqlite-*", "*.sqlite3", "*.sqlite3-*",
 )  # fmt: skip
 
-_LOOK_MS = 500  # how often the folders themselves are looked at
+_LOOK_MS = 500  # how often the watched folders themselves are checked
 _POLL_MS = 1000
-_LONGEST_BURST = 16  # in quiet times: a program that never stops writing does not put off a reload for ever
+_LONGEST_BURST = 16  # times `quiet_ms`: a program that never stops writing must not delay a reload forever
 
 _Identity = tuple[int, int]
 
@@ -38,9 +38,9 @@ _Identity = tuple[int, int]
 class Watcher:
     """Calls `on_change`, in a thread of its own, with the paths of each burst of changes.
 
-    A burst is over when nothing has changed for `quiet_ms`. `ignore` adds to what does not count:
-    names and patterns (`*.csv`), or paths. When the system has no watches left, files are looked at
-    every second instead, and `on_polling` is told why, and the remedy.
+    A burst is over when nothing has changed for `quiet_ms`. `ignore` adds names, patterns (`*.csv`) or
+    paths that do not count. When the system has no watches left, files are polled every second instead,
+    and `on_polling` is called with the cause and the remedy.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Watcher:
         self._is_ignored_file = _matcher([*IGNORED_FILES, *own])
         self._paths: list[Path] = []
         for path in sorted({Path(path).resolve() for path in paths}):
-            if not self.counts(str(path)):  # else it is watched with the folder that it lies in
+            if not self.counts(str(path)):  # otherwise a folder above it is watched already
                 self._paths.append(path)
         self._polls = False
         self._skips_unreadable = False
@@ -77,12 +77,12 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it; returns when no further call will come."""
+        """Stop watching; when this returns, `on_change` will not be called again."""
         self._stop.set()
         self._thread.join()
 
     def counts(self, path: str) -> bool:
-        """Whether a change of this path is one of the app."""
+        """Whether a change to this path counts as a change of the app."""
         changed = Path(path)
         if any(changed == ignored or ignored in changed.parents for ignored in self._ignored_paths):
             return False
@@ -112,7 +112,7 @@ class Watcher:
                 self._on_change(replaced)
 
     def _watch(self, identities: dict[Path, _Identity]) -> None:
-        """Tell of changes until it is to stop, or one of the paths is another folder or file."""
+        """Report changes until `stop` is called, or until one of the paths is replaced or deleted."""
         try:
             for changes in watchfiles.watch(
                 *identities,
@@ -132,9 +132,9 @@ class Watcher:
                 if changes:
                     self._on_change(tuple(sorted({path for _, path in changes})))
         except FileNotFoundError:
-            return  # it went just now
+            return  # deleted just now
         except PermissionError:
-            # Not from the start, because it hides that the system has no watches left as well.
+            # Not from the start, because it would also hide that the system has no watches left.
             self._skips_unreadable = True
         except (OSError, RuntimeError) as exc:
             if self._polls:
@@ -146,7 +146,7 @@ class Watcher:
             )
 
     def _identities(self) -> dict[Path, _Identity]:
-        """Which of the paths are there, and as what: a folder made anew is another one."""
+        """Device and inode of each path that exists: a folder created again gets another identity."""
         found = {}
         for path in self._paths:
             try:
