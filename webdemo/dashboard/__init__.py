@@ -1,1 +1,3 @@
-"""RUNS IN A SERVER PROCESS OF ITS OWN: the servers side by side, live; it asks the run's control socket."""
+"""The dashboard: the servers side by side, live. Runs in its own server process, as a client of the run's
+control socket.
+"""

@@ -1,9 +1,9 @@
-"""Who may look, and who may act.
+"""Who may view the dashboard, and who may act on it. Runs in the dashboard's process.
 
-Look: whoever is at this machine, by a loopback name (DNS rebinding is real). Act, read the logs or send
-requests in twin mode: who has the run's key as well, in a header that only this origin's own script can
-send. There is no cookie: browsers send those to every port of a host, whoever listens there (RFC 6265
-section 8.5), so nothing that a page elsewhere does carries the key.
+The rule. Viewing requires a client on this machine that uses a loopback name (against DNS rebinding).
+Actions, logs and twin mode also require the run's key, in a header that only this origin's own scripts can
+send. There is no cookie, because browsers send cookies to every port of a host (RFC 6265 section 8.5);
+so no request made by another site carries the key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def has_key(environ: Mapping[str, Any], key: str) -> bool:
 
 
 def why_not(environ: Mapping[str, Any], key: str) -> str | None:
-    """Why the request may set nothing in motion; None if it may."""
+    """Why the request may not act; None if it may."""
     if not is_from_this_site(environ):
         return FOREIGN
     return None if has_key(environ, key) else KEYLESS

@@ -1,7 +1,8 @@
-"""What the buttons do: a command to the supervisor, while somebody keeps trying the port.
+"""The dashboard's buttons: each sends a command to the supervisor. Runs in the dashboard's process.
 
-So each action tells what it did to clients: how many connections were tried meanwhile, how many of them
-were refused, and how many were lost while they came about (a TLS handshake takes its time).
+While the command runs, a thread keeps connecting to the port, so that each action reports its effect on
+clients: how many connections were attempted, how many were refused, and how many were lost while being
+established (during a TLS handshake, for example).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from webdemo.errors import ControlUnavailable, UsageError
 ACTIONS = ("restart", "swap", "stop", "start", "kill")
 _TRY_EVERY_SECONDS = 0.01
 _CONNECT_SECONDS = 2.0
-_BACK_SECONDS = 15.0  # for a killed server to answer again
+_BACK_SECONDS = 15.0  # for a killed server to come up again
 _DONE_SECONDS = 120.0
 
 
@@ -30,7 +31,7 @@ class Outcome:
     lost: int
 
     def describe(self, port: str) -> str:
-        """For people, in a line."""
+        """One sentence for the user."""
         words = {
             "restart": "Restarted",
             "swap": "Swapped",
@@ -48,7 +49,7 @@ class Outcome:
 
 
 def act(watch: Watch, card: Card, port: Port, action: str, server: str) -> Outcome:
-    """Do it, and wait until it is done; raises UsageError or ControlUnavailable."""
+    """Perform the action and wait until it is done; raises UsageError or ControlUnavailable."""
     if action not in ACTIONS:
         raise UsageError(f"There is no action {action!r}.", remedy=f"These are: {', '.join(ACTIONS)}.")
     message = {"do": action, "port": port.name} | ({"server": server} if action == "swap" else {})
@@ -62,7 +63,7 @@ def act(watch: Watch, card: Card, port: Port, action: str, server: str) -> Outco
 
 
 def _wait_until_back(watch: Watch, card: Card, port: str) -> None:
-    """Until the port's server is up in a new process."""
+    """Wait until the port's server is up in a new process; raises ControlUnavailable after _BACK_SECONDS."""
     killed = {process.pid for process in card.processes}
     deadline = time.monotonic() + _BACK_SECONDS
     while time.monotonic() < deadline:
@@ -77,7 +78,7 @@ def _wait_until_back(watch: Watch, card: Card, port: str) -> None:
 
 
 class _Trying:
-    """Connects to the port again and again, and hangs up."""
+    """Connects to the port and disconnects, again and again, and counts the outcomes."""
 
     def __init__(self, port: Port) -> None:
         self.tried = 0

@@ -1,7 +1,7 @@
-"""The dashboard: a WSGI app like any other, on a port of its own, that asks the run's control socket.
+"""The dashboard's WSGI app, a client of the run's control socket. Runs in the dashboard's server process.
 
-Every answer is short: pages ask again once a second instead of holding a stream open, so that no server's
-worker is kept. Who may see and do what is `access`'s affair, and is asked first.
+The rules: every response is short, and pages poll once a second instead of holding a stream open, so that
+no worker is occupied. Each view checks access first; `access` decides who may see and do what.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ View = Callable[[Request], Any]
 PAGES = (("", "Servers"), ("twin", "Twin mode"))
 LOG_LINES = 8
 
-# What is worth asking the demo site, where servers differ.
+# Requests to the demo site on which servers differ.
 _JSON = "Accept: application/json"
 EXAMPLES = (
     ("The environ", {"path": "/inspect", "headers": _JSON}),
@@ -50,11 +50,11 @@ EXAMPLES = (
 
 
 class _DashboardRequest(Request):
-    max_content_length = 2 * twin.LONGEST_BODY * 3  # a body may triple when it is percent-encoded
+    max_content_length = 2 * twin.LONGEST_BODY * 3  # percent-encoding may triple the size of a body
 
 
 def make_app(control: str, *, key: str, read_only: bool) -> App:
-    """The dashboard of the run with this control socket; who knows the key may act."""
+    """The dashboard of the run with this control socket (a path); `key` is needed to act."""
     path = Path(control)
     watch = Watch(Instance(int(path.stem), path))
     app = App(templates=assets.TEMPLATES, static=assets.STATIC, request_class=_DashboardRequest)
@@ -80,7 +80,7 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
     @app.get("/live")
     @_told
     def live(request: Request) -> Response:
-        """The changing part of the page, with what only the run's owner sees when the key is right."""
+        """The changing part of the page; with the right key also logs and buttons."""
         check_place(request)
         overview = watch.look()
         if not access.has_key(request.environ, key):
@@ -110,7 +110,7 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
         check_place(request)
         overview = watch.look()
         asked = {name: request.args.get(name, "") for name in ("method", "path", "headers", "body")}
-        # A page of another site may lead here, but what is sent is for a person here to say.
+        # Another site may link to this page, but only a person here decides what is sent.
         led_here = request.environ.get("HTTP_SEC_FETCH_SITE", "none") in ("none", "same-origin")
         examples = EXAMPLES if overview.app == DEMO_SITE else ()
         return page(
@@ -155,7 +155,7 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
         code, text = error.code or 500, error.description or error.name
         headers = dict(error.get_headers())
         del headers["Content-Type"]
-        if request.method == "POST" or request.path == "/live":  # a script asks
+        if request.method == "POST" or request.path == "/live":  # requested by a script
             return {"problem": text}, code, headers | PAGE_HEADERS
         response = page("error.html", code, code=code, title=error.name, detail=text)
         response.headers.update(headers)
@@ -165,7 +165,7 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
 
 
 def _told(view: View) -> View:
-    """The view, with errors that are its user's to mend as answers."""
+    """Wrap the view so that errors which the user can fix become 400 and 503 responses."""
 
     @functools.wraps(view)
     def telling(request: Request) -> Any:
@@ -180,7 +180,7 @@ def _told(view: View) -> View:
 
 
 def _logs(watch: Watch, overview: Overview, wanted: list[str]) -> dict[str, list[str]]:
-    """The last lines of the servers whose logs are unfolded, by card."""
+    """The last log lines of the servers whose ports are in `wanted`, by card key."""
     found = {}
     for card in overview.cards:
         port = card.ports[0].name

@@ -1,6 +1,7 @@
-"""Series as SVG paths, in boxes of one size: the same scale on every card, so that they can be compared.
+"""Draws time series as SVG paths. Runs in the dashboard's process.
 
-A second without a value leaves a gap. Nothing here knows colours: they are the style sheet's.
+All boxes have the same size and scale, so that cards can be compared. A second without a value leaves a
+gap. Colours belong to the style sheet.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 WINDOW_SECONDS = 180
 WIDTH = 360
 HEIGHT = 64
-# Latency is drawn on a logarithmic scale that begins here: servers differ by factors.
+# Latency is drawn on a logarithmic scale that begins here, because servers differ by factors.
 LEAST_MS = 0.1
 
 Values = Sequence[float | None]
@@ -20,20 +21,20 @@ Values = Sequence[float | None]
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """What the top edges of the boxes stand for."""
+    """The values at the top edges of the boxes."""
 
     requests_per_second: float
     milliseconds: float
 
     def decades(self) -> list[float]:
-        """How far down the lines of the latency box lie: 1 ms, 10 ms and so on."""
+        """The y coordinates of the latency box's grid lines: 1 ms, 10 ms and so on."""
         top = round(math.log10(self.milliseconds))
         marks = [10**power for power in range(top)]
         return [self.latency_y(mark) for mark in marks]
 
     @property
     def span(self) -> str:
-        """What the latency box spans, in words."""
+        """The range of the latency box, in words."""
         return f"{LEAST_MS:g} ms to {_in_words(self.milliseconds)}"
 
     def rate_y(self, value: float) -> float:
@@ -45,7 +46,7 @@ class Scales:
 
 
 def scales(rates: Iterable[float | None], latencies: Iterable[float | None]) -> Scales:
-    """Round scales that hold all of these."""
+    """Scales with round top values that fit all of these; rates per second, latencies in milliseconds."""
     fastest = max((value for value in rates if value is not None), default=0.0)
     slowest = max((value for value in latencies if value is not None), default=0.0)
     return Scales(
@@ -55,7 +56,7 @@ def scales(rates: Iterable[float | None], latencies: Iterable[float | None]) -> 
 
 
 def line(times: Sequence[float], values: Values, now: float, height_of: Callable[[float], float]) -> str:
-    """The path of a series; empty when there is nothing to draw."""
+    """The SVG path of a series, "" if it has no value in the window; `times` and `now` in epoch seconds."""
     words = []
     pen_is_down = False
     for time, value in zip(times, values, strict=True):
@@ -69,7 +70,7 @@ def line(times: Sequence[float], values: Values, now: float, height_of: Callable
 
 
 def area(path: str) -> str:
-    """The path of the ground below a line that has no gaps."""
+    """The SVG path of the area below a line without gaps."""
     if not path:
         return ""
     first = path[1:].partition(" ")[0]
@@ -82,6 +83,6 @@ def _in_words(milliseconds: float) -> str:
 
 
 def _round_up(value: float) -> float:
-    """The next 1, 2 or 5 followed by noughts."""
+    """The next value that is 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= value)

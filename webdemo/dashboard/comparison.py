@@ -1,7 +1,8 @@
-"""Answers side by side: what is the same everywhere, what differs, and why, where that is known.
+"""Compares responses side by side: what is equal, what differs, and why if known.
 
-A cell is marked when it differs from what most say; when there is no majority, all are. JSON is compared
-value by value, text line by line, anything else by its length and digest.
+Runs in the dashboard's process. The rule: a cell is marked when it differs from the most frequent value;
+if two values are equally frequent, all are marked. JSON is compared value by value, text line by line,
+anything else by length and digest.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from webdemo.dashboard.twin import Answer
 ABSENT = "–"
 LONGEST_CELL = 400
 MOST_LINES = 400
-_LONGEST_RUN = 3  # of equal lines; longer ones are shown as a count
+_LONGEST_RUN = 3  # of equal lines; longer runs are shown as a count
 _LONGEST_LINE = 400
 _PLAIN = ("str", "int", "bool", "tuple", "dict")
 
@@ -32,7 +33,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that every answer has, or lacks, and what it is in each."""
+    """One aspect of the responses, such as a header, and its value in each."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -44,7 +45,7 @@ class Row:
 
     @property
     def is_telling(self) -> bool:
-        """Whether it differs, and not just because every answer has one of its own."""
+        """Whether it differs in a way that says something about the servers (unlike clocks and ids)."""
         return self.differs and not (self.reason and self.reason.by_nature)
 
 
@@ -56,15 +57,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`answers` are those that came; rows and texts are in their order."""
+    """`answers` are the responses that arrived, `silent` the failures; cells and texts follow `answers`."""
 
     answers: tuple[Answer, ...]
     silent: tuple[Answer, ...]
     status: Row
-    headers: tuple[Row, ...]  # with the reason phrase before them
+    headers: tuple[Row, ...]  # the reason phrase comes first
     values: tuple[Row, ...] = ()  # of JSON bodies
-    texts: tuple[tuple[Line, ...], ...] = ()  # the lines of text bodies, one tuple for each answer
-    body: str | None = None  # the one that all have
+    texts: tuple[tuple[Line, ...], ...] = ()  # the lines of text bodies, a tuple for each response
+    body: str | None = None  # the body, if all have the same
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -84,7 +85,7 @@ class Comparison:
 
     @property
     def lines(self) -> int:
-        """How many lines of text differ, in the answer that has most of them."""
+        """The number of differing text lines in the response that has the most of them."""
         return max((sum(line.marked for line in text) for text in self.texts), default=0)
 
 
@@ -106,7 +107,7 @@ def compare(answers: Sequence[Answer]) -> Comparison:
 def _row(kind: str, name: str, texts: Sequence[str]) -> Row:
     counts = Counter(texts)
     most = counts.most_common(2)
-    # Of two that are said equally often, neither is the odd one out.
+    # If two values are equally frequent, neither is the odd one out.
     usual = most[0][0] if most and (len(most) == 1 or most[0][1] > most[1][1]) else None
     cells = tuple(Cell(_short(text), len(counts) > 1 and text != usual) for text in texts)
     return Row(name, cells, reason_of(f"{kind} {name}") if len(counts) > 1 else None)
@@ -128,7 +129,7 @@ def _headers(answers: Sequence[Answer]) -> Iterator[Row]:
 
 
 def _text(body: bytes) -> str:
-    """The body as text, or what it is instead."""
+    """The body as text; for binary data its length and digest."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -152,9 +153,9 @@ def _values(documents: Sequence[Any]) -> Iterator[Row]:
 
 
 def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    """Every value of a JSON document with its name; lists of named things count as objects."""
+    """Yield (dotted name, value) for each value of a JSON document; lists of named items count as objects."""
     if isinstance(value, dict) and set(value) == {"type", "value"}:
-        # A variable at /inspect: of an object, only its kind counts.
+        # A variable at /inspect: of an object, only the type counts.
         value = value["value"] if value["type"] in _PLAIN else f"<{value['type']}>"
     items = _named(value)
     if items is None:
@@ -167,7 +168,7 @@ def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _named(value: Any) -> list[tuple[Any, Any]] | None:
-    """The parts of a value with their names, None if it has no parts."""
+    """The items of a container with their names; None for a scalar."""
     if isinstance(value, dict):
         return list(value.items())
     if not isinstance(value, list):
@@ -181,7 +182,7 @@ def _named(value: Any) -> list[tuple[Any, Any]] | None:
 
 
 def _marked_lines(texts: Sequence[str]) -> tuple[tuple[Line, ...], ...]:
-    """The lines of each text; those that not all have are marked, and long runs of the others left out."""
+    """The lines of each text; lines that not all texts have are marked, long runs of others are folded."""
     split = [text.splitlines() for text in texts]
     common = Counter(split[0])
     for lines in split[1:]:

@@ -1,4 +1,7 @@
-"""Why servers differ, where that is known: a list of patterns and sentences, in known_differences.toml."""
+"""Known reasons for differences between servers: patterns and sentences from known_differences.toml.
+
+Runs in the dashboard's process.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from pathlib import Path
 class Reason:
     text: str
     by_nature: bool
-    """It differs between any two answers: clocks, ids, ports."""
+    """Differs between any two responses: clocks, ids, ports."""
 
 
 def reason_of(where: str) -> Reason | None:
-    """The reason for a difference at `header NAME`, `body NAME` or `status NAME`."""
+    """The known reason for a difference at `header NAME`, `body NAME` or `status NAME`, or None."""
     found = where.lower()
     return next((reason for pattern, reason in _known() if fnmatchcase(found, pattern)), None)
 

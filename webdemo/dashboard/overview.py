@@ -1,7 +1,7 @@
-"""What the supervisor knows of its servers, ready to be shown: a card for each server.
+"""The supervisor's status and figures, prepared for display: one card per service.
 
-A card belongs to its ports: its place and its colour stay when the server behind them changes. The
-dashboard's own server is not among them.
+Runs in the dashboard's process, and in server processes of the demo site. A card belongs to its ports: its
+position and colour stay when the server behind them changes. The dashboard's own service has no card.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from webdemo.dashboard import chart
 from webdemo.dashboard.chart import Scales
 from webdemo.supervisor.control import Instance
 
-COLOURS = 6  # the style sheet has so many
+COLOURS = 6  # defined in the style sheet
 ANSWER_SECONDS = 5.0
-_KEEP_SECONDS = 0.5  # an answer serves everybody who asks within this time
+_KEEP_SECONDS = 0.5  # how long a response of the supervisor is reused
 
 _ACTIONS = {
     "up": ("restart", "swap", "stop", "kill"),
@@ -38,7 +38,7 @@ class Port:
 
     @property
     def link(self) -> str | None:
-        """Where a browser finds it, if it can."""
+        """The URL for a browser; None if a browser cannot open it."""
         return self.url if self.url.startswith("http") else None
 
     @property
@@ -70,7 +70,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The last minutes of a service, as SVG paths; empty where there is nothing."""
+    """The last minutes of a service as SVG paths; "" without data."""
 
     rate: str = ""
     p50: str = ""
@@ -97,17 +97,17 @@ class Card:
     figures: Figures | None
     series: Series
     actions: tuple[str, ...]
-    swaps: tuple[str, ...]  # the servers that could take its place
+    swaps: tuple[str, ...]  # names of servers that it can be swapped for
 
     @property
     def since(self) -> float | None:
-        """When its oldest process was started."""
+        """The start of its oldest process, in epoch seconds."""
         return min((process.since for process in self.processes), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """One look at a run."""
+    """A snapshot of a run; times in epoch seconds."""
 
     pid: int
     app: str
@@ -126,7 +126,7 @@ class Overview:
 
 
 class Watch:
-    """Looks at one run, at most twice a second however many ask. For several threads."""
+    """Takes snapshots of one run, at most two a second however many clients ask. Thread-safe."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
@@ -135,7 +135,7 @@ class Watch:
         self._looked_at = 0.0
 
     def look(self, *, afresh: bool = False) -> Overview:
-        """The run as it is now, or was a moment ago; raises ControlUnavailable."""
+        """The run as it is now, or (unless `afresh`) as it was a moment ago; raises ControlUnavailable."""
         with self._lock:
             if self._latest is None or afresh or time.monotonic() - self._looked_at > _KEEP_SECONDS:
                 status = self._ask("status")
@@ -145,9 +145,9 @@ class Watch:
             return self._latest
 
     def log(self, port: str, lines: int) -> list[str]:
-        """The last lines of the server on that port; raises ControlUnavailable or UsageError.
+        """The last log lines of the server on that port; raises ControlUnavailable or UsageError.
 
-        What the app has written is marked, so that it cannot pass for a line of the access log.
+        The app's own output is prefixed, so that it cannot pass for an access log line.
         """
         found = self._ask("log", port=port, lines=lines)["lines"]
         return [line["text"] if line["access"] else f"app | {line['text']}" for line in found]
@@ -157,7 +157,7 @@ class Watch:
 
 
 def read_overview(status: Mapping[str, Any], history: Mapping[str, Any]) -> Overview:
-    """An Overview from the answers to `status` and `history`."""
+    """Build an Overview from the responses to the commands `status` and `history`."""
     services = [service for service in status["services"] if not service["dashboard"]]
     series = {tuple(entry["ports"]): entry["series"] for entry in history["services"]}
     shown = [series[key] for service in services if (key := tuple(service["ports"])) in series]
@@ -215,12 +215,12 @@ def _series(series: Mapping[str, Any] | None, now: float, scales: Scales) -> Ser
 
 
 def _url_of(port: str, urls: Sequence[str]) -> str:
-    """The first of the URLs that leads there: `http://127.0.0.1:8000/`, `ftp://[::1]:2121`, `unix:/path`."""
+    """The port's first URL: `http://127.0.0.1:8000/`, `ftp://[::1]:2121`, `unix:/path`."""
     return next(url for url in urls if url.rstrip("/").endswith(f":{port}"))
 
 
 def _swaps(adapter: servers.Adapter, urls: Sequence[str]) -> tuple[str, ...]:
-    """The servers that could serve at these URLs, and be swapped in without a gap."""
+    """The servers that can serve these URLs and be swapped in without a gap."""
     if not adapter.runs_app or adapter.opens_own_sockets:
         return ()
     tls = any(url.startswith("https:") for url in urls)

@@ -1,7 +1,7 @@
-"""The map of a run: browser -> ports -> servers -> one app, as places in a drawing.
+"""The layout of a run's diagram: browser -> ports -> servers -> one app. Runs in the dashboard's process.
 
-Across, places are percentages, so that text keeps its size at every width; down, they are pixels: one row
-for each port. Ports that one process serves lead to one server, which stands in their middle.
+Horizontal positions are percentages, so that text keeps its size at every width; vertical ones are pixels,
+with one row per port. A service is centred on its ports.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from webdemo.dashboard.overview import Card, Overview
 
 ROW = 58
-DENSE_ROW = 38  # of more than MANY ports
+DENSE_ROW = 38  # with more than MANY ports
 MANY = 6
 BROWSER_X, PORTS_X, SERVERS_X, APP_X = "11%", "36%", "65%", "91%"
 

@@ -1,6 +1,7 @@
-"""Twin mode: one request, sent to every server at once, byte for byte the same but for Host.
+"""Twin mode: the same request, byte for byte except Host, sent to every server at once.
 
-It goes to the supervised servers' own addresses and nowhere else, and is over within ANSWER_SECONDS.
+Runs in the dashboard's process. The rule: requests go only to the addresses of the supervised servers, and
+end within ANSWER_SECONDS.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from webdemo.servers import one_line
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 SAFE_METHODS = METHODS[:3]  # RFC 9110 section 9.2.1
 ANSWER_SECONDS = 10.0
-MOST_BODY_BYTES = 64 * 1024  # of an answer; what comes after it is not read
+MOST_BODY_BYTES = 64 * 1024  # of a response; the rest is not read
 LONGEST_PATH = 4000
 LONGEST_HEADERS = 8000
 LONGEST_BODY = 64 * 1024
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What may stand in a path and a query as it is; the rest is percent-encoded (RFC 3986 section 3.3).
+# Sent unchanged in a path and query, including characters that RFC 3986 section 3.3 does not allow, because
+# servers differ there; all others are percent-encoded.
 _PATH_CHARACTERS = "/?:@!$&'()*+,;=%-._~[]|\"<>^`{}\\"
 _OURS = ("content-length", "connection")
 
@@ -47,7 +49,7 @@ class TwinRequest:
         return self.method in SAFE_METHODS
 
     def encode(self, authority: str) -> bytes:
-        """The request as it is sent, with Host unless it has one of its own."""
+        """The bytes of the request; `authority` becomes Host unless the request has its own."""
         names = [name.lower() for name, _ in self.headers]
         lines = [f"{self.method} {self.path} HTTP/1.1"]
         if "host" not in names:
@@ -64,7 +66,7 @@ class TwinRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one server answered, or why there is nothing."""
+    """The response of one server, or the `problem` why there is none."""
 
     card: Card
     url: str
@@ -72,13 +74,13 @@ class Answer:
     reason: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    is_cut: bool = False  # there was more body than is kept
+    is_cut: bool = False  # the body was longer than MOST_BODY_BYTES
     milliseconds: float = 0.0
     problem: str | None = None
 
 
 def read_request(method: str, path: str, headers: str, body: str) -> TwinRequest:
-    """A request from the texts of a form: headers are lines of `Name: value`. Raises UsageError."""
+    """Build a request from form fields; headers are lines of `Name: value`. Raises UsageError."""
     if method not in METHODS:
         raise UsageError(f"The method {method!r} is not sent.", remedy=f"Choose one of {', '.join(METHODS)}.")
     if not path.startswith("/") or len(path) > LONGEST_PATH:
@@ -113,7 +115,7 @@ def _is_latin(text: str) -> bool:
 
 
 def send_to_all(request: TwinRequest, cards: Iterable[Card]) -> list[Answer]:
-    """Send it to every server that runs the app and is up; the answers in the order of the cards."""
+    """Send it to every service that runs the app and is up; results are in the order of the cards."""
     asked = [(card, card.ports[0].url) for card in cards if card.runs_app and card.state == "up"]
     if not asked:
         return []
@@ -134,7 +136,7 @@ def send_to_all(request: TwinRequest, cards: Iterable[Card]) -> list[Answer]:
 
 
 class _Exchange:
-    """One request to one server; may be cut off from another thread."""
+    """One request to one server; another thread may cut it off."""
 
     def __init__(self, card: Card, url: str) -> None:
         self._card = card

@@ -1,4 +1,4 @@
-"""What the templates of the overview are given; the demo site's page of it is given the same."""
+"""The template context of the overview, for the dashboard and for the demo site's page of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webdemo.net.holders import format_age
 def context(
     overview: Overview, *, logs: Mapping[str, Sequence[str]] | None = None, act_url: str | None = None
 ) -> dict[str, Any]:
-    """For dashboard_live.html. `logs` by card: None leaves them out, and so does no `act_url` the buttons."""
+    """The context of dashboard_live.html; `logs` by card key. None leaves out the logs or the buttons."""
     return {
         "overview": overview,
         "map": route_map.draw(overview),

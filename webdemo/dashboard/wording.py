@@ -1,4 +1,4 @@
-"""Figures as people read them: three digits, and the unit that suits."""
+"""Formats figures for people: about three digits, with a suitable unit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ DASH = "–"
 
 
 def format_count(value: float) -> str:
-    """A number of things, or of things a second."""
+    """A count or a rate per second."""
     if value >= 9_999_500:
         return f"{value / 1e6:.1f} M"
     if value >= 99_950:

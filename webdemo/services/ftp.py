@@ -1,8 +1,8 @@
-"""Files: an FTP server (RFC 959, 2428, 3659) that lets anybody read a folder, and nobody write.
+"""An anonymous, read-only FTP server for one folder (RFC 959, 2428, 3659). Runs in a server process.
 
-It shows the same as the folder's site does: no names that begin with a dot, and no symlink leads out of
-the folder. A name is one line, whatever characters it holds. It never opens a connection itself (RFC 2577,
-the bounce attack): data connections are passive.
+The rule: it serves what the web server would serve from the folder: no dotfiles, and no symlink leads out
+of it. A name is always sent as one line, whatever characters it contains. The server never opens a
+connection (RFC 2577, the bounce attack): all data connections are passive.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, one_line, option
 from webdemo.web.static.tree import Place, Tree, is_served, open_file
 
-# Above what Linux gives to clients (32768-60999), so that no client's connection is in the way.
+# Above Linux's default ephemeral range (32768-60999), so that no outgoing connection occupies one of them.
 _PASSIVE_PORTS = range(61000, 61200)
 _SECONDS_BETWEEN_LOOKS = 0.05
-# Control characters, line and paragraph separators, and those that turn the direction of text.
+# Control characters, line and paragraph separators, and bidirectional formatting characters.
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_NOT_FOR_READERS = {"STOU", "PORT", "EPRT"}  # what is asked for elsewhere is refused for want of permission
+_NOT_FOR_READERS = {"STOU", "PORT", "EPRT"}  # the other write commands fail for lack of permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def serve(job: Job) -> None:
         banner = "webdemo: files to read. Log in as anonymous."
         passive_ports = _PASSIVE_PORTS
         timeout = job.options.timeout
-        unicode_errors = "surrogateescape"  # names are bytes: every name can be asked for
+        unicode_errors = "surrogateescape"  # file names are bytes: any name can be requested
         is_promised = False
         is_dismissed = False
 
@@ -88,13 +88,13 @@ def serve(job: Job) -> None:
             sessions.discard(self)
 
         def respond(self, resp: str, **more: Any) -> None:
-            """Keep whether a transfer is under way (1yz: begun, 226 or 4yz: ended; RFC 959 4.2)."""
+            """Track whether a transfer is in progress (1yz: begun, 226, 4yz: ended; RFC 959 section 4.2)."""
             if resp[0] in "14" or resp.startswith("226"):
                 self.is_promised = resp[0] == "1"
             super().respond(resp, **more)
 
         def push(self, data: str | bytes) -> None:
-            """Say it to the client; what the client or the folder named is in it, on lines of ours."""
+            """Send a reply, with unsafe characters replaced: it may quote the client or a file name."""
             lines = data.split("\r\n") if isinstance(data, str) else []
             super().push("\r\n".join(map(_harmless, lines)) or data)
 
@@ -162,7 +162,7 @@ def serve(job: Job) -> None:
 
 
 class _Woken:
-    """What pyftpdlib's loop finds behind the descriptor that says stop: it has only to wake up."""
+    """The handler of the descriptor that signals a stop: all it has to do is to wake pyftpdlib's loop."""
 
     def readable(self) -> bool:
         return True
@@ -172,16 +172,16 @@ class _Woken:
 
 
 class _Folder:
-    """What pyftpdlib may know of the file system; its paths are those of the system, as text.
+    """The file system as pyftpdlib sees it; paths are absolute file system paths, as str.
 
-    Every look goes through the tree, which finds what is served and nothing else.
+    Every access goes through Tree, which finds what may be served and nothing else.
     """
 
     root: str
     cwd: str
 
     def validpath(self, path: str) -> bool:
-        return True  # to pyftpdlib it means "inside"; what is not served is not found, wherever it is
+        return True  # pyftpdlib asks whether the path is inside the root; Tree decides that at each access
 
     def open(self, filename: str, mode: str) -> io.BufferedReader:
         if mode != "rb":
@@ -190,7 +190,7 @@ class _Folder:
             if not place.is_file:
                 raise _not_found()
             descriptor = open_file(place.name, folder_fd=place.folder_fd)
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was exchanged just now
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was replaced just now
                 os.close(descriptor)
                 raise _not_found()
             return open(filename, "rb", opener=lambda *_: descriptor)
@@ -212,7 +212,7 @@ class _Folder:
         return [name for name in names if self.isfile(inner := os.path.join(path, name)) or self.isdir(inner)]  # noqa: PTH118
 
     def basename_of(self, path: str) -> str:
-        """The last name of a path to something that is there; raises OSError."""
+        """The last component of an existing path; raises OSError."""
         self.stat(path)
         return os.path.basename(path)  # noqa: PTH119
 
@@ -220,7 +220,7 @@ class _Folder:
         with self._enter(path) as place:
             return place.status
 
-    lstat = stat  # a symlink that is served looks like what it leads to
+    lstat = stat  # a symlink that may be served looks like its target
 
     def isfile(self, path: str) -> bool:
         with contextlib.suppress(OSError), self._enter(path) as place:
@@ -253,16 +253,16 @@ class _Folder:
                     raise _not_found()
                 yield place
         except OSError as exc:
-            raise exc if exc.errno else _not_found() from exc  # pyftpdlib answers with the number's text
+            raise exc if exc.errno else _not_found() from exc  # pyftpdlib replies with the errno's text
 
 
 def _harmless(text: str) -> str:
-    """The text on one line, which steers no terminal and reads in its own direction; as `ls -q` shows it."""
+    """Replace each character that could control a terminal or reorder text by `?`, as `ls -q` does."""
     return _STEERING.sub("?", text)
 
 
 def _harmless_entry(line: bytes) -> bytes:
-    """A line of a listing, which ends with CR LF; its bytes need not be UTF-8."""
+    """The same for a listing's line, which ends with CR LF; its bytes need not be UTF-8."""
     entry = line.removesuffix(b"\r\n").decode("utf-8", "surrogateescape")
     return _harmless(entry).encode("utf-8", "surrogateescape") + b"\r\n"
 

@@ -1,9 +1,9 @@
-"""A mail taken apart into what a page may show.
+"""Parses a mail into what a page may show. Runs in the demo app's server processes.
 
-The rule: whatever a mail holds, taking it apart does not fail, and takes time in proportion to its size:
-parts, their depth and what is read of a header are bounded. The standard library's parser is quadratic in
-the length of headers and in the depth of parts, so it is given only short values here. What cannot be
-understood is shown as it came. Nothing of it is ever markup: all is text, to be escaped.
+The rule: whatever the mail contains, parsing never fails and takes linear time: the number of parts, their
+depth and the length of headers are limited. The standard library's parser is quadratic in the length of
+headers and in the depth of parts, so it only ever gets short values. What cannot be parsed is shown as it
+came. Everything is plain text to be escaped, never markup.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ MOST_DEPTH = 10
 MOST_PARTS = 100
 MOST_HEADERS = 200
 MOST_CHARACTERS = 100_000
-"""Of one text that is shown; the rest can be downloaded."""
+"""Of one text that a page shows; the rest can be downloaded."""
 
 _LONGEST_VALUE = 2000
 _LONGEST_HEAD = 64 * 1024
 _MOST_LINES = 2000  # of a head
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _HEADER = re.compile(rb"([!-9;-~]{1,200}):(.*)", re.DOTALL)  # RFC 5322 2.2
-# RFC 2047 section 2; what stands between two encoded words that follow each other does not count (6.2).
+# RFC 2047 section 2; white space between adjacent encoded words is dropped (section 6.2).
 _ENCODED_WORD = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,40})?\?([bBqQ])\?([^?\s]{0,2000})\?=")
 _SLOW_CODECS = frozenset({"idna", "punycode"})
 _CODECS = frozenset({*aliases, *aliases.values()}) - _SLOW_CODECS
 _UNSEEN = (*range(9), 11, 12, *range(14, 32), *range(127, 160))
-_TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))  # the directions of text
+_TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))  # bidirectional formatting characters
 _HIDDEN = dict.fromkeys((*_UNSEEN, *_TURNING), "\ufffd")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A leaf of the mail's tree. `text` is None for what is listed and not shown."""
+    """A leaf of the mail's MIME tree. `text` is None if the part is only listed, not shown."""
 
     number: int
     type: str
@@ -58,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a list shows of a mail: the envelope's recipients, and the headers that people look for."""
+    """A mail in the list: the envelope's recipients and the main headers."""
 
     sender: str
     recipients: tuple[str, ...]
@@ -77,7 +77,7 @@ class Mail:
 
 
 def summarize(head: bytes) -> Summary:
-    """From a mail's first bytes, its headers at least."""
+    """Summarize a mail from its first bytes, which must include its headers."""
     return _summary(_read_head(_split(head)[0]))
 
 
@@ -96,7 +96,7 @@ def take_apart(raw: bytes) -> Mail:
 
 
 def shown(text: str) -> str:
-    """The text without what cannot be seen or would turn its direction, and without lone surrogates."""
+    """The text with control and bidi characters and lone surrogates replaced, and LF as line end."""
     whole = text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     return whole.translate(_HIDDEN)
 
@@ -119,7 +119,7 @@ def _summary(headers: list[tuple[str, str]]) -> Summary:
 
 
 def _split(raw: bytes) -> tuple[bytes, bytes]:
-    """The head and the body of a mail or a part; the empty line between them belongs to neither."""
+    """Split a mail or part into head and body, without the empty line between them (RFC 5322 section 2.1)."""
     if raw.startswith((b"\n", b"\r\n")):
         return b"", raw.partition(b"\n")[2]
     ends = [(raw.find(end), end) for end in (b"\n\r\n", b"\n\n") if end in raw]
@@ -128,7 +128,7 @@ def _split(raw: bytes) -> tuple[bytes, bytes]:
 
 
 def _read_head(head: bytes) -> list[tuple[str, str]]:
-    """Names and values as they came, unfolded (RFC 5322 2.2.3) and cut; what is no header is left out."""
+    """Header names and raw values, unfolded (RFC 5322 section 2.2.3) and cut; other lines are left out."""
     headers: list[tuple[str, list[bytes]]] = []
     for line in _LINE_END.split(head[:_LONGEST_HEAD], _MOST_LINES)[:_MOST_LINES]:
         if line.startswith((b" ", b"\t")):
@@ -163,15 +163,15 @@ def _decode_word(charset: str, encoding: str, text: str) -> str:
 
 
 def _text(data: bytes, charset: str) -> str:
-    """The data as text; as UTF-8 where the charset is not known, so that no name of a codec is looked for."""
+    """Decode the data, as UTF-8 if the charset is unknown: a mail must not make Python search for a codec."""
     name = encodings.normalize_encoding(charset[:40]).lower()
-    with suppress(ValueError, LookupError):  # a codec of Python's that is none of text
+    with suppress(ValueError, LookupError):  # a Python codec that does not decode to text
         return data.decode(name if name in _CODECS else "utf-8", "replace")
     return data.decode("utf-8", "replace")
 
 
 def _leaves(raw: bytes, usual_type: str, depth: int) -> Iterator[tuple[Message, bytes]]:
-    """The heads and bodies of the parts that hold no others, in their order (RFC 2046 section 5.1)."""
+    """Yield head and body of each leaf part, in order (RFC 2046 section 5.1)."""
     lines, body = _split(raw)
     head = Message()
     for name, value in _read_head(lines):
@@ -191,7 +191,7 @@ def _leaves(raw: bytes, usual_type: str, depth: int) -> Iterator[tuple[Message, 
 
 
 def _between(body: bytes, delimiter: bytes) -> Iterator[bytes]:
-    """What stands between the lines that begin with the delimiter, as far as the one that closes all."""
+    """Yield the parts between delimiter lines, up to the closing delimiter (RFC 2046 section 5.1.1)."""
     begin = None
     place = 0 if body.startswith(delimiter) else body.find(b"\n" + delimiter) + 1
     while body.startswith(delimiter, place):
@@ -207,7 +207,7 @@ def _between(body: bytes, delimiter: bytes) -> Iterator[bytes]:
         place = body.find(b"\n" + delimiter, after - 1 if line_end < 0 else line_end) + 1
         if not place:
             break
-    if begin is not None:  # never closed
+    if begin is not None:  # there is no closing delimiter
         yield body[begin:]
 
 
@@ -231,7 +231,7 @@ def _part(number: int, head: Message, body: bytes) -> Part:
 
 
 def _decode_base64(data: bytes) -> bytes:
-    """What can be read of it: characters of no meaning are passed over (RFC 2045 section 6.8)."""
+    """Decode as far as possible; characters outside the alphabet are ignored (RFC 2045 section 6.8)."""
     for padding in (b"", b"=", b"=="):
         with suppress(binascii.Error):
             return binascii.a2b_base64(data + padding)

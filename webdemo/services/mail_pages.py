@@ -1,7 +1,8 @@
-"""/mail: what the mail catcher caught (see webdemo.services.smtp), for people at this machine.
+"""/mail: the messages of the mail catcher (webdemo.services.smtp), shown to browsers on this machine.
 
-A mail is a stranger's text. It is shown as text, never as a page of this site: HTML as its source, and
-what is downloaded is saved, not opened. Nothing that a mail names is fetched.
+Runs in the demo app's server processes. The rule: a mail is untrusted text. It is shown as text, never as
+a page of this site: HTML appears as source, and downloads are saved, not opened. Nothing that a mail refers
+to is fetched.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def add_mail_pages(app: App, page: Page) -> None:
 
 
 def file_name(part: Part) -> str:
-    """A name that is no path, not hidden, and made of letters, digits, dots, spaces and dashes."""
+    """A safe file name: no path, not hidden, only letters, digits, underscores, dots, spaces and dashes."""
     last = re.split(r"[/\\]", part.name)[-1]
     return _NOT_IN_NAMES.sub("_", last).strip(". ")[-_LONGEST_NAME:] or f"part-{part.number}"
 
@@ -120,7 +121,7 @@ def _download(content: bytes, name: str) -> Response:
 
 
 def _catchers(environ: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The mail catchers of the run that this process belongs to; none under a bare server's own command."""
+    """The mail catchers of this run; none when a server's own command runs the app."""
     services: list[dict[str, Any]] = (environ.get("webdemo.server") or {}).get("services", [])
     return [service for service in services if service["server"] == "smtp"]
 
@@ -132,7 +133,7 @@ def _spools(environ: Mapping[str, Any]) -> list[Spool]:
 
 
 def _command(environ: Mapping[str, Any]) -> str | None:
-    """What sends a mail to the catcher, on a command line; None where there is none."""
+    """A shell command that sends a mail to the catcher; None if this run has none."""
     for catcher in _catchers(environ):
         place = urlsplit(catcher["urls"][0])
         code = (

@@ -1,7 +1,7 @@
-"""Mail: an SMTP server (RFC 5321) that keeps every message and delivers none; the demo site shows them.
+"""An SMTP server (RFC 5321) that stores every message and delivers none. Runs in a server process.
 
-A message is answered with 250 only when it lies in the spool. Everything is bounded: connections, the
-recipients and the bytes of a message, the messages that are kept.
+The rule: 250 is sent only after the message is in the spool. Everything is limited: connections, recipients
+and bytes of a message, stored messages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, one_line, option
 from webdemo.services.spool import Spool, default_folder
 
-_MOST_RECIPIENTS = 100  # what RFC 5321 4.5.3.1.8 asks every server for, and no more
+_MOST_RECIPIENTS = 100  # the minimum that RFC 5321 section 4.5.3.1.8 requires
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_AFTER_FAILED_ACCEPT = 0.5
@@ -64,11 +64,11 @@ async def _catch(job: Job, spool: Spool) -> None:
             super().connection_lost(error)
 
         def is_receiving(self) -> bool:
-            """From MAIL to the answer to DATA (RFC 5321 3.3)."""
+            """Whether a transaction is in progress: from MAIL to the reply to DATA (RFC 5321 section 3.3)."""
             return self.envelope is not None and bool(self.envelope.mail_from)
 
         def dismiss(self) -> None:
-            """RFC 5321 3.8: a server that must shut down says so with 421."""
+            """Close the session; a server that shuts down says so with 421 (RFC 5321 section 3.8)."""
             if isinstance(self.transport, asyncio.Transport) and not self.transport.is_closing():
                 self.transport.write(b"421 4.3.2 This server stops.\r\n")
                 self.transport.close()
@@ -78,7 +78,7 @@ async def _catch(job: Job, spool: Spool) -> None:
             _Handler(job, spool),
             data_size_limit=options.max_message_bytes,
             enable_SMTPUTF8=True,
-            hostname="localhost",  # aiosmtpd would look the machine's name up, which can take seconds
+            hostname="localhost",  # otherwise aiosmtpd looks up the machine's name, which can take seconds
             ident="webdemo keeps your mail and sends it nowhere",
             timeout=options.timeout,
             loop=loop,
@@ -96,9 +96,9 @@ async def _catch(job: Job, spool: Spool) -> None:
         nonlocal connections
         try:
             connection, _ = listener.accept()
-        except BlockingIOError:  # another process took it
+        except BlockingIOError:  # another process accepted it
             return
-        except OSError:  # no descriptor is free, or the client left at once
+        except OSError:  # out of file descriptors, or the client has disconnected already
             close_doors()
             loop.call_later(_SECONDS_AFTER_FAILED_ACCEPT, open_doors)
             return
@@ -126,7 +126,7 @@ async def _catch(job: Job, spool: Spool) -> None:
 
 
 class _Handler:
-    """What aiosmtpd asks at the steps of a transaction; the names are its own."""
+    """The hooks that aiosmtpd calls during a transaction; it defines their names."""
 
     def __init__(self, job: Job, spool: Spool) -> None:
         self._job = job

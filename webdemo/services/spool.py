@@ -1,8 +1,8 @@
-"""Where caught mail lies: a folder that belongs to its user alone, with one file for each message.
+"""The spool of caught mail: a private folder with one file per message.
 
-The file of a message appears whole or not at all, whoever is killed meanwhile, and several processes may
-add and read at once. The folder is bounded: what comes in pushes out what is oldest. A message's id is
-its file's name, so that the order of the names is the order of arrival.
+Written by the mail catcher, read by the demo app's server processes. The rule: a message's file is either
+complete or absent, even if a process is killed, and several processes may add and read at the same time.
+The size is limited: new messages push out the oldest. A message's id is its file name; ids sort by arrival.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ABANDONED_SECONDS = 3600.0
 
 
 class Caught(NamedTuple):
-    """A message that lies in the spool; `time` in seconds since the epoch, `size` in bytes."""
+    """A message in the spool; `time` in seconds since the epoch, `size` in bytes."""
 
     id: str
     time: float
@@ -34,7 +34,7 @@ class Caught(NamedTuple):
 
 
 def default_folder() -> Path:
-    """The folder of this user: all their webdemos share it, unless told otherwise."""
+    """This user's folder, shared by all their webdemos unless configured otherwise."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         return Path(runtime, "webdemo-mail")
@@ -46,7 +46,7 @@ class Spool:
         self.folder = folder
 
     def make(self) -> None:
-        """Make the folder if need be. Raises SpoolUnavailable, also when others may write into it."""
+        """Create the folder if missing. Raises SpoolUnavailable, also if other users can write to it."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._is_ours():
@@ -59,7 +59,7 @@ class Spool:
         )
 
     def add(self, message: bytes, *, most_messages: int, most_bytes: int) -> str:
-        """Keep a message and remove the oldest beyond the bounds; its id. Raises OSError."""
+        """Store a message, remove the oldest ones beyond the limits, and return its id. Raises OSError."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         name = f"{time.time_ns():020d}-{os.urandom(4).hex()}"
         unfinished = self.folder / (name + _UNFINISHED)
@@ -75,7 +75,7 @@ class Spool:
         return name
 
     def messages(self) -> list[Caught]:
-        """The newest first; none where there is no folder, or one that is not ours."""
+        """The messages, newest first; empty if the folder is missing or not ours."""
         if not self._is_ours():
             return []
         found = [
@@ -86,7 +86,7 @@ class Spool:
         return sorted(found, reverse=True)
 
     def read(self, message_id: str, *, most_bytes: int = -1) -> bytes | None:
-        """A message, or its first bytes; None if it is not there (any more)."""
+        """A message, or its first `most_bytes` bytes; None if it does not exist (any more)."""
         if not _ID.match(message_id) or not self._is_ours():
             return None
         try:
@@ -113,7 +113,7 @@ class Spool:
                     yield path, path.lstat()
 
     def _is_ours(self) -> bool:
-        """Whether nobody else can have put anything there."""
+        """Whether the folder is this user's, and no other user can write to it."""
         try:
             status = self.folder.lstat()
         except OSError:
