@@ -1,7 +1,7 @@
-"""The client: URL -> name -> address -> port -> TLS -> HTTP -> which process answered.
+"""Traces a URL: URL -> name -> address -> port -> TLS -> HTTP -> which process answered.
 
-`trace` follows a URL and times each step, `render` draws it for a terminal, `to_json` writes it for
-programs. `loopback_only` is a policy for `trace(allow=...)`, where others than the user choose the URL.
+`trace` follows a URL and times each step, `render` draws the result for a terminal, `to_json` writes it for
+programs. `loopback_only` is a policy for `trace(allow=...)`, for URLs that the user did not choose.
 """
 
 from webdemo.trace.facts import AnsweredBy, Failure, Hop, Redirect, Step, Trace, to_json

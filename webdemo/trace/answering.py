@@ -1,8 +1,7 @@
-"""Which process of this machine is at the other end, and which webdemo's server it is.
+"""Finds the process on this machine that answered, and the webdemo service that it belongs to.
 
-The rule: only what the system shows is told. The process that holds this very connection is sought
-first, which works as long as the connection is open at both ends; then the holder of the listening
-socket.
+The rule: only what the system shows is reported. First comes the process that holds this very connection,
+which can be found while both ends are open; then the holder of the listening socket.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ _STATUS_SECONDS = 2.0
 
 
 def is_this_machine(address: str) -> bool:
-    """Whether an address (not a name) leads to the machine that asks."""
+    """Whether an address (not a name) is one of this machine's."""
     number = ipaddress.ip_address(address.partition("%")[0])
     return number.is_loopback or number.is_unspecified or _plain(address) in machine_addresses()
 
 
 def find_answering(connection: ConnectFacts) -> AnsweredBy | None:
-    """Who answered on a connection; None when it leads to another machine or nothing is to be seen."""
+    """The process at the other end of a connection; None if it is on another machine or cannot be seen."""
     path, port = connection.remote_address, connection.remote_port
     if port is None:
         return _tell_holder([one for one in unix_listeners() if _is_same_file(one.path, path)], path)
@@ -50,7 +49,7 @@ def find_answering(connection: ConnectFacts) -> AnsweredBy | None:
 
 
 def listening_at(address: str, port: int) -> list[Listening]:
-    """The listeners that take connections to the address, the one that names it before a wildcard."""
+    """The listeners that accept connections to the address, exact ones before wildcards."""
     plain = _plain(address)
     same_family = "ipv6" if ":" in plain else "ipv4"
     found = [
@@ -62,7 +61,7 @@ def listening_at(address: str, port: int) -> list[Listening]:
 
 
 def _tell_holder(listening: list[Listening], name: str) -> AnsweredBy | None:
-    """The holder of the listening socket; of a webdemo that has one process for it, this process."""
+    """The holder of the listening socket; for a webdemo with a single server process there, that process."""
     if not listening:
         return None
     processes = [process for one in listening for process in one.processes]
@@ -88,7 +87,7 @@ def _tell(
 
 
 def _webdemo_service(name: str, pids: set[int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a webdemo of this user says of its service on a port (or path), and of itself."""
+    """The status of the service on a port (or path) and of its webdemo; two empty dicts if there is none."""
     with suppress(WebdemoError, OSError):
         for instance in control.instances():
             with suppress(WebdemoError, OSError, ValueError):
@@ -101,7 +100,7 @@ def _webdemo_service(name: str, pids: set[int]) -> tuple[dict[str, Any], dict[st
 
 
 def _plain(address: str) -> str:
-    """The address without its zone, and an IPv4 address in IPv6 clothes as IPv4."""
+    """The address without its zone; an IPv4-mapped IPv6 address becomes IPv4."""
     number = ipaddress.ip_address(address.partition("%")[0])
     mapped = number.ipv4_mapped if isinstance(number, ipaddress.IPv6Address) else None
     return str(mapped or number)
@@ -109,6 +108,6 @@ def _plain(address: str) -> str:
 
 def _is_same_file(one: str, other: str) -> bool:
     try:
-        return os.path.samefile(one, other)  # noqa: PTH121  paths of sockets are texts here
+        return os.path.samefile(one, other)  # noqa: PTH121  socket paths are str here
     except OSError:
         return False

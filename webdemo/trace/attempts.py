@@ -1,7 +1,7 @@
-"""From addresses to one connection: Happy Eyeballs, RFC 8305.
+"""From a list of addresses to one connection: Happy Eyeballs (RFC 8305).
 
-The rule: the next address is tried when the last one has failed, or has not answered for 250 ms; the
-first to answer wins and the others are given up. Each attempt is told with its outcome.
+The rule: the next address is tried when the last attempt has failed or has taken 250 ms; the first to
+connect wins, and the others are abandoned. Every attempt is recorded with its outcome.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OUTCOMES = {
     errno.ETIMEDOUT: "timed out",
     errno.ENETUNREACH: "unreachable",
     errno.EHOSTUNREACH: "unreachable",
-    errno.EADDRNOTAVAIL: "unreachable",  # no address of our own to start from: no IPv6 here
+    errno.EADDRNOTAVAIL: "unreachable",  # no source address of that family: no IPv6 here
     errno.EAFNOSUPPORT: "unreachable",
 }
 _UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
@@ -42,7 +42,7 @@ class _Running:
 
 
 def connect(places: list[Place], clock: Clock) -> tuple[socket.socket | None, ConnectFacts]:
-    """Connect to the first place that answers; None when none does in time. The caller closes the socket."""
+    """Connect to the first address that answers; None if none does in time. The caller closes the socket."""
     waiting = places[:MOST_ATTEMPTS]
     done: list[Attempt] = []
     winner: _Running | None = None
@@ -84,7 +84,7 @@ def _begin(place: Place, selector: selectors.BaseSelector, done: list[Attempt], 
     started = clock.milliseconds()
     try:
         sock = socket.socket(place.family, socket.SOCK_STREAM)
-    except OSError as exc:  # the machine does not have the family
+    except OSError as exc:  # the address family is not supported
         outcome = _OUTCOMES.get(exc.errno or 0, "failed")
         done.append(Attempt(place.address, started, 0.0, outcome, exc.strerror or str(exc)))
         return
@@ -117,7 +117,7 @@ def _tell(winner: _Running | None, done: list[Attempt]) -> ConnectFacts:
         return ConnectFacts(attempts, "", None, "", None, None)
     local, remote = winner.sock.getsockname(), winner.place.sockaddr
     with suppress(OSError):  # it may have been reset already
-        remote = winner.sock.getpeername()  # 0.0.0.0 becomes the address that it leads to
+        remote = winner.sock.getpeername()  # replaces 0.0.0.0 by the actual address
     return ConnectFacts(
         attempts=attempts,
         local_address=str(local[0]),
@@ -129,7 +129,7 @@ def _tell(winner: _Running | None, done: list[Attempt]) -> ConnectFacts:
 
 
 def connect_unix(path: str, clock: Clock) -> tuple[socket.socket | None, ConnectFacts]:
-    """Connect to a Unix socket; None when nobody answers there."""
+    """Connect to a Unix socket; None if that fails. The caller closes the socket."""
     started = clock.milliseconds()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     outcome, detail = "connected", ""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """Raises TimeoutError from `remaining` once the time is up."""
+    """Times since it was made, and a deadline: `remaining` raises TimeoutError after it."""
 
     def __init__(self, timeout_seconds: float) -> None:
         self.began = time.perf_counter()
@@ -16,7 +16,7 @@ class Clock:
         self._ends = self.began + timeout_seconds
 
     def restarted(self) -> Clock:
-        """A clock that counts from now, with the same deadline: for the next hop."""
+        """A clock that counts from now with the same deadline, for the next hop."""
         clock = Clock(self.timeout_seconds)
         clock._ends = self._ends
         return clock
@@ -25,7 +25,7 @@ class Clock:
         return (time.perf_counter() - self.began) * 1000
 
     def remaining(self) -> float:
-        """Seconds that are left, for a socket's timeout. Raises TimeoutError when none are."""
+        """Seconds until the deadline, for a socket's timeout. Raises TimeoutError after it."""
         left = self._ends - time.perf_counter()
         if left <= 0:
             raise TimeoutError
@@ -33,13 +33,13 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What is done within does not count against the deadline."""
+        """Time spent within this context does not count against the deadline."""
         began = time.perf_counter()
         yield
         self._ends += time.perf_counter() - began
 
     def at_most(self, seconds: float) -> Clock:
-        """A clock whose deadline is this near, or nearer: for a question asked by the way."""
+        """A clock with this deadline, or our own if that is earlier: for an additional check."""
         clock = Clock(seconds)
         clock._ends = min(clock._ends, self._ends)
         return clock

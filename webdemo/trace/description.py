@@ -1,6 +1,6 @@
-"""What a trace found, in sentences: for the terminal and for pages.
+"""Describes the facts of a trace in sentences, for the terminal and for pages.
 
-The rule: text that a server chose is made harmless here, and cut.
+The rule: text from a server is escaped and truncated here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_LINES = 8
 
 
 def describe(facts: Facts) -> list[str]:
-    """A sentence or more about a step."""
+    """One or more sentences about a step."""
     match facts:
         case UrlFacts():
             return _url(facts)
@@ -47,7 +47,7 @@ def describe(facts: Facts) -> list[str]:
 
 
 def describe_answering(who: AnsweredBy) -> list[str]:
-    """Who answered; a webdemo's server before its process."""
+    """Sentences about who answered; the webdemo server, if it is one, instead of its process."""
     how = "" if who.is_exact else " (it holds the port)"
     if who.server:
         pid = f", pid {who.pid}" if who.pid is not None and who.is_exact else ""
@@ -67,7 +67,7 @@ def describe_redirect(redirect: Redirect) -> list[str]:
 
 
 def clean(text: str) -> str:
-    """The text without control characters, and not too long."""
+    """The text with control characters escaped, truncated to _LONGEST characters."""
     short = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in short)
 

@@ -1,8 +1,8 @@
-"""TLS: the handshake, and whether the certificate can be trusted.
+"""The TLS handshake, and whether the certificate is trusted.
 
-The rule: trust is always judged as a browser would, by the machine's own store (or SSL_CERT_FILE). A
-certificate that is not trusted is shown with the reason; only who says so goes on with it. `ssl` decodes
-only certificates that it trusts, so one that it does not is asked for again and trusted for that moment.
+The rule: trust is always decided as a browser does, by the machine's own store (or SSL_CERT_FILE). An
+untrusted certificate is shown with the reason; the trace continues only if the caller says so. `ssl` decodes
+only certificates that it trusts, so an untrusted one is fetched again by a context that trusts just this one.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from webdemo.trace.facts import CertificateFacts, TlsFacts
 Reconnect = Callable[[Clock], socket.socket]
 ALPN = ["http/1.1"]
 
-# X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which `ssl` has no name for: an expired
-# certificate must still tell us when.
+# X509_V_FLAG_NO_CHECK_TIME in OpenSSL's x509_vfy.h; `ssl` has no name for it. Without it we could not
+# show the dates of an expired certificate.
 _NO_CHECK_TIME = 0x200000
 
 
 def shake_hands(
     sock: socket.socket, host: str, reconnect: Reconnect, clock: Clock
 ) -> tuple[ssl.SSLSocket, TlsFacts]:
-    """Begin TLS on the connection, which is closed if that fails. Raises OSError and ssl.SSLError.
+    """Do the TLS handshake on the connection, which is closed if it fails. Raises OSError and ssl.SSLError.
 
-    When the certificate is not trusted, the socket returned is another one, made by `reconnect`.
+    If the certificate is not trusted, the returned socket is a new one, made by `reconnect`.
     """
     context = ssl.create_default_context()
     context.set_alpn_protocols(ALPN)
@@ -60,7 +60,7 @@ def _look_again(why: str, host: str, reconnect: Reconnect, clock: Clock) -> tupl
     try:
         trusting.load_verify_locations(cadata=der)
         secured = _wrap(reconnect(clock), trusting, host, clock)
-    except (ssl.SSLCertVerificationError, ValueError):  # it is not fit for a server, or not even readable
+    except (ssl.SSLCertVerificationError, ValueError):  # not a server certificate, or not readable
         secured = _wrap(reconnect(clock), unverified_context(), host, clock)
     return secured, _facts(secured, secured.getpeercert(), why)
 
@@ -101,7 +101,7 @@ def _certificate(decoded: dict[str, Any], der: bytes) -> CertificateFacts:
 
 
 def _name(parts: tuple[tuple[tuple[str, str], ...], ...]) -> str:
-    """A distinguished name by its common name, or else by all that it has."""
+    """The common name of a distinguished name, or all its values if it has none."""
     pairs = [pair for part in parts for pair in part]
     common = [value for key, value in pairs if key == "commonName"]
     return ", ".join(common or [value for _, value in pairs])

@@ -1,7 +1,7 @@
-"""One HTTP request and its answer, by h11.
+"""One HTTP request and its response, with h11.
 
-The rule: the answer is read to its end or to a bound, and its body is thrown away. The connection is
-left open, so that the process at its other end can be found.
+The rule: the response is read to its end or to a limit, and its body is discarded. The connection stays
+open, so that the process at its other end can be found.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _USER_AGENT = "webdemo-trace"
 
 
 class NoAnswer(Exception):
-    """The connection ended, or something else than HTTP came; `first` is what came before that."""
+    """The connection ended, or the data was not HTTP; `first` holds up to 200 bytes that came first."""
 
     def __init__(self, first: bytes) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class NoAnswer(Exception):
 
 
 def is_other(first: bytes) -> bool:
-    """Whether an answer that begins so is not HTTP; a line of text is waited for, to tell what it is."""
+    """Whether data that begins like this is not HTTP; text is judged when its first line is complete."""
     is_http = first[:5] == b"HTTP/"[: len(first)]
     return not is_http and (b"\n" in first or len(first) == 200 or first[0] < 32)
 
@@ -38,7 +38,7 @@ def is_other(first: bytes) -> bool:
 class Exchange:
     """Call send, wait_for_answer and read_body once each, in this order.
 
-    Each raises TimeoutError when the clock is at its end, and OSError when the connection fails.
+    Each raises TimeoutError after the clock's deadline, and OSError if the connection fails.
     """
 
     def __init__(self, sock: socket.socket, url: Url, method: str, clock: Clock) -> None:
@@ -61,7 +61,7 @@ class Exchange:
         return RequestFacts(self._method, target, tuple(headers), len(data))
 
     def wait_for_answer(self, at_first_byte: Callable[[], object]) -> AnswerFacts:
-        """Read the head of the answer. Raises NoAnswer."""
+        """Read the response's head, calling `at_first_byte` when data arrives. Raises NoAnswer."""
         first = b""
         interim = []
         while True:
@@ -71,7 +71,7 @@ class Exchange:
                 raise NoAnswer(first) from exc
             if isinstance(event, h11.InformationalResponse):
                 interim.append(event.status_code)
-                if event.status_code == 101:  # it was not asked to switch to anything
+                if event.status_code == 101:  # no protocol switch was requested
                     raise NoAnswer(first)
             elif isinstance(event, h11.Response):
                 break
@@ -80,7 +80,7 @@ class Exchange:
                 if not first:
                     at_first_byte()
                 first = (first + data)[:200]
-                if is_other(first):  # h11 would wait for the end of a head
+                if is_other(first):  # h11 would wait for the end of the head
                     raise NoAnswer(first)
                 self._http.receive_data(data)
             else:
@@ -94,9 +94,9 @@ class Exchange:
         )
 
     def read_body(self) -> TransferFacts:
-        """Read the body to its end, or until 16 MiB have come. `body_bytes` counts meanwhile.
+        """Read the body to its end, or up to MOST_BODY_BYTES. `body_bytes` counts meanwhile.
 
-        Raises NoAnswer when the connection ends before the body does.
+        Raises NoAnswer if the connection ends before the body does.
         """
         self._body_began_ms = self._clock.milliseconds()
         is_whole = True
@@ -117,7 +117,7 @@ class Exchange:
         return self.transferred(is_whole=is_whole)
 
     def transferred(self, *, is_whole: bool) -> TransferFacts:
-        """What has come of the body until now."""
+        """The facts about the body received so far."""
         milliseconds = self._clock.milliseconds() - self._body_began_ms
         rate = self.body_bytes / milliseconds * 1000 if milliseconds > 0 and self.body_bytes else None
         return TransferFacts(self.body_bytes, rate, is_whole)

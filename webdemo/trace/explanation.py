@@ -1,7 +1,7 @@
-"""Why a place that was reached did not answer as the URL asks, and what to do about it.
+"""Explains why a server that was reached did not answer as the URL asks, and what to do about it.
 
-The rule: every failure becomes one problem and one remedy. What really speaks at the other end is looked
-for only now.
+The rule: every failure becomes one problem and one remedy. Only now is it checked which protocol the other
+end really speaks.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from webdemo.trace.facts import TlsFacts
 from webdemo.trace.recognition import Dial, recognise, speaks_plainly, speaks_tls
 from webdemo.trace.url import HTTP, Url, write_place
 
-_SELF_SIGNED = "webdemo, self-signed"  # the name that webdemo gives to what it makes at start
+_SELF_SIGNED = "webdemo, self-signed"  # the common name of certificates that webdemo makes at start
 
 
 def explain_tls(url: Url, cause: Exception, dial: Dial, clock: Clock) -> TraceFailed:
-    """The handshake failed, by whatever means."""
+    """The TLS handshake failed with `cause`."""
     spoken = speaks_plainly(dial, clock)
     if spoken:
         return _explain_plain(url, spoken)
@@ -71,7 +71,7 @@ def explain_distrust(url: Url, facts: TlsFacts) -> TraceFailed:
 
 
 def explain_no_answer(url: Url, cause: NoAnswer, dial: Dial, clock: Clock) -> TraceFailed:
-    """The connection came about, and something else than the scheme's answer."""
+    """The connection was made, but it was closed without an answer, or the answer was another protocol's."""
     spoken = recognise(cause.first)
     if spoken == "tls" or (not cause.first and url.facts.scheme != "https" and speaks_tls(dial, clock)):
         return explain_tls_port(url)
@@ -91,7 +91,7 @@ def explain_no_answer(url: Url, cause: NoAnswer, dial: Dial, clock: Clock) -> Tr
 
 
 def explain_silence(url: Url, dial: Dial, clock: Clock) -> TraceFailed:
-    """The connection came about, and nothing was said until the time was up. Takes a second or two more."""
+    """The connection was made, but nothing arrived before the deadline. Takes a few seconds more."""
     extra = Clock(clock.timeout_seconds)
     if url.facts.scheme == "http" and speaks_tls(dial, extra):
         return explain_tls_port(url)
@@ -105,7 +105,7 @@ def explain_silence(url: Url, dial: Dial, clock: Clock) -> TraceFailed:
 
 
 def explain_broken(url: Url, cause: OSError, dial: Dial, clock: Clock) -> TraceFailed:
-    """The connection failed while the request was on its way, or the answer."""
+    """The connection failed during the request or the response."""
     if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
         return _explain_alert(cause)
     return explain_no_answer(url, NoAnswer(b""), dial, clock)
@@ -158,7 +158,7 @@ def explain_too_many_redirects(most: int) -> TraceFailed:
 
 
 def explain_refusal(code: int, text: str) -> TraceFailed:
-    """An SMTP or FTP server greeted with something else than 2xx."""
+    """An SMTP or FTP server greeted with a code of 400 or more."""
     return TraceFailed(
         f"The server does not serve this client now: {code} {_shown(text.encode())}",
         remedy="Try again later; a code that begins with 5 is meant for good.",
@@ -217,6 +217,6 @@ def _words(error: ssl.SSLError) -> str:
 
 
 def _shown(data: bytes) -> str:
-    """The first line of what came, harmless in a message."""
+    """The first line of the data, truncated and safe to print."""
     line = data.decode("utf-8", "replace").splitlines()[0][:80] if data.strip() else ""
     return f"“{shown(line)}”"

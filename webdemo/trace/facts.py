@@ -1,8 +1,7 @@
-"""What a trace found: frozen facts, step by step, ready to become JSON.
+"""The results of a trace: frozen facts for each step, ready for JSON.
 
-The rule: facts only, in fields; sentences about them are made in description.py. Times are
-milliseconds since the hop began. Text that a server sent stands here as it came: whoever shows it
-makes it harmless.
+The rule: only facts; description.py makes sentences of them. Times are in milliseconds since the hop began.
+Text from a server is stored unchanged: whatever shows it must escape it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ class Failure:
     """Why a step ended the hop, and what to do."""
 
     kind: str
-    """One word or two for programs: refused, timed out, name unknown, speaks TLS ..."""
+    """One or two words for programs: refused, timed out, name unknown, speaks tls ..."""
     problem: str
     remedy: str
     exit_code: int
@@ -38,64 +37,65 @@ class UrlFacts:
     port: int | None
     """None for a Unix socket."""
     port_given: bool
-    """False: the scheme's default."""
+    """False if it is the scheme's default."""
     socket_path: str | None
     request_target: str
-    """What the request asks for, path and query; "" where none is sent (smtp, ftp)."""
+    """Path and query; "" where no request is sent (smtp, ftp)."""
     fragment: str
-    """What stands behind #: a browser keeps it to itself, and so does a trace."""
+    """The part after #; like a browser, a trace does not send it."""
 
 
 @dataclass(frozen=True, slots=True)
 class NameFacts:
     host: str
     is_address: bool
-    """Nothing had to be looked up."""
+    """True if no lookup was needed."""
     addresses: tuple[str, ...]
-    """In the order in which they are tried (RFC 6724, families in turn as of RFC 8305)."""
+    """In the order in which they are tried (RFC 6724; families alternate as in RFC 8305)."""
     withheld: int
-    """How many more there are that may not be contacted from here."""
+    """The number of further addresses that may not be contacted from here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to connect to one address."""
+    """One connection attempt to one address."""
 
     address: str
     start_ms: float
     duration_ms: float
     outcome: str
-    """connected, refused, timed out, unreachable, given up (another was faster) or failed."""
+    """connected, refused, timed out, unreachable, given up (another was faster) or failed; for a Unix socket
+    also missing or not permitted."""
     detail: str
-    """The system's own words; "" when it connected or was given up."""
+    """The system's error text; "" when it connected or was given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectFacts:
     attempts: tuple[Attempt, ...]
-    """Staggered by 250 ms, as of RFC 8305; those that were never needed are not among them."""
+    """Staggered by 250 ms, as in RFC 8305; addresses that were never tried are not included."""
     local_address: str
     local_port: int | None
-    """Yours, for this connection only; None without one."""
+    """The client's ephemeral port; None without a connection, and for a Unix socket."""
     remote_address: str
-    """The address, or the Unix socket's path, that the connection leads to; "" without one."""
+    """The peer's address, or the Unix socket's path; "" without a connection."""
     remote_port: int | None
     ephemeral_range: tuple[int, int] | None
-    """Where the kernel took the local port from, when it tells."""
+    """The first and last of the ports from which the kernel takes local ports, if known."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """Fields are empty when a certificate cannot be read; the fingerprint is always there."""
+    """Fields are empty if the certificate cannot be decoded; the fingerprint is always present."""
 
     subject: str
     issuer: str
     names: tuple[str, ...]
     valid_from: str
-    """ISO 8601, UTC; as is valid_until."""
+    """ISO 8601, UTC; so is valid_until."""
     valid_until: str
     fingerprint: str
-    """SHA-256 as browsers print it: AB:CD:..."""
+    """SHA-256, formatted as in browsers: AB:CD:..."""
 
     @property
     def is_self_signed(self) -> bool:
@@ -107,11 +107,11 @@ class TlsFacts:
     version: str
     cipher: str
     alpn: str | None
-    """What was agreed on; http/1.1 is what a trace offers."""
+    """The negotiated protocol; a trace offers http/1.1."""
     certificate: CertificateFacts
     is_trusted: bool
     why_not_trusted: str
-    """In OpenSSL's words; "" when it is trusted."""
+    """OpenSSL's error text; "" if it is trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,9 @@ class AnswerFacts:
     reason: str
     http_version: str
     headers: tuple[tuple[str, str], ...]
-    """As they came, in their order; names in lower case."""
+    """In the order received; names in lower case, values unchanged."""
     interim: tuple[int, ...]
-    """1xx answers that came before it."""
+    """The status codes of the 1xx responses before it."""
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key == name), None)
@@ -138,7 +138,7 @@ class AnswerFacts:
 
 @dataclass(frozen=True, slots=True)
 class GreetingFacts:
-    """The first thing that an SMTP or FTP server says."""
+    """The greeting of an SMTP or FTP server; lines without the code."""
 
     code: int
     lines: tuple[str, ...]
@@ -148,9 +148,9 @@ class GreetingFacts:
 class TransferFacts:
     body_bytes: int
     bytes_per_second: float | None
-    """None when it took no time that can be measured, or nothing came."""
+    """None if nothing arrived, or it took no measurable time."""
     is_whole: bool
-    """False: the trace had seen enough, or the connection ended early."""
+    """False if the trace stopped reading at its limit, or the connection ended early."""
 
 
 Facts = (
@@ -167,7 +167,7 @@ Facts = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """url, name, connect, tls, request, first byte, greeting or transfer."""
+    """One step; `name` is url, name, connect, tls, request, first byte, greeting or transfer."""
 
     name: str
     start_ms: float
@@ -178,27 +178,27 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredBy:
-    """Who was at the other end, on this machine."""
+    """The process at the other end, if it is on this machine."""
 
     pid: int | None
-    """None when the system hides it."""
+    """None if the system hides it."""
     process: str
     is_exact: bool
-    """It held this very connection; otherwise it is the holder of the listening socket."""
+    """True if it holds this very connection, False if it holds the listening socket."""
     server: str
-    """The server's name and version when a webdemo of this user runs it; otherwise ""."""
+    """The server's name and version if a webdemo of this user runs it; otherwise ""."""
     webdemo_pid: int | None
     serves: str
-    """What that webdemo serves: an app or a folder."""
+    """The app or folder that this webdemo serves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
     status: int
     location: str
-    """As the server sent it."""
+    """As sent by the server."""
     url: str
-    """Where it leads; "" when that is no URL."""
+    """The absolute target; "" if it is not a valid URL."""
     is_followed: bool
     leaves_tls: bool
     failure: Failure | None
@@ -206,16 +206,16 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """The way of one URL."""
+    """The trace of one URL."""
 
     url: str
     start_ms: float
     """Since the trace began."""
     duration_ms: float
-    """Until the last byte; the search for the process that answered is not counted."""
+    """Until the last byte, without the search for the process that answered."""
     steps: tuple[Step, ...]
     answered_by: AnsweredBy | None
-    """None when it is not on this machine, or was not reached."""
+    """None if it was not reached or is not on this machine."""
     redirect: Redirect | None
 
     def find(self, name: str) -> Step | None:
@@ -239,7 +239,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The way of a URL, and of those that it was redirected to."""
+    """The hops of a URL and its redirects."""
 
     hops: tuple[Hop, ...]
 
@@ -249,11 +249,11 @@ class Trace:
 
     @property
     def exit_code(self) -> int:
-        """0 when an answer came, whatever its status."""
+        """0 if a response arrived, whatever its status."""
         return self.failure.exit_code if self.failure is not None else 0
 
 
 def to_json(trace: Trace) -> str:
-    """The trace with the names of its fields; escaped, so that no terminal obeys what a server sent."""
+    """The trace as JSON, by field names; ASCII only, so that no text from a server can control a terminal."""
     plain: dict[str, Any] = {"exit_code": trace.exit_code, **dataclasses.asdict(trace)}
     return json.dumps(plain, indent=2)

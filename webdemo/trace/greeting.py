@@ -1,6 +1,6 @@
-"""What an SMTP or FTP server says first: a code and one line or more (RFC 5321 4.2, RFC 959 4.2).
+"""Reads the greeting of an SMTP or FTP server: a code and one or more lines.
 
-The rule: it is read, answered with QUIT, and nothing is asked for.
+See RFC 5321 section 4.2 and RFC 959 section 4.2. The rule: no command but QUIT is ever sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _START = re.compile(rb"[0-9]{3}[ -]")
 
 
 def read_greeting(sock: socket.socket, at_first_byte: Callable[[], object], clock: Clock) -> GreetingFacts:
-    """Raises NoAnswer for what is no greeting, TimeoutError when none comes, and OSError."""
+    """Read the greeting, then send QUIT.
+
+    Raises NoAnswer for anything but a greeting, TimeoutError if none arrives, and OSError.
+    """
     text = b""
     while not (last := _LAST_LINE.search(text)):
         sock.settimeout(clock.remaining())

@@ -1,7 +1,7 @@
-"""From a name to the addresses to try, in the order to try them.
+"""From a host name to the addresses to try, in order.
 
-The rule: what is tried is a number, looked up once and judged before anything is sent to it, so that a
-name cannot lead elsewhere a moment later.
+The rule: a name is resolved once, and each address is checked before anything is sent to it, so that a name
+cannot resolve to something else a moment later (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from webdemo.trace.facts import NameFacts
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Allow = Callable[[IPAddress, int], bool]
-"""May this address be contacted on this port? An IPv4 address in IPv6 clothes arrives as IPv4."""
+"""Whether this address may be contacted on this port. IPv4-mapped IPv6 addresses are passed as IPv4."""
 
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An address as `socket.connect` takes it."""
+    """A family and an address as `socket.connect` takes it."""
 
     family: socket.AddressFamily
     sockaddr: tuple[Any, ...]
@@ -41,7 +41,7 @@ class Place:
 def loopback_only(address: IPAddress, port: int) -> bool:
     """The policy that keeps a trace on this machine: 127.0.0.0/8 and ::1, on every port.
 
-    0.0.0.0 and ::, which lead to this machine as well, are not loopback and are refused.
+    0.0.0.0 and ::, which reach this machine as well, are not loopback and are refused.
     """
     return address.is_loopback
 
@@ -55,7 +55,7 @@ def is_allowed(address: str, port: int, allow: Allow | None) -> bool:
 
 
 def look_up(host: str, port: int, family: int | None, clock: Clock) -> list[Place]:
-    """Every address of the name, the first family's and the other's in turn (RFC 8305, section 4).
+    """Every address of the name, families alternating (RFC 8305, section 4).
 
     `family` is 4, 6 or None for both. Raises PlaceUnreachable.
     """
@@ -80,7 +80,7 @@ def look_up(host: str, port: int, family: int | None, clock: Clock) -> list[Plac
 
 
 def judge(places: list[Place], host: str, port: int, allow: Allow | None) -> tuple[list[Place], NameFacts]:
-    """The places that may be contacted. The others are counted and not named."""
+    """The addresses that may be contacted, and the facts; the other addresses are counted but not named."""
     allowed = [place for place in places if is_allowed(place.address, port, allow)]
     facts = NameFacts(
         host=host,
@@ -119,7 +119,7 @@ def _literal(host: str, port: int, family: int | None) -> Place:
 
 
 def _ask(host: str, port: int, family: int, clock: Clock) -> list[Any]:
-    """getaddrinfo, which knows no time-out, in a thread that may be left behind."""
+    """Call getaddrinfo, which has no timeout, in a thread that is abandoned at the deadline."""
     answers: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
 
     def ask() -> None:

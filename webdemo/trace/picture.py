@@ -1,6 +1,6 @@
-"""A trace drawn for a terminal: a bar for each step, all on one axis of time.
+"""Draws a trace for a terminal: one bar per step, all on one time axis.
 
-The rule: no line is wider than asked for, and nothing that a server sent can move the cursor.
+The rule: no line is wider than requested, and no text from a server can move the cursor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BOLD, _DIM, _RED, _GREEN, _YELLOW, _CYAN = "1", "2", "31", "32", "33", "36"
 
 
 def render(trace: Trace, width: int = 80, colour: bool = False) -> str:
-    """The picture, without a newline at its end. A width below 40 is taken as 40."""
+    """The drawing, without a trailing newline. A `width` below 40 columns counts as 40."""
     pen = _Pen(max(width, NARROWEST), colour)
     return "\n\n".join("\n".join(_draw(hop, pen)) for hop in trace.hops)
 
@@ -35,7 +35,7 @@ class _Pen:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
 
     def wrap(self, text: str, code: str | None = None, label: str = "") -> Iterable[str]:
-        """The text in the column of facts, behind a label in the first line."""
+        """Lines of text in the facts column; the first one begins with the label."""
         lines = textwrap.wrap(text, self.width - _LABEL - 2, break_on_hyphens=False) or [""]
         for number, line in enumerate(lines):
             start = self.paint(f"{label:<{_LABEL}}", _BOLD) if number == 0 and label else " " * _LABEL
@@ -63,7 +63,7 @@ def _draw(hop: Hop, pen: _Pen) -> Iterable[str]:
 
 
 def _verdict(hop: Hop) -> tuple[str, str]:
-    """What came of it, and its colour."""
+    """The outcome of the hop, and its colour."""
     took = f"after {_milliseconds(hop.duration_ms)}"
     failed = next((step for step in hop.steps if step.failure is not None), None)
     if failed is not None:

@@ -1,7 +1,7 @@
-"""What really speaks at a place that did not speak as its URL said.
+"""Detects which protocol a server really speaks, if it is not the one of the URL.
 
-The rule: each question is a connection of its own and is bounded to two seconds, because it is asked only
-to explain a failure.
+The rule: each check uses its own connection and takes at most two seconds, because it only serves to
+explain a failure.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from webdemo.trace.encryption import unverified_context
 
 QUESTION_SECONDS = 2.0
 Dial = Callable[[Clock], socket.socket]
-"""A new connection to the place; raises OSError."""
+"""Opens a new connection to the same address; raises OSError."""
 
 _TLS_ALERT = b"\x15\x03"
 
 
 def recognise(first: bytes) -> str:
-    """What the first bytes of an answer are: tls, http, smtp, ftp, ssh, or "" for none that is known."""
+    """The protocol of an answer's first bytes: tls, http, smtp, ftp, ssh, or "" if unknown."""
     text = first[:200].upper()
     if first.startswith(_TLS_ALERT):
         return "tls"
@@ -34,7 +34,7 @@ def recognise(first: bytes) -> str:
 
 
 def speaks_tls(dial: Dial, clock: Clock) -> bool:
-    """Whether a TLS handshake succeeds there, whatever the certificate."""
+    """Whether a TLS handshake succeeds, whatever the certificate."""
     try:
         clock = clock.at_most(QUESTION_SECONDS)
         with dial(clock) as sock:
@@ -46,7 +46,7 @@ def speaks_tls(dial: Dial, clock: Clock) -> bool:
 
 
 def speaks_plainly(dial: Dial, clock: Clock) -> str:
-    """What answers there without TLS: http, smtp, ftp, ssh, or "" for none that is known."""
+    """The protocol spoken without TLS: http, smtp, ftp, ssh, tls (an alert), or "" if unknown."""
     try:
         clock = clock.at_most(QUESTION_SECONDS)
         with dial(clock) as sock:

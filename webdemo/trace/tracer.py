@@ -1,7 +1,7 @@
-"""The trace itself: one hop after another, step by step.
+"""The trace itself: hop after hop, step by step.
 
-The rule: a hop ends at the first step that fails, and the failure is a part of the trace. An address is
-judged by `allow` after it has become a number and before anything is sent to it, in every hop.
+The rule: a hop ends at the first step that fails, and the failure is part of the trace. In every hop
+`allow` checks each address after the name was resolved and before anything is sent.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 MOST_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PATIENCE_SECONDS = 2.0
-"""So long a TLS handshake may be silent before something else is thought of."""
+"""How long a TLS handshake may be silent before another protocol is considered."""
 
 
 def trace(
@@ -55,11 +55,11 @@ def trace(
 ) -> Trace:
     """Follow a URL to the program that answers, and time each step.
 
-    `family` is 4, 6 or None for both; `timeout_seconds` bounds everything together, redirects too (to
-    explain a silence may take two more); `head` asks for no body; without `verify` a certificate that is
-    not trusted is told and passed by. `allow(address, port)` is asked before anything is sent there; with
-    it Unix sockets are not contacted. Raises UrlRefused for a URL without one meaning; every other
-    failure is in the trace.
+    `family` is 4, 6 or None for both; `timeout_seconds` limits the whole trace, redirects included (to
+    explain a silence may take two more); `head` sends HEAD instead of GET; without `verify` an untrusted
+    certificate is recorded, and the trace continues. `allow(address, port)` is called before anything is
+    sent there; with it, Unix sockets are not contacted. Raises UrlRefused for an invalid or ambiguous URL;
+    every other failure is in the trace.
     """
     whole = clock = Clock(timeout_seconds)
     text = url
@@ -81,7 +81,7 @@ def trace(
 
 
 class _Draft:
-    """A step while it is under way."""
+    """A step in progress."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -89,14 +89,14 @@ class _Draft:
         self.ended_ms: float | None = None
 
     def end(self) -> float:
-        """It ends now, if it has not ended: what follows, such as an explanation, is not counted."""
+        """End the step now, unless it has ended: later work, such as an explanation, does not count."""
         if self.ended_ms is None:
             self.ended_ms = self._clock.milliseconds()
         return self.ended_ms
 
 
 class _HopRunner:
-    """Takes the steps of one hop, and keeps what they found."""
+    """Runs the steps of one hop and collects their results."""
 
     def __init__(
         self, text: str, clock: Clock, family: int | None, *, head: bool, verify: bool, allow: Allow | None
@@ -121,7 +121,7 @@ class _HopRunner:
         return self._steps[-1].failure is not None
 
     def run(self) -> None:
-        """Raises UrlRefused; every other failure ends in a step."""
+        """Run all steps. Raises UrlRefused; every other failure is recorded in its step."""
         with self._step("url") as step:
             self.url = parse_url(self._text)
             step.facts = self.url.facts
@@ -143,7 +143,7 @@ class _HopRunner:
         return Hop(self.url.text, start_ms, duration, tuple(self._steps), self._answered_by, redirect)
 
     def _hang_up(self) -> None:
-        """See who is at the other end, and let go: until then a server may have no time for a second one."""
+        """Find the process that answered, then close: a server may serve only one connection at a time."""
         if not self._has_hung_up:
             self._has_hung_up = True
             with self._clock.paused():
@@ -207,7 +207,10 @@ class _HopRunner:
         return secured
 
     def _shake_hands(self, sock: socket.socket) -> tuple[ssl.SSLSocket, TlsFacts]:
-        """A server of plain HTTP may wait for ever for a line: look for one before the time is gone."""
+        """Do the handshake; if it is silent for long, check for a plain-text protocol before trying again.
+
+        A plain HTTP server may wait forever for the end of a line.
+        """
         host = self.url.facts.host
         patience = self._clock.at_most(min(_PATIENCE_SECONDS, self._clock.remaining() / 2))
         try:
@@ -223,7 +226,7 @@ class _HopRunner:
             step.facts = exchange.send()
         with self._step("first byte") as step, self._explaining(step):
             self.answer = step.facts = exchange.wait_for_answer(step.end)
-            # 400 is what nginx, Cheroot and others say to plain HTTP on a TLS port.
+            # nginx, Cheroot and others answer 400 to plain HTTP on a TLS port.
             is_suspect = self.answer.status == 400 and self.url.facts.scheme == "http"
             if is_suspect and speaks_tls(self._dial, self._clock):
                 raise explanation.explain_tls_port(self.url)
@@ -264,7 +267,7 @@ class _HopRunner:
         self._hang_up()
 
     def _dial(self, clock: Clock) -> socket.socket:
-        """Another connection to the very address that was judged and reached. Raises OSError."""
+        """Connect again to exactly the address that was allowed and reached. Raises OSError."""
         family, address = self._target
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -277,7 +280,7 @@ class _HopRunner:
 
 
 def _redirect(url: Url, answer: AnswerFacts, seen: set[str], *, follow: bool) -> Redirect | None:
-    """Where an answer leads to, and whether to go there; None when it leads nowhere."""
+    """The redirect of a response, and whether it is followed; None if it is not one."""
     header = answer.header("location")
     if answer.status not in _REDIRECTS or header is None:
         return None

@@ -1,7 +1,7 @@
-"""Why no connection came about, and what to do about it.
+"""Explains why no connection was made, and what to do about it.
 
-The rule: every failure becomes one problem and one remedy. What else listens on this machine is looked
-for only now.
+The rule: every failure becomes one problem and one remedy. Other listeners on this machine are looked up
+only now.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MOST_NEIGHBOURS = 3
 
 
 def explain_no_connection(url: Url, facts: ConnectFacts, clock: Clock) -> TraceFailed:
-    """No attempt to connect has come about."""
+    """Every connection attempt failed."""
     if url.facts.socket_path is not None:
         return _explain_socket_file(url.facts.socket_path, facts, clock)
     port = url.facts.port

@@ -1,8 +1,8 @@
-"""The URL: which scheme, host and port, and why that port.
+"""Parses a URL: scheme, host and port, and where the port comes from.
 
-The rule: a URL has one meaning or is refused with the right form. What browsers, resolvers and people
-read differently (a user's name before the host, 0x7f.1, backslashes) is refused, so that nothing hides
-where it leads.
+The rule: a URL has exactly one meaning, or is refused, with the right form as the remedy. Whatever browsers,
+resolvers and people read differently (user names, 0x7f.1, backslashes) is refused, so that nothing hides
+where the URL leads.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from webdemo.trace.facts import UrlFacts
 DEFAULT_PORTS = {"http": 80, "https": 443, "smtp": 25, "ftp": 21}
 HTTP = ("http", "https", "unix")
 LONGEST_URL = 8000
-"""Characters; RFC 9110, section 4.1, asks every recipient for that many."""
+"""Characters; RFC 9110, section 4.1, recommends supporting at least this many octets."""
 
 _FORM = "http://127.0.0.1:8000/"
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
 _NUMBER = re.compile(r"(0[xX][0-9A-Fa-f]*|[0-9]+)\Z")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
-# RFC 3986's characters of a path and a query; the percent sign, because escapes are left as they are.
+# The characters of a path and a query (RFC 3986), and the percent sign, because escapes are kept.
 _PATH = "/:@!$&'()*+,;=-._~%"
 _QUERY = f"{_PATH}?"
 
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """What a URL says, and its normal text."""
+    """A parsed URL and its normalized text."""
 
     text: str
     facts: UrlFacts
 
     @property
     def host_header(self) -> str:
-        """RFC 9110, section 7.2; a Unix socket has no name, so it is called localhost."""
+        """The Host header (RFC 9110, section 7.2); localhost for a Unix socket, which has no name."""
         facts = self.facts
         if facts.socket_path is not None:
             return "localhost"
@@ -50,15 +50,15 @@ class Url:
         return place.removesuffix(f":{facts.port}") if facts.port == DEFAULT_PORTS[facts.scheme] else place
 
     def with_scheme(self, scheme: str) -> str:
-        """The same place and path by another scheme: for a remedy."""
+        """The URL with another scheme, for a remedy."""
         place = write_place(self.facts.host, self.facts.port)
         return f"{scheme}://{place}{self.facts.request_target or '/'}"
 
 
 def parse_url(text: str) -> Url:
-    """Read a URL. Raises UrlRefused, with the right form as its remedy.
+    """Parse a URL; raises UrlRefused, with the right form as its remedy.
 
-    `unix:/run/site.sock` is the form for a Unix socket, and `unix:/run/site.sock:/path` asks for a path.
+    A Unix socket is written as `unix:/run/site.sock`, or as `unix:/run/site.sock:/path` with a path.
     """
     if len(text) > LONGEST_URL:
         _refuse(f"The URL is {len(text)} characters long; {LONGEST_URL} are the limit.", "a shorter one")
@@ -79,7 +79,7 @@ def parse_url(text: str) -> Url:
         _refuse_form(text, scheme, rest)
     try:
         parts = urlsplit(text)
-    except ValueError:  # brackets that do not match, or characters that become others
+    except ValueError:  # unbalanced brackets, or characters that change under NFKC normalization
         _refuse(f"“{shown(text)}” has no host that can be read.", "http://[::1]:8000/ for IPv6")
     host, port = _read_authority(parts.netloc, scheme, _rest_of(parts.path))
     request_target = ""
@@ -102,13 +102,13 @@ def parse_url(text: str) -> Url:
 
 
 def redirected(url: Url, location: str) -> Url:
-    """Where a Location header leads to from `url` (RFC 9110, section 10.2.2). Raises UrlRefused.
+    """Resolve a Location header against `url` (RFC 9110, section 10.2.2). Raises UrlRefused.
 
-    From a Unix socket, a path or the name that it was asked by stays on the socket.
+    On a Unix socket, a path or a URL of http://localhost/ stays on the socket.
     """
     socket_path = url.facts.socket_path
     base = url.text if socket_path is None else f"http://localhost{url.facts.request_target}"
-    cleaned = location.strip().replace(" ", "%20")  # not allowed, and often sent
+    cleaned = location.strip().replace(" ", "%20")  # spaces are not allowed, but often sent
     try:
         target = urljoin(base, cleaned)
     except ValueError:
@@ -124,7 +124,7 @@ def redirected(url: Url, location: str) -> Url:
 
 
 def write_place(address: str, port: int | None) -> str:
-    """127.0.0.1:8000, [::1]:8000."""
+    """Format address and port: 127.0.0.1:8000, [::1]:8000."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
@@ -154,7 +154,7 @@ def _on_socket(path: str, request_target: str, fragment: str = "") -> Url:
 
 
 def _refuse_form(text: str, scheme: str, rest: str) -> NoReturn:
-    """A text that does not begin with a scheme and two slashes."""
+    """Refuse a text that does not begin with a known scheme and two slashes."""
     if scheme == "http+unix":
         path = os.fsdecode(unquote_to_bytes(rest.removeprefix("//").partition("/")[0]))
         _refuse("A Unix socket is written without http.", f"unix:{shown(path)}")
@@ -173,7 +173,7 @@ def _refuse_form(text: str, scheme: str, rest: str) -> NoReturn:
 
 
 def _read_authority(authority: str, scheme: str, rest: str) -> tuple[str, int | None]:
-    """Host and port of [user@]host[:port]."""
+    """The host and port of `host[:port]`; raises UrlRefused, also for a user name."""
     place = authority.rpartition("@")[2]
     if "@" in authority:
         _refuse(
@@ -199,7 +199,7 @@ def _read_authority(authority: str, scheme: str, rest: str) -> tuple[str, int | 
 
 
 def _read_port(text: str, scheme: str, host: str, rest: str) -> int | None:
-    """None for no port, which `host:` means as well (RFC 3986, section 3.2.3)."""
+    """The port number; None if it is empty, as in `host:` (RFC 3986, section 3.2.3)."""
     if not text:
         return None
     form = f"{scheme}://{host}:{DEFAULT_PORTS[scheme]}{rest}"
@@ -225,8 +225,8 @@ def _read_host(host: str, scheme: str, port: str, rest: str) -> str:
         _refuse(f"The host “{shown(host)}” is not ASCII.", better)
     labels = host.removesuffix(".").split(".")
     if _NUMBER.match(labels[-1]):
-        # What ends in a number is an IPv4 address (the URL standard), which resolvers take in many
-        # forms: 2130706433, 0x7f.1 and 0177.0.0.1 all lead to this machine.
+        # By the URL standard a host that ends in a number is an IPv4 address, which resolvers accept in
+        # many forms: 2130706433, 0x7f.1 and 0177.0.0.1 all lead to this machine.
         try:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
