@@ -1,4 +1,7 @@
-"""The demo site: its routes and what they show. Pages lie in templates/, assets in static/."""
+"""The demo site: its routes and their data. Runs in server processes.
+
+Pages are in templates/, assets in static/.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/compare: the newest comparison that this user has made, for somebody at this machine only."""
+"""/compare: this user's newest comparison, shown only to clients on this machine."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""The way a request came: client -> name -> address -> port -> server -> app.
+"""The connection path of a request: client -> name -> address -> port -> server -> app.
 
-Only what this process knows is told as a fact, and each fact comes with where it is known from. What a
-server does not tell stays None, and nothing is looked up for a name that a stranger may choose: of the
-names only `localhost` is, because every machine answers that by itself (RFC 6761 section 6.3).
+The rule: only what this process knows is a fact, and each fact has a source. What a server does not reveal
+is None. No name that a client may choose is resolved, except `localhost`, which every machine resolves
+itself (RFC 6761 section 6.3).
 
-A stranger is told what the request itself said, and neither processes nor the places behind a proxy.
+Clients on other machines are shown only what their request contained, not processes or addresses behind a
+proxy.
 """
 
 from __future__ import annotations
@@ -28,30 +29,30 @@ from webdemo.web.visitor import (
 )
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# The keys under which servers hand the connection's own socket to the app.
+# The environ keys under which servers pass the connection's socket to the app.
 _SOCKET_KEYS = ("werkzeug.socket", "gunicorn.socket")
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One request's way. Text from the client is as it came: escape it when it is shown."""
+    """The connection path of one request. Text from the client is unchanged: escape it when showing it."""
 
     client_address: str | None
     client_port: int | None
     typed: str | None
-    """The Host header, whole."""
+    """The whole Host header."""
     name: str | None
-    """Its host, without brackets; None when the header is missing or malformed."""
+    """Its host, without brackets; None if the header is missing or malformed."""
     name_addresses: tuple[str, ...]
-    """What the name stands for on this machine; empty for names that are not looked up."""
+    """The addresses of the name on this machine; empty for names that are not resolved."""
     typed_port: int | None
-    """The port of the Host header, or the default one of its scheme."""
+    """The port of the Host header, or the scheme's default."""
     typed_port_is_default: bool
     address: str | None
     address_source: str
     port: int | None
     on_socket_file: bool
-    """The client connected to a Unix socket; its path is for nobody who comes that way."""
+    """The client connected to a Unix socket, whose path is not shown."""
     scheme: str
     server: str | None
     process_id: int | None
@@ -61,12 +62,12 @@ class Way:
 
     @property
     def passed_on(self) -> bool:
-        """Whether something between (a proxy, a container) took the request at another port."""
+        """Whether an intermediary (a proxy, a container) accepted the request on another port."""
         return self.port is not None and self.typed_port is not None and self.port != self.typed_port
 
 
 def trace_way(environ: Mapping[str, Any]) -> Way:
-    """Read the way of this request from its WSGI environ, in the thread that answers it."""
+    """Read the request's path from its WSGI environ; call it in the thread that handles the request."""
     scheme = environ["wsgi.url_scheme"]
     typed = environ.get("HTTP_HOST")
     name, typed_port = split_host(typed or "")
@@ -106,7 +107,7 @@ def _for_strangers(way: Way) -> Way:
 
 
 def addresses_of(name: str) -> tuple[str, ...]:
-    """What the name stands for here: itself for an address, a lookup for localhost, nothing for others."""
+    """The addresses of the name: itself for an address, a lookup for localhost, nothing for other names."""
     if name.lower() == "localhost":
         return _localhost()
     return (name,) if is_address(name) else ()
@@ -135,7 +136,7 @@ def _server(environ: Mapping[str, Any]) -> str | None:
 def _local_end(
     environ: Mapping[str, Any], name: str | None, client_address: str | None
 ) -> tuple[str | None, str, int | None, bool]:
-    """This end of the connection: address, where that is known from, port, whether it is a Unix socket."""
+    """The local end of the connection: address, its source, port, and whether it is a Unix socket."""
     for key in _SOCKET_KEYS:
         end = _socket_name(environ.get(key))
         if isinstance(end, str | bytes):
@@ -146,8 +147,8 @@ def _local_end(
     server_name = environ.get("SERVER_NAME", "")
     if is_address(server_name) and not ipaddress.ip_address(server_name).is_unspecified:
         return server_name, "the server’s SERVER_NAME", port, False
-    # A name's addresses narrow down to one when a single one is of the client's family, and the client
-    # is on this machine: nothing but the loopback interface carries a loopback address (RFC 1122 3.2.1.3).
+    # If the client's address is loopback, so is ours: loopback addresses never leave the host (RFC 1122
+    # section 3.2.1.3). Then the name's only loopback address of the client's family is the one in use.
     if name and client_address and is_loopback(client_address):
         version = plain_address(client_address).version
         family = [
@@ -170,7 +171,7 @@ def _local_end(
 def _socket_name(connection: Any) -> Any:
     try:
         return connection.getsockname()
-    except (AttributeError, OSError):  # no socket under that key, or one that is closed already
+    except (AttributeError, OSError):  # no socket under that key, or a closed one
         return None
 
 

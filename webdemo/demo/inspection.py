@@ -1,6 +1,6 @@
-"""What the server made of a request, with secrets masked and every size bounded.
+"""A request as the server passed it to the app, with secrets masked and every size limited.
 
-A stranger is shown what the request itself brought, and none of what the server and the run put beside it.
+Clients on other machines are shown only what their request contained, not what the server added.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from urllib.parse import parse_qsl
 from webdemo.demo.masking import LONGEST_SHOWN, mask_pair, mask_text, mask_url, shown_environ
 from webdemo.web.visitor import is_at_this_machine
 
-# Shown of a body: as text, or as hexadecimal, which takes five times the room.
+# How much of a body is shown: as text, or in hexadecimal, which takes about five times the space.
 TEXT_BYTES = 64 * 1024
 HEX_BYTES = 4 * 1024
 _BLOCK = 64 * 1024
 _FORM = "application/x-www-form-urlencoded"
 _HEX_COLUMNS = 16
 
-# Control characters that text does not have.
+# Control characters that do not occur in text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _LONGEST_TEXT = 2000
 _LONGEST_REPR = 400
@@ -35,7 +35,7 @@ _BROUGHT_BY_THE_REQUEST = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request's body: how long it was in bytes, and its beginning as text or in hexadecimal."""
+    """A request's body: its length in bytes, and the first `shown` bytes as text or in hexadecimal."""
 
     length: int
     text: str | None
@@ -56,7 +56,7 @@ class EnvironEntry:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A request as the server gave it to the app."""
+    """A request as the server passed it to the app."""
 
     method: str
     path: str
@@ -65,12 +65,12 @@ class Inspection:
     headers: tuple[tuple[str, str], ...]
     environ: tuple[EnvironEntry, ...]
     hidden_keys: int
-    """Environ keys not shown, because they belong to the process, to nobody known, or not to a stranger."""
+    """The number of environ keys left out: the process's, unknown ones, and those not for this client."""
     body: Body
 
 
 def inspect_request(environ: Mapping[str, Any], path: str, body: BinaryIO) -> Inspection:
-    """Read the request. `path` is the decoded path, `body` a bounded stream that ends where the body does."""
+    """Read the request. `path` is the decoded path, `body` a stream that ends where the body ends."""
     shown = shown_environ(environ)
     if not is_at_this_machine(environ):
         shown = {key: value for key, value in shown.items() if _BROUGHT_BY_THE_REQUEST.fullmatch(key)}
@@ -87,9 +87,9 @@ def inspect_request(environ: Mapping[str, Any], path: str, body: BinaryIO) -> In
 
 
 def read_body(stream: BinaryIO, *, is_form: bool = False) -> Body:
-    """Keep a body's beginning and read on to its end: some servers reset a connection with unread data.
+    """Keep the beginning of a body, and read all of it: some servers reset a connection with unread data.
 
-    Secrets are masked before it is decided how the body can be shown: in hexadecimal they would be legible.
+    Secrets are masked before the choice between text and hexadecimal, which would leave them legible.
     """
     kept = bytearray()
     length = 0
@@ -105,7 +105,7 @@ def read_body(stream: BinaryIO, *, is_form: bool = False) -> Body:
 
 
 def dump(data: bytes | bytearray) -> str:
-    """Offset, bytes in hexadecimal and as ASCII, sixteen to a line."""
+    """A hex dump: offset, bytes in hexadecimal and in ASCII, sixteen to a line."""
     lines = []
     for offset in range(0, len(data), _HEX_COLUMNS):
         row = data[offset : offset + _HEX_COLUMNS]
@@ -115,7 +115,7 @@ def dump(data: bytes | bytearray) -> str:
 
 
 def _decode(data: bytes, *, whole: bool) -> str | None:
-    """The data as UTF-8 text; None when it is not text. A cut may go through its last character."""
+    """The data as UTF-8 text, or None if it is not. Unless `whole`, its last character may be cut in two."""
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(data, final=whole)
     except UnicodeDecodeError:
@@ -124,7 +124,7 @@ def _decode(data: bytes, *, whole: bool) -> str | None:
 
 
 def _mask_pairs(query: str) -> list[tuple[str, str]]:
-    # WSGI strings carry bytes as Latin-1 (PEP 3333, "Unicode Issues"); the bytes are UTF-8 by custom.
+    # WSGI strings carry bytes as Latin-1 (PEP 3333, "Unicode Issues"); the bytes are usually UTF-8.
     raw = query.encode("latin-1", "replace").decode("utf-8", "replace")
     if len(raw) > LONGEST_SHOWN:
         raw = raw[: max(0, raw.rfind("&", 0, LONGEST_SHOWN))]
@@ -132,7 +132,7 @@ def _mask_pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _headers(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The request's headers as the server passed them on: WSGI keeps neither their order nor their case."""
+    """The request's headers as the server passed them on; WSGI preserves neither order nor case."""
     headers = []
     for key, value in shown.items():
         if key.startswith("HTTP_"):
@@ -147,8 +147,8 @@ def _text(value: Any) -> str:
         return value
     try:
         text = repr(value)
-    except Exception as exc:  # noqa: BLE001  an object of the server's may be anything
+    except Exception as exc:  # noqa: BLE001  the server may put any object there
         text = f"<{type(value).__name__}, whose repr raises {type(exc).__name__}>"
-    # Masked before it is cut: an object may show the request's URL, as Werkzeug's Request does.
+    # Mask before truncating: an object's repr may contain the request's URL, as Werkzeug's Request does.
     masked = text if isinstance(value, str) else mask_text(text)
     return masked if len(masked) <= _LONGEST_REPR else f"{masked[:_LONGEST_REPR]}…"

@@ -1,8 +1,7 @@
-"""/learn: a lesson about ports in five steps, told by the servers that run.
+"""/learn: a lesson about ports in five steps, with this run's own servers as the example.
 
-What it shows of this machine (who holds the port, which servers run) is for a visitor at this machine;
-to others the same step tells it in words. The fourth step's try is made in earnest, so it is asked for
-with POST from this site's own page.
+Facts about this machine (who holds the port, which servers run) are shown only to clients on it; others read
+an explanation instead. The fourth step really tries to listen, so it requires a POST from this site's page.
 """
 
 from __future__ import annotations
@@ -47,13 +46,13 @@ STEPS = (
     ),
 )
 
-# More would only make the list, and the policy in the answer's head, longer.
+# More would only lengthen the list and the Content-Security-Policy header.
 MOST_OTHERS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """What came of trying to listen on the port: the error as the terminal prints it, or none."""
+    """The outcome of trying to listen on the port: the error as the terminal prints it, or None."""
 
     port: int
     error: WebdemoError | None
@@ -91,8 +90,8 @@ def add_lesson(app: App, page: Page) -> None:
             problem=problem,
         )
         if others:
-            # The page's policy must let the request out, so that it is the browser's own rule that keeps
-            # the answer from the page.
+            # The policy must permit the request, so that it is the browser's same-origin policy that hides
+            # the response from the page.
             response.headers["Content-Security-Policy"] += f"; connect-src 'self' {' '.join(others)}"
         return response
 
@@ -106,7 +105,7 @@ def add_lesson(app: App, page: Page) -> None:
 
     @app.post("/learn/one-server")
     def take_port(request: Request) -> Response:
-        """Try to listen on the port that this request came to."""
+        """Try to listen on the port that received this request."""
         step = _find("one-server")
         port = trace_way(request.environ).port
         if not is_at_this_machine(request.environ):
@@ -119,7 +118,7 @@ def add_lesson(app: App, page: Page) -> None:
 
 
 def take(port: int) -> Try:
-    """Listen on the port, as a second server would, and let it go at once."""
+    """Try to listen on the port as a second server would, and close the sockets at once."""
     try:
         sockets = listen(Bind(port=port))
     except WebdemoError as exc:
@@ -130,9 +129,9 @@ def take(port: int) -> Try:
 
 
 def other_origins(way: Way, running: Sequence[RunningServer]) -> list[str]:
-    """The origins of the other servers, by the name that the visitor uses; empty when there is none.
+    """The origins of the other servers, by the host name that the visitor uses; at most MOST_OTHERS.
 
-    A content security policy has no form for an IPv6 address, so then they go by their IPv4 one.
+    A content security policy cannot name an IPv6 address, so 127.0.0.1 stands in for one.
     """
     name = "127.0.0.1" if way.name is None or ":" in way.name else way.name
     found = []

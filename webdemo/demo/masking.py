@@ -1,11 +1,10 @@
-"""What /inspect must not show: credentials, and the process's own environment variables.
+"""Masks what /inspect must not show: credentials, and the process's own environment variables.
 
-The page repeats what the server was sent, to whoever asks: without masking, a script on this site could
-read a HttpOnly cookie by fetching it, and a screenshot would carry a token. The rule: a name is decoded
-before it is judged, what follows a name that may be a secret's is masked, and in doubt it is one. Every
-step takes time in proportion to the text. The environ is shown by a list of what may be shown, because
-wsgiref (and servers that follow it) put every environment variable of the process into it, passwords
-and all.
+The page echoes the request: without masking, a script on this site could read an HttpOnly cookie by
+fetching the page, and a screenshot could leak a token. The rule: a name is decoded before it is judged, the
+value after a name that may be secret is masked, and in doubt a name is secret. Every step takes linear
+time. The environ is filtered by an allowlist, because wsgiref (and servers that follow it) put every
+environment variable of the process into it, passwords included.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from urllib.parse import unquote
 
 MASK = "•••"
 LONGEST_SHOWN = 8000
-"""Characters of one value; a longer one is not looked through, and so not shown."""
+"""Characters of one value; a longer one is not checked, and therefore not shown."""
 
-# What RFC 3875 section 4.1 and PEP 3333 name, and what servers add for the request itself.
+# The keys of RFC 3875 section 4.1 and PEP 3333, and those that servers add about the request.
 _REQUEST_KEYS = re.compile(
     r"CONTENT_(LENGTH|TYPE)|(PATH|QUERY|SCRIPT|RAW|REQUEST|REMOTE|SERVER)_(INFO|TRANSLATED|STRING|NAME|URI|"
     r"METHOD|SCHEME|ADDR|HOST|PORT|IDENT|USER|PROTOCOL|SOFTWARE)|AUTH_TYPE|GATEWAY_INTERFACE|HTTPS|"
@@ -33,7 +32,7 @@ _CREDENTIAL_KEYS = frozenset({"HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION"})
 _COOKIE_KEYS = frozenset({"HTTP_COOKIE", "HTTP_SET_COOKIE"})
 _URL_KEYS = frozenset({"QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER"})
 
-# The words that make a name a secret's: on their own, and those that do so within longer words as well.
+# Words that make a name secret: whole words here; parts of longer words in _SECRET_STEMS and _SECRET_ENDS.
 _SECRET_WORDS = frozenset(
     {
         *("assertion", "auth", "basic", "bearer", "captcha", "cert", "certificate", "challenge", "code"),
@@ -61,7 +60,7 @@ _LONGEST_PLAIN_RUN = 20
 
 
 def shown_environ(environ: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that belong to the request or its server, sorted, secrets in text values masked."""
+    """The keys that belong to the request or its server, sorted, with secrets in str values masked."""
     return {
         key: mask(key, value) if isinstance(value, str) else value
         for key, value in sorted(environ.items())
@@ -70,7 +69,7 @@ def shown_environ(environ: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mask(key: str, value: str) -> str:
-    """The value of an environ key as it may be shown."""
+    """The value of an environ key with secrets masked."""
     if not value:
         return value
     if len(value) > LONGEST_SHOWN:
@@ -86,24 +85,24 @@ def mask(key: str, value: str) -> str:
 
 
 def mask_pair(name: str, value: str) -> tuple[str, str]:
-    """A name and its value, decoded, as they may be shown."""
+    """A decoded name and value with secrets masked."""
     return mask_text(name), MASK if value and is_secret_name(name) else mask_text(value)
 
 
 def mask_url(text: str) -> str:
-    """A URL, a query or a form without the secrets in it: each pair is judged alone."""
+    """A URL, query or form with secrets masked; each pair is judged on its own."""
     return "&".join(map(mask_text, text.split("&")))
 
 
 def mask_text(text: str) -> str:
-    """The text up to its first secret, or to the value of the first name that may be a secret's."""
+    """The text, masked from its first secret or from the value of the first possibly secret name onwards."""
     plain = _decoded(text)
     if plain is None:
         return MASK
     place, userinfo = _secret_in(plain), _userinfo_in(plain)
     if place == userinfo == len(plain):
         return text
-    if plain != text:  # places in it are not those in the text: its name is shown if it is no more than one
+    if plain != text:  # positions in it do not match the text: show the name at most
         name, equals, value = text.partition("=")
         return f"{name}={MASK}" if equals and value and _is_name(name) else MASK
     if userinfo < place:
@@ -112,7 +111,7 @@ def mask_text(text: str) -> str:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a parameter or header of this name may carry a secret; so does a name that cannot be read."""
+    """Whether a parameter or header of this name may carry a secret; True if the name cannot be decoded."""
     plain = _decoded(name)
     if plain is None or not plain.isascii() or len(plain) > LONGEST_SHOWN:
         return True
@@ -120,7 +119,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def _secret_in(plain: str) -> int:
-    """Where in the decoded text a secret begins, or what follows a secret's name; its end if nowhere."""
+    """The position in decoded text of the first secret, or of a secret name's value; its length if none."""
     for run in _RUN.finditer(plain):
         if _is_secret_run(run[0]):
             value = _BEFORE_VALUE.match(plain, run.end())
@@ -131,7 +130,7 @@ def _secret_in(plain: str) -> int:
 
 
 def _userinfo_in(plain: str) -> int:
-    """Where user:password@host begins, or what stands between // and @; the text's end if nowhere."""
+    """The position of the user:password part before @; the text's length if there is none."""
     at = plain.rfind("@")
     slashes = plain.find("//", 0, max(at, 0))
     if slashes >= 0:
@@ -146,7 +145,7 @@ def _is_secret_run(run: str) -> bool:
     letters = "".join(words)
     if any(stem in letters for stem in _SECRET_STEMS):
         return True
-    # A letter of another alphabet among Latin ones may only look like what it stands for.
+    # A letter of another alphabet among Latin ones may be a lookalike (a homoglyph).
     return not run.isascii() and bool(words) and any(char.isalpha() and not char.isascii() for char in run)
 
 
@@ -161,12 +160,12 @@ def _is_secret_word(word: str) -> bool:
 
 
 def _looks_random(run: str) -> bool:
-    """A JSON web token, or so long a run with a digit in it that it may be a key."""
+    """Whether it may be a key: a JSON Web Token, or a long run that contains a digit."""
     return run.startswith("eyJ") or (len(run) >= _LONGEST_PLAIN_RUN and any(map(str.isdigit, run)))
 
 
 def _is_name(text: str) -> bool:
-    """Whether what stands before an equals sign holds no value of its own."""
+    """Whether the text before an equals sign is only a name, without a value that may be secret."""
     plain = _decoded(text)
     if plain is None:
         return False
@@ -175,7 +174,7 @@ def _is_name(text: str) -> bool:
 
 
 def _decoded(text: str) -> str | None:
-    """Without percent-encoding, escapes and the forms of letters; None if it is encoded too many times."""
+    """The text without percent-encoding, escapes and letter variants; None if encoded too many times."""
     plain = text.replace("+", " ")
     for _ in range(_MOST_ENCODINGS):
         before = plain
@@ -194,7 +193,7 @@ def _decoded(text: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _plain_letter(char: str) -> str:
-    """NFKD without marks and what cannot be seen; letter by letter, because reordering marks is quadratic."""
+    """NFKD without marks and invisible characters; per letter, because reordering marks is quadratic."""
     if char.isascii():
         return char
     folded = unicodedata.normalize("NFKD", char)
@@ -205,7 +204,7 @@ def _plain_letter(char: str) -> str:
 def _belongs_to_request(key: str, value: Any) -> bool:
     if _REQUEST_KEYS.fullmatch(key):
         return True
-    # An environment variable may be called HTTP_PROXY as well; one with the same value is taken for it.
+    # HTTP_PROXY, for example, may also be an environment variable: a key with the same value is taken for it.
     return key.startswith("HTTP_") and os.environ.get(key) != value
 
 

@@ -1,7 +1,7 @@
-"""What the pages about ports look up: a search, all known names, and the facts that a visitor may see.
+"""Lookups for the pages about ports: searches, known names, and public facts.
 
-The rule: who listens is looked up only when the caller says that the visitor may see it; what anybody
-may see is the same on every machine.
+The rule: nothing here looks up who listens; callers pass that in if the visitor may see it. Public facts are
+the same on every machine.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from webdemo.net.ports import (
 from webdemo.net.uses import USES, Use
 
 MOST_FOUND = 64
-"""Ports that one search shows."""
+"""The most ports that one search shows."""
 LAST_PORT = RANGES[-1].last
-# Of what is known about a port, that which says nothing about this machine.
+# The facts about a port that say nothing about this machine.
 _PUBLIC_FACTS = ("port", "range", "iana", "uses", "blocked_by_browsers")
 
 
@@ -38,27 +38,27 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a text means: ports, the best first. `problem` says why there are none, or more than shown."""
+    """The ports that a text means, best first. `problem` says why there are none, or that more exist."""
 
     text: str
     found: tuple[Found, ...]
     problem: str
     span: tuple[int, int] | None
-    """Where on the line this is: a whole range, or the best of several names; None when nothing is found."""
+    """The first and last port to mark on the line: a range, or the best match twice; None without a match."""
     is_exact: bool
-    """The text is a port's number, a range, or a name as it is written; otherwise these are like it."""
+    """True for a port number, a range, or an exact name; False if the ports found are only similar."""
 
 
 @dataclass(frozen=True, slots=True)
 class RangeUses:
-    """One of RFC 6335's ranges, with the ports in it that one is likely to meet."""
+    """One of RFC 6335's ranges, with commonly used ports in it."""
 
     range: PortRange
     uses: tuple[Use, ...]
 
 
 def search(text: str) -> Search:
-    """Look up a number, a range (8000-8003), a name, or a word of a meaning."""
+    """Look up a number, a range (8000-8003), a name, or a word of a description."""
     alike = tuple(Found(*match) for match in find_by_name(text)) if is_name(text) else ()
     try:
         ports = read_targets(text)
@@ -66,7 +66,7 @@ def search(text: str) -> Search:
         span = (alike[0].port, alike[0].port) if alike else None
         return Search(text, alike, f"{exc.problem} {exc.remedy}", span, is_exact=False)
     found = tuple(describe(port) for port in ports[:MOST_FOUND])
-    if is_name(text):  # first the ports that are called so, then those that are alike
+    if is_name(text):  # exact names first, then similar ones
         more = tuple(one for one in alike if one.port not in ports)
         return Search(text, found + more, "", (ports[0], ports[0]), is_exact=True)
     cut = f"These are the first {MOST_FOUND} of {len(ports)} ports." if len(ports) > MOST_FOUND else ""
@@ -79,7 +79,7 @@ def is_name(text: str) -> bool:
 
 
 def describe(port: int) -> Found:
-    """The port with its best name: what is really used beats the system's list, and that IANA's registry."""
+    """The port with its best name: common use comes before the system's list, and that before IANA's."""
     facts = gather_facts(port, [])
     if facts.uses:
         return Found(port, facts.uses[0].name, facts.uses[0].meaning)
@@ -97,7 +97,7 @@ def uses_by_range() -> tuple[RangeUses, ...]:
 
 
 def line_data(listening: Sequence[Listening], ephemeral: tuple[int, int] | None) -> dict[str, Any]:
-    """The line of all ports for a program: its ranges, every name that is known, and who listens."""
+    """The line of all ports, ready for JSON: ranges, all known names, and the listeners given."""
     names: dict[int, list[str]] = {}
     for service in registry.iana_services():
         if service.name and service.first == service.last:
@@ -114,12 +114,12 @@ def line_data(listening: Sequence[Listening], ephemeral: tuple[int, int] | None)
 
 
 def neighbours(port: int) -> tuple[int | None, int | None]:
-    """The ports before and after."""
+    """The previous and the next port number; None beyond the ends."""
     return port - 1 if port else None, port + 1 if port < LAST_PORT else None
 
 
 def public_facts(port: int) -> dict[str, Any]:
-    """What everybody may know about a port."""
+    """The facts about a port that any client may see, ready for JSON."""
     facts = asdict(gather_facts(port, []))
     return {name: facts[name] for name in _PUBLIC_FACTS}
 

@@ -1,6 +1,6 @@
-"""/ports and /ports/<number or name>: the line of all ports, and all about one.
+"""/ports and /ports/<number or name>: the line of all ports, and details of one.
 
-Names and ranges are for everybody; who listens on this machine is told only to a client on it.
+Names and ranges are public; who listens on this machine is shown only to clients on it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _ephemeral(may_see: bool) -> tuple[int, int] | None:
 
 
 def _line(way: Way, may_see: bool) -> dict[str, Any]:
-    """What a page needs to draw the line of all ports."""
+    """The template context for the line of all ports."""
     return {
         "way": way,
         "ranges": RANGES,

@@ -1,4 +1,4 @@
-"""The servers of this user's webdemos, as their control sockets tell; one that is silent is left out."""
+"""The servers of this user's webdemos, by their control sockets; silent ones are left out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RunningServer:
     urls: tuple[str, ...]
     process_ids: tuple[int, ...]
     serves: str
-    """What its webdemo serves: an app or a folder."""
+    """The app or folder that its webdemo serves."""
     webdemo_pid: int
 
     @property
@@ -29,7 +29,7 @@ class RunningServer:
 
 
 def running_servers() -> list[RunningServer]:
-    """All of them, in the order of their first ports."""
+    """All of them, sorted by their first ports."""
     from webdemo.supervisor.control import instances
 
     found = []

@@ -1,7 +1,7 @@
-"""/servers: the servers of the run that this page is served by, side by side, to be looked at only.
+"""/servers: the servers of this run side by side, read-only.
 
-What is shown is the dashboard's overview without logs and buttons, and only to somebody at this machine. The
-page asks once a second as any visitor does, so its own requests are among those that it counts.
+It is the dashboard's overview without logs and buttons, shown only to clients on this machine. The page polls
+once a second like any other client, so the figures include its own requests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from webdemo.dashboard.overview import Overview, Watch
 
 
-# By process: a worker that was forked from one that had looked looks for itself.
+# By process id: a worker forked from a process that already has a Watch makes its own.
 _watches: dict[int, Watch] = {}
 
 
@@ -45,7 +45,7 @@ def add_servers_page(app: App, page: Page) -> None:
 
 
 def look() -> Overview | None:
-    """The run that this process belongs to, as it is now; None if there is none, or it does not answer."""
+    """The current state of the run that this process belongs to; None if there is none or it is silent."""
     pid = os.getpid()
     try:
         if pid not in _watches and (found := _find({pid, os.getppid()})):
@@ -56,7 +56,7 @@ def look() -> Overview | None:
 
 
 def _find(pids: set[int]) -> Watch | None:
-    """The run that has one of these among its server processes; of a worker, that is the parent."""
+    """The run that has one of these pids among its server processes (for a worker, its parent's)."""
     from webdemo.dashboard.overview import ANSWER_SECONDS, Watch
     from webdemo.supervisor.control import instances
 

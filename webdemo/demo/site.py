@@ -1,7 +1,7 @@
-"""The demo site's routes. Every page goes out through `page`, with the headers that keep it safe.
+"""The demo site's routes. Every page is sent through `page`, with the security headers.
 
-The pages tell each visitor facts of their own request, so none may be stored, framed or scripted by
-others, and what came from the client is only ever shown escaped.
+The pages show visitors facts about their own requests, so none may be cached, framed or scripted by other
+sites, and text from the client is always escaped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from webdemo.web.http_errors import prefers_json
 from webdemo.web.page_headers import PAGE_HEADERS
 from webdemo.web.visitor import is_at_this_machine
 
-# Path below the home page, and label.
+# Path relative to the home page, and label.
 PAGES = (
     ("", "Home"),
     ("learn", "Learn"),
@@ -40,7 +40,7 @@ PAGES = (
     ("files/", "Files"),
 )
 
-# RFC 9309; /inspect and its copies would be crawled for ever.
+# RFC 9309; a crawler would never finish with /inspect, whose URLs are unlimited.
 ROBOTS = "User-agent: *\nDisallow: /inspect\n"
 
 _EXPLANATIONS = {
@@ -91,7 +91,7 @@ def make_app() -> App:
 
     @app.get("/hello")
     def greet(request: Request) -> Response:
-        """Where the form leads: on to the name's own page, if a path can hold it."""
+        """The form's target: redirects to the name's own page, if the name fits into a path."""
         name = request.args.get("name", "").strip()
         if not name or "/" in name or name in (".", ".."):
             return page("hello.html", name=name)
@@ -141,7 +141,7 @@ def make_app() -> App:
 
 
 def _base_url(way: Way, root: str) -> str:
-    """The home page's URL for a command line: as the client wrote it, if that is a plain host and port."""
+    """The home page's URL for a command line: the client's Host, if valid, else localhost and the port."""
     known = "localhost" if way.port is None else f"localhost:{way.port}"
     host = known if way.name is None else way.typed
     return f"{way.scheme}://{host}{root}"

@@ -1,7 +1,7 @@
-"""/trace: a form for a URL, and its way drawn step by step.
+"""/trace: a form for a URL, and its trace drawn step by step.
 
-GET shows the form, so that a link can fill it in; only POST sends anything, and only for a visitor at
-this machine on a page of this very site. What may be contacted is judged by address, see `trace_policy`.
+GET shows the form, so that a link can fill it in; only POST sends anything, and only from a page of this
+site in a browser on this machine. `trace_policy` decides, by address, what may be contacted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from webdemo.trace import Hop, Trace
 
 TIMEOUT_SECONDS = 6.0
-# A trace of this very server occupies two of its threads, and servers have four of them by default.
+# A trace of this server itself occupies two of its threads, and servers have four by default.
 MOST_AT_ONCE = 2
 
 _ELSEWHERE = (
@@ -99,7 +99,7 @@ def add_trace_page(app: App, page: Page) -> None:
 
 
 def draw_hop(hop: Hop) -> list[dict[str, Any]]:
-    """Each step with its sentences, and where its bar begins and how long it is, in percent of the hop."""
+    """The template data of each step: its sentences, and the position and width of its bar in percent."""
     from webdemo.trace.description import describe
 
     whole = max(hop.duration_ms, *(step.start_ms + step.duration_ms for step in hop.steps), 0.001)
@@ -135,7 +135,7 @@ def _allowed_hosts(environ: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _is_alone(environ: Mapping[str, Any], host: str, port: int | None) -> bool:
-    """Whether the URL leads to this server, and it has nobody else to answer."""
+    """Whether the URL leads to this server, and it has no other thread or process to answer."""
     way = trace_way(environ)
     return (
         port == way.port

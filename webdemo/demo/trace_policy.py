@@ -1,9 +1,9 @@
 """Which addresses the /trace page may contact.
 
-The rule: an address is judged, never a name, so that nothing written in a URL, in a redirect or in the
-DNS changes what may be reached: this machine's loopback interface, and what the start command allowed.
-A name that was allowed stands for its public addresses only: whoever owns it cannot make it a way into a
-private network. An address that was allowed is meant, whichever it is.
+The rule: addresses are judged, never names, so that nothing in a URL, a redirect or the DNS changes what may
+be reached: this machine's loopback interface, and what --trace-hosts allows. An allowed name stands for its
+public addresses only, so that its owner cannot point it into a private network. An allowed address may be
+any.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def allow_loopback_and(hosts: Sequence[str]) -> Allow:
-    """The policy for these hosts, names or addresses. Names are looked up when they first matter."""
+    """The policy for these hosts, names or addresses. Names are resolved at each check that needs them."""
     addresses: set[IPAddress] = set()
     names: list[str] = []
     for host in hosts:
