@@ -1,10 +1,10 @@
-"""Settings: from a file, the environment and the command line, in that order, to a Plan.
+"""Settings: from a file, the environment and the command line, in rising priority, to a Plan.
 
-The file is that of the project in the current folder. Whoever serves a folder runs no project: then no
-file is read, since the folder that is served, or the one it lies in, may be anybody's.
+The file is the project's, in the current folder. With --directory no file is read: the folder being served,
+or its parent, may belong to anybody.
 
-Each setting is described once, here: the help, the file and the environment read the same words,
-the same types and the same defaults. What is not known is refused with the nearest name that is.
+The rule: each setting is declared once, here; help, file and environment share its description, type and
+default. An unknown setting is refused with the nearest known name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DASHBOARD_PORT = 9000
 DASHBOARD_SERVER = "waitress"
 ANY_PORT = "auto"
 
-# Where to listen is one question: who answers it with one of these has answered it whole.
+# These both say where to listen: a source that gives one of them overrides both of lower-priority sources.
 PLACES = ("bind", "port")
 
 
@@ -46,9 +46,9 @@ def setting(
     choices: Iterable[str] = (),
     alone: str = "",
 ) -> Any:
-    """One setting. `variable` is the name that platforms use for it, beside WEBDEMO_NAME.
+    """Declare a setting. `variable` is an environment variable that platforms set, besides WEBDEMO_NAME.
 
-    `alone` is the value that is meant when it is given without one; in a file, `true` means that as well.
+    `alone` is the value of the flag without an argument, and of `true` in a file.
     """
     facts = {
         "help": text,
@@ -154,15 +154,15 @@ FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 
 
 class Resolved(NamedTuple):
-    """The settings and, for each, where its value came from."""
+    """The settings, and the source of each value."""
 
     settings: Settings
     sources: Mapping[str, str]
-    on_platform: bool  # PORT is in the environment: somebody else routes to us, from another machine
+    on_platform: bool  # PORT is in the environment: a platform routes requests to us from another machine
 
 
 def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Resolved:
-    """Settings from the file in `folder`, the environment and the flags; raises UsageError."""
+    """Read the settings from the file in `folder`, the environment and the flags; raises UsageError."""
     values: dict[str, Any] = {name: f.default for name, f in FIELDS.items()}
     sources = dict.fromkeys(values, DEFAULT)
     given_here = [_from_environment(environment), _from_flags(flags)]
@@ -172,7 +172,7 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Pa
         if given.keys() & set(PLACES):
             for name in PLACES:
                 values[name], sources[name] = (), DEFAULT
-        # An app on the command line stands in for a folder in the file or the environment.
+        # An app on the command line replaces a folder from the file or the environment.
         if "app" in given and "directory" not in given:
             values["directory"], sources["directory"] = "", DEFAULT
         for name, (value, source) in given.items():
@@ -184,7 +184,7 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Pa
 
 
 def _serves_folder(given_here: list[dict[str, tuple[Any, str]]]) -> bool:
-    """Whether the last one to say what is served names a folder."""
+    """Whether the source of highest priority that says what to serve names a folder."""
     says = [given for given in given_here if given.keys() & {"app", "directory"}]
     return bool(says) and "directory" in says[-1]
 
@@ -227,11 +227,11 @@ def _table(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
         if path.name == PYPROJECT and "webdemo" not in text:
-            return {}  # without a look at the rest: every Python project has this file
+            return {}  # skips the import of tomllib: every Python project has this file
         import tomllib
 
         return tomllib.loads(text)
-    except (ValueError, OSError) as exc:  # not TOML, or not UTF-8, or not to be read
+    except (ValueError, OSError) as exc:  # not TOML, not UTF-8, or not readable
         raise UsageError(f"{path.name} cannot be read: {exc}.", remedy="Mend it; it is TOML.") from exc
 
 
@@ -251,13 +251,13 @@ def _unknown(key: str, known: Iterable[str], source: str) -> UsageError:
 
 def _read_text(f: dataclasses.Field[Any], source: str, text: str) -> Any:
     if f.type == "tuple[str, ...]":
-        # A bind may hold commas; a list of them is set apart by spaces.
+        # A bind may contain commas, so binds are separated by spaces only.
         return tuple(text.split() if f.name == "bind" else text.replace(",", " ").split())
     return _check_choice(f, source, parse_value(source, str(f.type), text))
 
 
 def _read_value(f: dataclasses.Field[Any], source: str, value: Any) -> Any:
-    """A TOML value as the setting's type: a list may be given as its only item."""
+    """Convert a TOML value to the setting's type; a single item may stand for a list. Raises UsageError."""
     what = f"{f.name.replace('_', '-')} in {source}"
     if f.type == "tuple[str, ...]":
         items = value if isinstance(value, list) else [value]
@@ -283,7 +283,7 @@ def _check_choice(f: dataclasses.Field[Any], source: str, value: Any) -> Any:
 
 
 def binds(resolved: Resolved, activated: Iterable[Bind] = ()) -> list[Bind]:
-    """Every bind that the settings ask for, with its host; none: the default port, which may move."""
+    """Every bind that the settings ask for, with its host; empty means the default port, which may move."""
     settings = resolved.settings
     wanted = [Bind.parse(text) for text in settings.bind]
     for text in settings.port:
@@ -295,7 +295,7 @@ def _with_host(bind: Bind, resolved: Resolved) -> Bind:
     host = default_host(resolved)
     if bind.port is None or bind.host is not None or host is None:
         return bind
-    # A platform routes HTTP; mail and files are opened to other machines only by somebody who says so.
+    # A platform routes HTTP only; SMTP and FTP are opened to other machines only by an explicit host.
     server = bind.server or resolved.settings.server
     if not resolved.settings.host and not servers.find(server).runs_app:
         return bind
@@ -303,7 +303,7 @@ def _with_host(bind: Bind, resolved: Resolved) -> Bind:
 
 
 def dashboard_bind(resolved: Resolved) -> Bind | None:
-    """Where the dashboard is to listen, on loopback only; None without one. Raises UsageError."""
+    """The dashboard's bind, always on loopback; None without a dashboard. Raises UsageError."""
     text = resolved.settings.dashboard
     if not text:
         return None
@@ -316,7 +316,7 @@ def dashboard_bind(resolved: Resolved) -> Bind | None:
 
 
 def default_host(resolved: Resolved) -> str | None:
-    """The host for binds that name none: None is loopback."""
+    """The host for binds that name none; None means loopback."""
     if resolved.settings.host:
         return Bind(host=resolved.settings.host, port=0).host
     return ALL_ADDRESSES if resolved.on_platform else None
@@ -332,7 +332,7 @@ def why_host(resolved: Resolved) -> str | None:
 
 
 def told_of_file(resolved: Resolved) -> str | None:
-    """Which file set what, or why one that is here is not read; None if there is nothing to tell."""
+    """A note on which file set what, or why an existing one was not read; None if there is neither."""
     names = [name for name, source in resolved.sources.items() if source in (FILE, PYPROJECT)]
     if names:
         listed = ", ".join(name.replace("_", "-") for name in names)
@@ -343,7 +343,7 @@ def told_of_file(resolved: Resolved) -> str | None:
 
 
 def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> plans.Plan:
-    """The Plan for these binds; raises UsageError for what a server cannot do."""
+    """The Plan for these binds; raises UsageError if a server cannot do what is asked."""
     s = resolved.settings
     if not 0 < s.grace <= 3600:
         raise UsageError(f"grace cannot be {s.grace:g} s.", remedy="Choose from 0.1 to 3600 seconds.")
@@ -390,12 +390,12 @@ def shown(resolved: Resolved) -> list[tuple[str, str, str]]:
 
 
 def read(flags: Mapping[str, Any]) -> Resolved:
-    """The settings of this command: from the current folder, the environment and `flags`."""
+    """The settings from the current folder, the environment and `flags`; raises UsageError."""
     return resolve(flags, os.environ, Path.cwd())
 
 
 def activated_binds() -> list[Bind]:
-    """The sockets that systemd opened; one named after a server is served by it."""
+    """The sockets passed by systemd (FileDescriptorName=); one named after a server is served by it."""
     from webdemo.net.activation import take_activated
 
     return [replace(a.bind, server=a.name) if a.name in servers.names() else a.bind for a in take_activated()]

@@ -1,7 +1,7 @@
-"""The commands and their exit codes. sys.exit is called here and nowhere else.
+"""The commands and their exit codes. The rule: sys.exit is called by commands, never by other code.
 
-`webdemo` itself serves; each other command lies in a module of this package and is imported when it
-is called, so that serving starts fast.
+`webdemo` without a command serves; every other command is in a module of this package that is imported
+when it is called, so that serving starts fast.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Exit codes: 0 drained, 1 the app cannot be loaded or every server gave up, 2 usa
 69 port unavailable, 77 port not permitted."""
 
 
-# Each command and the module of this package that holds it.
+# Each command, and its module in this package.
 COMMANDS = {
     "compare": "compare",
     "compress": "files",
@@ -51,7 +51,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Imports a command when it is called; shows an error on two lines and exits with its code."""
+    """Imports a command when it is called; prints an error on two lines and exits with its exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         try:
@@ -64,7 +64,7 @@ class Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             sys.exit(130)
         except BrokenPipeError:
-            # Whoever read our output (head, less) has seen enough.
+            # The reader of our output (head, less) has quit.
             sys.stdout = None
             sys.exit(0)
 
@@ -99,7 +99,7 @@ def fail(error: WebdemoError) -> NoReturn:
 
 
 def settings_as_options(function: F) -> F:
-    """A click option for each setting, with its words, its type and its default."""
+    """Add a click option for each setting, with its help text, type and default."""
     for name, f in reversed(config.FIELDS.items()):
         facts = f.metadata
         kind = str(f.type)
@@ -158,7 +158,7 @@ def main(ctx: click.Context, /, **flags: Any) -> None:
 
 
 def run(flags: dict[str, Any]) -> int:
-    """Open the sockets, then start the servers on them: a bind's way begins here."""
+    """Open the sockets, then run the supervisor on them, and return its exit code."""
     from webdemo.cli.dashboard import add_dashboard
     from webdemo.cli.opening import closed_at_the_end, open_sockets
     from webdemo.net.listener import DEFAULT_PORT
@@ -170,7 +170,7 @@ def run(flags: dict[str, Any]) -> int:
     wanted = config.binds(resolved, config.activated_binds())
     colour = sys.stdout.isatty()
     config.dashboard_bind(resolved)
-    # What cannot be is refused before a socket is opened.
+    # Refuse an impossible plan before any socket is opened.
     config.make_plan(resolved, wanted or [Bind(port=DEFAULT_PORT)], colour=colour)
     listeners, note = open_sockets(wanted, host=config.default_host(resolved))
     with closed_at_the_end(listeners):

@@ -1,4 +1,4 @@
-"""`webdemo config` and `webdemo servers`: what is set, and what can serve."""
+"""`webdemo config` and `webdemo servers`: the settings, and the servers that can be used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webdemo.supervisor.plan import describe
 
 
 def versions() -> str:
-    """webdemo, Python and the servers that are installed, a line each."""
+    """The versions of webdemo, Python and the installed servers."""
     lines = [f"webdemo {webdemo.__version__}, Python {platform.python_version()}"]
     lines += [
         f"{adapter.name} {adapter.version()}" for adapter in registry.installed() if adapter.distribution

@@ -1,4 +1,4 @@
-"""`webdemo compare`: does the app behave the same on every server, and how fast is it there."""
+"""`webdemo compare`: does the app behave the same on every server, and how fast is it?"""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def compare(
     webdemo compare --app shop:app -s gunicorn -s waitress --only behaviour
     webdemo compare --app shop:app --path / --path /api --html report.html
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing is left behind either way
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     for file in filter(None, (json_file, html_file, junit_file)):
         _check(file)
     entries = accepted.read(accepted_file) if accepted_file else ()
@@ -122,7 +122,7 @@ def compare(
 
     console = Console(stderr=True)
     layers: list[Behaviour] = []
-    probed: dict[str, Server] = {}  # those that did not stay up for the probes
+    probed: dict[str, Server] = {}  # servers that did not stay up during the probes
     speed: Speed | None = None
     if only != "speed":
         bar = _Bar(console, "what the servers do", len(probing.probes()) * len(choices))
@@ -175,7 +175,7 @@ def _row(run: runner.Run, probed: Server | None) -> Server:
 
 
 class _Bar:
-    """A progress bar on the terminal; nothing when there is none."""
+    """A progress bar; shown only on a terminal."""
 
     def __init__(self, console: Console, text: str, total: int) -> None:
         self._progress = Progress(
@@ -235,7 +235,7 @@ def _processor() -> str:
 
 
 def _check(file: Path) -> None:
-    """Refuse at once what could not be written in the end."""
+    """Refuse at once a file that could not be written at the end."""
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
         raise UsageError(f"{file} cannot be written.", remedy="Name a file in a folder of yours.")
 
@@ -251,7 +251,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _tell(comparison: Comparison, judgement: accepted.Judgement, *, fails: bool) -> None:
-    """What the exit code means, and what is accepted in vain."""
+    """Print which accepted differences no longer occur and, if `fails`, why the exit code is not 0."""
     for entry in judgement.unused if comparison.behaviour else ():
         click.echo(f"Accepted, and no difference any more: {entry.probe} on {entry.server}.", err=True)
     if not fails:

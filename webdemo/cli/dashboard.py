@@ -1,7 +1,7 @@
-"""Adds the dashboard to a run: one more service, with an app and a port of its own.
+"""Adds the dashboard to a run, as one more service with its own app and port.
 
-Its URL carries the key of this run behind the #, which browsers keep to themselves: it is in no request,
-no access log and no Referer. Who has the key may act; whoever else opens the page on this machine may look.
+Its URL carries the run's key after the #, which browsers never send: the key is in no request, access log or
+Referer. With the key one may act; without it, clients on this machine may only look.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from webdemo.worker.app_import import Target
 def add_dashboard(
     resolved: config.Resolved, plan: Plan, listeners: Opened
 ) -> tuple[Plan, str | None, str | None]:
-    """The plan with the dashboard, its URL, and a note if its port has moved; adds to `listeners`."""
+    """Return the plan with the dashboard, its URL, and a note if its port moved; extends `listeners`."""
     wanted = config.dashboard_bind(resolved)
     if wanted is None:
         return plan, None, None

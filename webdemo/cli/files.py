@@ -1,4 +1,4 @@
-"""`webdemo compress`: smaller siblings of a folder's files."""
+"""`webdemo compress`: precompressed siblings of a folder's files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def compress(directory: Path) -> None:
     _, missing = codings()
     summary = Summary()
     events = compress_folder(directory)
-    first = next(events, None)  # what is wrong with the folder is told before anything else
+    first = next(events, None)  # raises for an unusable folder before the progress bar appears
     if first is not None:
         with click.progressbar(chain([first], events), length=first.total, label="Compressing") as progress:
             for event in progress:

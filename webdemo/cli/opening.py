@@ -1,4 +1,4 @@
-"""Opens the sockets of a run; on a terminal, a taken port may be dealt with on the spot."""
+"""Opens the sockets of a run; on a terminal, it asks what to do about a port in use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Opened = list[tuple[Bind, list[socket.socket]]]
 
 
 def open_sockets(wanted: Sequence[Bind], *, host: str | None) -> tuple[Opened, str | None]:
-    """The sockets of every bind, and a note when the default port has moved; raises PortUnavailable."""
+    """Open the sockets of every bind; the note says if the default port moved. Raises PortUnavailable."""
     if not wanted:
         bind, sockets, taken = listen_default(Bind(host=host, port=DEFAULT_PORT))
         return [(bind, sockets)], f"{taken.problem} Using {bind.port} instead." if taken else None
@@ -33,7 +33,7 @@ def open_sockets(wanted: Sequence[Bind], *, host: str | None) -> tuple[Opened, s
 
 @contextmanager
 def closed_at_the_end(opened: Opened) -> Iterator[None]:
-    """Whatever happens, nothing that was opened, or is added meanwhile, stays open."""
+    """Close all sockets in `opened` at the end, including those added meanwhile."""
     try:
         yield
     finally:
@@ -43,12 +43,12 @@ def closed_at_the_end(opened: Opened) -> Iterator[None]:
 
 
 def with_real_port(bind: Bind, sockets: list[socket.socket]) -> Bind:
-    """The bind with the port that the system chose, where it asked for any."""
+    """The bind with the port that the system chose, if it asked for port 0."""
     return replace(bind, port=sockets[0].getsockname()[1]) if bind.port == 0 else bind
 
 
 def choose_remedy(error: PortInUse, wanted: Sequence[Bind]) -> Sequence[Bind]:
-    """Ask which remedy to take, take it, and return the binds to try next; raises `error` if none."""
+    """Ask for a remedy, apply it, and return the binds to try next; raises `error` if the user gives up."""
     from webdemo.net import stopping
 
     click.echo(error.problem, err=True)

@@ -1,4 +1,4 @@
-"""`webdemo port` and `webdemo trace`: what a port is, who has it, and the way to it."""
+"""`webdemo port` and `webdemo trace`: what a port is, who listens on it, and how a URL reaches it."""
 
 from __future__ import annotations
 

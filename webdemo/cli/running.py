@@ -1,4 +1,4 @@
-"""Commands to the webdemos that run: `ps`, `swap`, `restart`, `stop`, `start`, `reload`."""
+"""Commands to running webdemos: `ps`, `swap`, `restart`, `stop`, `start`, `reload`."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def reload(pid: int | None) -> None:
 
 
 def command(what: str, port: str | None, pid: int | None, **more: str) -> None:
-    """Send a command to the webdemo that is meant, and wait until it is done."""
+    """Send a command to the right webdemo and wait until it is done; raises UsageError if that is unclear."""
     found = [i for i in instances() if pid in (None, i.pid)]
     if port is not None and len(found) > 1:
         having = [i for i in found if any(port in s["ports"] for s in i.call({"do": "status"})["services"])]

@@ -1,7 +1,7 @@
-"""`webdemo ps --watch`: how the servers fare, once a second, until q or Ctrl-C.
+"""`webdemo ps --watch`: the servers' figures once a second, until q or Ctrl-C.
 
-On a terminal one picture that changes; into a pipe or a file one table after the other, or with
---json one line of JSON after the other.
+On a terminal the table is redrawn; into a pipe or a file tables follow each other, or lines of JSON with
+--json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from webdemo.supervisor.control import instances
 from webdemo.text import printable
 
 _ANSWER_SECONDS = 5.0
-_ENDING_KEYS = (b"q", b"Q", b"")  # the last one: the terminal is gone
+_ENDING_KEYS = (b"q", b"Q", b"")  # b"": the terminal is gone
 _WIDTH_WITHOUT_TERMINAL = 240
 _MOST_PORTS = 4
 _NONE_RUNS = "No webdemo of yours is running."
@@ -38,8 +38,8 @@ _RIGHT = ("REQ/S", "P50 ms", "P99 ms", "IN FLIGHT", "ERRORS", "MEMORY", "CPU", "
 
 
 def watch(*, as_json: bool) -> None:
-    """Show the figures until the user ends it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the terminal is put right as well
+    """Show the figures until the user quits."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM also restores the terminal
     with contextlib.suppress(KeyboardInterrupt):
         if as_json:
             _repeat(lambda statuses: click.echo(json.dumps(statuses)), _sleep)
@@ -52,7 +52,7 @@ def watch(*, as_json: bool) -> None:
 
 
 def _repeat(show: Callable[[list[dict[str, Any]]], None], ended: Callable[[float], bool]) -> None:
-    """Show what there is, again and again; `ended` waits so many seconds, or until the user ends it."""
+    """Call `show` once per interval until `ended`, which waits the given seconds, returns True."""
     while True:
         began = time.monotonic()
         show(statuses())
@@ -61,7 +61,7 @@ def _repeat(show: Callable[[list[dict[str, Any]]], None], ended: Callable[[float
 
 
 def statuses() -> list[dict[str, Any]]:
-    """What each webdemo of this user tells; those that end meanwhile are left out."""
+    """The status of each webdemo of this user; those that end meanwhile are left out."""
     found = []
     for instance in instances():
         with contextlib.suppress(ControlUnavailable):
@@ -76,7 +76,7 @@ def _sleep(seconds: float) -> bool:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[float], bool]]:
-    """Waits for a key that ends it; without a keyboard the time passes, and only Ctrl-C ends it."""
+    """Give a function that waits, and returns True if the user quits; without a keyboard it only sleeps."""
     if not sys.stdin.isatty():
         yield _sleep
         return
@@ -102,7 +102,7 @@ def _keys() -> Iterator[Callable[[float], bool]]:
 
 def _print(console: Console, found: list[dict[str, Any]]) -> None:
     console.print(Text(time.strftime("%H:%M:%S")), picture(found))
-    sys.stdout.flush()  # a reader that follows a pipe sees it at once
+    sys.stdout.flush()  # so that a reader of the pipe sees it at once
 
 
 def picture(found: list[dict[str, Any]]) -> Group:
