@@ -1,1 +1,4 @@
-"""RUNS IN A COMMAND OF ITS OWN, each server in its own run: do they behave the same, and how fast."""
+"""Compares servers: do they behave the same, and how fast are they?
+
+Runs in the process of the command `webdemo compare`, which starts a run of its own for each server.
+"""

@@ -1,8 +1,8 @@
-"""One server under a supervisor of its own: `python -m webdemo.compare.one_run ORDER`.
+"""One server under its own supervisor: `python -m webdemo.compare.one_run ORDER`.
 
-A process of its own for each, so that a server that hangs or crashes holds up no other. It tells what
-happens as JSON lines, ends like any run, and ends when its standard input does: whoever started it
-is gone then.
+Runs in a separate main process per server, so that a server that hangs or crashes does not affect the others.
+It reports events as JSON lines, shuts down like any run, and also when its standard input closes: then the
+comparison has died.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from webdemo.worker.app_import import Target
 
 
 def order(bind: str, target: Target, grace_seconds: float) -> str:
-    """What a run is told: the argument that `main` reads."""
+    """The command line argument that `main` reads, as JSON."""
     return json.dumps({"bind": bind, "target": target._asdict(), "grace_seconds": grace_seconds})
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until it is the supervisor's
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the supervisor handles it
     order = json.loads(sys.argv[1])
     comparison = os.getppid()
     abandoned = threading.Event()
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def _remove_folder() -> None:
-    """The comparison was killed and could not: the last of its runs to end removes what it made."""
+    """Remove the comparison's temporary folder, because it was killed; only the last run succeeds."""
     folder = Path(os.environ["XDG_RUNTIME_DIR"])
     with contextlib.suppress(OSError):  # another run still uses it
         for inner in folder.iterdir():
@@ -69,8 +69,8 @@ def _remove_folder() -> None:
 
 
 def _end_with_stdin(abandoned: threading.Event) -> None:
-    """End when the comparison says so, or when it is gone: then without a word."""
-    # Not sys.stdin: its lock would be held while Python ends.
+    """Shut down when the comparison says so on stdin, or has died (end of file)."""
+    # Not sys.stdin: its lock would be held while Python exits.
     if not os.read(0, 4096):
         abandoned.set()
     os.kill(os.getpid(), signal.SIGTERM)

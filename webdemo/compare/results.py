@@ -1,8 +1,8 @@
-"""What a comparison found: plain data, from the runner to the report, and to JSON and back.
+"""The results of a comparison: plain data for the report, convertible to JSON and back.
 
-The JSON document is `Comparison` as it stands here: each dataclass an object, each tuple a list, and
-`None` null. A field that is added leaves SCHEMA as it is; one that goes or changes its meaning
-makes SCHEMA one more. Times are in seconds, sizes in bytes, unless a name says otherwise.
+The JSON document is a `Comparison`: dataclasses are objects, tuples are lists, `None` is null. Adding a field
+keeps SCHEMA; removing one or changing its meaning increments it. Times are in seconds and sizes in bytes,
+unless a name says otherwise.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from webdemo.errors import UsageError
 SCHEMA = 1
 
 Verdict = Literal["right", "differs", "wrong", "dropped", "hung", "missing"]
-"""right: as the section says. differs: left open there, or only advised against. wrong: against a MUST,
-or something is lost or made up. dropped: the connection ended without an answer, or in the middle of
-one. hung: no end within the deadline. missing: the server did not run."""
+"""right: as the RFC section says. differs: a choice that it leaves open, or against a SHOULD. wrong: violates
+a MUST, or data is lost or invented. dropped: the connection ended before or during the response. hung: no end
+before the deadline. missing: the server did not run."""
 
 State = Literal["up", "crashed", "hung", "missing"]
-"""up: it answered. crashed: it ended, or gave up, before that or during the comparison. hung: it took
-connections and did not answer. missing: it is not installed, or cannot do this here."""
+"""up: it answered. crashed: it died, or was given up, before that or during the comparison. hung: it accepted
+connections but did not answer. missing: it is not installed, or cannot run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +39,28 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A row of the comparison: one server with its options."""
+    """A column of the comparison: one server with its options."""
 
     label: str  # unique in the comparison: "gunicorn", "gunicorn?threads=1"
     name: str
     options: dict[str, str]
     version: str | None
     state: State
-    problem: str | None = None  # why it is not up, or what befell it meanwhile; one line
+    problem: str | None = None  # why it is not up, or what happened to it meanwhile; one line
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A column: one request, or a few on one connection."""
+    """A row of the comparison: one request, or a few on one connection."""
 
     name: str  # unique: "both-lengths"; of the app's own paths "GET /about"
     group: str  # "framing", "targets" ...; "app" for the paths of the app
     layer: Literal["server", "app"]
-    title: str  # what is asked, in half a line
-    request: str  # as it was sent, printable
+    title: str  # what is tested, in a few words
+    request: str  # the request as sent, made printable
     section: str  # "RFC 9112 section 6.3"; empty in layer "app", unless one applies
-    expected: str  # the right answer in words
-    meaning: str  # what it means for an app when a server does otherwise
+    expected: str  # the right response in words
+    meaning: str  # what it means for an app if a server deviates
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,16 @@ class Finding:
     probe: str
     server: str  # its label
     verdict: Verdict
-    evidence: str  # what came back, short
-    what: str = ""  # one sentence each, empty where the verdict is right
+    evidence: str  # a summary of what came back
+    what: str = ""  # this and the next two: a sentence each, empty if the verdict is right
     who_is_right: str = ""
     meaning: str = ""
-    seen_in: str | None = None  # the version in which this was seen before; None: never
+    seen_in: str | None = None  # the version in which this was seen before; None if never
     is_new: bool = False  # not right, and not among the known quirks
 
     @property
     def key(self) -> str:
-        """How a file of accepted differences names it."""
+        """Its name in a file of accepted differences."""
         return f"{self.server} {self.probe}"
 
 
@@ -92,7 +92,7 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A measured quantity: the median of the rounds, and the interval that holds the true one (95 %)."""
+    """A measured quantity: the median of the rounds, and its 95 % confidence interval."""
 
     value: float
     low: float
@@ -119,25 +119,25 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A server's requests per second as a share of the best one's in the same case."""
+    """A server's throughput divided by the best one's in the same case."""
 
     server: str
     against: str
     case: str
     connections: int
     ratio: Figure
-    is_significant: bool  # the interval leaves out 1 and what is as good as 1
+    is_significant: bool  # the interval excludes 1 and everything close to it
 
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """How a server starts, stops and comes back."""
+    """How a server starts, stops and recovers."""
 
     server: str
     start_seconds: Figure | None
-    stop_seconds: Figure | None  # from the signal to the last process's end, with requests in flight
+    stop_seconds: Figure | None  # from the request to stop to the run's end, with requests in flight
     lost_at_stop: int | None  # requests in flight that were not answered
-    back_seconds: Figure | None  # from kill -9 to the next answer
+    back_seconds: Figure | None  # from kill -9 to the next response
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +148,16 @@ class Speed:
     measurements: tuple[Measurement, ...]
     ratios: tuple[Ratio, ...]
     lifecycles: tuple[Lifecycle, ...]
-    notes: tuple[str, ...] = ()  # what limits what these figures say
+    notes: tuple[str, ...] = ()  # limitations of these figures
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All of it. What was not asked for is None."""
+    """A whole comparison. Parts that were not requested are None."""
 
-    app: str  # as it was given: "shop:app"
-    made_at: str  # ISO 8601, with the offset
+    app: str  # as given by the user: "shop:app"
+    made_at: str  # ISO 8601, with UTC offset
     webdemo: str  # version
     machine: Machine
     servers: tuple[Server, ...]
@@ -170,7 +170,7 @@ class Comparison:
 
 
 def from_json(text: str) -> Comparison:
-    """Read what `to_json` wrote; raises UsageError for what is no such document."""
+    """Read the output of `to_json`; raises UsageError for anything else."""
     try:
         data = json.loads(text)
         if data["schema"] != SCHEMA:
@@ -187,7 +187,7 @@ def from_json(text: str) -> Comparison:
 
 
 def _read(kind: Any, data: Any) -> Any:
-    """JSON data as an instance of `kind`, which is a type of this module's fields."""
+    """Convert JSON data to `kind`, a type used by this module's fields."""
     origin = typing.get_origin(kind)
     if origin in (types.UnionType, typing.Union):
         if data is None:

@@ -1,7 +1,7 @@
-"""Runs the app on every chosen server, each in a run of its own, until the comparison is over.
+"""Runs the app on every chosen server, each in its own run, during a comparison.
 
-A server that is missing, crashes or hangs at the start is told of as a row like any other. Whatever
-ends the comparison, nothing that was started outlives it: each run ends with its standard input.
+The rules: a server that is missing, crashes or hangs at start is a result like any other. However the
+comparison ends, nothing that it started outlives it: each run exits when its standard input closes.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ START_SECONDS = 20.0
 GRACE_SECONDS = 2.0
 _END_SECONDS = 5.0  # beyond the grace
 
-# What a user sees by default beside each server as it is: a sync Gunicorn is another server.
+# Compared by default in addition to each server's defaults: a sync Gunicorn behaves like another server.
 _ALSO = {"gunicorn": ("gunicorn?threads=1",)}
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A server with its options, as the user names it: `gunicorn?threads=1`."""
+    """A server with its options, as given by the user: `gunicorn?threads=1`."""
 
     label: str
 
@@ -58,9 +58,9 @@ class Choice:
 
 
 def choose(labels: Sequence[str]) -> list[Choice]:
-    """The servers named, or all that run apps; raises UsageError for what is none.
+    """The named servers, or all that run apps; raises UsageError for anything else.
 
-    One that is known and not installed is chosen: it will be a row that says so.
+    A known server that is not installed is included: the result will say so.
     """
     if not labels:
         known = [a.name for a in servers.known() if a.runs_app and not a.name.startswith(servers.PASTE)]
@@ -77,20 +77,20 @@ def choose(labels: Sequence[str]) -> list[Choice]:
 
 
 class Run:
-    """One server that was started, or why it was not. `port` and `pids` are there once it is up."""
+    """One server's run, or why it was not started. `port` and `pids` are set once it is up."""
 
     def __init__(self, choice: Choice, target: Target, runtime_folder: str, **more_options: str) -> None:
         self.choice = choice
         self.state: State = "missing"
         self.problem: str | None = None
         self.port = 0
-        self.pids: tuple[int, ...] = ()  # of the server's processes; its workers are their children
-        self.start_seconds = 0.0  # from the order to the first answer
+        self.pids: tuple[int, ...] = ()  # the server's processes; workers are their children
+        self.start_seconds = 0.0  # from the start of the run to the first response
         self._began = time.monotonic()
         self._popen: subprocess.Popen[str] | None = None
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._last_problem = "it ended without a word"
-        self._deaths: list[str] = []  # how its processes ended once it was up
+        self._deaths: list[str] = []  # how its processes died after it was up
         try:
             version = servers.find(choice.name).version()
         except ServerBroken as exc:
@@ -112,14 +112,14 @@ class Run:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=os.environ | {"XDG_RUNTIME_DIR": runtime_folder},  # not among those of `webdemo ps`
-            start_new_session=True,  # Ctrl-C is for the comparison, which ends them in order
+            env=os.environ | {"XDG_RUNTIME_DIR": runtime_folder},  # hidden from `webdemo ps`
+            start_new_session=True,  # Ctrl-C reaches only the comparison, which stops its runs in order
         )
         self._reader = threading.Thread(target=self._read, args=(self._popen,), daemon=True)
         self._reader.start()
 
     def is_up(self) -> bool:
-        """Whether it still runs; one that has ended meanwhile is crashed from then on."""
+        """Whether it still runs; if it has ended meanwhile, its state becomes crashed."""
         if self.state != "up":
             return False
         while True:
@@ -153,7 +153,7 @@ class Run:
         return f"A process {self._deaths[-1]} during the comparison and was started again{times}."
 
     def _ended(self) -> str:
-        """How the run as a whole ended."""
+        """How the whole run ended, in words."""
         assert self._popen is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self._popen.wait(_END_SECONDS)
@@ -161,7 +161,7 @@ class Run:
         return self._last_problem
 
     def wait_until_up(self, deadline: float) -> None:
-        """Until it has answered, has ended, or the deadline (monotonic) has come; see `state`."""
+        """Wait until it has answered, has ended, or `deadline` (time.monotonic) is over; sets `state`."""
         if self._popen is None:
             return
         self.state = "hung"
@@ -184,7 +184,7 @@ class Run:
                 return
 
     def stop(self) -> float:
-        """Let it drain; how long that took, in seconds. Kills it when it does not end."""
+        """Shut it down gracefully, or kill it if it does not end; returns the seconds that it took."""
         if self._popen is None:
             return 0.0
         began = time.monotonic()
@@ -198,7 +198,7 @@ class Run:
         try:
             self._popen.wait(GRACE_SECONDS + _END_SECONDS)
         except subprocess.TimeoutExpired:
-            self._popen.kill()  # its loader ends by itself
+            self._popen.kill()  # its loader then exits on its own
             self._popen.wait()
         seconds = time.monotonic() - began
         self._reader.join(_END_SECONDS)
@@ -232,9 +232,9 @@ def _problem(event: dict[str, Any] | None) -> str | None:
 
 @contextlib.contextmanager
 def running(choices: Iterable[Choice], target: Target, **more_options: str) -> Iterator[list[Run]]:
-    """Start every server at once, wait until each is up or known not to be, and end them all.
+    """Start all servers in parallel, wait until each is up or has failed, and stop them at the end.
 
-    `more_options` are options of every bind: `cpus="1"`.
+    `more_options` are added to every bind, for example `cpus="1"`.
     """
     with tempfile.TemporaryDirectory(prefix="webdemo-compare-") as folder:
         runs: list[Run] = []
@@ -250,7 +250,7 @@ def running(choices: Iterable[Choice], target: Target, **more_options: str) -> I
 
 
 def stop_all(runs: Sequence[Run]) -> None:
-    """End them side by side; returns when all are gone."""
+    """Stop them in parallel; returns when all have ended."""
     threads = [threading.Thread(target=run.stop) for run in runs]
     for thread in threads:
         thread.start()

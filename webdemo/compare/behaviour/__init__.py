@@ -1,1 +1,1 @@
-"""What each server does with the same requests: the corpus, and the app's own paths."""
+"""Behaviour: what each server does with the same requests, for the corpus and for the app's own paths."""

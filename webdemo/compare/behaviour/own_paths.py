@@ -1,9 +1,9 @@
-"""Does *your* app answer the same on every server? Its own paths, asked for on each.
+"""Does *your* app answer the same on every server? Requests the app's own paths from each.
 
-No section says what is right here, so what most servers answer is: who answers otherwise, differs.
-What changes on the same server (a clock, a token, a counter, the process) is left out of account: GET and
-HEAD are asked for twice, what differs then is asked for again on a second start of the server, and only
-what stays is compared (`steady`).
+The rule: no RFC says what is right here, so the majority's response is, and every other one differs. What
+changes on a single server (a clock, a token, a counter, the process) is ignored: GET and HEAD are sent twice,
+differences are checked again on a second start of the server, and only stable values are compared
+(`stable_values`).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ T = TypeVar("T")
 
 _ANSWER_SECONDS = 10.0
 _ROUTES_SECONDS = 30.0
-_REPEATED = ("GET", "HEAD")  # safe to ask for twice, RFC 9110 section 9.2.1
+_REPEATED = ("GET", "HEAD")  # safe to send twice (RFC 9110 section 9.2.1)
 _ANOTHERS = ("date", "server", "connection", "keep-alive", "via", "transfer-encoding", "x-request-id")
 _LENGTH = "content-length"
 _OURS = ("host", "connection", "content-length", "transfer-encoding", "accept-encoding")
-_LATER_SECONDS = 1.1  # a clock that shows seconds has moved on
+_LATER_SECONDS = 1.1  # long enough for a displayed time in seconds to change
 _LONGEST_SHOWN = 160
 _LINES_SHOWN = 3
 _NUMBER = b"NUMBER"
-# What in a target servers are known to treat in ways of their own, and the probe that shows it.
+# Parts of a target that servers are known to treat differently, and the probe that shows it.
 _TELLING = (("%2f", "target-encoded-slash"), ("//", "target-double-slash"))
 _LOST = {"dropped": "closes the connection", "hung": "does not answer in time"}
 _MEANING = "What users get depends on the server that the app runs on."
@@ -52,13 +52,13 @@ _FROM_PATH = "/:@!$&'()*+,;=-._~?%"
 
 @dataclass(frozen=True, slots=True)
 class AppRequest:
-    """One request for the app, with a Host that is the same on every server."""
+    """One request to the app; its Host is the same on every server."""
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    number: int = 1  # of those that differ only in their headers or their body
+    number: int = 1  # among requests that differ only in their headers or body
 
     @property
     def name(self) -> str:
@@ -73,7 +73,7 @@ class AppRequest:
 
 
 def of_paths(paths: Sequence[str]) -> list[AppRequest]:
-    """Requests for the paths named; raises UsageError for what is none."""
+    """GET requests for these paths; raises UsageError for anything but an absolute path."""
     for path in paths:
         if not path.startswith("/"):
             raise UsageError(f"The path {path!r} does not begin with /.", remedy=f"Write --path /{path}")
@@ -81,7 +81,7 @@ def of_paths(paths: Sequence[str]) -> list[AppRequest]:
 
 
 def of_har(file: Path) -> list[AppRequest]:
-    """The requests that a browser recorded (HAR 1.2), in their order; raises UsageError."""
+    """The requests recorded by a browser (HAR 1.2), in order; raises UsageError."""
     try:
         entries = json.loads(file.read_text("utf-8-sig"))["log"]["entries"]
         found = [_of_entry(entry["request"]) for entry in entries]
@@ -118,10 +118,9 @@ def _of_entry(request: dict[str, object]) -> AppRequest:
 
 
 def of_routes(target: Target) -> list[AppRequest]:
-    """The GET routes without parameters of a webdemo app; of another app its front page.
+    """GET requests for a webdemo app's routes without parameters, or for / of any other app.
 
-    The app is imported in a process of its own. One that cannot be loaded has none here: each server
-    says why.
+    The app is imported in a separate process. If that fails, the list has only /: each server's run says why.
     """
     listing = (
         "import json, sys\n"
@@ -153,9 +152,9 @@ def compare(
     target: Target | None = None,
     on_second_look: Callable[[], None] = lambda: None,
 ) -> Behaviour:
-    """Send the requests to the app on each server.
+    """Send the requests to the app on each server, and compare the responses.
 
-    What differs is looked at again, later and, with `target`, on a second start of the servers that differ.
+    Differences are checked again: later and, with `target`, on a second start of the servers that differ.
     """
     began = time.monotonic()
     looks: dict[str, dict[str, list[Look]]] = {request.name: {} for request in requests}
@@ -174,7 +173,7 @@ def _ask_all(
     on_progress: OnProgress,
     others: Sequence[Run] = (),
 ) -> None:
-    """Ask each server, twice for what is safe; the looks are added to those that there are."""
+    """Send the requests to each server, safe ones twice, and add the responses to `looks`."""
     own = _own_numbers([*runs, *others])
 
     def ask(run: Run, is_over: threading.Event) -> list[Finding]:
@@ -192,7 +191,7 @@ def _ask_all(
 def _different(
     runs: Sequence[Run], requests: Sequence[AppRequest], looks: dict[str, dict[str, list[Look]]]
 ) -> dict[str, list[AppRequest]]:
-    """The servers that differ, and in what."""
+    """The servers that differ, and the requests on which they do."""
     different: dict[str, list[AppRequest]] = {}
     for request in requests:
         for finding in _findings(runs, request, looks[request.name]):
@@ -209,11 +208,11 @@ def _look_again(
     target: Target | None,
     began: float,
 ) -> None:
-    """A time of day may be the same in two looks, and what a process keeps is the same in all of them."""
+    """Repeat what differs: a clock may show the same second twice, and a process may keep its own value."""
     if target is not None:
         choices = [run.choice for run in runs if run.choice.label in different]
         with running(choices, target) as again:
-            # All of them, in their order: what is answered may rest on what was asked before.
+            # All requests, in order: a response may depend on earlier requests.
             _ask_all(again, requests, looks, lambda label: None, runs)
     if all(request.method in _REPEATED for request in requests):
         time.sleep(max(0.0, began + _LATER_SECONDS - time.monotonic()))
@@ -235,9 +234,9 @@ def _probe(request: AppRequest) -> Probe:
 
 
 def _own_numbers(runs: Sequence[Run]) -> re.Pattern[bytes]:
-    """The numbers that are others in each run: the servers' ports, and their processes.
+    """A pattern of the numbers that differ between runs: ports and process ids.
 
-    A small number may mean anything; where it is a process after all, a second start shows it.
+    Numbers below 1000 are left out, as they may mean anything; if one is a pid, the second start shows it.
     """
     numbers = {number for run in runs for number in (run.port, *with_descendants(run.pids)) if number > 999}
     return re.compile(rf"(?<!\d)(?:{'|'.join(map(str, numbers)) or '(?!)'})(?!\d)".encode())
@@ -256,7 +255,7 @@ def _look(port: int, own: re.Pattern[bytes], request: AppRequest) -> Look:
     headers = tuple(
         (name.lower(), own.sub(_NUMBER, value.encode("latin-1")).decode("latin-1"))
         for name, value in answer.headers
-        # The server frames the body as it likes; that it arrives is what counts.
+        # How the server frames the body is its own choice; only the content counts.
         if name.lower() not in _ANOTHERS and name.lower() != _LENGTH
     )
     said = f"HTTP/{answer.version} {answer.status} {answer.reason}".strip()
@@ -302,7 +301,7 @@ def _findings(runs: Sequence[Run], request: AppRequest, looks: dict[str, list[Lo
 
 
 def _reason(label: str, request: AppRequest, usual_status: str | None, usual_body: bytes | None) -> str:
-    """Who answers otherwise, and what is known of the server that may be why."""
+    """Why it counts as a difference, and a known quirk of the server that may explain it."""
     most = usual_status is not None and usual_body is not None
     reason = "Most servers answer otherwise." if most else "No answer is that of most servers."
     name = label.partition("?")[0]
@@ -315,7 +314,7 @@ def _reason(label: str, request: AppRequest, usual_status: str | None, usual_bod
 
 
 def _most(counted: Counter[T]) -> T | None:
-    """What more than half have; None if nothing."""
+    """The value that more than half have; None if there is no majority."""
     found = [value for value, count in counted.items() if 2 * count > counted.total()]
     return found[0] if found else None
 
@@ -327,7 +326,7 @@ def _differences(
     usual_body: bytes | None,
     usual_lines: set[bytes],
 ) -> list[str]:
-    """How it differs from what most servers answer, as ends of a sentence."""
+    """How it differs from the majority's response, as predicates: `answers 404, where most answer 200`."""
     if answer.status != usual_status:
         most = f"most answer {usual_status}" if usual_status else "others do not"
         return [f"answers {answer.status}, where {most}"]
@@ -365,7 +364,7 @@ def _first_difference(body: bytes, usual: bytes) -> str:
 
 
 def _printable(data: bytes) -> str:
-    """Text as it is meant, where it is text; a character that was cut through at an end is left out."""
+    """The data as printable text if it is UTF-8 (a partial last character is dropped), else escaped."""
     for cut in range(4):
         try:
             text = data[: len(data) - cut].decode()

@@ -1,7 +1,7 @@
-"""Does every server answer the same? The corpus is sent to the probe app on each of them.
+"""Sends the corpus to the probe app on each server and judges the responses.
 
-Servers are asked side by side, each its probes one after the other. A finding that is news is asked
-for again, with more time, before it is believed: a busy machine looks like a slow server.
+Servers are probed in parallel, the probes of one server sequentially. The rule: an unexpected result is
+retried with a longer timeout before it is reported, because a busy machine looks like a slow server.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from webdemo.worker.app_import import Target
 PROBE_APP = Target("webdemo.compare.corpus.probe_app:app")
 
 _ANSWER_SECONDS = 2.5
-# When news is looked at again: a busy machine may hold a server up for a moment.
+# For retries of unexpected results: a busy machine may delay a server for a moment.
 _PATIENT_FACTOR = 3.0
 _PATIENT_QUIET_SECONDS = 1.0
 _LOOKS_AT_NEWS = 2
@@ -36,11 +36,11 @@ _RECALL_SECONDS = 4.0
 _LONGEST_SHOWN = 160
 
 OnProgress = Callable[[str], None]
-"""Called with a server's label when it is done with a probe, from any thread."""
+"""Called with a server's label after each probe, from any thread."""
 
 
 def probes() -> tuple[Probe, ...]:
-    """The corpus as the report shows it."""
+    """The corpus as probes for the report."""
     return tuple(
         Probe(
             name=case.name,
@@ -78,7 +78,7 @@ def probe(runs: Sequence[Run], on_progress: OnProgress) -> Behaviour:
 def side_by_side(
     runs: Sequence[Run], ask: Callable[[Run, threading.Event], list[Finding]]
 ) -> tuple[Finding, ...]:
-    """Ask every server in a thread of its own; the event tells them that nobody waits any more."""
+    """Call `ask` for every server in its own thread; the event is set when the comparison is interrupted."""
     with _interruptible(runs) as (pool, is_over):
         asked = [pool.submit(ask, run, is_over) for run in runs]
         return tuple(finding for future in asked for finding in future.result())
@@ -92,7 +92,7 @@ def _interruptible(runs: Sequence[Run]) -> Iterator[tuple[ThreadPoolExecutor, th
         yield pool, is_over
     except BaseException:
         is_over.set()
-        stop_all(runs)  # whoever waits for an answer waits no longer
+        stop_all(runs)  # ends every wait for a response
         raise
     finally:
         is_over.set()
@@ -161,7 +161,7 @@ def _send(port: int, case: Case, seconds: float, quiet_seconds: float) -> Exchan
 
 
 def _recall(port: int, key: str) -> dict[str, Any]:
-    """What happened to an answer, once something has, or the time is over."""
+    """What happened to an earlier response in the app; waits up to _RECALL_SECONDS for it."""
     deadline = time.monotonic() + _RECALL_SECONDS
     asking = [request(f"/probe/recall?{key}")]
     while True:
@@ -176,7 +176,7 @@ def _recall(port: int, key: str) -> dict[str, Any]:
 
 
 def evidence_of(exchange: Exchange) -> str:
-    """What came back, short: the status of each answer, its first bytes, and how the connection ended."""
+    """A summary of what came back: each response's status and first bytes, and how the connection ended."""
     parts = []
     for answer in exchange.answers:
         interim = "".join(f"{code}, then " for code in answer.interim)
@@ -190,7 +190,7 @@ def evidence_of(exchange: Exchange) -> str:
 
 
 def shown(data: bytes) -> str:
-    """Bytes as printable text: line ends as they are in Python, a long run of one byte cut short."""
+    """Bytes as printable text with Python's escapes; long runs of one character are shortened."""
     return shortened(repr(data.decode("latin-1"))[1:-1])
 
 
@@ -199,7 +199,7 @@ def shortened(text: str) -> str:
 
 
 def join(layers: Sequence[Behaviour]) -> Behaviour:
-    """The layers of a comparison as one."""
+    """Merge the layers of a comparison."""
     return Behaviour(
         tuple(p for layer in layers for p in layer.probes),
         tuple(f for layer in layers for f in layer.findings),

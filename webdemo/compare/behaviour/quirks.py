@@ -1,6 +1,6 @@
-"""What servers are known to do otherwise, in quirks.toml, with the version in which it was seen.
+"""Known deviations of servers, from quirks.toml, with the version in which each was seen.
 
-A finding that is not right and not in there is new: the server has changed, or the machine has.
+A finding that is neither right nor listed there is new: the server has changed, or the machine has.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """Those of one server."""
+    """The quirks of one server."""
 
     version: str
-    does: dict[str, tuple[str, ...]]  # probe -> "differs: gives the app ..."; several: now this, now that
+    does: dict[str, tuple[str, ...]]  # probe -> "differs: gives the app ..."; several if it varies
 
 
 def seen_in(label: str, probe: str, verdict: str, does: str) -> str | None:
-    """The version of the server in which it did just that; None if that is news."""
+    """The server version in which exactly this was seen before; None if it is new."""
     for name in (label, label.partition("?")[0]):
         if quirks := load().get(name):
             is_known = f"{verdict}: {does}" in quirks.does.get(probe, ())

@@ -1,8 +1,8 @@
-"""What stays of an answer: a value that is another one each time says nothing about the server.
+"""Reduces responses to their stable values: what changes each time says nothing about the server.
 
-An answer is looked at several times, on the same server and on a second start of it. What changed between
-two looks on one server (a clock, a token, the order of a set) is left out on all of them, word by word, so
-that what stands beside it still counts.
+A response is taken several times, on the same server and on a second start of it. The rule: whatever differs
+between two responses of one server (a clock, a token, the order of a set) is ignored on all servers, word by
+word, so that the text around it still counts.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import dataclass
 CHANGES = "…"
 
 _WORDS = re.compile(rb"[^\s<>\"'(){}\[\],;&|]+|[\s<>\"'(){}\[\],;&|]+")
-_BEFORE = 2  # a word and what is behind it
-_LONGEST_BINARY = 1 << 18  # longer ones are not looked through byte by byte
+_BEFORE = 2  # a word and the separator after it
+_LONGEST_BINARY = 1 << 18  # longer binary data is compared as a whole, not byte by byte
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One answer, as it came."""
+    """One response as received."""
 
-    status: str  # "200", or what became of the connection: "dropped", "hung"
-    headers: tuple[tuple[str, str], ...]  # the names in small letters
+    status: str  # "200", or the fate of the connection: "dropped", "hung"
+    headers: tuple[tuple[str, str], ...]  # names in lower case
     body: bytes
     evidence: str
 
@@ -35,7 +35,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """What all looks at one server's answer have in common."""
+    """What all responses of one server to a request have in common."""
 
     status: str  # "200 or 500" when it changes on this server only
     headers: frozenset[tuple[str, str]]
@@ -44,11 +44,11 @@ class Steady:
 
 
 def steady(looks: Mapping[str, Sequence[Look]]) -> dict[str, Steady]:
-    """What stays of the answers to one request, by server; each has one look or more."""
+    """The stable values of the responses to one request, by server; each has one response or more."""
     statuses = {label: sorted({look.status for look in own}) for label, own in looks.items()}
     unsteady = [label for label, own in statuses.items() if len(own) > 1]
     changing = [label for label in unsteady if all(look.is_answer for look in looks[label])]
-    if len(changing) > 1 or (changing and len(looks) == 1):  # that is the app's way: nothing to compare
+    if len(changing) > 1 or (changing and len(looks) == 1):  # it is the app that varies: nothing to compare
         return {label: Steady("changing", frozenset(), b"", own[0].evidence) for label, own in looks.items()}
     answered = {label: own for label, own in looks.items() if label not in unsteady and own[0].is_answer}
     headers = _steady_headers({label: [look.headers for look in own] for label, own in answered.items()})
@@ -69,7 +69,7 @@ def steady(looks: Mapping[str, Sequence[Look]]) -> dict[str, Steady]:
 def _steady_headers(
     looks: Mapping[str, Sequence[Sequence[tuple[str, str]]]],
 ) -> dict[str, frozenset[tuple[str, str]]]:
-    """A header that comes and goes on one server is left out on all; of the others, what stays."""
+    """The stable headers, by server; a header that comes and goes on one server is ignored on all."""
     tables = {label: [_numbered(headers) for headers in own] for label, own in looks.items()}
     kept: dict[str, set[tuple[str, str]]] = {label: set() for label in looks}
     for key in dict.fromkeys(key for own in tables.values() for table in own for key in table):
@@ -85,7 +85,7 @@ def _steady_headers(
 
 
 def _numbered(headers: Sequence[tuple[str, str]]) -> dict[tuple[str, int], str]:
-    """Headers by name and by how many of the name came before."""
+    """Headers by name and by the number of earlier ones with that name."""
     counts: Counter[str] = Counter()
     table = {}
     for name, value in headers:
@@ -95,11 +95,11 @@ def _numbered(headers: Sequence[tuple[str, str]]) -> dict[tuple[str, int], str]:
 
 
 def _steady_values(looks: Mapping[str, Sequence[bytes]]) -> dict[str, bytes] | None:
-    """Each server's value, the words that change replaced; None when a value changes its number of words."""
+    """Each server's value with changing words replaced; None if a value's number of words changes."""
     if len({value for own in looks.values() for value in own}) <= 1:
         return {label: own[0] for label, own in looks.items()}
     words = {label: [_words(value) for value in own] for label, own in looks.items()}
-    changing: dict[str, set[int]] = {}  # the places of the words that do, by server
+    changing: dict[str, set[int]] = {}  # indexes of the words that change, by server
     for label, (first, *others) in words.items():
         if any(len(other) != len(first) for other in others):
             return None
@@ -116,13 +116,13 @@ def _steady_values(looks: Mapping[str, Sequence[bytes]]) -> dict[str, bytes] | N
 
 
 def _stands_alike(place: int, words: list[bytes], others: list[bytes], changing: set[int]) -> bool:
-    """Whether the same is before that place in both: a word that changes in one does so in the other."""
+    """Whether the words before that index are equal in both; then the word at it changes in both."""
     before = range(max(0, place - _BEFORE), place)
     return all(n in changing or words[n] == others[n] for n in before)
 
 
 def _words(value: bytes) -> list[bytes]:
-    """A text's words and what is between them; of anything else the bytes."""
+    """Split text into words and separators, binary data into bytes."""
     try:
         value.decode()
     except UnicodeDecodeError:
@@ -133,9 +133,9 @@ def _words(value: bytes) -> list[bytes]:
 
 
 def _steady_lines(looks: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
-    """Of bodies whose length changes: of the lines that most servers send each time, those of each server.
+    """For bodies whose length changes: those stable lines of each server that most servers have.
 
-    Where a line stands may change as well, so all have them in one order.
+    The position of a line may change as well, so the lines are in the same order for all servers.
     """
     kept = {}
     for label, own in looks.items():

@@ -1,7 +1,7 @@
-"""The corpus: every probe of what a server does, by group.
+"""The corpus: every probe of server behaviour, by group.
 
-Each case cites the section that says what is right, and its judge holds to the words there: wrong is
-said only where a MUST is broken, or an app is told what was not sent.
+The rule: each case cites the section that says what is right, and its judge follows that text: a result is
+wrong only if it violates a MUST, or if an app is told something that was not sent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answers: what a server makes of what apps return, also where apps do it wrong."""
+"""Responses: what a server makes of what apps return, including invalid responses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _without_body(exchange: Exchange) -> Judgement:
         return differs("refuses it with 500")
     if exchange.rest or (others and others[0].body != b"hello"):
         return wrong("sends the body")
-    # In an answer of 204 neither is allowed: RFC 9110 section 8.6, RFC 9112 section 6.1.
+    # A 204 response may have neither: RFC 9110 section 8.6, RFC 9112 section 6.1.
     for name in ("Content-Length", "Transfer-Encoding"):
         if first.status == 204 and first.values(name):
             return wrong(f"sends {name} with it")
@@ -80,14 +80,14 @@ def _no_made_up_length(answer: Answer) -> Judgement:
 
 
 def _unfinished(exchange: Exchange) -> Judgement:
-    """An answer whose announced end has not come."""
+    """A response that is shorter than announced."""
     return (
         right("closes before the announced end") if exchange.is_over else wrong("leaves the client waiting")
     )
 
 
 def _cut(exchange: Exchange) -> Judgement:
-    """An answer that failed in the middle must not look whole."""
+    """A response that failed midway must not look complete."""
     if not exchange.answers:
         return right("closes the connection before anything is sent")
     answer = exchange.answers[0]
@@ -208,7 +208,7 @@ def _date(answer: Answer) -> Judgement:
 
 
 def _own(header: str, value: str, without: Level) -> Judge:
-    """`without`: the level of an answer in which the header is missing."""
+    """Judge that the app's own header is sent; `without` is the level of a response that lacks it."""
 
     def judge(answer: Answer) -> Judgement:
         values = answer.values(header)
@@ -241,7 +241,7 @@ def _text(exchange: Exchange) -> Judgement:
 
 
 def _shrunk(exchange: Exchange) -> Judgement:
-    """A file that became shorter than the length announced for it."""
+    """A file that became shorter than its announced length."""
     if ENDLESS in exchange.afterwards.get("happened", []):
         return wrong(
             f"reads on for ever behind the file's end (the probe stopped it after {MOST_READS} times)"

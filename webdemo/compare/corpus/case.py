@@ -1,9 +1,8 @@
-"""A probe with its right answer, and the words in which a corpus is written.
+"""A probe with its expected result, and the building blocks of the corpus.
 
-A judge looks at an exchange and says how good it is, and what the server does, as the end of a
-sentence that begins with the server's name. Right is what the section asks for, by MUST or SHOULD, and,
-where it leaves a choice, what most servers do; differs is another choice, or a SHOULD that is not
-followed; wrong is against a MUST, or tells the app or the client what is not so.
+A judge rates an exchange, and says what the server does, as a predicate after the server's name ("answers
+400"). Right is what the section demands by MUST or SHOULD or, where it leaves a choice, what most servers do;
+differs is another choice, or a SHOULD not followed; wrong violates a MUST, or misinforms the app or client.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Judge = Callable[[Exchange], Judgement]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`{id}` in what is sent becomes a name that is used once."""
+    """One probe. `{id}` in its steps is replaced by a unique name."""
 
     name: str
     title: str
@@ -39,9 +38,9 @@ class Case:
     meaning: str
     steps: tuple[Step, ...]
     judge: Judge
-    methods: tuple[str, ...] = ("GET",)  # of the requests, in their order: one answer is expected for each
-    judges_breaks: bool = False  # the judge is asked even when no whole answer came
-    recalls: bool = False  # the app is asked afterwards what happened to its answer
+    methods: tuple[str, ...] = ("GET",)  # of the requests, in order; one response is expected for each
+    judges_breaks: bool = False  # the judge is called even without a complete response
+    recalls: bool = False  # the app is asked afterwards what happened to its response
 
 
 def request(
@@ -53,7 +52,7 @@ def request(
     host: str | None = HOST,
     close: bool = True,
 ) -> bytes:
-    """A request, as malformed as its parts are. Text is sent as UTF-8."""
+    """Encode a request, however malformed its parts are. Text is sent as UTF-8."""
     lines = [f"{method} {target} HTTP/{version}"]
     if host is not None:
         lines.append(f"Host: {host}")
@@ -63,7 +62,7 @@ def request(
 
 
 def chunks(*parts: bytes) -> bytes:
-    """A chunked body, to its end."""
+    """A complete chunked body (RFC 9112 section 7.1)."""
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
@@ -91,7 +90,10 @@ def _extra(exchange: Exchange) -> Judgement | None:
 def status(
     *good: int, also: Collection[int] = (), otherwise: Level = "wrong", must_close: bool = False
 ) -> Judge:
-    """By the status of the first answer. `also`: allowed, and unlike most. `must_close`: and then close."""
+    """Judge by the first response's status: `good` is right, `also` differs, any other is `otherwise`.
+
+    With `must_close` the server must then close the connection.
+    """
 
     def judge(exchange: Exchange) -> Judgement:
         if extra := _extra(exchange):
@@ -114,9 +116,9 @@ def tells(
     refusing: Level | None = None,
     otherwise: Level = "wrong",
 ) -> Judge:
-    """By a key of the environ that the app is given; None: it is not there.
+    """Judge by a key of the environ that the app gets; None means that the key is absent.
 
-    `refusing` is the level of a 4xx or 501; any other answer that is not the app's is `otherwise`.
+    `refusing` is the level of a 4xx or 501; any other response that is not the app's is `otherwise`.
     """
 
     def judge(exchange: Exchange) -> Judgement:
@@ -142,7 +144,7 @@ def reads(
     otherwise: Level = "wrong",
     must_close: bool = False,
 ) -> Judge:
-    """By the body that the app has read."""
+    """Judge by the body that the app has read."""
 
     def judge(exchange: Exchange) -> Judgement:
         if extra := _extra(exchange):
@@ -160,7 +162,7 @@ def reads(
 
 
 def refuses_line(key: str, *as_sent: str) -> Judge:
-    """Of an invalid request line: 400, or 301 to a valid one, SHOULD be the answer (RFC 9112 section 3.2)."""
+    """Judge the response to an invalid request line: it SHOULD be 400 or 301 (RFC 9112 section 3.2)."""
 
     def judge(exchange: Exchange) -> Judgement:
         if extra := _extra(exchange):
@@ -177,7 +179,7 @@ def refuses_line(key: str, *as_sent: str) -> Judge:
 
 
 def is_refusal(answer: Answer) -> bool:
-    """Whether it says that the request is at fault, or asks for what is not there."""
+    """Whether it blames the request (4xx) or says that it is not implemented (501)."""
     return 400 <= answer.status < 500 or answer.status == 501
 
 

@@ -21,7 +21,7 @@ _STEP = "A client, or a proxy that shares connections among clients, gets somebo
 
 
 def _both_answered(exchange: Exchange) -> Judgement:
-    """Two requests on one connection, or one and its end."""
+    """Two requests on one connection: both are answered, or the connection ends after the first."""
     first, *others = exchange.answers
     if len(exchange.answers) > exchange.wanted or (others and others[0].status >= 400):
         return wrong("takes the body for a request")
@@ -35,7 +35,7 @@ def _both_answered(exchange: Exchange) -> Judgement:
 
 
 def _kept_or_said(exchange: Exchange) -> Judgement:
-    """A server that keeps no connection has to say so; one that ends a connection only SHOULD."""
+    """A server without persistent connections MUST say so; one that closes a connection only SHOULD."""
     judgement = _both_answered(exchange)
     closes_unsaid = len(exchange.answers) == 1 and not exchange.answers[0].says_close
     return wrong(judgement.does) if judgement.level == "differs" and closes_unsaid else judgement

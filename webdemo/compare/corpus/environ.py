@@ -1,4 +1,4 @@
-"""The environ: what PEP 3333 asks for, and what a server adds that apps come to rely on."""
+"""The environ: what PEP 3333 demands, and what servers add that apps come to rely on."""
 
 from __future__ import annotations
 

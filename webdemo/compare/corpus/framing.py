@@ -1,4 +1,4 @@
-"""Where a request's body ends: what two parties disagree about is how requests are smuggled."""
+"""Framing: where a request's body ends. Requests are smuggled where two recipients disagree on that."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _malformed_chunks(
 
 
 def _refuses_body(recovered: str | None) -> Judge:
-    """`recovered`: what a lenient recipient reads, as RFC 9110 section 2.4 allows it."""
+    """Judge that the body is refused; `recovered` is a lenient recipient's reading (RFC 9110 section 2.4)."""
 
     def judge(exchange: Exchange) -> Judgement:
         if not exchange.answers:
@@ -99,7 +99,7 @@ def _tells_the_end(exchange: Exchange) -> Judgement:
 
 
 def _cut_off(as_whole: Level) -> Judge:
-    """`as_whole`: the level of a read that ends without an error, as though nothing were missing."""
+    """Judge an incomplete body; `as_whole` is the level if the app's read succeeds as if it were complete."""
 
     def judge(exchange: Exchange) -> Judgement:
         if not exchange.answers:
@@ -280,7 +280,7 @@ CASES = (
         "Without its last chunk it is incomplete: the app's read fails, or the request is refused.",
         _BROKEN,
         (_post("/probe/read", "Transfer-Encoding: chunked", body=b"5\r\nhello\r\n"), HALF_CLOSE),
-        _cut_off("wrong"),  # nothing tells the app that more was to come
+        _cut_off("wrong"),  # the app cannot know that data is missing
         _POST,
         judges_breaks=True,
     ),
@@ -291,7 +291,7 @@ CASES = (
         "It is incomplete: the app's read fails or is short, or 4xx is the answer; and the server closes.",
         _BROKEN + " Compare its length with CONTENT_LENGTH before it is kept.",
         (_post("/probe/read", "Content-Length: 10", body=b"hello"), HALF_CLOSE),
-        _cut_off("differs"),  # CONTENT_LENGTH tells it
+        _cut_off("differs"),  # the app can see it by CONTENT_LENGTH
         _POST,
         judges_breaks=True,
     ),

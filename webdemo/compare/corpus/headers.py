@@ -1,4 +1,4 @@
-"""Request headers: how they reach the app, and which are refused. Host and Expect are among them."""
+"""Request headers, Host and Expect included: how they reach the app, and which are refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _raw(
 
 def _continue(exchange: Exchange) -> Judgement:
     answer = exchange.answers[0]
-    if not exchange.marks[1]:  # nothing came before the body was sent
+    if not exchange.marks[1]:  # nothing arrived before the body was sent
         return wrong("says nothing until the body comes")
     if not answer.interim:
         return right(f"answers {answer.status} at once")
@@ -84,7 +84,7 @@ def _fold(exchange: Exchange) -> Judgement:
 
 
 def _control(replaced: str) -> Judge:
-    """Of a control character within HTTP_X_ODD, which is `replaced` when a space stands in its place."""
+    """Judge a control character in X-Odd; `replaced` is the value with a space in its place."""
 
     def judge(exchange: Exchange) -> Judgement:
         answer = exchange.answers[0]
@@ -108,7 +108,7 @@ def _space_first(exchange: Exchange) -> Judgement:
     if 400 <= answer.status < 500:
         return right(f"answers {answer.status}")
     if "environ" not in answer.json:
-        return differs(f"answers {answer.status}")  # refused, though as its own fault
+        return differs(f"answers {answer.status}")  # refused, though as a server error
     if "HTTP_X_FIRST" in environ_of(answer):
         return wrong("gives the app the header")
     return right("leaves the line out")

@@ -1,7 +1,7 @@
-"""The app that the servers are probed with: each page is one thing that apps do, well or badly.
+"""The app that the probes are sent to: each page does one thing that apps do, valid or invalid.
 
-`/probe/NAME` is a page below; any other path tells the environ, so that a path may be whatever a
-probe asks for. Bare WSGI: nothing but the server decides what comes of it.
+Runs in the probed servers' processes. `/probe/NAME` is a page below; any other path returns the environ, so
+that a probe may request any path. It is plain WSGI, so that only the server determines the result.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 0.6  # between two parts of a stream
 LARGE_BYTES = 1 << 20
-ANNOUNCED_BYTES = 200_000  # of a file of which, when it is sent,
-SHRUNK_BYTES = 100_000  # so many are left
-MOST_READS = 200  # behind a file's end; who asks more often would ask for ever
+ANNOUNCED_BYTES = 200_000  # the length announced for a file
+SHRUNK_BYTES = 100_000  # the length that is left when it is sent
+MOST_READS = 200  # past a file's end; a server that reads more often would read forever
 ENDLESS = "endless"
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
-_happened: dict[str, list[str]] = {}  # id of a probe -> what its answer lived through
+_happened: dict[str, list[str]] = {}  # probe id -> what happened to its response
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -44,7 +44,7 @@ def _tell(start_response: StartResponse, facts: dict[str, Any]) -> Iterable[byte
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """The environ, the body left alone."""
+    """Return the environ; the body is not read."""
     shown = {key: value for key, value in environ.items() if isinstance(value, str | int)}
     facts = {
         "environ": shown,
@@ -62,19 +62,19 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 
 def read(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """The body, read to its end."""
+    """Read the body to its end."""
     body = environ["wsgi.input"].read()
     return _tell(start_response, _body(environ, body))
 
 
 def read_by_length(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """The body, as far as CONTENT_LENGTH says: what Django and many others read."""
+    """Read CONTENT_LENGTH bytes of the body, as Django and many others do."""
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     return _tell(start_response, _body(environ, body))
 
 
 def read_lines(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """The methods that PEP 3333 asks of wsgi.input, one after the other."""
+    """Call each method that PEP 3333 demands of wsgi.input."""
     stream = environ["wsgi.input"]
     first = stream.readline()
     second = stream.read(2)
@@ -85,7 +85,7 @@ def read_lines(environ: WSGIEnvironment, start_response: StartResponse) -> Itera
 
 
 def read_past_end(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """More than the body has is asked for."""
+    """Ask for more bytes than the body has."""
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0) + 100)
     return _tell(start_response, _body(environ, body))
 
@@ -100,7 +100,7 @@ def _body(environ: WSGIEnvironment, body: bytes) -> dict[str, Any]:
 
 
 def recall(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """What happened to an earlier answer of this process."""
+    """Return what happened to an earlier response of this process."""
     return _tell(start_response, {"happened": _happened.get(environ["QUERY_STRING"], [])})
 
 
@@ -135,7 +135,7 @@ def by_write(environ: WSGIEnvironment, start_response: StartResponse) -> Iterabl
 
 
 def file(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """As a static file is sent: by the server's file_wrapper, where it has one."""
+    """Send a file through the server's wsgi.file_wrapper, if it has one."""
     content = bytes(range(256)) * 256
     start_response("200 OK", [TEXT, ("Content-Length", str(len(content)))])
     stream = io.BytesIO(content)
@@ -147,9 +147,9 @@ def file(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 
 class Shrinking(io.FileIO):
-    """A file that loses its second half when it is first read, or when its descriptor is asked for.
+    """A file that loses its second half when it is first read, or when its descriptor is requested.
 
-    A server that goes on asking for what is no longer there is stopped, so that it does not spin.
+    A server that keeps reading past the end is stopped, so that it does not spin.
     """
 
     def __init__(self, key: str) -> None:
@@ -184,7 +184,7 @@ class Shrinking(io.FileIO):
 
 
 class Parts:
-    """A file as a server without file_wrapper is given it."""
+    """The file as an iterable, for a server without file_wrapper."""
 
     def __init__(self, file: io.FileIO) -> None:
         self._file = file
@@ -207,7 +207,7 @@ def file_shrinks(environ: WSGIEnvironment, start_response: StartResponse) -> Ite
 
 
 class Closing:
-    """An answer that notes that its close() was called."""
+    """A response that records the call of its close()."""
 
     def __init__(self, key: str, parts: Iterator[bytes]) -> None:
         self._noted = _happened.setdefault(key, [])
@@ -226,7 +226,7 @@ def closing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable
 
 
 def closing_endless(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Goes on for longer than its client stays; over after three seconds even so."""
+    """Stream for longer than the client stays connected, but for three seconds at most."""
 
     def parts() -> Iterator[bytes]:
         for _ in range(60):
@@ -268,7 +268,7 @@ def raise_in_body(length: int | None) -> WSGIApplication:
 
 
 def start_again(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """An error handler at work: nothing is sent yet, so the second status is to stand."""
+    """An error handler before anything is sent: the second status must replace the first."""
     start_response("200 OK", [TEXT])
     try:
         raise RuntimeError("the probe's: handled")
@@ -278,7 +278,7 @@ def start_again(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
 
 
 def start_again_late(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
-    """An error handler that comes too late: start_response is to raise."""
+    """An error handler after data was sent: start_response must raise."""
     start_response("200 OK", [TEXT])
     yield b"hello"
     try:

@@ -1,4 +1,4 @@
-"""Methods and request targets: what becomes of them on the way to REQUEST_METHOD and PATH_INFO."""
+"""Methods and request targets: how they arrive in REQUEST_METHOD and PATH_INFO."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webdemo.compare.corpus.case import (
     wrong,
 )
 
-_LONGEST_LINE = 8000  # that everybody is to take, without its CRLF
+_LONGEST_LINE = 8000  # without CRLF; every server should accept this length (RFC 9112 section 3)
 _ROUTING = "The app routes to another page than on other servers, or checks another path than it serves."
 
 
@@ -45,7 +45,7 @@ def _method(
 def _absolute(exchange: Exchange) -> Judgement:
     answer = exchange.answers[0]
     environ = environ_of(answer)
-    if not environ:  # 421: the form is taken, but not this host
+    if not environ:  # 421: the form is accepted, but not this host
         return (differs if answer.status == 421 else wrong)(f"answers {answer.status}")
     path, host = environ.get("PATH_INFO", ""), environ.get("HTTP_HOST")
     if path != "/path":

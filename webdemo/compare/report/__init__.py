@@ -1,1 +1,1 @@
-"""What a comparison found: for the terminal, as a page, for CI."""
+"""Reports of a comparison: for the terminal, as a page, and for CI."""

@@ -1,10 +1,10 @@
-"""Differences that somebody has looked at and accepted, and those that are left.
+"""Separates accepted differences from the remaining ones.
 
-What webdemo knows of a server already, and is the same for every app, is none: a build fails over the
-app's own paths, and over what a server did not do before.
+The rule: known quirks of a server, which are the same for every app, are not differences. A build fails
+because of the app's own paths, and because of new behaviour of a server.
 
-The file is TOML. Each entry names a server as it is labelled ("*" is any), a probe, and why it is
-accepted; with a verdict it covers that one only, so that what becomes worse is a difference again:
+The file is TOML. Each entry names a server by its label ("*" for any), a probe, and why it is accepted; with
+a verdict it covers only that one, so that a worse result is a difference again:
 
     [[accepted]]
     server = "waitress"
@@ -46,13 +46,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A comparison as CI sees it."""
+    """The result of a comparison for CI."""
 
     differences: tuple[Finding, ...]  # neither known nor accepted
     accepted: tuple[tuple[Finding, Entry], ...]
     known: tuple[Finding, ...]  # quirks of servers, whatever the app
-    failed: tuple[Server, ...]  # they are installed, and did not run the app
-    unused: tuple[Entry, ...]  # they cover nothing any more, on servers that ran
+    failed: tuple[Server, ...]  # installed, but they did not run the app
+    unused: tuple[Entry, ...]  # their servers ran, but they cover no difference any more
 
     @property
     def is_same(self) -> bool:
@@ -60,7 +60,7 @@ class Judgement:
 
 
 def read(path: Path) -> tuple[Entry, ...]:
-    """The entries of a file; raises AcceptedUnreadable."""
+    """Read the entries of a file; raises AcceptedUnreadable."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
@@ -74,7 +74,7 @@ def read(path: Path) -> tuple[Entry, ...]:
 
 
 def judge(comparison: Comparison, entries: tuple[Entry, ...] = ()) -> Judgement:
-    """Which differences are left when these are accepted. A server that is not installed is none."""
+    """Sort the findings into accepted, known and remaining differences. Servers not installed are skipped."""
     differences, accepted, known = [], [], []
     probes = comparison.behaviour.probes if comparison.behaviour else ()
     of_servers = {probe.name for probe in probes if probe.layer == "server"}

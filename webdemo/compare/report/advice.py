@@ -1,7 +1,7 @@
-"""Advice in plain words, each piece by a rule that is stated beside it.
+"""Advice in plain words, each piece derived from a stated rule.
 
-A rule is data: its name, the condition in words (docs/compare.md lists them all), and what it says of a
-comparison, which is nothing where the condition does not hold. Nothing is advised without one.
+A rule is data: its name, its condition in words (docs/compare.md lists them all), and a function that yields
+sentences about a comparison, or nothing if the condition does not hold. There is no advice without a rule.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from webdemo.compare.report import wording
 from webdemo.compare.results import Comparison, Measurement
 from webdemo.compare.speed.cases import SLOW, TYPICAL, Case
 
-# Their own documentation says that they are not for production.
+# Not for production, by their own documentation.
 DEVELOPMENT = ("werkzeug", "wsgiref")
-# With slow clients a server that answers less than this share of what it answers without is held up.
+# A server is blocked by slow clients if its throughput drops below this share.
 HELD_UP = 0.2
-# A spread of more than this share of the median is more than the machine's usual noise.
+# A spread above this share of the median exceeds the machine's usual noise.
 UNEVEN = 0.5
-# What costs a request less than this share more processor time costs as much.
+# Costs per request whose ratio is below this count as equal.
 AS_MUCH = 1.25
 
 
@@ -37,7 +37,7 @@ class Advice:
 
 
 def advise(comparison: Comparison) -> tuple[Advice, ...]:
-    """What the rules say, in their order."""
+    """The advice of all rules, in their order."""
     return tuple(Advice(rule.name, text) for rule in RULES for text in rule.sentences(comparison))
 
 
@@ -193,7 +193,7 @@ def _measured(comparison: Comparison, case: Case) -> list[Measurement]:
 
 
 def _leaders(comparison: Comparison) -> list[str]:
-    """The server with the most requests in the typical case, and those that do not differ from it."""
+    """The fastest server in the typical case, and those without a significant difference to it."""
     measured = [m for m in _measured(comparison, TYPICAL) if m.requests_per_second.value]
     if len(measured) < 2 or comparison.speed is None:
         return []

@@ -1,6 +1,6 @@
-"""The measures of the report's charts: shares of a box that is 100 wide, on one scale for all its bars.
+"""Positions in the report's bar charts, on a width of 100, with one scale for all bars of a chart.
 
-Throughput is linear from 0. Latency is logarithmic, because servers differ by factors.
+Throughput is linear from 0; latency is logarithmic, because servers differ by factors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A bar as long as the median, and the interval on it."""
+    """A bar for the median, and the interval on it."""
 
     value: float
     low: float
@@ -24,7 +24,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Where half, 90 and 99 of 100 requests were answered."""
+    """The positions of the 50th, 90th and 99th percentiles."""
 
     p50: float
     p90: float
@@ -38,7 +38,7 @@ class Chart:
 
 
 def charts(speed: Speed) -> dict[Measurement, Chart]:
-    """By measurement. All cases share the scale of latencies; each case has its own of throughput."""
+    """The chart of each measurement. All cases share one latency scale; each has its own throughput scale."""
     floor, top = (math.log10(edge) for edge in latency_scale(speed))
     fastest: dict[tuple[str, int], float] = {}
     for m in speed.measurements:
@@ -63,7 +63,7 @@ def charts(speed: Speed) -> dict[Measurement, Chart]:
 
 
 def latency_scale(speed: Speed) -> tuple[float, float]:
-    """The milliseconds that the edges of a latency box stand for: powers of ten that hold them all."""
+    """The milliseconds at the edges of a latency box: powers of ten that enclose all values."""
     answered = [m for m in speed.measurements if m.p50_ms.value]
     least = min((m.p50_ms.value for m in answered), default=1.0)
     most = max((m.p99_ms.value for m in answered), default=1.0)

@@ -1,4 +1,4 @@
-"""A comparison as a page: what its templates are given, and the one file that needs nothing beside it."""
+"""A comparison as a page: the template context, and a single self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from webdemo.compare.report.standings import standings
 from webdemo.compare.results import Behaviour, Comparison, Finding, Probe
 from webdemo.web.templates import Pages
 
-_COLOURS = 6  # as many as the style sheet has series
-# The badge of each verdict, by the style sheet's names.
+_COLOURS = 6  # the number of series colours in the style sheet
+# The style sheet's badge class of each verdict.
 BADGES = {"right": "ok", "differs": "warn", "wrong": "bad", "dropped": "bad", "hung": "bad", "missing": ""}
 STATES = {"up": "ok", "crashed": "bad", "hung": "bad", "missing": ""}
 
@@ -28,28 +28,28 @@ class GridRow:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One probe that is not right everywhere; of the findings, those together of which the same is said."""
+    """One probe that is not right everywhere; findings with the same text are grouped."""
 
     probe: Probe
     groups: tuple[tuple[Finding, ...], ...]
 
     @property
     def shared(self) -> str:
-        """Who is right and what it means, where that is the same of all groups."""
+        """Who is right and what it means, if that is the same for all groups; else ""."""
         said = {f"{group[0].who_is_right} {group[0].meaning}" for group in self.groups}
         return said.pop() if len(said) == 1 else ""
 
 
 def to_html(comparison: Comparison) -> str:
-    """The whole report as one file, its style sheet included."""
-    # No name of the site exists in a file: what it links to, it brings along.
+    """The whole report as one HTML file, including its style sheet."""
+    # A file has no site to link to, so no URL functions are passed and the style sheet is inlined.
     pages = Pages(assets.TEMPLATES, {})
     css = (assets.STATIC / "webdemo.css").read_text(encoding="utf-8")
     return pages.render("compare_file.html", context(comparison) | {"css": css})
 
 
 def context(comparison: Comparison) -> dict[str, Any]:
-    """For compare_report.html."""
+    """The template context of compare_report.html."""
     labels = [server.label for server in comparison.servers]
     return {
         "comparison": comparison,

@@ -1,7 +1,7 @@
-"""A comparison as JUnit XML, which CI systems show as tests: a suite for each server, a case for each probe.
+"""A comparison as JUnit XML, which CI systems show as tests: a suite per server, a case per probe.
 
-A difference that is neither known nor accepted is a failure; the others, and a server that is not
-installed, are skipped. The form is the one that Jenkins, GitLab and GitHub's reporters read alike.
+A difference that is neither known nor accepted is a failure; other differences, and servers that are not
+installed, are skipped. It uses the subset that Jenkins, GitLab and GitHub's reporters read the same way.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from webdemo.compare.report.accepted import Judgement
 from webdemo.compare.results import Comparison, Finding, Server
 
-# Characters that XML 1.0 cannot hold, not even escaped (section 2.2).
+# Characters that XML 1.0 cannot contain, not even escaped (section 2.2).
 _IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

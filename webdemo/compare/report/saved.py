@@ -1,6 +1,6 @@
-"""Where the user's newest comparison is kept: one file in the user's own state folder.
+"""Stores the user's newest comparison in one file in the user's state folder.
 
-It tells of this machine and of an app, so only its user may read it.
+It contains facts about this machine and an app, so only its user may read it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from webdemo.compare.results import Comparison, from_json
 
 
 def path() -> Path:
-    """By the XDG Base Directory Specification, on every system."""
+    """The file's path, by the XDG Base Directory Specification on every system."""
     state = os.environ.get("XDG_STATE_HOME", "")
     return Path(
         state if state.startswith("/") else Path.home() / ".local/state", "webdemo", "comparison.json"
@@ -21,10 +21,10 @@ def path() -> Path:
 
 
 def save(comparison: Comparison) -> Path:
-    """In place of the one before, whole or not at all; raises OSError."""
+    """Replace the previous one atomically, and return the path; raises OSError."""
     place = path()
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A temporary file is its user's alone, and so is then what it becomes.
+    # A temporary file has mode 0600 and keeps it when renamed.
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False) as file:
         try:
             file.write(comparison.to_json())
@@ -37,7 +37,7 @@ def save(comparison: Comparison) -> Path:
 
 
 def newest() -> Comparison | None:
-    """The one saved last; None if there is none. Raises UsageError for one that this webdemo cannot read."""
+    """The comparison saved last, or None. Raises UsageError if this version cannot read it."""
     try:
         text = path().read_text(encoding="utf-8")
     except OSError:

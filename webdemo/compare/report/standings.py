@@ -1,4 +1,4 @@
-"""Who stands where in each case of the load: what the terminal and the page both show."""
+"""The ranking of the servers in each load case, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webdemo.compare.results import Measurement, Speed
 @dataclass(frozen=True, slots=True)
 class Place:
     measurement: Measurement
-    standing: str  # in words, against the best of the case
+    standing: str  # in words, compared with the best of the case
     is_best: bool
 
 
@@ -22,7 +22,7 @@ class CaseStandings:
 
 
 def standings(speed: Speed) -> tuple[CaseStandings, ...]:
-    """The cases in the order in which they were measured."""
+    """The rankings, in the order in which the cases were measured."""
     ratios = {(ratio.server, ratio.case, ratio.connections): ratio for ratio in speed.ratios}
     found = []
     for case in dict.fromkeys((m.case, m.connections) for m in speed.measurements):

@@ -26,7 +26,7 @@ STYLES = {
 
 
 def show(comparison: Comparison, console: Console) -> None:
-    """Everything that was found: servers, behaviour, speed, and the advice that follows."""
+    """Print the whole comparison: servers, behaviour, speed and advice."""
     _show_servers(comparison, console)
     labels = [server.label for server in comparison.servers if server.state == "up"]
     if comparison.behaviour is not None:
@@ -55,7 +55,7 @@ def _show_servers(comparison: Comparison, console: Console) -> None:
 
 
 def _show_grid(behaviour: Behaviour, labels: list[str], console: Console) -> None:
-    """Only the probes that are not right everywhere; the others are counted."""
+    """Print the probes that are not right everywhere; the others are only counted."""
     verdicts = {(finding.probe, finding.server): finding for finding in behaviour.findings}
     shown = [
         probe for probe in behaviour.probes
@@ -68,7 +68,7 @@ def _show_grid(behaviour: Behaviour, labels: list[str], console: Console) -> Non
         return
     names = max(len(probe.name) for probe in shown)
     fitting = max(1, (console.width - names) // (_GRID_COLUMN + 2))
-    for first in range(0, len(labels), fitting):  # beside one another only as many as can be read
+    for first in range(0, len(labels), fitting):  # as many columns as fit the terminal
         table = _table("" if first else title)
         table.add_column("probe", no_wrap=True)
         block = labels[first : first + fitting]
@@ -111,7 +111,7 @@ def _show_differences(behaviour: Behaviour, console: Console) -> None:
 
 
 def _grouped(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
-    """Those together of which the same is said."""
+    """Group the findings that have the same text."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(wording.said(finding), []).append(finding)

@@ -1,4 +1,4 @@
-"""Figures in words, the same in the terminal, on the page and in the advice."""
+"""Formats figures as text, the same for the terminal, the page and the advice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def count(value: float) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """0 is no answer at all."""
+    """Format a latency; 0 means that nothing was answered."""
     if not value:
         return NONE
     if value >= 1000:
@@ -50,7 +50,7 @@ def case_title(measurement: Measurement) -> str:
 
 
 def standing(ratio: Ratio | None, measurement: Measurement, *, is_best: bool) -> str:
-    """What the throughput is, against the best one's of the case."""
+    """The throughput in words, compared with the best of the case."""
     if not measurement.requests_per_second.value:
         return "no answers"
     if is_best:
@@ -68,18 +68,18 @@ def listed(names: Sequence[str]) -> str:
 
 
 def heading(title: str) -> str:
-    """With a capital letter, unless it begins with a name that has none: `wsgi.input_terminated`."""
+    """The title with a capital first letter, unless it begins with an identifier: `wsgi.input_terminated`."""
     first = title.partition(" ")[0]
     return title if "." in first or "_" in first else title[:1].upper() + title[1:]
 
 
 def said(finding: Finding) -> str:
-    """What the server did, without its name before it."""
+    """What the server did, without the leading server name."""
     return (finding.what or finding.evidence).removeprefix(f"{finding.server} ")
 
 
 def method(speed: Speed) -> str:
-    """How it was measured, in a sentence."""
+    """A description of how the figures were measured."""
     rounds = max((m.requests_per_second.rounds for m in speed.measurements), default=0)
     return (
         f"{rounds} interleaved rounds of {speed.seconds_per_round:g} s for each server and case. "

@@ -1,1 +1,1 @@
-"""How fast each server is, measured in interleaved rounds under the same conditions."""
+"""Speed: measures how fast each server is, in interleaved rounds under the same conditions."""

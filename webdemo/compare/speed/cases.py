@@ -1,4 +1,4 @@
-"""The kinds of load that each server is measured under."""
+"""The load cases in which each server is measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 STEADY = "steady"
 SLOW_CLIENTS = "slow clients"
-# More than the connections that Waitress takes by default, and than any server here has threads.
+# More than Waitress's default connection limit, and more than any server here has threads.
 SLOW_COUNT = 120
 
 

@@ -1,8 +1,8 @@
-"""What repeated measurements say: a middle with its spread, and whether two servers differ at all.
+"""Statistics of repeated measurements: the median with its interval, and whether two servers differ.
 
-Rounds are interleaved, so the n-th value of each server was measured at nearly the same time, and only
-ratios within a round are compared: what slows the whole machine for a moment slows both sides of one.
-Two servers differ only if a bootstrap interval of their ratio leaves out 1 and everything near it.
+Rounds are interleaved, so the n-th values of all servers were measured at nearly the same time. The rule:
+only ratios within a round are compared, because whatever slows the machine for a moment slows both sides. Two
+servers differ only if a bootstrap interval of their ratio excludes 1 and everything close to it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from webdemo.compare.results import Figure
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
-# Two starts of the very same server differ by so much, because the addresses of its code and data do.
+# Two starts of the same server differ by this much, because their memory layouts differ.
 ALIKE = 0.03
-# With fewer rounds no interval of 95 % can be told from the rounds alone.
+# With fewer rounds, order statistics cannot give a 95 % interval.
 FEWEST_ROUNDS = 6
 
 
 def figure(values: Sequence[float]) -> Figure:
-    """The median, and the interval of order statistics that holds the true one with CONFIDENCE.
+    """The median and its confidence interval from order statistics.
 
-    With fewer than FEWEST_ROUNDS values that is all of them, and holds it less surely.
+    With fewer than FEWEST_ROUNDS values the interval spans all of them, with a lower confidence.
     """
     ordered = sorted(values)
     n = len(ordered)
@@ -37,18 +37,18 @@ def figure(values: Sequence[float]) -> Figure:
 
 
 def ratio(values: Sequence[float], reference: Sequence[float], *, comparisons: int = 1) -> Figure | None:
-    """The geometric mean of the rounds' ratios with its bootstrap interval.
+    """The geometric mean of the rounds' ratios, with its bootstrap interval.
 
-    Values of one round have the same index; None when rounds are too few, or one of them has a zero.
-    `comparisons`: so many intervals are looked at together, and CONFIDENCE is to hold for all (Bonferroni).
-    The percentiles are the expanded ones (Hesterberg, The American Statistician 69:4, 2015), because plain
-    ones are too narrow for few rounds.
+    Values of one round have the same index. None if there are too few rounds, or a value is zero.
+    `comparisons` is the number of intervals for which CONFIDENCE must hold together (Bonferroni). The
+    percentiles are expanded (Hesterberg, The American Statistician 69:4, 2015), because plain ones are too
+    narrow for few rounds.
     """
     n = len(values)
     if n < FEWEST_ROUNDS or min(*values, *reference) <= 0:
         return None
     logs = [math.log(a / b) for a, b in zip(values, reference, strict=True)]
-    # A fixed seed: the same figures give the same interval, and a report made again is the same.
+    # A fixed seed: the same figures always give the same interval, so reports are reproducible.
     resample = random.Random(n).choices
     means = sorted(fmean(resample(logs, k=n)) for _ in range(RESAMPLES))
     tail = (1 - CONFIDENCE) / 2 / comparisons
@@ -58,12 +58,12 @@ def ratio(values: Sequence[float], reference: Sequence[float], *, comparisons: i
 
 
 def is_significant(found: Figure) -> bool:
-    """Whether the interval of a ratio is clear of 1, and of what is as good as 1."""
+    """Whether the interval of a ratio excludes 1 and everything within ALIKE of it."""
     return found.low > 1 + ALIKE or found.high < 1 / (1 + ALIKE)
 
 
 def student_quantile(probability: float, freedom: int) -> float:
-    """Student's t quantile above one half, by bisection on its distribution function."""
+    """The quantile of Student's t distribution for a probability above 0.5, by bisection."""
     low, high = 0.0, 1.0
     while _student_cdf(high, freedom) < probability:
         high *= 2
@@ -77,7 +77,10 @@ def student_quantile(probability: float, freedom: int) -> float:
 
 
 def _student_cdf(t: float, freedom: int) -> float:
-    """For t >= 0 and whole degrees of freedom (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    """Student's t distribution function for t >= 0 and integer degrees of freedom.
+
+    See Abramowitz and Stegun, 26.7.3 and 26.7.4.
+    """
     angle = math.atan2(t, math.sqrt(freedom))
     squared = math.cos(angle) ** 2
     odd = freedom % 2

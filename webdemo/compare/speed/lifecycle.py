@@ -1,4 +1,4 @@
-"""How a server starts, comes back after a kill -9, and stops while requests are in flight."""
+"""Measures how a server starts, recovers from a kill -9, and stops with requests in flight."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from webdemo.worker.app_import import Target
 LIVES = 3
 _ASKERS = 8
 _BACK_SECONDS = 15.0
-# So long they ask before the stop: requests are in flight by then.
+# How long the clients send requests before the stop, so that some are in flight.
 _RUN_UP_SECONDS = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One start, kill and stop. What did not come about is None."""
+    """One start, kill and stop; None for what did not happen."""
 
     start_seconds: float | None = None
     back_seconds: float | None = None
@@ -34,7 +34,7 @@ class Life:
 
 
 def live(choice: Choice, target: Target, path: str) -> Life:
-    """Start it, kill its processes, and stop it while it is asked on eight connections."""
+    """Start the server, kill its processes, and stop it under requests on eight connections."""
     with running([choice], target) as [run]:
         if run.state != "up":
             return Life()
@@ -46,7 +46,7 @@ def live(choice: Choice, target: Target, path: str) -> Life:
 
 
 def _kill(run: Run, path: str) -> float | None:
-    """End the server's processes with SIGKILL; the seconds until an answer comes again."""
+    """Kill the server's processes; returns the seconds until the next response, or None if none comes."""
     for pid in with_descendants(run.pids):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -65,7 +65,7 @@ def _kill(run: Run, path: str) -> float | None:
 
 
 class _Asker(threading.Thread):
-    """Asks on one fresh connection after the other; its last request is in flight when it is told to end."""
+    """Sends requests, each on a new connection; the last one is in flight when it is told to end."""
 
     def __init__(self, port: int, path: str, over: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -84,7 +84,7 @@ class _Asker(threading.Thread):
 
 
 def _stop_under_load(run: Run, path: str) -> tuple[float, int]:
-    """The seconds that the stop took, and how many requests were not answered."""
+    """Returns the seconds that the stop took, and the number of unanswered requests."""
     over = threading.Event()
     askers = [_Asker(run.port, path, over) for _ in range(_ASKERS)]
     for asker in askers:

@@ -1,6 +1,6 @@
-"""Load on one server, and what the clients saw: by wrk where it is installed, else by our own client.
+"""Puts load on one server and reports what the clients saw: with wrk if installed, else our own client.
 
-Both are processes of their own, so the processor time of the load is known apart from the server's.
+Both run in a separate process, so that the load's processor time is known apart from the server's.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from dataclasses import dataclass
 from webdemo.errors import LoadImpossible
 from webdemo.worker import interpreter
 
-# wrk is interrupted when the time is over, because its own -d counts whole seconds only.
+# wrk is interrupted when the time is over, because its -d takes whole seconds only.
 _WRK_SECONDS = "60s"
-# What a load may take to end after its time.
+# How long the load generator may take to exit after its time.
 _END_SECONDS = 15.0
 
 _COUNT = re.compile(r"(\d+) requests in ([\d.]+)(us|ms|s|m|h)\b")
 _LATENCY = re.compile(r"^ +(50|90|99)% +([\d.]+)(us|ms|s|m|h)$", re.MULTILINE)
 _SOCKET_ERRORS = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
 _STATUS_ERRORS = re.compile(r"Non-2xx or 3xx responses: (\d+)")
-# A server that was given up in the middle of a comparison is no reason to end it.
+# A server that was given up during the comparison must not end the comparison.
 _NOBODY_THERE = "unable to connect to "
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the clients saw; latencies are 0 when no request was answered."""
+    """What the clients saw; latencies are 0 if no request was answered."""
 
     requests: int
     seconds: float
@@ -53,7 +53,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """What makes the load. `wrk`: its path, or None for our own client. `cpus`: where it may run."""
+    """The load generator. `wrk`: its path, or None for our own client. `cpus`: its processors."""
 
     wrk: str | None
     cpus: frozenset[int] | None = None
@@ -67,7 +67,7 @@ class Generator:
         return f"wrk {text.split()[1]}" if text.startswith("wrk ") else "wrk"
 
     def run(self, port: int, path: str, *, connections: int, seconds: float) -> Load:
-        """Raises LoadImpossible when the generator itself fails."""
+        """Load the path on this port; raises LoadImpossible if the generator itself fails."""
         if self.wrk is not None:
             command = [self.wrk, "-t1", f"-c{connections}", f"-d{_WRK_SECONDS}", "--latency"]
             command.append(f"http://127.0.0.1:{port}{path}")
@@ -102,7 +102,7 @@ class Generator:
 
     @contextmanager
     def _on_its_cpus(self) -> Iterator[None]:
-        """A process started meanwhile by this thread runs on them from its first instruction."""
+        """A process started by this thread within the context runs on these processors from the start."""
         if self.cpus is None:
             yield
             return
@@ -119,7 +119,7 @@ def find_generator(cpus: frozenset[int] | None) -> Generator:
 
 
 def read_wrk(text: str, cpu_seconds: float) -> Load:
-    """What `wrk --latency` printed; raises LoadImpossible for anything else."""
+    """Parse the output of `wrk --latency`; raises LoadImpossible for anything else."""
     if text.startswith(_NOBODY_THERE):
         return Load(0, 1.0, 0.0, 0.0, 0.0, errors=1, client_cpu_seconds=cpu_seconds)
     count = _COUNT.search(text)
@@ -142,7 +142,7 @@ def read_wrk(text: str, cpu_seconds: float) -> Load:
 
 
 def read_own(text: str, cpu_seconds: float) -> Load:
-    """What our own client printed; raises LoadImpossible for anything else."""
+    """Parse the output of our own client; raises LoadImpossible for anything else."""
     try:
         figures = json.loads(text)
     except ValueError as exc:

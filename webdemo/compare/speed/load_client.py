@@ -1,8 +1,8 @@
-"""A client of our own: one request on a connection, and a load of them where wrk is not installed.
+"""Our own client: single requests, and a load of them where wrk is not installed. HTTP is done by h11.
 
-HTTP is h11's. As a load it is a process of its own, `python -m webdemo.compare.speed.load_client`, so that
-its processor time is not the measuring program's; with one thread for each connection it reaches a few
-thousand requests a second and is then the limit itself, which the report says.
+The load runs in a separate process, `python -m webdemo.compare.speed.load_client`, so that its processor time
+is measured separately. With one thread per connection it reaches a few thousand requests a second; beyond
+that it is itself the limit, which the report then says.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _CHUNK = 1 << 16
 
 @dataclass(slots=True)
 class Connection:
-    """A connection that is opened when it is needed, and again when the server has closed it.
+    """A connection that is opened when needed, and again after the server has closed it.
 
-    A request that is not answered in full raises OSError or h11.RemoteProtocolError, and closes it.
+    A request without a complete response raises OSError or h11.RemoteProtocolError, and closes it.
     """
 
     port: int
@@ -34,7 +34,7 @@ class Connection:
     _http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
 
     def ask(self) -> int:
-        """GET the path; the status, when the last byte of the answer is here."""
+        """GET the path, read the whole response, and return its status."""
         if self._sock is None:
             self._sock = socket.create_connection(("127.0.0.1", self.port), timeout=self.timeout_seconds)
             self._http = h11.Connection(h11.CLIENT)
@@ -78,7 +78,7 @@ class _Tally:
 
 
 def load(port: int, path: str, *, connections: int, seconds: float) -> dict[str, float]:
-    """Ask on so many connections for so long; the figures, as they are printed in JSON."""
+    """Send requests on all connections for `seconds`; returns the figures to be printed as JSON."""
     tallies = [_Tally() for _ in range(connections)]
     began = time.perf_counter()
     threads = [
@@ -105,7 +105,7 @@ def _keep_asking(port: int, path: str, until: float, tally: _Tally) -> None:
     connection = Connection(port, path)
     try:
         while (began := time.perf_counter()) < until:
-            # An answer that comes too late is none: the load is to last as long as was asked for.
+            # A response after the end does not count: the load must not last longer than requested.
             connection.timeout_seconds = max(until - began, 0.05)
             try:
                 if connection.ask() >= 400:

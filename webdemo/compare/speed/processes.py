@@ -1,6 +1,6 @@
-"""What a server's processes use, and on which processors they run.
+"""The CPU time and memory of a server's processes, and the processors they are pinned to.
 
-A server is a process group: the process that leads it, and its workers.
+A server means its own process and all its descendants, the workers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import psutil
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """The processor time that they have used; in nanoseconds on Linux, in ticks of 10 ms elsewhere."""
+    """The processor time used so far, in seconds; resolution 1 ns on Linux, mostly 10 ms elsewhere."""
     total = 0.0
     for pid in pids:
         with contextlib.suppress(OSError, psutil.Error):  # it has ended
@@ -23,7 +23,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def memory_bytes(pids: Iterable[int]) -> int:
-    """Their memory; what several processes share is divided among them, where the system tells (Linux)."""
+    """Their memory: the proportional set size (PSS) on Linux, the resident set size (RSS) elsewhere."""
     total = 0
     for pid in pids:
         with contextlib.suppress(psutil.Error):
@@ -33,7 +33,7 @@ def memory_bytes(pids: Iterable[int]) -> int:
 
 
 def with_descendants(pids: Iterable[int]) -> list[int]:
-    """They and the processes below them, each once."""
+    """These processes and all their descendants, each once."""
     found: dict[int, None] = {}
     for pid in pids:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -43,7 +43,7 @@ def with_descendants(pids: Iterable[int]) -> list[int]:
 
 
 def split_cpus() -> tuple[frozenset[int], frozenset[int]] | None:
-    """The processors for the servers and the one for the load; None where they cannot be kept apart."""
+    """The processors for the servers, and the one for the load; None if they cannot be separated."""
     if not hasattr(os, "sched_getaffinity"):
         return None
     *servers, client = sorted(os.sched_getaffinity(0))
@@ -51,7 +51,7 @@ def split_cpus() -> tuple[frozenset[int], frozenset[int]] | None:
 
 
 def pin(pids: Sequence[int], cpus: frozenset[int]) -> None:
-    """Keep all threads that these processes have, and those that they will start, on some processors."""
+    """Pin all current and future threads of these processes to some processors."""
     for pid in pids:
         with contextlib.suppress(psutil.Error):
             for thread in psutil.Process(pid).threads():
@@ -61,7 +61,7 @@ def pin(pids: Sequence[int], cpus: frozenset[int]) -> None:
 
 def _cpu_seconds(pid: int) -> float:
     if psutil.LINUX:
-        # The number of the process's clock, as clock_getcpuclockid(3) makes it.
+        # The id of the process's CPU clock, computed as in clock_getcpuclockid(3).
         return time.clock_gettime(~pid << 3 | 2)
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)

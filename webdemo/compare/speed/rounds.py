@@ -1,8 +1,8 @@
-"""How fast the app is on each server: interleaved rounds of load under the same conditions for all.
+"""Measures how fast the app is on each server, in interleaved rounds of load under the same conditions.
 
-In each round every server is measured once in every case, in an order that turns from round to round,
-so that what changes on the machine meanwhile meets all of them alike. Servers and load are kept on
-different processors where there are two.
+In each round every server is measured once in every case, in an order that rotates from round to round, so
+that changes on the machine affect all servers equally. Servers and load are pinned to different processors
+if there are at least two.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from webdemo.worker.app_import import Target
 ROUNDS = intervals.FEWEST_ROUNDS
 SECONDS_PER_ROUND = 0.5
 WARM_UP_SECONDS = 0.3
-# A processor that is used for so much of the time is the limit of what was measured.
+# A processor that is busy for at least this share of the time limited the measurement.
 BUSY = 0.85
-# A server that was locked out by slow clients has so long to come back to its senses.
+# How long a server that was blocked by slow clients may take to recover.
 _RECOVERY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where the measurement is, for a progress bar."""
+    """The progress of the measurement, for a progress bar."""
 
     done: int
     total: int
@@ -44,7 +44,7 @@ class Step:
 
 @dataclass(slots=True)
 class _Rounds:
-    """What was measured of one server in one case."""
+    """The measurements of one server in one case, a value per round."""
 
     loads: list[Load] = field(default_factory=list)
     server_cpu_seconds: list[float] = field(default_factory=list)
@@ -64,9 +64,9 @@ def measure(
     rounds: int = ROUNDS,
     generator: Generator | None = None,
 ) -> Speed:
-    """Measure those runs that are up, then how each starts, stops and comes back, in runs of its own.
+    """Measure the runs that are up; then, in new runs, how each starts, stops and recovers.
 
-    `seconds_per_round` bounds each measurement. Raises LoadImpossible when the load cannot be made.
+    Each measurement takes `seconds_per_round`. Raises LoadImpossible if the load generator fails.
     """
     began = time.monotonic()
     up = [run for run in runs if run.state == "up"]
@@ -116,7 +116,7 @@ class _Steps:
 
 
 def limit(client_share: float, server_share: float) -> Literal["server", "client", "unknown"]:
-    """Which side had no processor time left; the shares are of one processor."""
+    """Which side used up its processor; the shares are of one processor's time."""
     if client_share >= BUSY:
         return "client"
     return "server" if server_share >= BUSY else "unknown"
@@ -135,7 +135,7 @@ def _notes(generator: Generator, *, shared_cpus: bool) -> list[str]:
 
 
 def _warm_up(generator: Generator, run: Run, path: str) -> list[str]:
-    """Also looks at what is measured."""
+    """Warm up the server, and check that the path is answered; returns notes on problems."""
     generator.run(run.port, path, connections=2, seconds=WARM_UP_SECONDS)
     connection = Connection(run.port, path)
     try:
@@ -150,7 +150,7 @@ def _warm_up(generator: Generator, run: Run, path: str) -> list[str]:
 
 
 def _turned(runs: Sequence[Run], number: int) -> list[Run]:
-    """In another order each round: begun elsewhere, and every second time backwards."""
+    """The runs in a different order each round: rotated, and reversed in every second round."""
     start = number % len(runs)
     turned = [*runs[start:], *runs[:start]]
     return turned[::-1] if number % 2 else turned
@@ -222,7 +222,7 @@ def _measurement(label: str, case: Case, rounds: _Rounds) -> Measurement:
 
 
 def _ratios(found: dict[tuple[str, Case], _Rounds], case: Case) -> list[Ratio]:
-    """Each server's throughput as a share of the best one's in the case."""
+    """Each server's throughput as a ratio to the best one's in the case."""
     rates = {
         label: [load.per_second for load in rounds.loads] for (label, c), rounds in found.items() if c == case
     }

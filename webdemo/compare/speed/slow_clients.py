@@ -1,7 +1,7 @@
-"""Slow clients: connections that send a request a byte at a time and never finish it.
+"""Slow clients: connections that send a request byte by byte and never finish it.
 
-They cost an event-driven server a little memory each, and a server with a thread for each connection all
-of its threads. A slow phone network makes them as well as an attacker (Slowloris).
+They cost an event-driven server a little memory each, but a server with a thread per connection all its
+threads. They occur on slow mobile networks as well as in attacks (Slowloris).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAUSE_SECONDS = 0.1
 
 @contextlib.contextmanager
 def slow_clients(port: int, count: int = SLOW_COUNT) -> Iterator[int]:
-    """Keep so many of them connected meanwhile; gives how many were let in."""
+    """Keep `count` of them connected within the context; yields how many could connect."""
     with contextlib.ExitStack() as stack:
         sockets = []
         for _ in range(count):
@@ -43,5 +43,5 @@ def _drip(sockets: list[socket.socket], over: threading.Event) -> None:
 
 def _send_to_all(sockets: list[socket.socket], data: bytes) -> None:
     for sock in sockets:
-        with contextlib.suppress(OSError):  # the server has had enough of it
+        with contextlib.suppress(OSError):  # the server has closed the connection
             sock.send(data)
