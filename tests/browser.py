@@ -1,8 +1,8 @@
-"""Headless Chromium for tests, and what a page must show in it: no complaints, no violations, no overflow.
+"""Headless Chromium for tests, and checks for every page: no console errors, no violations, no overflow.
 
-Playwright's synchronous interface keeps an event loop of this thread running while it is open, and only
-one may be open at a time. So tests take the `browser` fixture (one per module, closed before the next
-module begins) and only scripts call `launch` themselves.
+Playwright's synchronous API keeps an event loop running in this thread, and only one instance may be open at
+a time. So tests use the `browser` fixture (one per module, closed before the next module begins), and only
+scripts call `launch` themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What every test may use: webdemo running, a browser, and hypothesis without a stopwatch.
+"""Fixtures for every test: a running webdemo, a browser, and hypothesis without a deadline.
 
-What every test must keep to: it leaves no process, no listening socket and no file behind
-(tests/leftovers.py), and one that starts a process says so. Which tests are run when: CONTRIBUTING.md.
+The rules for every test: it leaves no process, listening socket or file behind (tests/leftovers.py), and a
+test that starts a process is marked `process`. CONTRIBUTING.md says which tests are run when.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from tests import leftovers
 from tests import running as runs
 from tests.browser import PAGE_TIMEOUT_MS, launch
 
-# A busy machine is slow at random, which says nothing about the code: pytest-timeout bounds the tests.
+# No deadline: delays on a busy machine say nothing about the code. pytest-timeout limits the tests.
 hypothesis.settings.register_profile("webdemo", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("webdemo")
 
-# Every promise is tested on Werkzeug, Waitress and Gunicorn each time; on these only what is marked `smoke`.
+# Without --deep, tests that run these servers are run only if marked `smoke`.
 DEEP_SERVERS = {"wsgiref", "cheroot", "gevent", "hypercorn", "granian"}
-# A test that takes one of these is marked `process`.
+# A test that uses one of these is marked `process`.
 STARTING_FIXTURES = {"running", "browser"}
 
-_folders: list[Path] = []  # for temporary files, and for control sockets: this worker's own
+_folders: list[Path] = []  # this pytest worker's own, for temporary files and control sockets
 _processes_started: list[str] = []
 
 
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ):
             item.add_marker("deep")
     if config.getoption("deep") or any("::" in argument for argument in config.args):
-        return  # a test that is named is run
+        return  # a test named on the command line is always run
     deep = [item for item in items if item.get_closest_marker("deep")]
     if deep:
         config.hook.pytest_deselected(items=deep)
@@ -72,12 +72,12 @@ def _on_deep_server(item: pytest.Item) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give this process (one of several with pytest-xdist) folders of its own, and its orphans a parent."""
+    """Give this process (one of several with pytest-xdist) its own folders, and make it adopt orphans."""
     leftovers.adopt_orphans()
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return  # its workers run the tests
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it was
-    base = Path(tempfile.mkdtemp(prefix="webdemo-tests-"))  # a short path: Unix sockets lie in it
+    base = Path(tempfile.mkdtemp(prefix="webdemo-tests-"))  # a short path, because Unix sockets are in it
     base.chmod(0o755)  # some tests act as another user
     for name, variable, mode in (("tmp", "TMPDIR", 0o1777), ("run", "XDG_RUNTIME_DIR", 0o700)):
         folder = base / name
@@ -85,7 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
         folder.chmod(mode)
         os.environ[variable] = str(folder)
         _folders.append(folder)
-    _folders.append(_folders[1] / "webdemo")  # of the control sockets, which stays
+    _folders.append(_folders[1] / "webdemo")  # for control sockets; webdemo does not remove it
     _folders[2].mkdir(mode=0o700)
     tempfile.tempdir = None
     sys.addaudithook(_on_audit_event)
@@ -104,7 +104,7 @@ def _on_audit_event(event: str, arguments: tuple[object, ...]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _module_leaves_nothing() -> Iterator[None]:
-    """Holds the fixtures of a module to what `_leaves_nothing` holds a test to."""
+    """Check the fixtures of a module as `_leaves_nothing` checks a test."""
     yield from _check_leftovers()
 
 
@@ -135,7 +135,7 @@ def _check_leftovers() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium, one for the tests of a module. Skips without it, but fails in CI."""
+    """Headless Chromium, one per module. Without it tests are skipped, but fail in CI."""
     try:
         with launch() as chromium:
             yield chromium
@@ -147,7 +147,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Makes pages, each in a context of its own; takes the options of Playwright's `Browser.new_context`."""
+    """Opens pages, each in its own context; takes the options of Playwright's `Browser.new_context`."""
     contexts = []
 
     def new_page(**options: Any) -> Page:
@@ -163,13 +163,13 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture
 def page(open_page: Callable[..., Page]) -> Page:
-    """A page 1280 pixels wide, in light colours."""
+    """A page 1280 pixels wide, with the light colour scheme."""
     return open_page(viewport={"width": 1280, "height": 800})
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[runs.Start]:
-    """Starts webdemo as a user does, see tests.running.start, and ends what the test left running."""
+    """Starts webdemo as a user does (see tests.running.start), and cleans up after the test."""
     started: list[runs.Running] = []
     numbers = itertools.count(1)
 

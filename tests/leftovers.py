@@ -1,7 +1,8 @@
-"""What this process holds beyond itself: child processes, listening sockets, files in shared folders.
+"""Finds what this process leaves behind: child processes, listening sockets, files in shared folders.
 
-tests/conftest.py compares it before and after each test, and fails a test that leaves some. On Linux no
-process escapes: this one adopts the orphans below it, whatever session or process group they are in.
+tests/conftest.py compares this before and after each test, and fails a test that leaves anything. On Linux no
+process escapes: this one adopts its orphaned descendants (PR_SET_CHILD_SUBREAPER), whatever their session or
+process group.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""HTTP over a socket that the test holds in its hand: kept alive, slow, half sent, several at once.
+"""HTTP over a socket that the test controls: keep-alive, slow, half sent, several at once.
 
-Every wait has a deadline. An answer that ends before its announced end raises `Cut`.
+Every wait has a deadline. A response that ends before its announced end raises `Cut`.
 """
 
 from __future__ import annotations

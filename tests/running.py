@@ -1,7 +1,7 @@
-"""webdemo as a user starts it: a subprocess in a folder of its own, with an app that the test wrote.
+"""Runs webdemo as a user does: as a subprocess in its own folder, with an app that the test wrote.
 
-What it prints is its log; a failed test shows it, because teardown prints it. No process outlives a test: all
-that descend from a run carry its mark in their environment, wherever they went.
+Its output goes to a log, which teardown prints, so that a failed test shows it. The rule: no process outlives
+a test. All descendants of a run carry its mark in their environment, so that they can be found.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any
 
 import psutil
 
-# They bound a test on a machine that is busy with other tests; each normally takes well under a second.
+# Deadlines for a machine that is busy with other tests; each step normally takes well under a second.
 START_SECONDS = 100.0
 END_SECONDS = 60.0
 
-_MARK = "TEST_RUN_MARK"  # not WEBDEMO_...: those are settings
+_MARK = "TEST_RUN_MARK"  # not WEBDEMO_..., which would be read as a setting
 
 MODULE = (sys.executable, "-m", "webdemo")
 SCRIPT = (str(Path(sys.executable).with_name("webdemo")),)
@@ -34,7 +34,7 @@ SCRIPT = (str(Path(sys.executable).with_name("webdemo")),)
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the start table: one server, where it answers, and which processes it has."""
+    """A row of the start table: one server, its URLs and its processes."""
 
     server: str
     version: str
@@ -44,7 +44,7 @@ class Row:
 
 
 class Running:
-    """A webdemo that was started. Its processes are those that carry its mark."""
+    """A webdemo started by a test. Its processes are those that carry its mark."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Running:
     ) -> None:
         self.log_file = folder / "log"
         self._mark = uuid.uuid4().hex
-        # Beside the folder, which may be watched or served.
+        # Not in the folder itself, which may be watched or served.
         self._temporary = folder.with_name(f"{folder.name}.tmp")
         self._temporary.mkdir(exist_ok=True)
         merged = os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(self._temporary)} | dict(environment)
@@ -86,7 +86,7 @@ class Running:
         self.wait_for(r"^Ready in ", START_SECONDS)
 
     def wait_for(self, pattern: str, seconds: float = END_SECONDS, *, times: int = 1) -> list[str]:
-        """Until the log holds the pattern (a regular expression, multi-line) so many times; the matches."""
+        """Wait until the log has `times` matches of the pattern (a multi-line regex), and return them."""
         deadline = time.monotonic() + seconds
         while True:
             ended = self.popen.poll() is not None
@@ -128,7 +128,7 @@ class Running:
 
     @property
     def urls(self) -> list[str]:
-        """Every URL of the start table, in its order: http://..., https://... or unix:/path."""
+        """Every URL of the start table, in order: http://..., https://... or unix:/path."""
         return [url for row in self.rows() for url in row.urls]
 
     @property
@@ -138,7 +138,7 @@ class Running:
     # -- its processes ---------------------------------------------------------------------------
 
     def processes(self) -> list[psutil.Process]:
-        """Those that run now: supervisor, loaders, servers, workers, and whatever they started."""
+        """Its running processes: supervisor, loaders, servers, workers, and whatever they started."""
         found = [process for process in psutil.process_iter() if self._owns(process)]
         self._loaders |= {process for process in found if _parent(process) == self.pid}
         return found
@@ -148,28 +148,28 @@ class Running:
             return bool(
                 process.environ().get(_MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE
             )
-        except (psutil.Error, OSError):  # it ended meanwhile, or is another user's
+        except (psutil.Error, OSError):  # it has ended, or belongs to another user
             return False
 
     def loaders(self) -> list[psutil.Process]:
-        """Those loaders that run, the oldest first."""
+        """The running loaders, oldest first."""
         found = [p for p in self.processes() if p in self._loaders]
         return sorted(found, key=lambda p: p.create_time())
 
     def servers(self) -> list[psutil.Process]:
-        """The server processes that run: what the loaders forked, without the workers of those."""
+        """The running server processes, without their workers: the children of the loaders."""
         children = [c for loader in self.loaders() for c in loader.children()]
         return sorted(children, key=lambda p: p.pid)
 
     def wait_until_gone(self, seconds: float = END_SECONDS) -> None:
-        """Until none of its processes is left."""
+        """Wait until none of its processes is left."""
         deadline = time.monotonic() + seconds
         while left := self.processes():
             assert time.monotonic() < deadline, f"still there after {seconds} s: {left}\n{self.log()}"
             time.sleep(0.02)
 
     def wait_until_accepted(self, client: socket.socket) -> None:
-        """Until one of its processes has taken the connection of this client from the queue."""
+        """Wait until one of its processes has accepted this client's connection."""
         address = client.getsockname()[:2]
         wait_until(
             lambda: any(
@@ -186,19 +186,19 @@ class Running:
         self.popen.send_signal(number)
 
     def wait(self, seconds: float = END_SECONDS) -> int:
-        """Until it has ended by itself; the exit code."""
+        """Wait until it has exited, and return the exit code."""
         try:
             return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it still runs after {seconds} s:\n{self.log()}") from None
 
     def terminate(self, seconds: float = END_SECONDS) -> int:
-        """Ask it to drain; the exit code."""
+        """Shut it down gracefully with SIGTERM, and return the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(seconds)
 
     def clean_up(self) -> None:
-        """End whatever is left of it, and print the log: pytest shows it when the test failed."""
+        """Kill all remaining processes, and print the log: pytest shows it if the test failed."""
         deadline = time.monotonic() + END_SECONDS
         while left := self.processes():
             assert time.monotonic() < deadline, f"these cannot be killed: {left}"
@@ -225,11 +225,11 @@ def start(
     environment: Mapping[str, str | None] | None = None,
     command: Sequence[str] = MODULE,
 ) -> Running:
-    """Start webdemo, by MODULE or SCRIPT, with these arguments in `folder`, and wait until it is ready.
+    """Start webdemo by MODULE or SCRIPT with these arguments in `folder`, and wait until it is ready.
 
-    `app` is source text that has an `app`: it is written as served.py and named with --app.
-    `environment` is added to this process's own; None removes a name. A test takes the `running`
-    fixture, which calls this and cleans up.
+    `app` is source code that defines `app`; it is written to served.py and passed with --app.
+    `environment` is added to this process's own; None removes a variable. Tests use the `running` fixture,
+    which calls this and cleans up.
     """
     folder.mkdir(parents=True, exist_ok=True)
     chosen = []
@@ -248,7 +248,7 @@ def start(
 
 
 def lives(process: psutil.Process) -> bool:
-    """Whether it runs. One that has ended and waits for its parent, which may be this process, does not."""
+    """Whether the process runs. A zombie, whose parent may be this process, does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -256,7 +256,7 @@ def lives(process: psutil.Process) -> bool:
 
 
 def wait_until(condition: Callable[[], object], told: Callable[[], object] = str) -> None:
-    """Until it holds; a failure shows what `told` gives."""
+    """Wait until the condition is true; a failure shows the result of `told`."""
     deadline = time.monotonic() + END_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"not within {END_SECONDS} s: {told()}"

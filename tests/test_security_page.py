@@ -1,4 +1,4 @@
-"""The table of attacks in docs/security.md is the one that the tests make."""
+"""The table of attacks in docs/security.md is up to date with the tests."""
 
 from __future__ import annotations
 

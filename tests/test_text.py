@@ -1,4 +1,4 @@
-"""What strangers wrote is one harmless line when it is printed."""
+"""Untrusted text is printed as one harmless line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apps that others wrote, and their real clients, on every server."""
+"""Third-party apps with real clients, on every server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Equal work: every contestant answers as the limit does, or is named."""
+"""Equal work: every contestant gives the same responses as the bare limit, or is left out and named."""
 
 from __future__ import annotations
 

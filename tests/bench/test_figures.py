@@ -1,4 +1,4 @@
-"""Rounds, tables, limits and the page: what is made of the figures."""
+"""Rounds, tables, limits and the page: how figures are processed."""
 
 from __future__ import annotations
 

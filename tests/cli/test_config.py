@@ -1,4 +1,4 @@
-"""Settings come from the file, the environment and the flags, in that order."""
+"""Settings come from the file, the environment and the flags, in rising priority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On a terminal a taken port can be dealt with on the spot."""
+"""On a terminal webdemo asks what to do about a port in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user reads when something cannot be: the cause, the remedy, no traceback, the right exit code."""
+"""Error messages: the cause, the remedy, no traceback, and the right exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serves a folder with a server of its own: `python -m tests.clients.serving SERVER DESCRIPTOR FOLDER`."""
+"""Serves a folder with a server's own API: `python -m tests.clients.serving SERVER DESCRIPTOR FOLDER`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chromium against a served folder: modules, WebAssembly, sound that is wound forward, listings."""
+"""Chromium against a served folder: modules, WebAssembly, seeking in audio, listings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the WSGI answers become on the wire, by each server, and what becomes of them when files change."""
+"""How each server sends WSGI responses on the wire, also when files change meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison of made-up servers, with everything in it that a report can show."""
+"""A comparison of fictitious servers that contains everything that a report can show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""webdemo compare on real servers: the pinned quirks, an app's own paths, and an end that leaves nothing."""
+"""webdemo compare on real servers: the pinned quirks, an app's own paths, and a clean end."""
 
 from __future__ import annotations
 

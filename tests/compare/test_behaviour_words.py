@@ -1,4 +1,4 @@
-"""The corpus as data, and how an answer is taken apart: no process is started."""
+"""The corpus as data, and the parsing of responses: no process is started."""
 
 from __future__ import annotations
 

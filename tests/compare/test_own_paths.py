@@ -1,4 +1,4 @@
-"""An app's own paths on real servers: what differs is told, and what changes by itself is not."""
+"""An app's own paths on real servers: differences are reported, values that change each time are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a build sees of a comparison: differences left, accepted ones, and JUnit XML."""
+"""The results of a comparison for CI: remaining differences, accepted ones, and JUnit XML."""
 
 from __future__ import annotations
 

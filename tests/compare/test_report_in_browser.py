@@ -1,4 +1,4 @@
-"""The report in Chromium: as a file of its own, and as a page of the demo site."""
+"""The report in Chromium: as a single file, and as a page of the demo site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load on real servers: by wrk and by our own client, beside slow clients, and over a server's life."""
+"""Load on real servers: by wrk and by our own client, with slow clients, and over a server's lifecycle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stays of answers that change by themselves: no process is started."""
+"""The stable values of responses that change each time: no process is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Three real servers and their dashboard, started as a user does, on ports that were free."""
+"""Three real servers and their dashboard, started as a user does, on free ports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may see and do what: every refusal over a real socket, and that nothing was done."""
+"""Who may see and do what: every refusal over a real socket, and its lack of effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cards show, from recorded answers of the control socket: no process is started here."""
+"""The contents of the cards, from recorded responses of the control socket: no process is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--dashboard: where it may stand, in a flag, a variable and a file."""
+"""The setting `dashboard` as a flag, in the environment and in a file."""
 
 from __future__ import annotations
 

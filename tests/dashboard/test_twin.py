@@ -1,4 +1,4 @@
-"""Twin mode: to every server and nowhere else, bounded, and what differs is marked and explained."""
+"""Twin mode: requests go to every server and nowhere else; differences are marked and explained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo site behind real servers, started as a user starts them, on ports that were free."""
+"""The demo site behind real servers, started as a user starts them, on free ports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of a request's way is known, and what is not known is not told."""
+"""The connection path of a request shows what is known, and nothing that is not."""
 
 from __future__ import annotations
 

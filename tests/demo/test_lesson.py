@@ -1,4 +1,4 @@
-"""The lesson, asked of the app itself, and of running servers where it tells of them."""
+"""The lesson, requested from the app itself, and from running servers where it shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages in Chromium, behind each server: nothing complains, everyone can use them, they fit a phone."""
+"""The pages in Chromium behind each server: no console errors, accessible, and fit for a phone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/ports and /ports/<number or name>, asked of the app itself, with real listeners on this machine."""
+"""/ports and /ports/<number or name>, requested from the app itself, with real listeners."""
 
 from __future__ import annotations
 

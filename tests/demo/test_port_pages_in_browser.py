@@ -1,4 +1,4 @@
-"""The pages about ports in Chromium: the line by mouse, finger and keyboard, the trace, the lesson."""
+"""The pages about ports in Chromium: the line by mouse, touch and keyboard, the trace, the lesson."""
 
 from __future__ import annotations
 

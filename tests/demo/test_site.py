@@ -1,4 +1,4 @@
-"""The demo site's answers, asked of the app itself."""
+"""The demo site's responses, requested from the app itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What strangers are shown of a run, by real servers: nothing of the machine that it runs on."""
+"""What clients on other machines see of a run, on real servers: nothing about its machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/trace: what it shows, who may start one, and that it is no way into a private network."""
+"""/trace: what it shows, who may start one, and that it gives no access to a private network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may see and do what: only somebody at this machine, and only from the site's own pages."""
+"""Who may see and do what: only clients on this machine, and only from the site's own pages."""
 
 from __future__ import annotations
 

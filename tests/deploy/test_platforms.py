@@ -1,4 +1,4 @@
-"""As platforms start and stop it: a Procfile, systemd, a container's PID 1, health checks, log readers."""
+"""Start and stop as platforms do it: Procfile, systemd, PID 1 of a container, health checks, log readers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""HAProxy and nginx in front of every server: client, scheme and host are right, and nobody can forge them.
+"""HAProxy and nginx in front of every server: client, scheme and host are right and cannot be forged.
 
-The client speaks from 127.0.0.9, which nobody trusts; the proxies speak to webdemo from 127.0.0.1.
+The client connects from 127.0.0.9, which is not trusted; the proxies connect to webdemo from 127.0.0.1.
 """
 
 from __future__ import annotations

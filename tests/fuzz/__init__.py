@@ -1,4 +1,4 @@
-"""Hostile bytes for everything that reads a stranger's text: `python -m tests.fuzz` runs it for long.
+"""Fuzzes everything that parses untrusted text; `python -m tests.fuzz` is the long run.
 
-targets.py names each reader, and the shapes that might cost it more than time in proportion.
+targets.py lists the parsers, and for each the shapes of input that might take more than linear time.
 """

@@ -1,7 +1,7 @@
-"""The long form: `python -m tests.fuzz SECONDS [NAME ...]`, so long for each target, or for those named.
+"""The long fuzz run: `python -m tests.fuzz SECONDS [NAME ...]`, for each target or only those named.
 
-Each target runs in a process of its own. With Atheris its input is led by what code it reaches, without by
-hypothesis. An input that fails is printed, to become a row of FOUND, and the exit code is 1.
+Each target runs in its own process. With Atheris the input is guided by coverage, otherwise hypothesis makes
+it. An input that fails is printed, to be added to FOUND, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(seconds: int, names: list[str]) -> int:
 
 
 def by_coverage(seconds: int, name: str) -> None:
-    """Does not return: Atheris ends the process."""
+    """Fuzz with Atheris; does not return, because Atheris exits the process."""
     import atheris
 
     with atheris.instrument_imports(include=["webdemo", "tests.fuzz", "werkzeug"]):

@@ -1,4 +1,4 @@
-"""Input for the targets that is made, not written: hostile shapes, mixed and joined; and what was found."""
+"""Generated input for the targets: hostile shapes, mutated and combined; and the inputs that once failed."""
 
 from __future__ import annotations
 

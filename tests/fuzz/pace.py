@@ -1,4 +1,4 @@
-"""How a reader's processor time grows with what it is given; ratios within one run, never durations."""
+"""How a parser's CPU time grows with its input: ratios within one run, never absolute durations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Everything in webdemo that reads a stranger's bytes, in one table.
+"""Everything in webdemo that parses untrusted bytes, in one table.
 
-A reader takes bytes and lets no exception out but those that it promises; its time is in proportion to
-their number. A new parser gets a row here, and so is tested and fuzzed.
+The rule: a parser takes bytes, raises only the exceptions that it documents, and takes linear time. A new
+parser gets a row here, and is thereby tested and fuzzed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The short form of the fuzz run: some hundred inputs for each target, and all that was ever found."""
+"""The short fuzz run: some hundred inputs for each target, and every input that once failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sixteen times the input takes no more than twenty-four times the processor time, whatever its shape."""
+"""Sixteen times the input takes at most twenty-four times the CPU time, whatever its shape."""
 
 from __future__ import annotations
 

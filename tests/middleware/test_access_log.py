@@ -1,4 +1,4 @@
-"""The access log around apps, read from a real pipe; and around real servers."""
+"""The access log of apps, read from a real pipe, and of real servers."""
 
 from __future__ import annotations
 

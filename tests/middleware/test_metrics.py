@@ -1,4 +1,4 @@
-"""/metrics, read by the parser of Prometheus's own Python client."""
+"""/metrics, parsed by Prometheus's own Python client."""
 
 from __future__ import annotations
 

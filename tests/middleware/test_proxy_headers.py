@@ -1,4 +1,4 @@
-"""Whom to believe about a client, on the WSGI level. Real proxies are in test_proxies_in_front.py."""
+"""Which proxy headers are trusted, at the WSGI level. Real proxies are in test_proxies_in_front.py."""
 
 from __future__ import annotations
 

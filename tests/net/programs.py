@@ -1,4 +1,4 @@
-"""Real programs that hold ports, for the tests to look at."""
+"""Real programs that hold ports, for the tests to inspect."""
 
 from __future__ import annotations
 

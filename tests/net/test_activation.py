@@ -1,4 +1,4 @@
-"""Socket activation as systemd does it, by a small parent of our own."""
+"""Socket activation as systemd does it, by a small parent process."""
 
 from __future__ import annotations
 

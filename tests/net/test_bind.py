@@ -1,4 +1,4 @@
-"""Bind texts: each form, each refusal word for word, and that no text does anything else."""
+"""Bind texts: each form, each refusal word for word, and that nothing else is possible for any text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A taken port: who has it and what to do, word for word, with real holders."""
+"""A port in use: who holds it and what to do, word for word, with real holders."""
 
 from __future__ import annotations
 

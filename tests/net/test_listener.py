@@ -1,4 +1,4 @@
-"""Sockets from binds: which, with what set, all or none."""
+"""Sockets from binds: which ones, with which options, all or none."""
 
 from __future__ import annotations
 

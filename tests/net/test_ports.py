@@ -1,4 +1,4 @@
-"""What a port is: the ranges pinned, the names both ways, the kernel's and the browsers' part."""
+"""Facts about ports: the ranges, names in both directions, ephemeral ports, ports that browsers block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `webdemo port` says, as text and as JSON, of real listeners."""
+"""The output of `webdemo port`, as text and as JSON, for real listeners."""
 
 from __future__ import annotations
 

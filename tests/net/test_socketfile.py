@@ -1,4 +1,4 @@
-"""Unix sockets: their files' modes, and which file is removed by whom."""
+"""Unix sockets: the modes of their files, and who removes which file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ending the holder of a port: only one's own, TERM first, with its children."""
+"""Stopping the holder of a port: only the user's own processes, SIGTERM first, children included."""
 
 from __future__ import annotations
 

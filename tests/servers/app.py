@@ -1,4 +1,4 @@
-"""The app that the server tests serve: bare WSGI, so that nothing but the server is tested."""
+"""The app that the server tests serve: plain WSGI, so that nothing but the server is tested."""
 
 import hashlib
 import json

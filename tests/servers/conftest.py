@@ -1,4 +1,4 @@
-"""Every server there is, as the tests of servers go through them."""
+"""Parametrizes the server tests over every server."""
 
 from __future__ import annotations
 

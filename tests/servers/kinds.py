@@ -1,4 +1,4 @@
-"""The servers under test. A sync Gunicorn is another server than one with threads."""
+"""The servers under test. A sync Gunicorn counts as another server than one with threads."""
 
 # Name in the tests -> server, and the options that make it so.
 KINDS = {

@@ -1,6 +1,6 @@
-"""What one client can take: memory by what it sends, a thread by sending it slowly, lines of the log.
+"""What one client can use up: memory by sending much, a thread by sending slowly, lines of the log.
 
-Every limit of the table in docs/servers.md is met here, on a real socket.
+Every limit in the table of docs/servers.md is reached here on a real socket.
 """
 
 from __future__ import annotations

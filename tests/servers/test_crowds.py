@@ -1,7 +1,7 @@
-"""Many idle and many slow clients: who is still answered. docs/servers.md says it in words.
+"""Many idle and many slow clients: is a normal client still answered? docs/servers.md describes it.
 
-A thread for each connection, or an event loop, goes on answering. A pool of threads that reads the
-request itself is full when as many clients are slow as it has threads; idle ones take no thread.
+A server with a thread per connection or an event loop keeps answering. A thread pool whose threads read the
+requests is exhausted by as many slow clients as it has threads; idle connections occupy no thread.
 """
 
 from __future__ import annotations

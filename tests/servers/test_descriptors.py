@@ -1,4 +1,4 @@
-"""Open files: none more after many requests, and a low limit is survived."""
+"""File descriptors: many requests leak none, and a low limit is survived."""
 
 from __future__ import annotations
 

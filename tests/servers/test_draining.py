@@ -1,4 +1,4 @@
-"""SIGTERM: what is in flight is finished on every server, and nothing is left."""
+"""SIGTERM: every server finishes its requests in flight, and nothing is left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hanging up on a client whose request may be under way."""
+"""Closing a connection on which a request may be arriving."""
 
 from __future__ import annotations
 

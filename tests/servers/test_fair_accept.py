@@ -1,4 +1,4 @@
-"""Processes that share a socket: each gets its part of the connections, and none holds up the others."""
+"""Processes that share a socket: each gets its share of the connections, and none blocks the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Header fields reach the app alike on every server, however they were written."""
+"""Header fields reach the app in the same form on every server, however they were written."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Requests that two parties could take for different ones are refused, and nothing behind them runs.
+"""Requests that two recipients could read differently are refused, and nothing after them is run.
 
-Each malformed request comes with a second one behind it, on the same connection, as when a proxy has
-passed on what it took for one request. What a server does not keep is read from its adapter.
+Each malformed request is followed by a second one on the same connection, as if a proxy had forwarded both
+as one request. Declared exceptions of a server are read from its adapter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rules of framing by themselves: what is decoded, however its bytes come, and how long that takes."""
+"""The framing rules on their own: what is decoded, however the bytes arrive, and in linear time."""
 
 from __future__ import annotations
 

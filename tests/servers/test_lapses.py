@@ -1,4 +1,4 @@
-"""What a server does not keep is declared by its adapter, and told by docs and command alike."""
+"""What a server does not promise is declared by its adapter, and shown by docs and command alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cpus=`: which processors the processes of a server keep to."""
+"""The option `cpus`: which processors the processes of a server are pinned to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that webdemo does not ship: by entry point, through Paste's, and those that are not there."""
+"""Servers that webdemo does not ship: by entry point, by Paste's entry points, and missing ones."""
 
 from __future__ import annotations
 

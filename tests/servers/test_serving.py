@@ -1,4 +1,4 @@
-"""One app on every server at once: what is the same, and what is known to differ."""
+"""One app on every server at once: what is equal, and what is known to differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replaced under load: no connection is refused, and nothing is lost but what a killed process held."""
+"""Servers replaced under load: no connection is refused; only a killed process loses requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""webdemo with mail and files, as a user starts it, with a runtime folder of the test's own."""
+"""webdemo with SMTP and FTP, started as a user does, with the test's own runtime folder."""
 
 from __future__ import annotations
 

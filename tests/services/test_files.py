@@ -1,4 +1,4 @@
-"""The FTP server, spoken to by real clients: what it shows, what it refuses, and how it ends."""
+"""The FTP server with real clients: what it shows, what it refuses, and how it stops."""
 
 from __future__ import annotations
 

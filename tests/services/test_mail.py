@@ -1,4 +1,4 @@
-"""The mail catcher, spoken to by real clients: what it takes, what it refuses, and how it ends."""
+"""The mail catcher with real clients: what it accepts, what it refuses, and how it stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/mail of the demo site: what was caught is shown, safely, and only to people at this machine."""
+"""/mail of the demo site: caught mail is shown safely, and only to clients on this machine."""
 
 from __future__ import annotations
 

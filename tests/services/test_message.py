@@ -1,4 +1,4 @@
-"""Mail taken apart: what is in it is found, and nothing in it can do harm."""
+"""Parsing mail: its contents are found, and nothing in it can do harm."""
 
 from __future__ import annotations
 

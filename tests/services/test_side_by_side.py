@@ -1,4 +1,4 @@
-"""HTTP, mail and files on one machine, each behind its port, under one supervisor."""
+"""HTTP, SMTP and FTP under one supervisor, each on its own port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of caught mail: bounded, private, and whole messages only."""
+"""The spool: limited in size, private, and with complete messages only."""
 
 from __future__ import annotations
 

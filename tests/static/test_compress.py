@@ -1,4 +1,4 @@
-"""Precompressed siblings: worth their place, fresh, whole, the same each time."""
+"""Precompressed siblings: smaller, up to date, complete, and reproducible."""
 
 from __future__ import annotations
 

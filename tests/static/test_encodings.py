@@ -1,4 +1,4 @@
-"""Content codings: which stored form is sent, and that no two are ever taken for one another."""
+"""Content codings: which stored representation is sent, and that no two are ever confused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""URLs with the content's hash in them: for ever where the hash is right, and honest where it is not."""
+"""Fingerprinted URLs: cached forever if the hash matches the content, and revalidated if not."""
 
 from __future__ import annotations
 

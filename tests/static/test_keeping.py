@@ -1,4 +1,4 @@
-"""Files kept in memory are what is on the disk, whatever happens there."""
+"""Files cached in memory match those on disk, whatever happens there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listings: what would be served, in an order one can choose, with links that lead there."""
+"""Listings: exactly what would be served, in a selectable order, with working links."""
 
 from __future__ import annotations
 

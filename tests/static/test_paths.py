@@ -1,4 +1,4 @@
-"""What a path can lead to: files below the root, and nothing else, without an exception or a wait."""
+"""What a path can reach: files below the root and nothing else, without an exception or a delay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that change what they lead to while they are being followed."""
+"""Names whose targets change while they are being resolved."""
 
 from __future__ import annotations
 

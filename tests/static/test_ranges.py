@@ -1,4 +1,4 @@
-"""The Range parser against a plain reading of RFC 9110 section 14.1.2, byte by byte."""
+"""The Range parser compared with a literal implementation of RFC 9110 section 14.1.2, byte by byte."""
 
 from __future__ import annotations
 

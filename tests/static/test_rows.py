@@ -1,4 +1,4 @@
-"""Each row of the table in docs/static-files.md, for files read afresh and for kept ones."""
+"""Each row of the table in docs/static-files.md, for files read from disk and from the cache."""
 
 from __future__ import annotations
 

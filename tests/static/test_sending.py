@@ -1,4 +1,4 @@
-"""Large files: whole or visibly broken off, whatever happens to them meanwhile; closed exactly once."""
+"""Large files: complete or visibly truncated, whatever happens to them meanwhile; closed exactly once."""
 
 from __future__ import annotations
 

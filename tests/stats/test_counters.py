@@ -1,4 +1,4 @@
-"""Counts in shared memory: by several threads and processes, some of which are killed."""
+"""Counters in shared memory, used by several threads and processes, some of which are killed."""
 
 from __future__ import annotations
 

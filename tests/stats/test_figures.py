@@ -1,4 +1,4 @@
-"""The figures: of a history that is replayed, of this process, and of real servers."""
+"""The figures of a replayed history, of this process, and of real servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that a client, an app, a child or a user of this machine does ends the run."""
+"""Nothing that a client, an app, a child process or another local user does ends the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates made for the purpose, each with one thing wrong; and the one that is made at start."""
+"""Certificates with one fault each, made for these tests; and the self-signed one made at start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Swap, restart, stop, start and reload, by the commands a user types, under load where it matters."""
+"""Swap, restart, stop, start and reload by the commands that a user types, under load where it matters."""
 
 from __future__ import annotations
 

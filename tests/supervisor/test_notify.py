@@ -1,4 +1,4 @@
-"""sd_notify against a real datagram socket, as systemd has one."""
+"""sd_notify with a real datagram socket, like systemd's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an app and its servers write reaches the reader whole, in order and soon."""
+"""The output of an app and its servers arrives complete, in order and without delay."""
 
 from __future__ import annotations
 

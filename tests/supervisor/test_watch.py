@@ -1,4 +1,4 @@
-"""The watcher on real folders: each test writes as people, editors and programs do."""
+"""The watcher on real folders: each test writes files as people, editors and programs do."""
 
 from __future__ import annotations
 

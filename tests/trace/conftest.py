@@ -1,4 +1,4 @@
-"""A resolver whose names the test chooses: no real name may be relied on, or asked for, in a test."""
+"""A resolver with names chosen by the test: tests must not depend on, or query, real names."""
 
 from __future__ import annotations
 

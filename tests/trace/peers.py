@@ -1,6 +1,6 @@
-"""What a trace may meet at the other end: servers that speak by a script, and certificates for them.
+"""Peers for a trace: scripted servers, and certificates for them.
 
-Every wait has a deadline, and nothing outlives its `with`.
+Every wait has a deadline, and nothing outlives its `with` block.
 """
 
 from __future__ import annotations

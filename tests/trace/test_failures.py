@@ -1,4 +1,4 @@
-"""Every way in which a URL is not answered says why, and what to do."""
+"""Every kind of failure says why a URL is not answered, and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Greetings of several lines, refusals, and what is no greeting."""
+"""Multi-line greetings, refusals, and data that is not a greeting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of a trace: one axis, no line too wide, nothing that moves the cursor."""
+"""The drawing of a trace: one time axis, no line too wide, nothing that moves the cursor."""
 
 from __future__ import annotations
 

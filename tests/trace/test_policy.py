@@ -1,4 +1,4 @@
-"""Where others choose the URL, a policy decides which addresses may be contacted: no way around it."""
+"""The policy for URLs that others choose: which addresses may be contacted, without a way around it."""
 
 from __future__ import annotations
 

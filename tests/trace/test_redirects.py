@@ -1,4 +1,4 @@
-"""Redirects are followed, each as a hop of its own, and end."""
+"""Redirects are followed, each as its own hop, and always end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each step of a trace tells, against servers that speak by a script."""
+"""The facts of each step of a trace, with scripted servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trace tells of TLS: version, certificate, and whether it is trusted or why not."""
+"""What a trace shows about TLS: version, certificate, and whether it is trusted or why not."""
 
 from __future__ import annotations
 

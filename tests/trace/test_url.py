@@ -1,4 +1,4 @@
-"""URLs have one meaning, or are refused with the right form."""
+"""A URL has exactly one meaning, or is refused with the right form."""
 
 from __future__ import annotations
 

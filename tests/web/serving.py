@@ -1,4 +1,4 @@
-"""One call of a WSGI app as a server makes it, under wsgiref's validator, down to the last byte."""
+"""Calls a WSGI app as a server does, under wsgiref's validator, and reads the whole response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an app answers: each kind of result, errors, streams, mounts, and never a header that breaks out."""
+"""An app's responses: each kind of result, errors, streams, mounts, and no header injection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `import webdemo` gives, and what it leaves alone."""
+"""What `import webdemo` provides, and what it does not import."""
 
 from __future__ import annotations
 

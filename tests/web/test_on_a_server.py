@@ -1,4 +1,4 @@
-"""Streams and HEAD on a real server and a real socket, where the client can leave and a body can break."""
+"""Streams and HEAD on a real server and socket, where the client can disconnect and a body can fail."""
 
 from __future__ import annotations
 

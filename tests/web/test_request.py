@@ -1,4 +1,4 @@
-"""A request means to a view what Werkzeug's own Request would mean, attribute by attribute."""
+"""A request gives a view the same values as Werkzeug's own Request, attribute by attribute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths find the views that Werkzeug's own matcher would give them."""
+"""Paths are routed to the same views as by Werkzeug's own matcher."""
 
 from __future__ import annotations
 

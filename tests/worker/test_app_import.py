@@ -1,6 +1,6 @@
-"""Loading apps that are there, and every way in which one is not, word for word.
+"""Loading apps, and every way in which that fails, word for word.
 
-Most are loaded in this process, from a folder and under a module name of their own.
+Most are loaded in this process, each from its own folder and under its own module name.
 """
 
 from __future__ import annotations

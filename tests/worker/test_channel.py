@@ -1,4 +1,4 @@
-"""The channel between supervisor and loader: whole messages, with their descriptors."""
+"""The channel between supervisor and loader: complete messages with their file descriptors."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A folder is served, or merely the current one: nothing of it runs, whatever its files are called.
+"""Nothing in a served folder, or in the current one, is run, whatever its files are called.
 
-Each file that could be taken for a module of somebody's tells when it is imported.
+Each file that could be mistaken for a module reports it when it is imported.
 """
 
 from __future__ import annotations

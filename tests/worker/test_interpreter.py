@@ -1,4 +1,4 @@
-"""Loaders: the one that is forked early and the fresh ones of reloads are the same to an app."""
+"""Loaders: the one forked early and the fresh ones of reloads are the same for an app."""
 
 from __future__ import annotations
 

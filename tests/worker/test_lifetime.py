@@ -1,4 +1,4 @@
-"""How processes end: quickly, and yet after everything that was promised to run."""
+"""How processes exit: quickly, but not before everything that must run has run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever bytes come as a message are one of a known form, or are refused with a reason."""
+"""Any bytes received as a message have a known form, or are refused with a reason."""
 
 from __future__ import annotations
 
