@@ -1,4 +1,4 @@
-"""python -m bench [PART ...]"""
+"""Runs the benchmarks, or some parts of them: python -m bench [PART ...]"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARTS = {
 
 
 def main() -> int:
-    """Run the parts, print their tables; the exit code."""
+    """Run the parts, print their tables, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="How fast webdemo is, beside its peers and beside the limit.",
@@ -36,7 +36,7 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true", help="Exit with 1 if a limit is not met.")
     chosen = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what has been started is ended then, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started processes are stopped
     unknown = [name for name in chosen.part if name not in PARTS]
     if unknown:
         parser.error(f"there is no part {unknown[0]!r}; these are: {', '.join(PARTS)}")

@@ -1,4 +1,4 @@
-"""What an app answers, as far as it must be the same for two apps to have done the same work."""
+"""The parts of a response that must be equal for two apps to have done equal work."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NO_CONTENT = ("204", "304")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    status: str  # its number
+    status: str  # only the code
     content_type: str
     content_length: str
     body: bytes
 
     def differs_from(self, other: Answer) -> str | None:
-        """The first part that is not the same, in words; None where all are."""
+        """The first part that differs, in words; None if all are equal."""
         for name in ("status", "content_type", "content_length", "body"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
@@ -31,7 +31,7 @@ class Answer:
 
 
 def answer(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[Answer, dict[str, str]]:
-    """One request's answer, and its headers by their names in lower case."""
+    """The response to one request, and its headers by lower-case name."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -47,7 +47,7 @@ def answer(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[Answer, dict
     status, raw = started[-1]
     headers = {name.lower(): value for name, value in raw}
     number = status.partition(" ")[0]
-    if number in NO_CONTENT:  # what is said of the content that is not sent may be left out
+    if number in NO_CONTENT:  # headers about content that is not sent are optional
         return Answer(number, "", "", content), headers
     return Answer(
         number, headers.get("content-type", ""), headers.get("content-length", ""), content
@@ -55,7 +55,7 @@ def answer(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[Answer, dict
 
 
 def conditions(app: WSGIApplication, case: Case) -> dict[str, str]:
-    """The headers with which a cache that has the answer would ask again; none if the case has none."""
+    """The headers with which a cache would revalidate the response; empty if the case is not conditional."""
     if not case.conditional:
         return {}
     _, headers = answer(app, environs(case, 1, {})[0])

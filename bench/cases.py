@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One request to one kind of app. `conditional`: it is sent again with what the answer's cache knows."""
+    """One request to one kind of app. `conditional`: it is sent as a cache would revalidate the response."""
 
     name: str
     title: str
@@ -61,7 +61,7 @@ CASES = (
     Case("large", "static, 1 MB", "files", f"/static/{content.LARGE}"),
 )
 
-# As a server makes it of a browser's request.
+# As a server makes it from a browser's request.
 _ENVIRON: dict[str, Any] = {
     "REQUEST_METHOD": "GET",
     "SCRIPT_NAME": "",

@@ -8,13 +8,13 @@ from pathlib import Path
 
 _BIN = Path(sys.executable).parent
 
-THREADS = 4  # of servers that have pools, as webdemo's adapters have by default
+THREADS = 4  # for servers with thread pools: the default of webdemo's adapters
 
 
 def own(
     server: str, contestant: str, port: int, *, folder: Path | None = None, workers: int = 1
 ) -> list[str]:
-    """The server's own way to serve a contestant's pages, or its files in a folder."""
+    """The server's own command to serve a contestant's pages, or the files in a folder."""
     module = f"bench.contestants.{contestant}"
     if server == "gunicorn":
         app = f"{module}:pages()" if folder is None else f"{module}:files({str(folder)!r})"
@@ -35,7 +35,7 @@ def own(
 
 
 def webdemo(contestant: str, *binds: str, options: Sequence[str] = ("--no-access-log",)) -> list[str]:
-    """A contestant's pages by webdemo."""
+    """The command to serve a contestant's pages with webdemo."""
     return [*_webdemo(*binds, options=options), "--app", f"bench.contestants.{contestant}:pages()"]
 
 

@@ -1,4 +1,4 @@
-"""What every contestant answers with, and the requests that ask for it: equal work is one content."""
+"""The content that every contestant sends, and the requests for it, so that the work is equal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAYLOAD: dict[str, Any] = {
 }
 ITEMS = [{"port": 8000 + number, "server": f"<server {number}>"} for number in range(10)]
 
-# What webdemo answers by itself; the others are told to.
+# webdemo's own error page; the other contestants are configured to send it.
 NOT_FOUND = """\
 <!doctype html>
 <html lang="en">
@@ -37,7 +37,7 @@ If you entered the URL manually please check your spelling and try again.</p>
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "page.html"
-PICTURE = "picture.png"  # a type that has no charset, which peers write in several ways
+PICTURE = "picture.png"  # a media type without charset, because peers write that differently
 LARGE = "large.png"
 PICTURE_BYTES = 1500
 LARGE_BYTES = 1 << 20
@@ -59,26 +59,26 @@ def sent(name: str, port: str) -> str:
 
 
 def section(number: int) -> str:
-    """Where the route with this number begins; a name follows."""
+    """The static prefix of the route with this number; a name follows."""
     return f"/section{number}"
 
 
 @cache
 def page() -> Template:
-    """The page's template, for whoever has no templates of its own."""
+    """The page's template, for contestants without their own template support."""
     from jinja2 import Environment, FileSystemLoader
 
     return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template(PAGE)
 
 
 def write_files(folder: Path) -> None:
-    """The static files, of bytes that do not compress."""
+    """Write the static files, with bytes that do not compress."""
     for name, size in ((PICTURE, PICTURE_BYTES), (LARGE, LARGE_BYTES)):
         write_file(folder / name, size)
 
 
 def write_file(path: Path, size: int) -> None:
-    """A file of `size` bytes, written piece by piece."""
+    """Write a file of `size` bytes piece by piece."""
     piece = bytes((number * 7919 + 13) % 251 for number in range(1 << 16))
     with path.open("wb") as file:
         while size > 0:

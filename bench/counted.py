@@ -1,6 +1,6 @@
-"""Run under callgrind: `python -m bench.counted CONTESTANT FOLDER` makes every case's calls, once.
+"""Run under callgrind: `python -m bench.counted CONTESTANT FOLDER` makes the calls of every case once.
 
-It calls getppid where counting begins and where it ends, and prints the names of the cases.
+It calls getppid where counting begins and ends, and prints the names of the cases.
 """
 
 from __future__ import annotations

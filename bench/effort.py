@@ -1,4 +1,4 @@
-"""How much is measured: enough by default, little with --quick."""
+"""How much is measured: enough for stable figures by default, little with --quick."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    rounds: int = 31  # of the calls in one process
-    batch_seconds: float = 0.008  # of each contestant in each of these rounds
+    rounds: int = 31  # of calls in one process
+    batch_seconds: float = 0.008  # per contestant in each of these rounds
     wire_rounds: int = 5
     wire_seconds: float = 1.0  # of wrk in each of these rounds
     start_rounds: int = 7

@@ -1,7 +1,7 @@
-"""What a WSGI callable costs for each request, in one process without a server: CPU time or instructions.
+"""The cost of a WSGI callable per request, in one process without a server: CPU time or instructions.
 
-Environs are made beforehand and used once. The cost of calling an app, and of reading and closing its
-body, is in the limit's figures as well as in everybody else's.
+Environs are made in advance and used once. All figures, the limit's included, contain the cost of calling the
+app and of reading and closing its body.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from bench.tables import Part, Table, column_or_dash
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-# So few that they stay in the processor's cache.
+# Few enough to stay in the processor's cache.
 _CALLS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """An app and a case that it answers as the limit does."""
+    """An app, and a case that it answers in the same way as the limit."""
 
     app: WSGIApplication
     case: Case
     more: dict[str, str]
 
     def calls(self, count: int) -> int:
-        """Call the app so often; the CPU time in nanoseconds."""
+        """Call the app `count` times; returns the CPU time in nanoseconds."""
         total = 0
         while count > 0:
             batch = environs(self.case, min(count, _CALLS_AT_ONCE), self.more)
@@ -49,7 +49,7 @@ class Runner:
 
 
 def call(app: WSGIApplication, batch: list[WSGIEnvironment]) -> int:
-    """Call the app for each environ, as a server does; the CPU time in nanoseconds."""
+    """Call the app with each environ as a server does; returns the CPU time in nanoseconds."""
     began = process_time_ns()
     for environ in batch:
         body = app(environ, _start_response)
@@ -68,7 +68,7 @@ def _start_response(status: str, headers: list[tuple[str, str]], exc_info: Any =
 def equal_runners(
     case: Case, contestants: list[Contestant], folder: Path
 ) -> tuple[dict[str, Runner], list[str]]:
-    """Those that answer the case as the limit does, and a line for each of the others."""
+    """The contestants that answer the case in the same way as the limit, and a line for each other one."""
     runners: dict[str, Runner] = {}
     left_out = []
     right = None
@@ -77,7 +77,7 @@ def equal_runners(
         if app is None:
             continue
         more = conditions(app, case)
-        for _ in range(2):  # the second answer may come from something that was kept
+        for _ in range(2):  # the second response may come from a cache
             found, _ = answer(app, environs(case, 1, more)[0])
             right = right or found
             difference = found.differs_from(right)
@@ -90,7 +90,7 @@ def equal_runners(
 
 
 def measure(effort: Effort, *, count_instructions: bool = False) -> Part:
-    """Every contestant in every case, against the limit."""
+    """Measure every contestant in every case, relative to the limit."""
     part = Part("inproc")
     contestants, missing = installed()
     part.notes += missing
@@ -136,7 +136,7 @@ def _folder(folder: Path) -> Path:
 
 
 def _time(effort: Effort, runners: dict[str, Runner]) -> dict[str, Sample]:
-    """CPU nanoseconds for each request."""
+    """CPU time per request, in nanoseconds, by contestant."""
     measures: dict[str, Callable[[], float]] = {}
     for name, runner in runners.items():
         cost = runner.calls(_CALLS_AT_ONCE) / _CALLS_AT_ONCE

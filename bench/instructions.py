@@ -1,7 +1,7 @@
-"""Costs as instructions, counted by valgrind: the same on a busy machine as on an idle one.
+"""Costs as instruction counts, by valgrind: equal on a busy machine and an idle one.
 
-Each contestant runs in a process of its own under callgrind, which writes down what it has counted
-whenever the process calls getppid: before the calls of a case, and after them.
+Each contestant runs in its own process under callgrind, which dumps its counts whenever the process calls
+getppid: before and after the calls of a case.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from bench.tables import Part, Table, column_or_dash
 
 CALLS = 200
 _DUMP = re.compile(r"^summary: (\d+)", re.MULTILINE)
-_REST_SECONDS = 2.5  # webdemo keeps no file that was changed within the last two seconds
+_REST_SECONDS = 2.5  # webdemo does not cache a file that was changed within the last two seconds
 
 
 def let_rest(folder: Path) -> None:
-    """Wait until every file of the folder is old enough to be kept in memory."""
+    """Wait until every file of the folder is old enough to be cached in memory."""
     newest = max(path.stat().st_mtime for path in folder.iterdir())
     time.sleep(max(0.0, newest + _REST_SECONDS - time.time()))
 
 
 def add(part: Part, contestants: list[Contestant], folder: Path) -> None:
-    """Count for each contestant, and add the table."""
+    """Count the instructions of each contestant, and add the table to the part."""
     from bench.cases import CASES
 
     valgrind = shutil.which("valgrind")
@@ -57,7 +57,7 @@ def add(part: Part, contestants: list[Contestant], folder: Path) -> None:
 
 
 def count(valgrind: str, name: str, folder: Path) -> dict[str, float]:
-    """Instructions for each request, by the case's name."""
+    """Instructions per request, by case name."""
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "out"
         result = subprocess.run(
@@ -79,7 +79,7 @@ def count(valgrind: str, name: str, folder: Path) -> dict[str, float]:
             check=True,
         )
         cases = result.stdout.split()
-        # Dump 1 ends where the first case begins, 2 where its calls end, 3 where the next begins ...
+        # Dump 1 ends before the calls of the first case, 2 after them, 3 before the next case's ...
         totals = [_total(out.with_name(f"out.{number}")) for number in range(1, 2 * len(cases) + 1)]
         return {case: total / CALLS for case, total in zip(cases, totals[1::2], strict=True)}
 

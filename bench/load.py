@@ -35,9 +35,9 @@ def run(
     cpus: Sequence[int] | None = None,
     reconnect: bool = False,
 ) -> Load:
-    """Ask for the URL for so many seconds, whole ones. Raises RuntimeError where an answer is an error.
+    """Load the URL for `seconds`, rounded to whole ones. Raises RuntimeError if a response is an error.
 
-    `reconnect`: a connection for each request, for servers that keep none.
+    `reconnect`: a new connection for each request, for servers without keep-alive.
     """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
     if reconnect:
@@ -54,7 +54,7 @@ def run(
 
 
 def read(text: str, *, reconnect: bool = False) -> Load:
-    """What wrk printed. Where connections are closed wrk calls some closings errors."""
+    """Parse wrk's output. With `reconnect`, socket errors do not count: wrk reports some closes as errors."""
     failed = _FAILED.search(text)
     if failed is not None and ("Non-2xx" in failed[0] or not reconnect):
         raise RuntimeError(f"wrk: {failed[0]}")

@@ -1,4 +1,4 @@
-"""Where and with what a run was made: no figure is worth much without."""
+"""Describes the machine and the versions of a run, without which no figure is worth much."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PROGRAMS = {"wrk": ["-v"], "nginx": ["-v"], "valgrind": ["--version"]}
 
 
 def describe() -> str:
-    """One line: the day, the machine, the versions, and how busy it was."""
+    """One line: the date, the machine, the versions, and the load."""
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     packages = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES if _version(name))
     programs = ", ".join(filter(None, (_program(name, *flags) for name, flags in _PROGRAMS.items())))
@@ -38,7 +38,7 @@ def _version(package: str) -> str | None:
 
 
 def _program(name: str, *flags: str) -> str | None:
-    """The first line that has a version, short."""
+    """The program's version, from the first line that has one; None if it is not installed."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if path is None:
         return None

@@ -16,7 +16,7 @@ _MOST = COUNTS[-1]
 
 
 def measure(effort: Effort) -> Part:
-    """One server on all ports, a server for each, and a command for each."""
+    """Measure one server on all ports, a server per port, and a command per port."""
     part = Part("ports")
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -57,7 +57,7 @@ def _ways(count: int) -> dict[str, Way]:
         return [commands.webdemo(OWN, *(f"waitress://127.0.0.1:{port}" for port in ports))]
 
     def each(ports: list[int]) -> list[list[str]]:
-        # Binds that differ in an option are served by a process each.
+        # Binds with different options get a process each.
         binds = (f"waitress://127.0.0.1:{port}?channel_timeout={100 + n}" for n, port in enumerate(ports))
         return [commands.webdemo(OWN, *binds)]
 

@@ -1,6 +1,6 @@
-"""Servers as processes: started by their own commands, timed to their first answer, weighed, stopped.
+"""Servers as processes: started by command, timed until their first response, measured, stopped.
 
-Only what was started here is ever ended, each process by its id.
+The rule: only processes started here are ever stopped, each by its id.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _POLL_SECONDS = 0.002
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free just now: the peers must open theirs themselves."""
+    """Ports that were free just now, for peers that open their ports themselves."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for sock in sockets:
@@ -41,11 +41,9 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass(slots=True)
 class Running:
-    """Commands that serve on some ports, together. A context manager: they are gone afterwards.
+    """Commands that together serve on some ports; a context manager that stops them at its end.
 
-    They run in the folder of their log.
-
-    `cpus` are the processors that they may use; None: all.
+    They run in the folder of their log. `cpus` are the processors that they may use; None means all.
     """
 
     commands: Sequence[Sequence[str]]
@@ -98,7 +96,7 @@ class Running:
             time.sleep(_POLL_SECONDS)
 
     def tree(self) -> list[psutil.Process]:
-        """Its processes: the commands' own and all below them."""
+        """The processes of the commands and all their descendants."""
         found = []
         for popen in self._popens:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -107,11 +105,11 @@ class Running:
         return found
 
     def cpu_seconds(self) -> float:
-        """The CPU time of its processes, as fine as the system knows it."""
+        """The CPU time of its processes so far, with nanosecond resolution."""
         return sum(_cpu_seconds(process.pid) for process in self.tree())
 
     def pss_bytes(self) -> int:
-        """The memory of its processes; what several share counts once among them."""
+        """The memory of its processes as proportional set size: shared memory counts once."""
         total = 0
         for process in self.tree():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -119,7 +117,7 @@ class Running:
         return total
 
     def peak_bytes(self) -> int:
-        """The largest resident memory that any of its processes has had (VmHWM)."""
+        """The peak resident memory of any one of its processes (VmHWM)."""
         peaks = [0]
         for process in self.tree():
             with contextlib.suppress(OSError):
@@ -128,19 +126,19 @@ class Running:
         return max(peaks)
 
     def stop(self) -> float:
-        """SIGTERM, and the seconds until all have ended; they are killed if that takes too long."""
+        """Send SIGTERM and return the seconds until all have exited; kills them after STOP_SECONDS."""
         cut_off = threading.Timer(STOP_SECONDS, self._kill_all)
         cut_off.start()
         began = time.perf_counter()
         for popen in self._popens:
             popen.send_signal(signal.SIGTERM)
         for popen in self._popens:
-            popen.wait()  # with a time-out it would look now and then, with pauses of up to 50 ms
+            popen.wait()  # with a timeout it would poll, with delays of up to 50 ms
         cut_off.cancel()
         return time.perf_counter() - began
 
     def kill(self) -> None:
-        """End them and all below them now."""
+        """Kill them and all their descendants."""
         self._kill_all()
         for popen in self._popens:
             popen.wait(STOP_SECONDS)
@@ -152,19 +150,20 @@ class Running:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, in which Python keeps compiled modules: otherwise it would compile anew at each start.
+    """Our environment, but Python may write compiled modules, or it would compile them at each start.
 
-    The contestants are found from anywhere: a project's own folder has files that some commands read.
+    PYTHONPATH makes the contestants importable from any folder, because some commands read files in the
+    project's own folder.
     """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return kept | {"PYTHONPATH": str(_PROJECT)}
 
 
 def _cpu_seconds(pid: int) -> float:
-    """By the process's own clock (clock_getcpuclockid), which counts nanoseconds, not ticks of 10 ms."""
+    """Seconds by the process's CPU clock (clock_getcpuclockid), which has a resolution of 1 ns, not 10 ms."""
     clock = ctypes.c_int()
     if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
-        return 0.0  # it has ended
+        return 0.0  # the process has ended
     try:
         return time.clock_gettime(clock.value)
     except OSError:
@@ -172,7 +171,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def answers(port: int) -> bool:
-    """Whether an HTTP answer comes from a port of this machine."""
+    """Whether a port of this machine gives an HTTP response."""
     try:
         return bool(ask(port, "/").status)
     except (OSError, ValueError):
@@ -180,7 +179,7 @@ def answers(port: int) -> bool:
 
 
 def ask(port: int, path: str) -> Answer:
-    """One GET on a connection of its own; OSError or ValueError where no answer comes."""
+    """Send one GET on a new connection; raises OSError or ValueError without a valid response."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
         sock.sendall(request.encode())
@@ -197,6 +196,6 @@ def _received(sock: socket.socket) -> Iterator[bytes]:
 
 
 def split_cpus() -> tuple[list[int], list[int]] | None:
-    """Processors for a server and for its load, one of each; None on a machine with a single one."""
+    """One processor for a server and one for its load; None on a machine with a single processor."""
     cpus = sorted(os.sched_getaffinity(0))
     return ([cpus[0]], [cpus[1]]) if len(cpus) > 1 else None

@@ -1,4 +1,4 @@
-"""A run on the screen, in a JSON file, and in docs/performance.md."""
+"""Reports a run: on the terminal, in a JSON file, and in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = _FOLDER.parent / "docs" / "performance.md"
 
 
 def text(parts: list[Part]) -> str:
-    """The tables of these parts, and the limits that they speak to."""
+    """The tables of these parts, and the table of limits."""
     blocks = [f"## {part.name}\n\n{part.markdown()}" for part in parts]
     blocks.append("## limits\n\n" + limits.table(figures(parts)).markdown())
     return "\n".join(blocks)
@@ -27,7 +27,7 @@ def figures(parts: list[Part]) -> dict[str, float]:
 
 
 def save(parts: list[Part], results: Path = RESULTS, page: Path = PAGE) -> None:
-    """Keep these parts, beside those of earlier runs that were not made again, and write the page."""
+    """Save these parts together with the other parts of earlier runs, and write the page."""
     kept = {part.name: part for part in read(results)} | {part.name: part for part in parts}
     results.write_text(json.dumps([part.as_json() for part in kept.values()], indent=1) + "\n")
     page.write_text(page_of(list(kept.values())))
@@ -40,7 +40,7 @@ def read(results: Path) -> list[Part]:
 
 
 def page_of(parts: list[Part]) -> str:
-    """The page: its own words, with the tables where they belong."""
+    """The page: the template's text with the tables filled in."""
     form = Template(FORM.read_text())
     found = {part.name: part.markdown().strip() for part in parts}
     fields = {

@@ -1,4 +1,4 @@
-"""Figures from interleaved rounds: what disturbs the machine for a while disturbs every contestant alike."""
+"""Interleaved rounds: whatever disturbs the machine for a while affects all contestants equally."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One contestant's values, a value for each round."""
+    """One contestant's values, one per round."""
 
     values: tuple[float, ...]
 
@@ -23,19 +23,19 @@ class Sample:
 
     @property
     def spread(self) -> float:
-        """Half of the distance between the quartiles, as a part of the median."""
+        """Half the interquartile range, as a share of the median."""
         if len(self.values) < 2 or not self.median:
             return 0.0
         low, _, high = statistics.quantiles(self.values, n=4)
         return (high - low) / 2 / self.median
 
     def ratio_to(self, other: Sample) -> Sample:
-        """Round by round."""
+        """The ratios, round by round."""
         return Sample(tuple(mine / theirs for mine, theirs in zip(self.values, other.values, strict=True)))
 
 
 def interleave(count: int, measures: Mapping[str, Callable[[], float]]) -> dict[str, Sample]:
-    """Call each measure once in each round, beginning with another one each time."""
+    """Call each measure once per round, in an order that rotates from round to round."""
     names = list(measures)
     values: dict[str, list[float]] = {name: [] for name in names}
     for number in range(count):

@@ -1,7 +1,7 @@
-"""Servers that have no command of their own for this: `python -m bench.serve SERVER MODULE PORT [FOLDER]`.
+"""Runs servers without a suitable command: `python -m bench.serve SERVER MODULE PORT [FOLDER]`.
 
-The module's `pages()`, or its `files(FOLDER)`, as each server's documentation says: nothing added, and
-no log, as the others.
+Serves the module's `pages()`, or its `files(FOLDER)`, as the server's documentation says, without an access
+log, like the others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""From a command to the first answer: time, CPU and memory; and from SIGTERM to the end.
+"""From a command to the first response: time, CPU and memory; and from SIGTERM to the exit.
 
-"Ready" is the first HTTP answer on every port, never a line of output. Memory is PSS: what several
-processes share counts once.
+"Ready" means an HTTP response on every port, never a line of output. Memory is the proportional set size
+(PSS), in which shared memory counts once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SETTLE_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to start something: how many ports it takes, and its commands."""
+    """One way to start servers: the number of ports, and the commands."""
 
     title: str
     ports: int
@@ -39,7 +39,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was measured of one way; a value for each round."""
+    """The measurements of one way, one value per round."""
 
     ready: Sample  # seconds
     cpu: Sample  # seconds, until ready
@@ -48,7 +48,7 @@ class Found:
 
 
 def measure(effort: Effort) -> Part:
-    """webdemo, the peers and separate commands; kills; stops."""
+    """Measure starts of webdemo, of its peers and of separate commands; kills; stops."""
     part = Part("start")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -86,7 +86,7 @@ def _ways() -> dict[str, Way]:
 
 
 def measure_ways(ways: Mapping[str, Way], rounds: int, folder: Path) -> dict[str, Found]:
-    """Start and stop each way once in each round, and once before: then all modules are compiled."""
+    """Start and stop each way once per round, after one unmeasured time that compiles all modules."""
     values: dict[str, list[tuple[float, ...]]] = {name: [] for name in ways}
     for name, way in ways.items():
         _start_once(way, folder / f"{name}.log")
@@ -168,7 +168,7 @@ def _tell_again(part: Part, effort: Effort, folder: Path) -> None:
 
 
 def _answers_again_after(running: Running, port: int) -> float:
-    """Kill the server, which is the loader's child, and ask at once."""
+    """Kill the server process, which is the loader's child; returns the seconds until the next response."""
     supervisor = running.tree()[0]
     [loader] = supervisor.children()
     [server] = loader.children()

@@ -1,4 +1,4 @@
-"""Tables in Markdown, and what a part of the benchmarks found."""
+"""Tables in Markdown, and the results of a part of the benchmarks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        """The first column to the left, the others to the right."""
+        """The table in Markdown: the first column left-aligned, the others right-aligned."""
         rule = ["---", *["---:"] * (len(self.header) - 1)]
         lines = (f"| {' | '.join(cells)} |" for cells in (self.header, rule, *self.rows))
         return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
@@ -22,7 +22,7 @@ class Table:
 
 @dataclass(slots=True)
 class Part:
-    """What one part found: `figures` by name, for the limits; `notes` name what was left out, and why."""
+    """The results of one part: `figures` by name, for the limits; `notes` say what was left out, and why."""
 
     name: str
     tables: list[Table] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Part:
 
 
 def ratio(value: float) -> str:
-    """Three digits: 0.38, 1.75, 17.4, 123."""
+    """Format a ratio with about three digits: 0.38, 1.75, 17.4, 123."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 

@@ -1,7 +1,7 @@
-"""Requests over loopback, by wrk: apps on servers, webdemo's run layer, static files beside nginx.
+"""Requests over loopback, by wrk: apps on servers, webdemo's run layer, static files compared with nginx.
 
-The server has one processor and wrk another, so that what is measured is the server. What counts is the
-server's CPU time for each request; requests per second tell the same, less exactly.
+The server is pinned to one processor and wrk to another, so that the server is what is measured. The main
+figure is the server's CPU time per request; requests per second say the same less precisely.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FILE_BYTES = (10_000_000, 100_000_000)
 
 
 def measure(effort: Effort) -> Part:
-    """Apps on servers, the run layer's share, static files."""
+    """Measure apps on servers, the run layer's share, and static files."""
     part = Part("wire")
     if not load.is_there():
         part.notes.append("Nothing is measured over the wire: there is no wrk here. Debian: apt install wrk")
@@ -116,7 +116,7 @@ def _cpu_of_requests(
     ways: Mapping[str, tuple[str, Callable[[int], list[str]]]],
     path: str,
 ) -> dict[str, Sample]:
-    """CPU seconds of a request, for each way to serve it: a server's name, and its command for a port."""
+    """CPU seconds per request, for each way to serve it: a name, and its command for a port."""
     cpus = split_cpus()
     assert cpus is not None
     measures: dict[str, Callable[[], float]] = {}

@@ -1,8 +1,8 @@
-"""Writes the table of attacks in docs/security.md from the tests that are marked with them.
+"""Generates the table of attacks in docs/security.md from the tests marked with `attack`.
 
 Run it in the checkout's folder: python -m scripts.attacks
-A test says what it holds against: `@pytest.mark.attack("topic", "what is tried", "what happens")`. The tests
-are read, not imported, so that each of those three is a plain string.
+A mark has the form `@pytest.mark.attack("topic", "what is tried", "what happens")`. The tests are parsed, not
+imported, so each of the three must be a string literal.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Attack(NamedTuple):
 
 
 def attacks() -> list[Attack]:
-    """Every attack that a test is marked with, by topic; raises ValueError for a mark of another form."""
+    """Every attack with which a test is marked, sorted by topic; raises ValueError for a malformed mark."""
     found = [attack for path in sorted(ROOT.glob("tests/**/test_*.py")) for attack in _marked(path)]
     return sorted(found, key=lambda attack: (attack.topic, attack.attack))
 
@@ -46,7 +46,7 @@ def _marked(path: Path) -> Iterator[Attack]:
 
 
 def table() -> str:
-    """The part of the page that is made: for each topic a table of attack, answer and test."""
+    """The generated part of the page: for each topic a table of attack, answer and test."""
     parts = [BEGIN]
     topic = ""
     for attack in attacks():

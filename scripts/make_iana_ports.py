@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def lines(index: dict[str, list[str]]) -> list[str]:
-    """The data lines: transports of one service joined, neighbours with the same text made a range."""
+    """The data lines: transports of a service are joined, adjacent ports with equal text become a range."""
     services: dict[tuple[int, str, str], list[str]] = {}
     for key, (name, description) in index.items():
         port, _, transport = key.partition("/")

@@ -1,7 +1,7 @@
-"""Makes the README's pictures from the running page: docs/pictures/dashboard-light.png and -dark.png.
+"""Takes the README's screenshots of the dashboard: docs/pictures/dashboard-light.png and -dark.png.
 
 Run it in the checkout's folder: python -m scripts.picture
-Three servers are asked at rates that rise and fall, for as long as the page's lines are wide.
+Three servers get requests at rates that rise and fall, for the whole time span of the page's charts.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from webdemo.dashboard.chart import WINDOW_SECONDS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "pictures"
 WIDTH, HEIGHT = 1280, 1090
-SETTLING_SECONDS = 15  # the browser's own start takes processors from the servers
+SETTLING_SECONDS = 15  # starting the browser takes processor time from the servers
 PORTS = (8000, 8001, 8002)
 BINDS = ("werkzeug://:8000", "waitress://:8001", "gunicorn://:8002?workers=2")
 PATHS = ("/", "/hello/Ada", "/inspect", "/files/", "/static/favicon.svg")
 
 
 def ask(port: int, over: threading.Event) -> None:
-    """Up to 60 requests a second, in waves that differ from port to port."""
+    """Send up to 60 requests a second, in waves that differ from port to port."""
     began = time.monotonic()
     number = 0
     while not over.is_set():

@@ -1,7 +1,7 @@
-"""The contestants: one file each, which says how the same things are written with it.
+"""The contestants: one module each, which implements the same pages with its framework.
 
-A contestant is a module with `DISTRIBUTION` and at least one of `pages()` (every view), `routes()` (many
-routes) and `files(folder)` (static files below /static), each of which makes a WSGI app.
+A contestant has `DISTRIBUTION` and at least one of `pages()` (every view), `routes()` (many routes) and
+`files(folder)` (static files below /static), each of which makes a WSGI app.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ NAMES = (BARE, OWN, "falcon", "bottle", "werkzeug", "flask", "pyramid", "whiteno
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """One way of writing a web app."""
+    """One framework, or a bare implementation, of the same apps."""
 
     name: str
     version: str
     makers: Mapping[str, Callable[..., WSGIApplication]]
 
     def make(self, kind: Kind, folder: Path) -> WSGIApplication | None:
-        """A new app of a kind, or None where there is no such thing."""
+        """Make a new app of this kind; None if the contestant has none."""
         maker = self.makers.get(kind)
         if maker is None:
             return None
@@ -40,18 +40,18 @@ class Contestant:
 
 
 def find(name: str) -> Contestant:
-    """The contestant called `name`; ImportError where it is not installed."""
-    from importlib.metadata import version  # here: it would be a part of what it takes to start an app
+    """The contestant called `name`; raises ImportError if it is not installed."""
+    from importlib.metadata import version  # here, so that it does not add to the start time of an app
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the peers' own imports
+        warnings.simplefilter("ignore")  # from the peers' own imports
         module = import_module(f"{__name__}.{name}")
     makers = {kind: getattr(module, kind) for kind in ("pages", "routes", "files") if hasattr(module, kind)}
     return Contestant(name, version(module.DISTRIBUTION) if module.DISTRIBUTION else "", makers)
 
 
 def installed(names: tuple[str, ...] = NAMES) -> tuple[list[Contestant], list[str]]:
-    """Those of the names that can be imported, and a line for each of the others."""
+    """The contestants that can be imported, and a line for each of the others."""
     found, missing = [], []
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""The limit: plain functions behind a dict. Nothing that calls Python functions can do with less."""
+"""The limit: plain functions in a dict. Nothing that calls Python functions can cost less."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def routes() -> WSGIApplication:
 
 
 def files(folder: Path) -> WSGIApplication:
-    """Small files are kept, and each kept one is looked at; large ones are read."""
+    """Small files are cached and checked with a stat at each request; large ones are read."""
     kept = {f"/static/{path.name}": _File(path) for path in folder.iterdir()}
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "bottle"
 
-bottle.BaseResponse.default_content_type = content.HTML  # as everybody else writes it
+bottle.BaseResponse.default_content_type = content.HTML  # as the others write it
 
 
 def pages() -> WSGIApplication:

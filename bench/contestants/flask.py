@@ -22,7 +22,7 @@ def pages() -> WSGIApplication:
     app.add_url_rule(
         "/json",
         "json",
-        # jsonify adds a new line.
+        # jsonify would add a newline.
         lambda: flask.Response(content.to_json(content.PAYLOAD), mimetype=content.JSON),
     )
     app.add_url_rule("/hello/<name>", "hello", content.hello)

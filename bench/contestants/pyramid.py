@@ -17,7 +17,7 @@ DISTRIBUTION = "pyramid"
 
 
 class Response(PyramidResponse):  # type: ignore[misc]  # Pyramid has no types
-    default_charset = "utf-8"  # as everybody else writes it
+    default_charset = "utf-8"  # as the others write it
 
 
 def pages() -> WSGIApplication:

@@ -1,4 +1,4 @@
-"""Not a contestant: the views whose threads are measured."""
+"""Not a contestant: the views for the measurements of threads."""
 
 from __future__ import annotations
 

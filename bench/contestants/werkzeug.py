@@ -1,4 +1,4 @@
-"""Werkzeug by hand: its rules, requests and responses, and nothing else."""
+"""Plain Werkzeug: its rules, requests and responses, and nothing else."""
 
 from __future__ import annotations
 

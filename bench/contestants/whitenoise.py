@@ -1,4 +1,4 @@
-"""WhiteNoise as it is run in production: it looks at the files once, when it starts."""
+"""WhiteNoise as in production: it scans the files once, at start."""
 
 from __future__ import annotations
 

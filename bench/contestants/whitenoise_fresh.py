@@ -1,4 +1,4 @@
-"""WhiteNoise with autorefresh: it looks at a file whenever it is asked for, as webdemo does."""
+"""WhiteNoise with autorefresh: it checks a file at every request, as webdemo does."""
 
 from __future__ import annotations
 
