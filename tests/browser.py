@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 ARGUMENTS = [
     "--no-sandbox",  # tests run as root in containers, where Chromium has no sandbox
     "--disable-gpu",
-    "--disable-dev-shm-usage",  # containers give 64 MB of it
+    "--disable-dev-shm-usage",  # containers have only 64 MB of shared memory
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -29,12 +29,12 @@ ARGUMENTS = [
     "--autoplay-policy=no-user-gesture-required",
     "--mute-audio",
 ]
-# Loading a page takes well under a second; a machine that runs other tests as well may take far longer.
+# Loading a page takes well under a second, but far longer on a machine that is busy with other tests.
 PAGE_TIMEOUT_MS = 60_000
 
 
 def find_chromium() -> str | None:
-    """Path of the Chromium to use: $CHROMIUM, one on PATH, or the one that Playwright installed."""
+    """The path of Chromium: $CHROMIUM, one on PATH, or Playwright's; None if there is none."""
     for name in (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"):
         if name and (path := shutil.which(name)):
             return path
@@ -45,7 +45,7 @@ def find_chromium() -> str | None:
 
 @contextmanager
 def launch() -> Iterator[Browser]:
-    """A headless Chromium, closed at the end. Raises LookupError when none is installed."""
+    """A headless Chromium, closed at the end. Raises LookupError if none is installed."""
     path = find_chromium()
     if path is None:
         raise LookupError("Chromium is not installed: apt install chromium, or playwright install chromium")
@@ -65,10 +65,10 @@ def launch() -> Iterator[Browser]:
 
 
 def watch(page: Page) -> list[str]:
-    """A list that fills with what goes wrong in the page: errors, warnings, failed requests.
+    """A list that collects the page's problems: errors, warnings, failed requests.
 
-    Chromium also logs a document's own 404 or 500 as an error; that one is left out, because a page that
-    shows an error page shows it on purpose.
+    Chromium also logs a document's own 404 or 500 as an error; that one is left out, because error pages are
+    opened on purpose.
     """
     complaints: list[str] = []
 
@@ -84,7 +84,7 @@ def watch(page: Page) -> list[str]:
 
 
 def accessibility_violations(page: Page) -> list[str]:
-    """What axe finds serious or critical in the page as it stands, one line for each element."""
+    """The serious and critical violations that axe finds in the current page, a line per element."""
     from axe_playwright_python.sync_playwright import Axe
 
     violations: list[dict[str, Any]] = Axe().run(page).response["violations"]
@@ -97,7 +97,7 @@ def accessibility_violations(page: Page) -> list[str]:
 
 
 def horizontal_overflow(page: Page) -> list[str]:
-    """The elements that make the page wider than its window; none when it does not scroll sideways."""
+    """The elements that make the page wider than its window; empty if it does not scroll horizontally."""
     elements: list[str] = page.evaluate(
         """() => {
             const width = document.documentElement.clientWidth;

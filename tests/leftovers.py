@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 import psutil
 
-# What ends by itself is not left behind; a busy machine may need long for it.
+# What disappears on its own is not left behind; on a busy machine that may take long.
 SETTLE_SECONDS = 10.0
 KILL_SECONDS = 30.0
 
@@ -39,7 +39,7 @@ Holding: TypeAlias = "psutil.Process | ListeningSocket | Path"
 
 
 def adopt_orphans() -> None:
-    """Become the parent of all orphans below this process: prctl(2), PR_SET_CHILD_SUBREAPER."""
+    """Become the parent of all orphaned descendants: prctl(2), PR_SET_CHILD_SUBREAPER."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -50,7 +50,7 @@ def holdings(*folders: Path) -> frozenset[Holding]:
 
 
 def wait_until_gone(before: AbstractSet[Holding], *folders: Path) -> frozenset[Holding]:
-    """What is held beyond `before`, once it had the time to go."""
+    """The holdings that are not in `before`, after SETTLE_SECONDS to disappear."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while left := holdings(*folders) - before:
         _reap(left)
@@ -61,7 +61,7 @@ def wait_until_gone(before: AbstractSet[Holding], *folders: Path) -> frozenset[H
 
 
 def end_children(but: AbstractSet[Holding] = frozenset()) -> None:
-    """Kill every child but those, and what is below it, until none is left."""
+    """Kill every child except `but`, with its descendants, until none is left."""
     deadline = time.monotonic() + KILL_SECONDS
     while left := _children() - but:
         assert time.monotonic() < deadline, f"these cannot be killed: {left}"
@@ -72,7 +72,7 @@ def end_children(but: AbstractSet[Holding] = frozenset()) -> None:
 
 
 def kill_tree(process: psutil.Process) -> None:
-    """Kill a process and those below it. What is forked meanwhile is adopted."""
+    """Kill a process and its descendants. Processes forked meanwhile are adopted by this one."""
     try:
         below = process.children(recursive=True)
     except psutil.NoSuchProcess:
@@ -99,12 +99,12 @@ def _children() -> set[psutil.Process]:
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return set()  # there are none, which costs microseconds to learn
+        return set()  # a fast check that there are none
     return set(psutil.Process().children())
 
 
 def _reap(holdings: AbstractSet[Holding]) -> None:
-    """Let those children go that have ended: nobody else waits for an orphan."""
+    """Reap the children that have exited: nobody else waits for orphans."""
     for process in holdings:
         if isinstance(process, psutil.Process):
             with contextlib.suppress(ChildProcessError):
@@ -128,6 +128,6 @@ def _listening_sockets() -> set[ListeningSocket]:
 
 
 def _files(folders: tuple[Path, ...]) -> set[Path]:
-    """Names that begin with a dot are caches of tools."""
+    """The files in these folders and the repository, without dotfiles, which are caches of tools."""
     watched = (*folders, *_WATCHED_IN_ROOT)
     return {path for folder in watched for path in folder.iterdir() if not path.name.startswith(".")}

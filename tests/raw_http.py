@@ -22,7 +22,7 @@ SECONDS = 60.0
 
 
 class Cut(Exception):
-    """The connection ended before the answer did."""
+    """The connection ended before the response did."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ class Connection:
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     def send_chunks(self, chunks: Iterable[bytes]) -> None:
-        """A body with Transfer-Encoding: chunked, to its end."""
+        """Send a complete body with Transfer-Encoding: chunked."""
         for chunk in chunks:
             self.send(b"%x\r\n%s\r\n" % (len(chunk), chunk))
         self.send(b"0\r\n\r\n")
 
     def answer(self, method: str = "GET") -> Answer:
-        """Read one answer to its end. Raises Cut, ConnectionError or TimeoutError."""
+        """Read one response to its end. Raises Cut, ConnectionError or TimeoutError."""
         response = http.client.HTTPResponse(self.socket, method=method)
         try:
             response.begin()
@@ -117,7 +117,7 @@ class Connection:
         return self.answer(method)
 
     def ended(self, seconds: float = SECONDS) -> bool:
-        """Whether the other side closes within this time; what it still sends is thrown away."""
+        """Whether the server closes within this time; what it still sends is discarded."""
         self.socket.settimeout(seconds)
         try:
             while self.socket.recv(65536):
@@ -137,7 +137,7 @@ def get(
     headers: Sequence[tuple[str, str]] = (),
     body: bytes = b"",
 ) -> Answer:
-    """One request on a connection of its own."""
+    """Send one request on a new connection."""
     with Connection(url) as connection:
         return connection.request(
             target, method=method, headers=[*headers, ("Connection", "close")], body=body
@@ -145,15 +145,15 @@ def get(
 
 
 class Load:
-    """Clients that ask for / without a pause until they are stopped, and count what became of it.
+    """Clients that request / continuously until they are stopped, and count the outcomes.
 
-    Half of them keep their connection alive, the others make a new one for each request.
+    Half of them keep their connections alive, the others open a new one for each request.
     """
 
     def __init__(self, urls: Sequence[str], *, clients: int = 4) -> None:
         self.outcomes: Counter[str] = Counter()  # "answered", "refused", "lost"
-        self.details: list[str] = []  # of what was not answered
-        self.answered_by: Counter[str] = Counter()  # bodies
+        self.details: list[str] = []  # of requests that were not answered
+        self.answered_by: Counter[str] = Counter()  # by response body
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads = [
@@ -175,7 +175,7 @@ class Load:
             assert not thread.is_alive()
 
     def wait_for(self, answers: int, seconds: float = SECONDS) -> None:
-        """Until so many more answers have come."""
+        """Wait until `answers` more responses have arrived."""
         goal = self.outcomes["answered"] + answers
         deadline = time.monotonic() + seconds
         while self.outcomes["answered"] < goal:
@@ -204,7 +204,7 @@ class Load:
             if closing or not keep_alive:
                 connection.__exit__(None, None, None)
                 connection = None
-            time.sleep(0.002)  # leaves the machine to the servers
+            time.sleep(0.002)  # leaves processor time to the servers
         if connection is not None:
             connection.__exit__(None, None, None)
 

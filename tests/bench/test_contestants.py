@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the peers' own imports and calls
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from the peers' own imports and calls
 def test_contestant_does_the_same_work_as_the_limit(name: str, case: cases.Case, folder: Path) -> None:
     contestant = find(name)
     runners, left_out = inproc.equal_runners(case, [find(BARE), contestant], folder)

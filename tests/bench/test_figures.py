@@ -25,7 +25,7 @@ def test_rounds_are_interleaved_and_each_begins_with_another_contestant() -> Non
 
 
 def test_ratio_is_taken_round_by_round() -> None:
-    # The machine was slower by half in the last round: for both.
+    # In the last round the machine was half as fast, for both.
     mine, theirs = Sample((2.0, 2.0, 4.0)), Sample((1.0, 1.0, 2.0))
     assert mine.ratio_to(theirs).values == (2.0, 2.0, 2.0)
     assert mine.ratio_to(theirs).spread == 0.0
@@ -96,7 +96,7 @@ def test_saving_keeps_the_parts_of_earlier_runs(tmp_path: Path) -> None:
     assert "- second" in text
     assert "- kept" in text
     assert "- first" not in text
-    assert "Not measured yet." in text  # the parts that nobody ran
+    assert "Not measured yet." in text  # for the parts that were not run
     assert "$" not in text
 
 

@@ -29,7 +29,7 @@ time.sleep(99)
 
 
 class Terminal:
-    """webdemo on a terminal of its own: what it shows, and what one types."""
+    """webdemo on its own terminal (a pty): what it shows, and what the user types."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.pid, self._fd = pty.fork()
@@ -50,7 +50,7 @@ class Terminal:
         os.write(self._fd, text.encode())
 
     def end(self) -> int:
-        """Until it has ended; its exit code."""
+        """Wait until it has exited, and return the exit code."""
         deadline = time.monotonic() + SECONDS
         while True:
             self._read()
@@ -70,7 +70,7 @@ class Terminal:
 
 @pytest.fixture
 def held_port() -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """A port of a program of ours that does nothing else."""
+    """A port held by a program that does nothing else, and that program."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     holder = subprocess.Popen(

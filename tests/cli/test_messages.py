@@ -20,7 +20,7 @@ SECONDS = 60.0
 def webdemo(
     *arguments: str, folder: Path, environment: Mapping[str, str] | None = None, user: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a webdemo that is expected to end by itself."""
+    """Run a webdemo that is expected to exit on its own."""
     return subprocess.run(
         [sys.executable, "-m", "webdemo", *arguments],
         cwd=folder,
@@ -121,7 +121,7 @@ def test_a_port_without_permission_is_told_with_its_own_exit_code(tmp_path: Path
     lowest = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     if lowest == 0:
         pytest.skip("this machine lets everybody have every port")
-    # Root without the capability is as everybody is.
+    # Root without the capability is restricted like any other user.
     without = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"]
     done = subprocess.run(
         [*(without if os.getuid() == 0 else []), sys.executable, "-m", "webdemo", "--port", "80"],

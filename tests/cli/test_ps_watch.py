@@ -57,7 +57,7 @@ class Terminal:
         os.write(self._ours, keys)
 
     def wait_for(self, pattern: str) -> str:
-        """Until the pattern has been written since the last call; without the colours."""
+        """Wait for the pattern in what was written since the last call; returns that text without colours."""
         deadline = time.monotonic() + SECONDS
         while True:
             text = re.sub(r"\x1b\[[0-9;]*m", "", self.output.decode("utf-8", "ignore"))
@@ -68,7 +68,7 @@ class Terminal:
             self._read(0.1)
 
     def wait(self) -> int:
-        """Until it has ended; its exit code."""
+        """Wait until it has exited, and return the exit code."""
         deadline = time.monotonic() + SECONDS
         while self.popen.poll() is None:
             assert time.monotonic() < deadline, self.output
@@ -77,7 +77,7 @@ class Terminal:
         return self.popen.returncode
 
     def is_as_before(self) -> bool:
-        """Whether keys are echoed again, the cursor is shown, and the text of before is back."""
+        """Whether the terminal is restored: echo on, cursor visible, primary screen."""
         ended_well = self.output.rfind(b"\x1b[?1049l") > self.output.rfind(b"\x1b[?1049h")
         shows_cursor = self.output.rfind(b"\x1b[?25h") > self.output.rfind(b"\x1b[?25l")
         return termios.tcgetattr(self._theirs) == self.settings and ended_well and shows_cursor
@@ -97,7 +97,7 @@ class Terminal:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The runtime folder of a webdemo that no other test sees."""
+    """The runtime folder of a webdemo, hidden from all other tests."""
     path = tmp_path / "run1"
     path.mkdir()
     return path
@@ -172,7 +172,7 @@ def test_as_json_each_time_is_a_line(served: runs.Running, folder: Path) -> None
         assert popen.stderr is not None
         for _ in range(3):
             [status] = json.loads(popen.stdout.readline())
-        popen.stdout.close()  # as `head` does; it ends with the next line
+        popen.stdout.close()  # as `head` does; it exits at the next line
         assert popen.stderr.read() == b""
         popen.wait(SECONDS)
     assert [service["server"] for service in status["services"]] == ["waitress", "gunicorn"]

@@ -23,7 +23,7 @@ START_SECONDS = 100
 
 
 class Served(NamedTuple):
-    """`url` has no slash at its end; `process_id` is that of the process started, which may have children."""
+    """`url` has no trailing slash; `process_id` is the started process, which may have children."""
 
     url: str
     process_id: int
@@ -31,7 +31,7 @@ class Served(NamedTuple):
 
 @contextmanager
 def served(server: str, folder: Path) -> Iterator[Served]:
-    """Serve a folder, listings included, in a process of its own."""
+    """Serve a folder, listings included, in a separate process."""
     with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.TemporaryFile() as log:
         descriptor = listener.fileno()
         process = subprocess.Popen(

@@ -92,7 +92,7 @@ def test_wget_mirrors_a_listing(serve: Serve, folder: Path, tmp_path: Path) -> N
 
 
 def make_wheel(folder: Path) -> Path:
-    """A package of one module, put together by hand."""
+    """A minimal wheel with one module."""
     info = "servedpackage-1.0.dist-info"
     files = {
         "servedpackage.py": b"greeting = 'hello'\n",

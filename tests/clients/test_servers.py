@@ -49,7 +49,7 @@ def ask(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, 
 
 
 def begin_slowly(url: str, path: str) -> tuple[socket.socket, bytes]:
-    """Ask for a file and read its beginning; the small buffer holds the server back from sending all."""
+    """Request a file and read its beginning; a small receive buffer keeps the server from sending it all."""
     parts = urlsplit(url)
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -63,7 +63,7 @@ def begin_slowly(url: str, path: str) -> tuple[socket.socket, bytes]:
 
 
 def read_on(client: socket.socket, first: bytes, size: int) -> bytes:
-    """What comes, at full speed now, until there is that much or the server ends the connection."""
+    """Read at full speed until `size` bytes have arrived or the server closes the connection."""
     received = bytearray(first)
     with client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)

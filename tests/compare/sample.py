@@ -59,7 +59,7 @@ def exactly(value: float, *, by: float = 0.05, rounds: int = 6) -> Figure:
 
 
 def measurement(label: str, rate: float, **facts: object) -> Measurement:
-    """In the typical case, unless told otherwise."""
+    """A measurement, by default in the typical case."""
     values: dict[str, object] = {
         "case": "steady",
         "connections": 8,

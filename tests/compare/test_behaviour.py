@@ -76,7 +76,7 @@ def test_each_server_does_what_is_pinned_and_nothing_new() -> None:
     pinned = {label for label, known in quirks.load().items() if known.version == versions[label]}
     new = [f"{f.server} {f.probe}: {f.verdict}, {f.what}" for f in found.findings if f.is_new]
     assert [line for line in new if line.split()[0] in pinned] == []
-    # A quirk that has gone is no longer to be told of; one with several forms may be right by chance.
+    # A quirk that no longer occurs must be removed; one with several forms may be right by chance.
     right = {(f.server, f.probe) for f in found.findings if f.verdict == "right"}
     gone = [(label, probe) for label in pinned for probe, does in quirks.load()[label].does.items()
             if len(does) == 1 and (label, probe) in right]  # fmt: skip

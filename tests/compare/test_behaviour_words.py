@@ -88,7 +88,7 @@ def test_what_is_known_to_break_real_apps_is_among_the_quirks(probe: str, labels
 
 
 def told(page: str) -> bytes:
-    """What the probe app answers, without a server."""
+    """The response of the probe app, without a server."""
     environ: dict[str, Any] = {}
     setup_testing_defaults(environ)
     environ |= {
@@ -137,7 +137,7 @@ def test_a_judge_has_a_word_for_every_answer(case: Case) -> None:
 @pytest.mark.parametrize(
     ("name", "status", "ended", "level"),
     [
-        # A MUST with its status: nothing else will do, and neither will a connection that is kept.
+        # A MUST with a status: no other status is right, and the connection must be closed.
         ("two-lengths", 400, "closed", "right"),
         ("two-lengths", 400, "open", "wrong"),
         ("two-lengths", 411, "closed", "wrong"),
@@ -146,10 +146,10 @@ def test_a_judge_has_a_word_for_every_answer(case: Case) -> None:
         ("header-folded", 431, "closed", "wrong"),
         ("target-100000", 414, "closed", "right"),
         ("target-100000", 431, "closed", "wrong"),
-        # Any 4xx is one.
+        # Any 4xx counts as a refusal.
         ("header-8000", 413, "closed", "differs"),
         ("header-8000", 500, "closed", "wrong"),
-        # What may be refused.
+        # May be refused.
         ("chunked-body", 411, "closed", "differs"),
         ("chunked-body", 400, "closed", "wrong"),
         ("both-lengths", 400, "closed", "right"),
@@ -158,7 +158,7 @@ def test_a_judge_has_a_word_for_every_answer(case: Case) -> None:
         ("method-webdav", 501, "closed", "differs"),
         ("expect-unknown", 417, "closed", "differs"),
         ("host-missing-http-1.0", 400, "closed", "differs"),
-        # A SHOULD is right to follow, and not wrong not to.
+        # Following a SHOULD is right, ignoring it is not wrong.
         ("target-bad-percent", 400, "closed", "right"),
         ("target-raw-utf-8", 301, "closed", "right"),
         ("target-query-raw", 200, "closed", "differs"),

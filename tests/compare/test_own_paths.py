@@ -53,7 +53,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`webdemo compare` of behaviour on three servers, as a build runs it."""
+    """Run `webdemo compare --only behaviour` on three servers, as CI does."""
     words = [sys.executable, "-m", "webdemo", "compare", "--only", "behaviour", "--fail-on-difference"]
     servers = [f"--server={name}" for name in ("waitress", "wsgiref", "werkzeug")]
     return subprocess.run(
@@ -129,7 +129,7 @@ def test_a_build_is_told_what_fails_it_and_what_is_accepted_in_vain(app: Target,
 @pytest.mark.deep
 def test_of_the_demo_site_only_the_pages_that_show_the_server_differ(tmp_path: Path) -> None:
     run = command(tmp_path)
-    # The pages of ports and servers show what else runs on this machine, which changes meanwhile.
+    # The pages about ports and servers show what else runs on this machine, which changes meanwhile.
     told = [line for line in run.stderr.splitlines() if " GET " in line]
     assert {line.split(" on ")[0] for line in told} <= {
         f"Neither known nor accepted: GET {path}"

@@ -24,7 +24,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs/compare.md"
 
 
 class Page(HTMLParser):
-    """The texts, links and loaded resources of a page, and whether its elements nest."""
+    """The texts, links and loaded resources of a page, and whether its elements nest correctly."""
 
     VOID = ("meta", "link", "br", "rect", "path", "circle", "input")
 

@@ -55,7 +55,7 @@ def test_a_verdict_leads_to_what_it_means(page: Page, file_url: str) -> None:
 
 
 def test_on_paper_every_server_has_its_column(open_page: Callable[..., Page], file_url: str) -> None:
-    page = open_page(viewport={"width": 718, "height": 1000})  # A4 between its margins
+    page = open_page(viewport={"width": 718, "height": 1000})  # A4 without its margins
     page.emulate_media(media="print")
     page.goto(file_url)
     assert horizontal_overflow(page) == []

@@ -36,7 +36,7 @@ def app(environ, start_response):
     return [str(os.getpid()).encode()]
 """
 
-# By the name of the server that imports it: its loader's parent was ordered to run it.
+# It behaves by the name of the server that imports it, found in the arguments of its loader's parent.
 FALLING = """
 import os, pathlib, signal, time
 
@@ -53,7 +53,7 @@ def app(environ, start_response):
     return [b"up"]
 """
 
-# A server that webdemo knows of and that is not installed, as a plug-in.
+# A plug-in for a server that is not installed.
 PLUG_IN = """
 from webdemo.servers import Adapter
 
@@ -63,7 +63,7 @@ absent = Adapter(name="absent", serve=print, summary="never there", distribution
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Apps and a plug-in, with the folder for what a comparison leaves for a while."""
+    """Apps and a plug-in, with a folder for a comparison's temporary files."""
     (tmp_path / "ending.py").write_text(APP)
     (tmp_path / "falling.py").write_text(FALLING)
     (tmp_path / "absent_server.py").write_text(PLUG_IN)
@@ -86,7 +86,7 @@ def command(folder: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
 
 
 def compared(folder: Path, *arguments: str, code: int) -> tuple[Comparison, str]:
-    """The comparison, and all that was written for people."""
+    """The comparison, and all its text output."""
     words, environment = command(
         folder, *arguments, "--json", "a.json", "--html", "a.html", "--junit", "a.xml"
     )

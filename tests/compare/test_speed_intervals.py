@@ -31,7 +31,7 @@ def test_figure_of_many_rounds_leaves_the_extremes_out() -> None:
 
 
 def measured(draw: random.Random, rate: float, *, noise: float, rounds: int = 6) -> list[float]:
-    """Rounds of a server; now and then the machine does something else for a moment."""
+    """Simulated rounds of a server, with noise and occasional disturbances of the machine."""
     return [rate * draw.lognormvariate(0, noise) * draw.choice([1.0] * 9 + [0.7]) for _ in range(rounds)]
 
 

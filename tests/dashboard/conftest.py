@@ -13,7 +13,7 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 
-# It answers with what was sent, and says which server it is; /slow takes a second.
+# It echoes the request and names its server; /slow takes a second.
 APP = """
 import time
 
@@ -33,10 +33,10 @@ THREE = ("-b", "werkzeug://127.0.0.1:0", "-b", "waitress://127.0.0.1:0", "-b", "
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A run with a dashboard: where that is, and the key of the run."""
+    """A run with a dashboard, its URL, and the key of the run."""
 
     run: runs.Running
-    url: str  # without the key and the last slash
+    url: str  # without the key and the trailing slash
     key: str
 
     @property
@@ -74,7 +74,7 @@ def start(folder: Any, *arguments: str, app: str | None = APP) -> Dashboard:
 
 @pytest.fixture(scope="module")
 def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    """For tests that leave the servers as they are."""
+    """A dashboard shared by tests that do not change the servers."""
     started = start(tmp_path_factory.mktemp("dashboard"), *THREE)
     yield started
     started.run.clean_up()
@@ -82,7 +82,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
 
 @pytest.fixture
 def own_dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    """For tests that stop, swap and kill."""
+    """A dashboard for tests that stop, swap and kill servers."""
     started = start(tmp_path_factory.mktemp("dashboard"), *THREE)
     yield started
     started.run.clean_up()

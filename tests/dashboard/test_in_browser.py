@@ -20,7 +20,7 @@ from tests.dashboard.conftest import Dashboard, start
 pytestmark = [pytest.mark.browser]
 OpenPage = Callable[..., Page]
 
-# A change shows after a second or two; on a machine that is busy with other tests, later.
+# A change is visible after a second or two, or later on a machine that is busy with other tests.
 SOON_MS = 20_000
 
 
@@ -58,7 +58,7 @@ def test_no_page_complains_excludes_anyone_or_scrolls_sideways(
         summary.click()
     assert accessibility_violations(page) == []
     assert horizontal_overflow(page) == []
-    # Leaving a page ends what it was asking for.
+    # Leaving a page aborts its pending requests.
     assert [text for text in complaints if "/live" not in text] == []
 
 
@@ -105,7 +105,7 @@ def test_swap_and_restart_under_load_refuse_nobody(own_dashboard: Dashboard, pag
     outcome = page.locator("#outcome")
     with raw_http.Load(own_dashboard.run.urls[:1], clients=2) as load:
         card.get_by_label("Another server").select_option("waitress")
-        # What was chosen stays chosen while the page goes on changing.
+        # The selection is kept while the page is updated.
         page.wait_for_timeout(2500)
         card.get_by_role("button", name="Swap").click()
         expect(outcome).to_contain_text("Swapped after", timeout=SOON_MS)
@@ -141,7 +141,7 @@ def test_the_keyboard_is_enough(own_dashboard: Dashboard, page: Page) -> None:
             break
     focused = page.locator(":focus")
     expect(focused).to_have_text("Restart")
-    page.wait_for_timeout(2500)  # the page changes meanwhile, and takes the focus from nobody
+    page.wait_for_timeout(2500)  # the page is updated meanwhile, and the focus stays
     expect(focused).to_have_text("Restart")
     page.keyboard.press("Enter")
     expect(page.locator("#outcome")).to_contain_text("Restarted after", timeout=SOON_MS)

@@ -114,7 +114,7 @@ def test_a_path_cannot_smuggle_a_second_request() -> None:
 
 @pytest.fixture
 def misbehaving() -> Iterator[dict[str, str]]:
-    """URLs of sockets that answer with too much, with nothing, with nonsense, and never to the end."""
+    """URLs of sockets that answer too much, nothing, nonsense, and without an end."""
     answers = {
         "endless": b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (2 * twin.MOST_BODY_BYTES),
         "silent": b"",

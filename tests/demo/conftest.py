@@ -24,7 +24,7 @@ with make_server("127.0.0.1", 0, app) as server:
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
 """
-# The site must be right without webdemo's run layer as well.
+# The site must work without webdemo's run layer as well.
 BARE_COMMANDS = {
     "waitress": ["-m", "waitress", "--listen=127.0.0.1:0", "webdemo:app"],
     "gunicorn": ["-m", "gunicorn", "webdemo:app", "-b", "127.0.0.1:0"],
@@ -72,7 +72,7 @@ def server(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def site_url(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the demo site answers, behind each of the three servers in turn."""
+    """The URL of the demo site behind each of the three servers in turn."""
     arguments = ["-m", "webdemo", "-b", f"{server}://127.0.0.1:0"]
     with serve_site(arguments, tmp_path_factory.mktemp(server) / "log") as url:
         yield url

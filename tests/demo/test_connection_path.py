@@ -24,7 +24,7 @@ HERE = {
 
 
 def way_of(**environ: Any) -> Way:
-    """The way of a request from this machine, but for what is given."""
+    """The connection path of a request from this machine, changed by the given keys."""
     return trace_way(HERE | environ)
 
 

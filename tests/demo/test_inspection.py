@@ -17,7 +17,7 @@ from webdemo.demo import app
 from webdemo.demo.inspection import HEX_BYTES, TEXT_BYTES, inspect_request, read_body
 from webdemo.demo.masking import is_secret_name, mask, shown_environ
 
-# What makes the visitor somebody at this machine.
+# Makes the visitor a client on this machine.
 HERE = {
     "REQUEST_METHOD": "GET",
     "SERVER_PROTOCOL": "HTTP/1.1",
@@ -188,7 +188,7 @@ def test_secret_in_a_body_that_is_no_text_is_not_legible_in_hexadecimal() -> Non
     assert b"sesame".hex(" ") not in body.hex
 
 
-_SECRET = st.text("QXZ", min_size=12, max_size=40)  # no name of ours holds these letters in a row
+_SECRET = st.text("QXZ", min_size=12, max_size=40)  # no name in these tests contains such a sequence
 _NAME = st.builds(
     lambda before, word, after, write: write(before + word + after),
     st.sampled_from(["", "user_", "X-", "my", "old.", "a["]),

@@ -208,7 +208,7 @@ def test_browser_keeps_another_port_apart(url: str, page: Page) -> None:
     expect(answers.nth(0)).to_contain_text(f"{url} was read.")
     expect(answers.nth(1)).to_contain_text(f"{other} was reached.")
     expect(answers.nth(2)).to_contain_text(f"{other} may not be read.")
-    # It is the same-origin policy that refuses, not this page's own content security policy.
+    # It is refused by the same-origin policy, not by this page's own content security policy.
     assert any("blocked by CORS policy" in text for text in refused)
     assert not any("Content Security Policy" in text for text in refused)
     assert accessibility_violations(page) == []

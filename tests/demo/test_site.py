@@ -146,7 +146,7 @@ def test_site_knows_its_way_behind_a_bare_server(server: str, tmp_path: Path) ->
 
 @pytest.mark.process
 def test_environment_of_the_process_is_never_shown(tmp_path: Path) -> None:
-    """wsgiref, for one, hands the whole of it to the app."""
+    """wsgiref, for example, puts all environment variables into the environ."""
     secret = "hunter2-from-the-environment"
     with serve_site(
         BARE_COMMANDS["wsgiref"], tmp_path / "log", DATABASE_URL=secret, HTTP_PROXY=secret

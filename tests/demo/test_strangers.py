@@ -32,7 +32,7 @@ ALL_PAGES = """
 """
 
 NUMBER = re.compile(r"\b[0-9]+\b")
-# Numbers that pages have of themselves: a process may have one of them by chance.
+# Numbers that the pages contain anyway: a process id may be equal to one by chance.
 ROOT = Path(__file__).parents[2]
 SITE_NUMBERS = {
     number
@@ -46,7 +46,7 @@ SITE_NUMBERS = {
 
 
 class Stranger(NamedTuple):
-    """How a request of a stranger differs from one of somebody at this machine."""
+    """How the request of a client elsewhere differs from one of a client on this machine."""
 
     fields: tuple[tuple[str, str], ...] = ()
     host: str = "localhost:{port}"
@@ -116,7 +116,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def ask(run: Run, url: str, method: str, path: str, stranger: Stranger, accept: str) -> str:
-    """The whole answer, its head included."""
+    """The whole response, its head included."""
     port = urlsplit(url).port
     fields = {"Connection": "close"} | dict(stranger.fields)
     head = [
@@ -140,14 +140,14 @@ def others_ports(run: Run, url: str) -> set[int]:
 
 
 def told(run: Run, url: str, requests: Iterable[tuple[str, str, str]], stranger: Stranger) -> list[str]:
-    """What was told that should not be; the requests are method, path and Accept."""
+    """What was revealed that should not be; the requests are method, path and Accept."""
     ports = others_ports(run, url)
     other = min(ports)
     pids = {process.pid for process in run.run.processes() if str(process.pid) not in SITE_NUMBERS}
     found = []
     for method, path, accept in requests:
         answer = ask(run, url, method, path.format(other=other), stranger, accept)
-        # /ports tells of every port there is, and a list of files has sizes.
+        # /ports shows every port number, and listings contain sizes.
         numbers = set() if path.startswith(("/ports", "/files")) else set(NUMBER.findall(answer))
         numbers -= set(re.findall(r"(?i)\ncontent-length: ([0-9]+)", answer))
         texts = [what for what, text in run.secrets.items() if text in answer]

@@ -54,7 +54,7 @@ def local() -> Iterator[Any]:
 
 @pytest.fixture
 def guarded() -> Iterator[socket.socket]:
-    """A listener on all addresses of this machine, to which nothing may come."""
+    """A listener on all addresses of this machine that must not get any connection."""
     with socket.create_server(("0.0.0.0", 0)) as listener:
         listener.setblocking(False)
         yield listener
@@ -202,7 +202,7 @@ def test_redirect_does_not_lead_into_the_network(client: Client, local: Any, gua
 
 
 def _resolve_to(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: str) -> None:
-    """Answer for a name server: none can be run where the system's resolver would ask it."""
+    """Stand in for a name server: a test cannot run one that the system's resolver would query."""
     real = socket.getaddrinfo
 
     def getaddrinfo(host: Any, port: Any, *rest: Any, **options: Any) -> list[Any]:

@@ -80,13 +80,13 @@ def test_the_procfile_serves_the_port_that_the_platform_gives(tmp_path: Path) ->
 
 
 def test_sockets_from_systemd_are_served_beside_explicit_binds(tmp_path: Path) -> None:
-    """A small parent does what systemd does: it listens, forks, and hands the sockets on as 3, 4, ..."""
+    """A small parent does what systemd does: it listens, forks, and passes the sockets as 3, 4, ..."""
     (tmp_path / "served.py").write_text(HELLO)
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
     manager.settimeout(SECONDS)
     given = socket.create_server(("127.0.0.1", 0))
-    # It puts the socket at 3 and keeps its process number, which LISTEN_PID must be.
+    # It puts the socket at descriptor 3 and execs, so that its pid stays the one in LISTEN_PID.
     script = (
         "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid()); "
         "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
@@ -144,7 +144,7 @@ def test_sockets_from_systemd_are_served_beside_explicit_binds(tmp_path: Path) -
 
 def test_health_tells_alive_from_ready(running: runs.Start) -> None:
     one = running("--health", "-b", "waitress://127.0.0.1:0", app=WAITING_IMPORT, wait=False)
-    # The port is open before the app is there, so it is found by looking at who listens.
+    # The port is open before the app is loaded, so it is found by the listening sockets.
     deadline = time.monotonic() + SECONDS
     port = None
     while port is None and time.monotonic() < deadline:

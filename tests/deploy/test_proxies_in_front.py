@@ -53,13 +53,13 @@ FORGED = {
 
 
 def told(response: http.client.HTTPResponse) -> tuple[str, str, str]:
-    """Client, scheme and host as the app was told."""
+    """Client, scheme and host as the app sees them."""
     data = json.loads(response.read())
     return data["REMOTE_ADDR"], data["wsgi.url_scheme"], data["HTTP_HOST"]
 
 
 class Address:
-    """A place to listen that nobody else has: an address of the loopback network at random."""
+    """An address that nothing else listens on: random in the loopback network."""
 
     def __init__(self) -> None:
         self.host = f"127.{random.randint(16, 250)}.{random.randint(0, 250)}.{random.randint(1, 250)}"
@@ -71,7 +71,7 @@ class Address:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A file with a certificate and its key, as HAProxy wants them."""
+    """A file with a certificate and its key, as HAProxy needs it."""
     both = tmp_path / "both.pem"
     both.touch(mode=0o600)
     both.write_text(self_signed().certificate.pem)
@@ -169,7 +169,7 @@ def ask(address: Address, path: str, headers: dict[str, str]) -> tuple[str, str,
 
 
 def directly(url: str, headers: dict[str, str]) -> tuple[str, str, str]:
-    """Past the proxy, from the client's own address."""
+    """Without the proxy, from the client's own address."""
     connection = http.client.HTTPConnection(place(url), timeout=SECONDS, source_address=(CLIENT, 0))
     with contextlib.closing(connection):
         connection.request("GET", "/", headers={"Host": "shop.example", **headers})

@@ -16,11 +16,11 @@ FOUND: dict[str, tuple[str, bytes]] = {
     "host that is only a percent sign away from a query": ("Forwarded", b'for="%";host="\\"'),
     "letters in UTF-8 among Latin-1": ("inspected query", b"\xef\xbd\x94oken=abc"),
 }
-"""What once raised or was slow: the target, and the bytes."""
+"""Inputs that once raised or were slow: the target, and the bytes."""
 
 
 def made_for(target: Target) -> st.SearchStrategy[bytes]:
-    """Bytes near the target's own shapes, up to LONGEST."""
+    """Bytes built from the target's shapes, up to LONGEST."""
     units = st.sampled_from([*target.units, *target.more_units])
     piece = st.one_of(
         st.binary(max_size=20),
@@ -34,6 +34,6 @@ def made_for(target: Target) -> st.SearchStrategy[bytes]:
 
 
 def check(target: Target, data: bytes) -> None:
-    """Fails if the target raises what it does not promise, or takes too long for so many bytes."""
+    """Fail if the target raises anything undocumented, or takes too long for the number of bytes."""
     times = per_byte(target.read, data)
     assert times <= MOST_PER_BYTE, f"{target.name}: {times:.0f} times a loop over the {len(data)} bytes"

@@ -10,20 +10,20 @@ Read = Callable[[bytes], object]
 
 TIMES = 16
 MOST_GROWTH = 24.0
-"""So many times the time for 16 times the input."""
+"""The allowed factor of CPU time for 16 times the input."""
 MOST_PER_BYTE = 400.0
-"""So many times what a plain loop over the bytes takes."""
+"""The allowed CPU time as a multiple of a plain loop over the bytes."""
 
 _ROUNDS = 5
-_PATIENCE = 6  # times that measurements are repeated before growth is believed
+_PATIENCE = 6  # times that measurements are repeated before a growth is accepted
 _LEAST_NANOSECONDS = 200_000
-_FREE_BYTES = 4096  # a call costs something with no bytes at all
+_FREE_BYTES = 4096  # added, because a call has a fixed cost even for no bytes
 
 
 def growth(read: Read, short: bytes, long: bytes) -> float:
-    """How many times the short input's time the long one takes: the best of interleaved rounds.
+    """The ratio of the CPU times for the long and the short input: the best of interleaved rounds.
 
-    A busy machine makes single rounds slow, so no more are measured once the growth is seen to be allowed.
+    A busy machine makes single rounds slow, so measuring stops as soon as the growth is within the limit.
     """
     best_short = best_long = float("inf")
     for _ in range(_PATIENCE):
@@ -36,7 +36,7 @@ def growth(read: Read, short: bytes, long: bytes) -> float:
 
 
 def per_byte(read: Read, data: bytes) -> float:
-    """How many times the time of a plain loop over the bytes and a few more; the best of some rounds."""
+    """The CPU time as a multiple of a plain loop over the bytes and _FREE_BYTES more; the best round."""
     times = float("inf")
     for _ in range(_ROUNDS):
         times = min(
@@ -48,7 +48,7 @@ def per_byte(read: Read, data: bytes) -> float:
 
 
 def cpu(read: Read, data: bytes, *, repeat: bool = True) -> float:
-    """Nanoseconds of this thread for one call; short calls are repeated until the clock can tell."""
+    """This thread's CPU time for one call in nanoseconds; short calls are repeated until it is measurable."""
     gc.collect(0)
     gc.disable()
     try:

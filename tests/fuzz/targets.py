@@ -57,12 +57,12 @@ UNITS = (
     *(b"<a@b>, ", b"a:;", b"[1]", b'{"a":', b'"a",', b"[", b"1-2,", b'W/"a", ', b'"a", ', b"gzip;q=0, "),
     *(b"text/html;q=1, ", b"key=a&"),
 )
-"""What hostile input repeats."""
+"""Units that hostile input repeats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A reader, and its hostile input: what stands around the repeated unit, and units of its own."""
+    """A parser and its hostile input: what surrounds the repeated unit, and its own units."""
 
     name: str
     read: Read
@@ -84,7 +84,7 @@ def build(shape: tuple[bytes, bytes, bytes], size: int) -> bytes:
 
 
 def _text(read: Callable[[str], object], *promised: type[Exception]) -> Read:
-    """A reader of text that is given the bytes as WSGI gives them (PEP 3333), or a file as Python does."""
+    """A parser of text, which gets the bytes decoded as Latin-1, as WSGI does (PEP 3333)."""
 
     def read_text(data: bytes) -> None:
         with suppress(*promised):
@@ -167,7 +167,7 @@ def _line(text: str) -> None:
 
 
 class _Source:
-    """A connection whose other end has sent this, and nothing more."""
+    """A connection whose peer has sent these bytes and nothing more."""
 
     def __init__(self, data: bytes) -> None:
         self._stream = io.BytesIO(data)
@@ -211,7 +211,7 @@ def _steady(data: bytes) -> None:
 
 
 class _Turns:
-    """The loop of the control server, turned by hand."""
+    """An event loop for the control server that the test steps manually."""
 
     def __init__(self) -> None:
         self.readable: dict[Any, Callable[[], None]] = {}

@@ -27,7 +27,7 @@ MARK = mark_of("0123456789abcdef")
 
 
 class Logged:
-    """An app with the log around it, and what was logged."""
+    """An app wrapped by the access log, and the logged lines."""
 
     def __init__(self, app: Any, **settings: Any) -> None:
         self._read, write = os.pipe()
@@ -42,7 +42,7 @@ class Logged:
         self.head: tuple[str, list[tuple[str, str]]] | None = None
 
     def call(self, **changes: Any) -> bytes:
-        """Answer a request as a server does, and close."""
+        """Call the app as a server does, read the body and close it."""
         body = self.open(**changes)
         try:
             return b"".join(body)
@@ -199,7 +199,7 @@ def test_the_longest_line_fits_into_one_write(log: Make, as_json: bool, char: st
 
 
 class Body:
-    """A body that counts its closings."""
+    """A body that counts the calls of its close()."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self.chunks = chunks

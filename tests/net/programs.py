@@ -12,8 +12,8 @@ import pytest
 
 NOBODY = 65534
 
-# Everything is imported before the privileges go, because nobody may not even read Python's own files here.
-# Such a process looks like root's in /proc until it is made dumpable again (prctl(2), PR_SET_DUMPABLE).
+# Everything is imported before privileges are dropped, because the user nobody may not read Python's own
+# files. Such a process belongs to root in /proc until it is dumpable again (prctl(2), PR_SET_DUMPABLE).
 _BECOME_NOBODY = f"""
 import ctypes, os, psutil, pwd, resource, socket, sys
 import webdemo.net.registry, webdemo.net.report, webdemo.net.stopping
@@ -44,7 +44,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a
 def program(
     code: str, *arguments: str, user: int | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A Python program, once it has printed its first line; it is killed at the end."""
+    """Run a Python program and wait for its first line; it is killed at the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdin=subprocess.PIPE,
@@ -84,7 +84,7 @@ def listening(
 
 
 def run_as_nobody(code: str, *arguments: str) -> str:
-    """What a Python program prints that has no privileges at all."""
+    """The output of a Python program run without any privileges."""
     result = subprocess.run(
         [sys.executable, "-c", _BECOME_NOBODY + code, *arguments],
         cwd="/",

@@ -36,7 +36,7 @@ os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
 
 
 def activate(**environment: str) -> tuple[list[str], list[int]]:
-    """What the child prints, with two sockets handed over as descriptors 3 and 4."""
+    """The output of a child that gets two sockets as descriptors 3 and 4."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         given = [one.fileno(), two.fileno()]
         result = subprocess.run(

@@ -200,7 +200,7 @@ _options = st.dictionaries(
     _values,
     max_size=3,
 ).map(lambda options: tuple(options.items()))
-# Any bytes may stand in a file's name; what is no UTF-8 comes as lone surrogates.
+# File names may contain any bytes; those that are not UTF-8 become lone surrogates.
 _names = st.binary(min_size=1, max_size=40).filter(
     lambda name: min(name) > 31 and 127 not in name and not name.endswith(b"/")
 )

@@ -162,7 +162,7 @@ def test_taken_port_is_refused_with_a_free_one_and_nothing_stays_open() -> None:
         with opened(f":{free}"):
             pass
         with opened(f"127.0.0.1:{port}"):
-            pass  # the IPv4 half had been had, and was given back
+            pass  # the IPv4 socket was opened, and closed again
 
 
 def test_all_or_none_is_opened(tmp_path: Path) -> None:

@@ -278,5 +278,5 @@ def test_browsers_refuse_the_ports_that_are_said_to_be_blocked(browser: Browser)
         if "ERR_UNSAFE_PORT" in caught.value.message:
             refused.add(port)
     page.close()
-    # These two are on the Fetch standard's list, but not on Chromium's.
+    # These two are blocked by the Fetch standard, but not by Chromium.
     assert refused | {4190, 6679} == (asked & BLOCKED_BY_BROWSERS) | {4190, 6679}

@@ -27,7 +27,7 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
 
 
 def name(environ: dict[str, Any]) -> bytes:
-    """The server that answers, and the process."""
+    """The server that answers, and its process id."""
     return f"{environ['SERVER_SOFTWARE']} {os.getpid()}".encode()
 
 
@@ -43,7 +43,7 @@ def stream(environ: dict[str, Any]) -> Iterator[bytes]:
 
 
 def upload(environ: dict[str, Any]) -> bytes:
-    """The body's length and digest, read by its length, or to its end where the server says it has one."""
+    """The body's length and digest, read by CONTENT_LENGTH, or to its end if the server terminates it."""
     length = environ.get("CONTENT_LENGTH")
     body = environ["wsgi.input"].read(int(length)) if length else b""
     if not length and environ.get("wsgi.input_terminated"):
@@ -52,12 +52,12 @@ def upload(environ: dict[str, Any]) -> bytes:
 
 
 def read_all(environ: dict[str, Any]) -> bytes:
-    """The body's length, read to its end whatever was announced."""
+    """The body's length, read to its end whatever length was announced."""
     return str(len(environ["wsgi.input"].read())).encode()
 
 
 def discard(environ: dict[str, Any]) -> bytes:
-    """The body's length, read in pieces that are not kept."""
+    """The body's length, read in pieces that are discarded."""
     length = 0
     while piece := environ["wsgi.input"].read(65536):
         length += len(piece)
@@ -69,7 +69,7 @@ def ignore_body(environ: dict[str, Any]) -> bytes:
 
 
 def head_with_body(environ: dict[str, Any]) -> Iterator[bytes]:
-    """A body to every method: what careless apps do with HEAD."""
+    """A body for every method, as careless apps do for HEAD."""
     yield b"a body"
 
 
@@ -78,19 +78,19 @@ def large(environ: dict[str, Any]) -> bytes:
 
 
 def nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """An answer without a body, in the form that leaves nothing to iterate over."""
+    """A response without a body, as an empty list."""
     start_response("204 No Content", [("X-Nothing", "yes")])
     return []
 
 
 def length_and_body(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """A body to every method, with its length."""
+    """A body with its length for every method."""
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "6")])
     return [b"a body"]
 
 
 def by_write(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """The body by PEP 3333's write(), and then some."""
+    """A body sent by PEP 3333's write(), and by iteration."""
     write = start_response("200 OK", [("Content-Type", "text/plain")])
     write(b"written, ")
     return [b"and returned"]

@@ -13,7 +13,7 @@ from webdemo import servers
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """A server, or a server in a certain form, by the name of kinds.KINDS."""
+    """A server, or a variant of one, by its name in kinds.KINDS."""
     name = str(request.param)
     if servers.find(KINDS[name][0]).version() is None:
         pytest.skip(f"{KINDS[name][0]} is not installed")

@@ -1,6 +1,6 @@
 """The servers under test. A sync Gunicorn counts as another server than one with threads."""
 
-# Name in the tests -> server, and the options that make it so.
+# Name in the tests -> server and options.
 KINDS = {
     "werkzeug": ("werkzeug", ""),
     "waitress": ("waitress", ""),
@@ -12,7 +12,7 @@ KINDS = {
     "hypercorn": ("hypercorn", ""),
 }
 
-# How each names itself in SERVER_SOFTWARE.
+# The name of each in SERVER_SOFTWARE.
 SOFTWARE = {
     "werkzeug": "Werkzeug/",
     "waitress": "waitress",

@@ -23,12 +23,12 @@ from webdemo import servers
 SENT = 100 << 20
 MOST_GROWTH = 40 << 20
 PIECE = 1 << 16
-LARGEST_HEADER = 1 << 20  # more than any server takes
-ENOUGH_SECONDS = 5.0  # a server that reads slowly holds on to no more
+LARGEST_HEADER = 1 << 20  # more than any server accepts
+ENOUGH_SECONDS = 5.0  # a server that reads this slowly does not buffer more
 
 CHUNKED = b"POST /discard HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-# What never ends -> how it begins, and what is repeated.
+# What never ends -> its beginning, and the repeated part.
 ENDLESS = {
     "request line": (b"GET /", b"a"),
     "header name": (b"GET / HTTP/1.1\r\nHost: a\r\n", b"a"),
@@ -43,7 +43,7 @@ ENDLESS = {
     "chunks": (CHUNKED, b"1000\r\n" + b"a" * 0x1000 + b"\r\n"),
 }
 
-# A client waits for ever in vain; the servers that wait for it, too, declare it.
+# Servers that wait forever for the rest of a body; they declare it.
 BODY_IS_WAITED_FOR = {"gunicorn", "hypercorn"}
 
 
@@ -53,7 +53,7 @@ def memory(run: Running) -> int:
 
 
 def send_without_end(connection: Connection, begin: bytes, repeated: bytes) -> None:
-    """Up to SENT bytes, or as many as the server takes."""
+    """Send up to SENT bytes, or as many as the server accepts."""
     piece = repeated * (PIECE // len(repeated) + 1)
     connection.socket.settimeout(ENOUGH_SECONDS)
     until = time.monotonic() + ENOUGH_SECONDS
@@ -84,7 +84,7 @@ def test_a_header_that_never_ends_is_refused(kind: str, serving: Start, what: st
     run = serving("-b", bind(kind))
     begin, repeated = ENDLESS[what]
     with Connection(run.url) as connection:
-        with contextlib.suppress(ConnectionError):  # an answer may be lost in the reset
+        with contextlib.suppress(ConnectionError):  # a reset may discard the response
             connection.send(begin)
             for _ in range(LARGEST_HEADER // PIECE):
                 connection.send(repeated * (PIECE // len(repeated)))
@@ -145,10 +145,10 @@ def test_a_client_that_resets_its_connection_is_hardly_news(kind: str, serving: 
             if b"large" in data:
                 connection.socket.recv(1000)
             connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    for _ in range(2 * 10 + 1):  # as many as the largest pool has threads: those before are done with
+    for _ in range(2 * 10 + 1):  # more than the largest pool has threads: earlier requests are finished
         get(run.url)
     told = run.log().splitlines()[lines:]
-    # A request that came whole is a line of the access log; a half one may be refused in a line.
+    # A complete request has a line in the access log; one more line may report that a partial one is refused.
     others = [line for line in told if not re.search(r" GET /\w* ", line)]
     assert len(others) <= 3, others
 

@@ -18,7 +18,7 @@ from tests.servers.kinds import KINDS, bind
 from webdemo import servers
 
 CROWD = 200
-PATIENCE_SECONDS = 3.0  # with a server that answers nobody meanwhile
+PATIENCE_SECONDS = 3.0  # the wait for a server that is blocked meanwhile
 
 # The option that limits the connections. Hypercorn has none: it closes idle connections after some seconds.
 LIMITED = {
@@ -36,7 +36,7 @@ LOCKED_OUT_BY_SLOW = {"gunicorn", "gunicorn-sync", "cheroot"}
 
 @contextlib.contextmanager
 def crowd(url: str, sent: bytes) -> Iterator[None]:
-    """So many connections, each with these bytes sent on it and no more."""
+    """CROWD connections, each with only these bytes sent on it."""
     with contextlib.ExitStack() as stack:
         for _ in range(CROWD):
             connection = stack.enter_context(Connection(url))

@@ -27,7 +27,7 @@ def open_files(run: Running) -> int:
 
 
 def come_down_to(run: Running, most: int) -> bool:
-    """Whether so few are open once the connections of the last clients are given up."""
+    """Whether at most so many are open, after some time for the last clients' connections to be closed."""
     deadline = time.monotonic() + 60
     while open_files(run) > most:
         if time.monotonic() > deadline:
@@ -37,7 +37,7 @@ def come_down_to(run: Running, most: int) -> bool:
 
 
 def ask_often(url: str, requests: int) -> None:
-    """Half of the requests on kept connections, half on new ones; by wrk, where it is installed."""
+    """Send half of the requests on persistent connections, half on new ones; by wrk if it is installed."""
     wrk = shutil.which("wrk")
     if wrk is None:
         with Load([url], clients=8) as load:
@@ -60,8 +60,8 @@ def test_many_requests_leave_no_descriptor_open(kind: str, serving: Start) -> No
     time.sleep(0.3)  # their connections are closed by then
     before = open_files(run)
     ask_often(run.url, REQUESTS)
-    # A pool may have grown by one. Werkzeug leaves the selector of a client that has gone to the garbage
-    # collector, which does not run while nothing happens.
+    # A pool may have grown by one. Werkzeug leaves the selector of a disconnected client to the garbage
+    # collector, which does not run while the server is idle.
     assert come_down_to(run, before + (25 if kind == "werkzeug" else 1))
     assert get(run.url).status == 200
 
@@ -116,7 +116,7 @@ def test_at_the_limit_of_descriptors_nobody_spins(kind: str, serving: Start, kep
 def test_a_start_that_needs_more_descriptors_than_allowed_says_so(serving: Start) -> None:
     binds = [argument for _ in range(80) for argument in ("-b", bind("waitress"))]
     run = serving(*binds, wait=False)
-    # It is still being imported, and has opened no socket.
+    # webdemo is still being imported, and has not opened a socket.
     psutil.Process(run.pid).rlimit(resource.RLIMIT_NOFILE, (64, 64))
     assert run.wait() == 69
     assert "Traceback" not in run.log()

@@ -27,7 +27,7 @@ LONG_GRACE = ("--grace", "1000")  # longer than these tests wait for anything
 def upload_slowly(
     url: str, seconds: float, run: Running | None = None, accepted: Event | None = None
 ) -> Answer:
-    """A body that arrives in pieces over this time."""
+    """Upload a body in pieces over this time."""
     with Connection(url) as connection:
         connection.send_head("POST", "/upload", [("Content-Length", str(len(BODY)))])
         if run and accepted:
@@ -41,7 +41,7 @@ def upload_slowly(
 
 
 def is_free(url: str) -> bool:
-    """Whether the port can be had at once, as a restart would want it."""
+    """Whether the port can be opened at once, as a restart needs it."""
     parts = urlsplit(url)
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -52,7 +52,7 @@ def is_free(url: str) -> bool:
 
 @pytest.mark.smoke
 def test_requests_in_flight_are_finished_and_nothing_is_left(kind: str, serving: Start) -> None:
-    # A sync worker has one request at a time, so it takes several of them.
+    # A sync worker handles one request at a time, so several workers are needed.
     workers = ["workers=3"] if kind == "gunicorn-sync" else []
     run = serving("-b", bind(kind, "127.0.0.1:0", *workers), *LONG_GRACE)
     url = run.url
@@ -121,7 +121,7 @@ def test_a_second_signal_stops_at_once(serving: Start) -> None:
         run.wait_for("begun", times=2)
         run.signal(signal.SIGINT)
         run.wait_for("^Stopping")
-        time.sleep(0.6)  # what comes sooner is the first signal, which platforms send twice
+        time.sleep(0.6)  # an earlier signal counts as a repetition: platforms send the first one twice
         run.signal(signal.SIGINT)
         assert run.wait() == 1, "before the grace time is over"
     run.wait_until_gone()
@@ -157,6 +157,6 @@ def test_clients_that_wait_to_be_accepted_are_answered_at_a_stop(kind: str, serv
         for connection in waiting:
             with contextlib.suppress(ConnectionResetError):
                 answered += connection.answer().status == 200
-    # Gunicorn's workers stop accepting as soon as they are told to: docs/servers.md.
+    # Gunicorn's workers stop accepting as soon as they are signalled: docs/servers.md.
     assert answered == 10 or kind.startswith("gunicorn")
     assert run.wait() == 0

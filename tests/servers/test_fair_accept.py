@@ -31,7 +31,7 @@ SHARING = [
 
 
 class Other:
-    """A sibling that has fewer connections, or not, as the test says."""
+    """A sibling that has fewer connections or not, as the test sets it."""
 
     def __init__(self) -> None:
         self.has_fewer = False
@@ -62,7 +62,7 @@ def test_a_process_gives_way_for_a_moment_and_for_each_connection_anew() -> None
     clock.now += GIVE_WAY_SECONDS / 2
     assert not turns.is_ours()
     clock.now += GIVE_WAY_SECONDS
-    assert turns.is_ours()  # the other one was given its chance
+    assert turns.is_ours()  # the sibling had its chance
     assert not turns.is_ours()
     other.has_fewer = False
     assert turns.is_ours()
@@ -101,7 +101,7 @@ def test_patience_ends_where_connections_never_cease_and_comes_back_when_they_do
 
 @contextlib.contextmanager
 def another_process(counters: SharedCounters, name: str, connections: int) -> Iterator[int]:
-    """A process of the service that has so many connections; its pid. It is killed at the end."""
+    """Fork a process of the service with so many connections, and yield its pid; it is killed at the end."""
     ready, told = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -157,7 +157,7 @@ def test_the_supervisors_own_notes_do_not_count(counters: SharedCounters) -> Non
 
 
 def burst(url: str) -> Counter[str]:
-    """Which process answers on each of many connections that come at once and stay open."""
+    """Count which process answers on each of many simultaneous, lasting connections."""
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(Connection(url)) for _ in range(CONNECTIONS)]
         return Counter(connection.request("/name").text for connection in connections)
@@ -181,7 +181,7 @@ def test_connections_that_come_at_once_are_spread_over_the_processes(
 def test_single_connections_go_to_the_process_that_has_fewer(server: str, serving: runs.Start) -> None:
     run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
     burst(run.url)
-    time.sleep(1.2)  # the supervisor has looked at them meanwhile
+    time.sleep(1.2)  # the supervisor has taken a sample meanwhile
     emptier = workers_of(run, server)[0]
     with contextlib.ExitStack() as stack:
 

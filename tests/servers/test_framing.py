@@ -56,17 +56,17 @@ CHUNKED = b"Transfer-Encoding: chunked"
 
 @dataclass(frozen=True)
 class Probe:
-    """A request, its path still to be filled in."""
+    """A request, in which the path is filled in later."""
 
     fields: bytes
     body: bytes = b""
-    lapse: str | None = None  # how an adapter declares that its server does not refuse it
+    lapse: str | None = None  # the adapter's declaration that its server does not refuse it
     line: bytes = b"POST %s HTTP/1.1\r\n"
     host: bytes = b"Host: a.example\r\n"
 
     @property
     def refusals(self) -> tuple[list[int], ...]:
-        """The statuses that are right; 501 is for a coding that is not known (RFC 9112 section 6.1)."""
+        """The right statuses; 501 is for an unknown transfer coding (RFC 9112 section 6.1)."""
         codings = re.findall(rb"Transfer-Encoding:([^\r]*)", self.fields)
         return ([400], [501]) if codings not in ([], [b" chunked"]) else ([400],)
 
@@ -177,7 +177,7 @@ def _chunked(body: bytes, lapse: str | None = None) -> Probe:
     return Probe(CHUNKED + b"\r\n", body, lapse)
 
 
-# A server that hands a body on as it comes has called the app by then: its read fails.
+# A server that streams bodies has called the app by then: the app's read fails.
 BODIES = {
     "plus": _chunked(b"+5\r\nhello\r\n0\r\n\r\n"),
     "minus": _chunked(b"-5\r\nhello\r\n0\r\n\r\n"),
@@ -210,13 +210,13 @@ BODIES = {
     "trailer with a NUL": _chunked(b"5\r\nhello\r\n0\r\nX-One: \0\r\n\r\n", TRAILER_CONTROL),
 }  # fmt: skip
 
-# A list of equal lengths may be refused, or taken for one (RFC 9110 section 8.6, RFC 9112 section 6.3).
+# Equal lengths may be refused, or treated as one (RFC 9110 section 8.6, RFC 9112 section 6.3).
 EQUAL_LENGTHS = {
     "a list": _with(b"Content-Length: 5, 5"),
     "two lines": _with(b"Content-Length: 5", b"Content-Length: 5"),
 }
 
-# Near to what is malformed, and valid. Read to its end, it is "hello".
+# Almost malformed, but valid. The whole body is "hello".
 VALID = {
     "a length with white space around it": _with(b"Content-Length: \t 5 \t "),
     "a length with zeros before it": _with(b"Content-Length: 0005"),
@@ -242,7 +242,7 @@ numbers = itertools.count()
 
 
 class Served:
-    """The servers, and what their app was called for."""
+    """The servers, and the requests that reached their app."""
 
     def __init__(self, urls: dict[str, str], calls: Path) -> None:
         self.urls = urls
@@ -257,7 +257,7 @@ class Served:
         half_close: bool = False,
         is_followed: bool = True,
     ) -> tuple[list[int], list[str]]:
-        """The statuses that come until the server closes, and what its app was called for."""
+        """The statuses until the server closes, and the requests that reached its app."""
         number = next(numbers)
         sent = probe.at(f"/{path}-{number}".encode()) + (SMUGGLED % number if is_followed else b"")
         with Connection(self.urls[kind]) as connection:
@@ -322,7 +322,7 @@ def test_a_malformed_body_fails_the_read_and_ends_the_connection(
 ) -> None:
     probe = BODIES[name]
     statuses, calls = served.send(kind, probe)
-    if kind == "wsgiref":  # it takes no chunked body
+    if kind == "wsgiref":  # it does not accept chunked bodies
         assert (statuses, calls) == ([411], [])
     elif keeps(kind, probe):
         assert statuses == [400]

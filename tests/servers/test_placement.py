@@ -32,7 +32,7 @@ def workers_of(running: runs.Running, server: str) -> list[psutil.Process]:
 
 
 def places(running: runs.Running, server: str, count: int) -> list[list[int]]:
-    """Where each of so many workers may run, once there are so many, in order."""
+    """The processors of each of `count` workers, sorted, once there are so many."""
     deadline = time.monotonic() + runs.START_SECONDS
     while len(found := workers_of(running, server)) < count:
         assert time.monotonic() < deadline, running.log()
@@ -41,7 +41,7 @@ def places(running: runs.Running, server: str, count: int) -> list[list[int]]:
 
 
 def settled(running: runs.Running, server: str, wanted: list[list[int]]) -> list[list[int]]:
-    """The places, once they are the wanted ones: a worker is forked before it is placed."""
+    """Wait for the wanted placement, because a worker is forked before it is pinned."""
     deadline = time.monotonic() + 60
     while (found := places(running, server, len(wanted))) != wanted and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -31,7 +31,7 @@ def plugged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def refused(run: Running) -> list[str]:
-    """The lines that a webdemo wrote which did not accept its arguments."""
+    """The output of a webdemo that refused its arguments."""
     assert run.wait() == 2
     return run.log().splitlines()
 

@@ -32,7 +32,7 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Urls]:
     folder = tmp_path_factory.mktemp("run")
     binds = []
     for kind in KINDS:
-        # Each its own process: the same server with other options is another service.
+        # The same server with other options is another service, with its own process.
         binds += ["-b", bind(kind), "-b", bind(kind, "[::1]:0")]
         binds += ["-b", bind(kind, f"{folder}/{kind}.sock", scheme="+unix")]
     run = runs.start(
@@ -76,7 +76,7 @@ def test_the_environ_is_as_pep_3333_has_it(kind: str, everywhere: Urls) -> None:
         assert environ["wsgi.version"] == [1, 0]
         assert environ["wsgi.url_scheme"] == "http"
         assert environ["wsgi.run_once"] is False
-        # gevent's greenlets are no threads, and a sync worker has one.
+        # gevent's greenlets are not threads, and a sync worker has only one.
         assert environ["wsgi.multithread"] is (kind not in ("gevent", "gunicorn-sync"))
         assert "CONTENT_TYPE" not in environ or not environ["CONTENT_TYPE"]
         assert "SECRET_OF_THE_PROCESS" not in environ
@@ -88,7 +88,7 @@ def test_the_environ_tells_addresses_and_ports_of_both_ends(kind: str, everywher
             environ = connection.request("/environ").json
             assert environ["SERVER_PORT"] == str(urlsplit(url).port)
             assert environ["REMOTE_ADDR"] == address
-            if kind != "hypercorn":  # which does not tell it
+            if kind != "hypercorn":  # it does not set REMOTE_PORT
                 assert environ["REMOTE_PORT"] == str(connection.socket.getsockname()[1])
 
 
@@ -115,7 +115,7 @@ def test_a_body_with_a_length_arrives_whole(kind: str, everywhere: Urls) -> None
 def test_a_body_has_an_end(kind: str, url: str) -> None:
     assert get(url, "/read-all", method="POST", body=b"four").text == "4"
     assert get(url, "/read-all").text == "0"
-    if kind != "cheroot":  # it says so of chunked bodies only
+    if kind != "cheroot":  # it sets it for chunked bodies only
         assert get(url, "/environ").json["wsgi.input_terminated"] is True
 
 
@@ -134,8 +134,8 @@ def test_a_client_that_waits_for_100_continue_is_answered(kind: str, url: str) -
         connection.send_head(
             "POST", "/upload", [("Content-Length", str(len(BODY))), ("Expect", "100-continue")]
         )
-        connection.socket.settimeout(1)  # curl's patience as well
-        if kind == "wsgiref":  # HTTP/1.0 knows no such answer
+        connection.socket.settimeout(1)  # curl waits as long
+        if kind == "wsgiref":  # HTTP/1.0 has no 100 Continue
             with pytest.raises(TimeoutError):
                 connection.socket.recv(1)
         else:

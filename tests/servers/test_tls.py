@@ -127,7 +127,7 @@ def test_a_client_that_speaks_no_tls_or_says_nothing_does_not_keep_the_others_ou
     with contextlib.ExitStack() as stack:
         for row in run.rows():
             place = urlsplit(row.urls[0])
-            # Cheroot waits for each handshake in turn, up to ten seconds.
+            # Cheroot does one handshake after the other, each up to ten seconds.
             silent = [b""] if row.server != "cheroot" else []
             for words in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", *silent):
                 client = socket.create_connection((place.hostname, place.port), timeout=60)

@@ -18,7 +18,7 @@ ANSWERS = 60  # between two events, so that each happens in the middle of traffi
 
 
 def wait_for_a_new_process(run: Running, load: Load, old: set[str]) -> None:
-    """Until somebody answers who did not before, and then for some more answers."""
+    """Wait until a process answers that did not before, and then for some more responses."""
     wait_until(lambda: set(load.answered_by) - old, run.log)
     load.wait_for(ANSWERS)
 
@@ -33,7 +33,7 @@ def test_a_killed_server_is_replaced_and_no_connection_refused(kind: str, servin
             server.kill()
             wait_for_a_new_process(run, load, before)
     assert load.outcomes["refused"] == 0, load.details
-    # Each of the four clients has one request in flight, or one connection that waits in the process.
+    # Each of the four clients has one request in flight, or one connection queued in the process.
     assert load.outcomes["lost"] <= 2 * 4, load.details
     assert run.terminate() == 0
     run.wait_until_gone()

@@ -19,7 +19,7 @@ class Services(NamedTuple):
     ports: dict[str, int]
 
     def pid(self, server: str) -> int:
-        """The process of a server when it started."""
+        """The server's process id at start."""
         [row] = [row for row in self.webdemo.rows() if row.server == server]
         return row.pids[0]
 

@@ -23,7 +23,7 @@ from tests.services.conftest import Serve, Services
 from webdemo import assets
 
 SECONDS = 60
-LARGE = os.urandom(1 << 20) * 24  # more than the buffers of a connection hold
+LARGE = os.urandom(1 << 20) * 24  # more than a connection's buffers hold
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ def ftp(serve: Serve, folder: Path) -> Services:
 
 @contextlib.contextmanager
 def session(services: Services, host: str = "127.0.0.1") -> Iterator[ftplib.FTP]:
-    with ftplib.FTP(timeout=SECONDS, encoding="latin-1") as client:  # every name is text then
+    with ftplib.FTP(timeout=SECONDS, encoding="latin-1") as client:  # decodes any file name
         client.connect(host, services.ports["ftp"])
         client.login()
-        client.voidcmd("TYPE I")  # sizes and positions are those of bytes
+        client.voidcmd("TYPE I")  # binary: sizes and positions are in bytes
         yield client
 
 
@@ -340,7 +340,7 @@ def test_hostile_name_is_one_harmless_line(ftp: Services, folder: Path) -> None:
             assert lines.pop() == ""
             names = [found[1] for line in lines if (found := re.fullmatch(pattern, line))]
             assert sorted(names) == expected, command
-        # A client that knows the name is answered on one line as well.
+        # The reply to a client that knows the name is one line as well.
         client.sock.sendall(b"CWD inner/way\x1b[2J\nout\r\n")  # type: ignore[union-attr]
         assert client.getresp() == '250 "/inner/way?[2J?out" is the current directory.'
         assert client.sendcmd("PWD").startswith('257 "/inner/way?[2J?out"')

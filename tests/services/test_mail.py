@@ -133,7 +133,7 @@ def test_number_of_messages_is_bounded(serve: Serve, spool: Path) -> None:
 
 def test_full_disk_is_told_with_452_and_is_no_end(serve: Serve, spool: Path) -> None:
     services = serve("smtp")
-    # A limit of the size of files stands for the disk: it fails in the same call.
+    # A file size limit stands in for a full disk: the same call fails.
     unlimited = resource.prlimit(services.pid("smtp"), resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
     with session(services.ports["smtp"]) as client:
         with pytest.raises(smtplib.SMTPDataError) as refused:
@@ -188,7 +188,7 @@ def test_killed_server_comes_back_with_what_it_has_kept(serve: Serve, spool: Pat
 
 
 def begin_message(sock: socket.socket, helo: str = "test", sender: str = SENDER) -> None:
-    """Up to the 354 that asks for the message itself."""
+    """Send the commands up to the reply 354, which asks for the message."""
     commands = [f"EHLO {helo}", f"MAIL FROM:<{sender}>", f"RCPT TO:<{RECIPIENT}>", "DATA"]
     reply(sock)
     for command in commands:
@@ -198,7 +198,7 @@ def begin_message(sock: socket.socket, helo: str = "test", sender: str = SENDER)
 
 
 def reply(sock: socket.socket) -> bytes:
-    """One reply, whole (RFC 5321 4.2.1)."""
+    """Read one complete reply (RFC 5321 section 4.2.1)."""
     text = b""
     while not (text.endswith(b"\r\n") and text.rstrip(b"\r\n").split(b"\n")[-1][3:4] == b" "):
         data = sock.recv(1)

@@ -162,7 +162,7 @@ def test_no_client_is_lost_while_mail_and_files_are_restarted(services: Services
                         files.nlst()
                 answered[kind] += 1
             except (OSError, EOFError, ftplib.Error, smtplib.SMTPException) as exc:
-                if "421" not in str(exc):  # said to a client that was silent for long, on a busy machine
+                if "421" not in str(exc):  # the reply after too long an idle time, on a busy machine
                     failures.append(exc)
 
     threads = [threading.Thread(target=keep_asking, args=(kind,)) for kind in (0, 1)]
