@@ -122,7 +122,7 @@ def scrape(url: str) -> Samples:
 
 
 def wait_for_requests(url: str, expected: dict[str, float]) -> None:
-    """Wait until so many requests have ended, by server: that is a moment after the client has the response."""
+    """Wait until so many requests have ended, by server: a moment after the client has the response."""
     deadline = time.monotonic() + 60
     totals: dict[str, float] = {}
     while totals != expected:
