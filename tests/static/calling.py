@@ -41,7 +41,7 @@ def environ(target: str, method: str = "GET", *, script_name: str = "", **header
 
 
 def begin(app: WSGIApplication, made: dict[str, Any]) -> tuple[int, dict[str, str], Iterable[bytes]]:
-    """Status, headers and the body, which the caller reads and closes."""
+    """Call the app; returns status, headers and the body, which the caller reads and closes."""
     started: list[tuple[int, dict[str, str]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -64,7 +64,7 @@ def finish(body: Iterable[bytes]) -> bytes:
 
 
 def call_unchecked(app: WSGIApplication, made: dict[str, Any]) -> Answer:
-    """For environs that the validator would not let through."""
+    """Call the app with an environ that the validator would refuse."""
     status, headers, body = begin(app, made)
     return Answer(status, headers, finish(body))
 
@@ -72,7 +72,7 @@ def call_unchecked(app: WSGIApplication, made: dict[str, Any]) -> Answer:
 def call(
     app: WSGIApplication, target: str, method: str = "GET", *, script_name: str = "", **headers: str
 ) -> Answer:
-    """The answer to a request; the length announced must be the length sent."""
+    """The response to a request; the announced length must be the length sent."""
     made = environ(target, method, script_name=script_name, **headers)
     answer = call_unchecked(validator(app), made)
     if method != "HEAD" and answer.status not in (204, 304):

@@ -10,7 +10,7 @@ from webdemo.web.static.file_cache import KeptFiles
 
 
 def make_site(folder: Path) -> Path:
-    """A small site: text, folders, and a file that is too large to be kept in memory."""
+    """A small site: text, folders, and a file that is too large for the cache."""
     (folder / "sub").mkdir(parents=True)
     (folder / "empty").mkdir()
     (folder / "index.html").write_text("<h1>home</h1>")
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site for the tests that only read it."""
+    """A site for tests that only read it."""
     return make_site(tmp_path_factory.mktemp("static") / "site")
 
 
@@ -40,23 +40,23 @@ def app(folder: Path) -> StaticFiles:
 
 @pytest.fixture(params=["read afresh", "kept"])
 def either_app(request: pytest.FixtureRequest, folder: Path) -> StaticFiles:
-    """The app as it is when files have just changed, and as when all have rested."""
+    """The app with an empty cache, as just after changes of files, and with one that caches at once."""
     return keep_at_once(StaticFiles(folder)) if request.param == "kept" else keep_nothing(StaticFiles(folder))
 
 
 @pytest.fixture(params=["read afresh", "kept"])
 def site_app(request: pytest.FixtureRequest, site: Path) -> StaticFiles:
-    """The same for the site that is only read."""
+    """Like `either_app`, for the site that is only read."""
     return keep_at_once(StaticFiles(site)) if request.param == "kept" else keep_nothing(StaticFiles(site))
 
 
 def keep_at_once(app: StaticFiles) -> StaticFiles:
-    """Turn the clock by which files must have rested before they are kept, so that tests need not wait."""
+    """Set the cache's clock forward, so that files are cached without waiting for their minimum age."""
     app._kept = KeptFiles(clock=lambda: time.time() + 60)
     return app
 
 
 def keep_nothing(app: StaticFiles) -> StaticFiles:
-    """Turn the clock so that no file has rested long enough to be kept."""
+    """Set the cache's clock back, so that no file is old enough to be cached."""
     app._kept = KeptFiles(clock=lambda: 0.0)
     return app

@@ -173,7 +173,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    """A folder beside the one that is published, with files of the same names for its owner only."""
+    """A private folder next to the published one, with files of the same names."""
     secret = tmp_path / "secret"
     secret.mkdir()
     for name in ("app.js", "page.html"):

@@ -51,7 +51,7 @@ def test_if_range_takes_a_date_only_once_the_file_has_rested(app: StaticFiles, f
     date = "Sun, 06 Nov 1994 08:49:37 GMT"
     assert call(app, "/ten.txt", range="bytes=0-0", if_range=date).status == 206
     assert call(app, "/ten.txt", range="bytes=0-0", if_range=date.replace("37", "38")).status == 200
-    make_siblings(folder / "ten.txt")  # one date stands for several encodings now
+    make_siblings(folder / "ten.txt")  # now several encodings have the same date
     app = StaticFiles(folder)
     assert call(app, "/ten.txt", range="bytes=0-0", if_range=date).status == 200
 

@@ -23,7 +23,7 @@ from webdemo.web.static.app import StaticFiles
 
 @pytest.fixture
 def secret(folder: Path) -> str:
-    """A file beside the root that must never be sent."""
+    """A file next to the root that must never be sent."""
     (folder.parent / "secret.txt").write_text("secret")
     (folder.parent / "site-too").mkdir()
     (folder.parent / "site-too" / "secret.txt").write_text("secret")
@@ -132,7 +132,7 @@ def test_a_root_that_is_a_symlink_is_followed_when_it_moves(tmp_path: Path) -> N
 
 
 def test_a_folder_of_a_config_map_is_served(tmp_path: Path) -> None:
-    """Kubernetes mounts files as symlinks to a dot folder that is itself a symlink."""
+    """Kubernetes mounts files as symlinks into a hidden folder that is itself a symlink."""
     (tmp_path / "..2026").mkdir()
     (tmp_path / "..2026" / "app.css").write_text("x")
     (tmp_path / "..data").symlink_to("..2026")
@@ -156,7 +156,7 @@ def test_fifos_devices_and_sockets_give_404_without_a_wait(folder: Path) -> None
 
 @pytest.fixture
 def public_folder() -> Iterator[Path]:
-    """A folder that every user can reach, unlike those of pytest."""
+    """A folder that every user can access, unlike pytest's."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -165,7 +165,7 @@ def public_folder() -> Iterator[Path]:
 
 @contextmanager
 def ordinary_user() -> Iterator[None]:
-    """Act as a user whom file modes bind."""
+    """Act as a user who is subject to file modes (not root)."""
     if os.geteuid() != 0:
         yield
         return
@@ -342,7 +342,7 @@ PIECES = st.sampled_from(
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> list[StaticFiles]:
-    """Apps of a folder whose surroundings say so: what is outside contains the word secret."""
+    """Apps for a folder; everything outside it contains the word secret."""
     root = tmp_path_factory.mktemp("watched") / "site"
     (root / "sub").mkdir(parents=True)
     (root / "ten.txt").write_text("0123456789")

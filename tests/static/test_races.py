@@ -20,7 +20,7 @@ SECONDS = 1.0
 
 @contextmanager
 def repeated(change: Callable[[], None]) -> Iterator[float]:
-    """Have another thread make a change again and again; gives the time at which to stop."""
+    """Repeat a change in another thread; yields the time at which to stop."""
     done = threading.Event()
 
     def repeat() -> None:

@@ -24,7 +24,7 @@ def target(request: pytest.FixtureRequest) -> str:
 
 
 def twice(app: StaticFiles, target: str, method: str = "GET", **headers: str) -> None:
-    """Have it looked up, so that what follows is answered from memory where it may be."""
+    """Request it once first, so that the second response may come from the cache."""
     call(app, target, method, **headers)
 
 

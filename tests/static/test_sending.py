@@ -31,7 +31,7 @@ def no_descriptor_leaks() -> Iterator[None]:
 
 @pytest.fixture(params=["own blocks", "file_wrapper"])
 def server(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What a server puts into the environ."""
+    """The environ of a server with and without file_wrapper."""
     return {"wsgi.file_wrapper": FileWrapper} if request.param == "file_wrapper" else {}
 
 
@@ -156,7 +156,7 @@ def test_304_412_and_416_open_none(app: StaticFiles) -> None:
 
 
 def test_a_part_for_sendfile_stands_at_its_start(app: StaticFiles) -> None:
-    """Gunicorn asks the descriptor where to start, Waitress the file how much there is."""
+    """Gunicorn takes the start from the descriptor's position, Waitress the length from the file."""
     wrapped: list[Any] = []
 
     def wrapper(file: Any, block_bytes: int) -> Iterable[bytes]:
@@ -175,7 +175,7 @@ def test_a_part_for_sendfile_stands_at_its_start(app: StaticFiles) -> None:
 
 
 def test_a_file_that_changes_all_the_time_is_never_mixed(app: StaticFiles, folder: Path) -> None:
-    """Replaced and written over between every two requests and within them: right, or broken off."""
+    """Replaced and overwritten between and during requests: the response is right, or visibly truncated."""
     whole = 0
     for number in range(60):
         content = bytes([number]) * (300_000 + number)

@@ -38,7 +38,7 @@ def count(counter: RequestCounter, requests: int = 1, *, status: str = "200 OK")
 
 
 def in_child(work: Callable[[], object], *, end: Callable[[], object] = lambda: os._exit(0)) -> int:
-    """Do the work in a forked process, which then ends; its wait status."""
+    """Do the work in a forked process, wait for its end, and return the wait status."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -167,7 +167,7 @@ def test_a_process_that_lives_keeps_its_requests_in_flight_when_others_read(coun
     try:
         os.read(began[0], 1)
         assert [counters.read()[NAME].in_flight for _ in range(3)] == [1, 1, 1]
-        count(RequestCounter(counters, NAME))  # it does not get the slot of the one that lives
+        count(RequestCounter(counters, NAME))  # it does not get the slot of the living process
         assert counters.read()[NAME].in_flight == 1
     finally:
         os.write(over[1], b"!")
@@ -225,7 +225,7 @@ def test_without_requests_there_is_no_quantile() -> None:
 
 
 def serve(counters: SharedCounters, app: Any, *, method: str = "GET") -> Any:
-    """Let the app answer one request, as a server does that has sent everything but not closed it."""
+    """Let the app answer one request, as a server that has sent everything but not closed the response."""
     environ: dict[str, Any] = {}
     setup_testing_defaults(environ)
     environ["REQUEST_METHOD"] = method

@@ -32,7 +32,7 @@ SERVED = Served(server="waitress", ports=("8000",), pids=(11,), restarts=0)
 
 
 class Replay:
-    """Figures of requests that the test makes up, by a clock that the test sets."""
+    """Figures of simulated requests, with a clock that the test sets."""
 
     def __init__(self) -> None:
         self.counters = SharedCounters.create()
@@ -58,7 +58,7 @@ class Replay:
             counter.end(status, 100, int(ms * 1e6))
 
     def sample(self, *services: Served, seconds: float = 1.0) -> dict[str, Any]:
-        """Let so many seconds pass; the figures of the first service after them."""
+        """Let `seconds` pass, and return the figures of the first service."""
         services = services or (SERVED,)
         self._now += seconds
         self.figures.sample(services, monotonic=self._now, wall=1_790_000_000 + self._now)
@@ -126,7 +126,7 @@ def test_the_series_of_a_port_goes_on_when_its_server_is_swapped(replay: Replay)
     replay.count(5)
     replay.sample()
     replay.count(7, served=other)
-    replay.count(1)  # the old one finishes what it had begun
+    replay.count(1)  # the old one finishes its request in flight
     figures = replay.sample(other)
     assert (figures["requests_per_second"], figures["requests"]) == (8, 13)
     [service] = replay.figures.history(60)
@@ -157,7 +157,7 @@ def test_new_processes_are_looked_for_every_fifth_time(replay: Replay) -> None:
 
 
 def test_an_hour_of_figures_does_not_grow_memory(replay: Replay) -> None:
-    replay.count(1000)  # so that no count is one of the small numbers that Python keeps anyway
+    replay.count(1000)  # so that no count is a small integer, which Python caches
 
     def pass_time(seconds: int) -> int:
         for _ in range(seconds):
@@ -237,7 +237,7 @@ def call(running: runs.Running, **message: Any) -> dict[str, Any]:
 
 
 def wait_for(running: runs.Running, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Until the figures of its first service are so; the figures."""
+    """Wait until `holds` is true for the figures of its first service, and return them."""
     deadline = time.monotonic() + runs.END_SECONDS
     while True:
         figures: dict[str, Any] = call(running, do="status")["services"][0]["figures"]
@@ -256,7 +256,7 @@ def serving(running: runs.Start, tmp_path: Path) -> Callable[..., runs.Running]:
 
 
 def leave_with_reset(url: str) -> None:
-    """Ask for a long answer and reset the connection."""
+    """Request a long response and reset the connection."""
     with raw_http.Connection(url) as connection:
         connection.send_head("GET", "/stream")
         connection.socket.recv(1000)

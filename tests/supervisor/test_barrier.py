@@ -35,7 +35,7 @@ def app(environ, start_response):
 
 
 class Control:
-    """The control socket of a run, spoken to as anybody can."""
+    """A client of a run's control socket."""
 
     def __init__(self, run: runs.Running) -> None:
         self._path = run.log_file.parent / "runtime" / "webdemo" / f"{run.pid}.sock"
@@ -47,7 +47,7 @@ class Control:
             sock.settimeout(SECONDS)
             try:
                 sock.connect(str(self._path))
-            except BlockingIOError:  # so many wait to be accepted
+            except BlockingIOError:  # the accept queue is full
                 sock.close()
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
@@ -55,7 +55,7 @@ class Control:
                 return sock
 
     def send(self, line: bytes) -> bytes:
-        """The line that is answered to this line; empty if there is none."""
+        """Send a line and return the response line; empty if there is none."""
         with self.connect() as sock, sock.makefile("rb") as answers:
             sock.sendall(line + b"\n")
             return answers.readline()
@@ -86,7 +86,7 @@ def errors_in(run: runs.Running) -> list[str]:
 
 @contextlib.contextmanager
 def no_descriptor_left(run: runs.Running) -> Iterator[None]:
-    """The main process can open nothing more: a new descriptor would have to be one of the first three."""
+    """Lower the main process's limit of descriptors so far that it can open none."""
     main = psutil.Process(run.pid)
     before = main.rlimit(psutil.RLIMIT_NOFILE)
     main.rlimit(psutil.RLIMIT_NOFILE, (3, before[1]))
@@ -114,7 +114,7 @@ ODD_VALUES = [
 def test_whatever_is_said_on_the_control_socket_is_answered(running: runs.Start, tmp_path: Path) -> None:
     run, control = start(running, tmp_path, "-b", "werkzeug://127.0.0.1:0")
     while control.call(do="status")["services"][0]["figures"] is None:
-        time.sleep(0.1)  # with figures there is more that could fail
+        time.sleep(0.1)  # with figures more can fail
     lines = [b"[" * 60_000, b'{"a":' * 10_000, b"\xff\xfe", b"\x00", b"", b"nonsense", b"1", b'"do"']
     for what in ("status", "history", "log", "kill", "restart", "start", "swap", "dance"):
         for field in ("port", "lines", "seconds", "server", "other"):
@@ -140,14 +140,14 @@ def test_whatever_is_said_on_the_control_socket_is_answered(running: runs.Start,
 def test_clients_of_the_control_socket_hold_up_nobody(running: runs.Start, tmp_path: Path) -> None:
     run, control = start(running, tmp_path, "-b", "werkzeug://127.0.0.1:0")
     with contextlib.ExitStack() as opened:
-        for _ in range(8):  # they ask for more than the socket holds, and read nothing of it
+        for _ in range(8):  # they request more than the socket's buffer holds, and read none of it
             deaf = opened.enter_context(control.connect())
             deaf.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 for _ in range(500):
                     deaf.sendall(b'{"do": "history"}\n' * 100)
         for _ in range(300):
-            opened.enter_context(control.connect()).sendall(b'{"do"')  # and never the end of the line
+            opened.enter_context(control.connect()).sendall(b'{"do"')  # without the end of the line
         assert control.call(do="status")["ok"]
         assert psutil.Process(run.pid).num_fds() < 150
         assert body_of(run.url) == b"one"
@@ -211,7 +211,7 @@ def test_an_import_error_of_any_length_fails_the_reload_alone(
 
 
 def _has_stolen(thief: socket.socket, port: int, run: runs.Running, times_up_before: int) -> bool:
-    """Whether the port could be had before the server was up again."""
+    """Whether the port could be taken before the server was up again."""
     while run.log().count("is up again after") == times_up_before:
         with contextlib.suppress(OSError):
             thief.bind(("127.0.0.1", port))
@@ -234,7 +234,7 @@ def test_a_stolen_port_is_taken_back_when_it_is_free(running: runs.Start, tmp_pa
 
     with socket.socket() as thief:
         thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for attempt in range(4):  # after the first time, the server is started again after a while only
+        for attempt in range(4):  # after the first death the restart is delayed
             os.kill(pids()[0], signal.SIGKILL)
             if _has_stolen(thief, port, run, attempt):
                 break

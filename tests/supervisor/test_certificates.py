@@ -264,7 +264,7 @@ def test_a_wildcard_host_stands_for_the_machines_addresses() -> None:
 def test_a_made_certificate_is_a_file_that_lies_nowhere_and_its_key_is_not_shown() -> None:
     made = self_signed()
     with as_file(made.certificate) as certificate:
-        for _ in range(2):  # some servers read it again and again
+        for _ in range(2):  # some servers read it more than once
             assert certificate.chain.read_text() == certificate.key.read_text() == made.certificate.pem
         assert "memfd:" in str(certificate.key.readlink()) or sys.platform != "linux"
     assert not certificate.key.exists()

@@ -25,7 +25,7 @@ HTTP_SERVERS = ("werkzeug", "waitress", "gunicorn", "wsgiref", "cheroot", "geven
 
 
 def command(running: runs.Running, *arguments: str, code: int = 0) -> str:
-    """Run `webdemo ARGUMENTS` beside a running one; what it prints."""
+    """Run `webdemo ARGUMENTS` for a running one, and return its output."""
     done = subprocess.run(
         [sys.executable, "-m", "webdemo", *arguments],
         capture_output=True,
@@ -41,7 +41,7 @@ def command(running: runs.Running, *arguments: str, code: int = 0) -> str:
 
 @pytest.fixture
 def serving(running: runs.Start, tmp_path: Path) -> runs.Start:
-    """Starts a webdemo with a runtime folder of its own, so that commands find it alone."""
+    """Starts a webdemo with its own runtime folder, so that commands find only this one."""
 
     def start(*arguments: str, **options: object) -> runs.Running:
         folder = tmp_path / "run1"
@@ -58,7 +58,7 @@ def status(running: runs.Running) -> list[dict[str, object]]:
     [found] = json.loads(command(running, "ps", "--json"))
     services: list[dict[str, object]] = found["services"]
     for service in services:
-        del service["figures"]  # they change by themselves
+        del service["figures"]  # they change all the time
     return services
 
 
@@ -185,7 +185,7 @@ def test_several_webdemos_are_told_apart(serving: runs.Start, running: runs.Star
         one.wait_for("has been restarted")
     finally:
         other.clean_up()
-    # What it left behind is cleaned up by the next look.
+    # The socket that it left behind is removed by the next command.
     assert len(command(one, "ps").splitlines()) == 2
 
 

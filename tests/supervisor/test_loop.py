@@ -72,7 +72,7 @@ def test_what_threads_post_runs_in_the_loops_thread_and_none_is_lost() -> None:
     ran: list[threading.Thread] = []
 
     def post() -> None:
-        for _ in range(5000):  # more than the waking socket holds
+        for _ in range(5000):  # more than the buffer of the wakeup socket holds
             loop.post(note)
 
     def note() -> None:

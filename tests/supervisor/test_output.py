@@ -52,13 +52,13 @@ def test_lines_come_whole_in_order_and_before_the_end(running: runs.Start, serve
     run = running("--bind", f"{server}://127.0.0.1:0", app=APP, environment={"PYTHONUNBUFFERED": None})
     assert "app | imported 1" in run.log(), "the app sees no arguments of webdemo's"
     urllib.request.urlopen(run.url, timeout=60).close()
-    run.wait_for(r"\| said 0$")  # print() is not kept back until there is more
+    run.wait_for(r"\| said 0$")  # print() is not buffered until there is more
     urllib.request.urlopen(f"{run.url}?5000", timeout=60).close()
     run.wait_for(r"\| said 4999$")
     assert run.terminate() == 0
     log = run.log()
     assert numbers(log, "said") == [0, *range(5000)]
-    # Each process that served: Gunicorn has two.
+    # Each serving process: Gunicorn has two.
     said_at_the_end = numbers(log, "leaving")
     assert sorted(said_at_the_end) == sorted([*range(3000)] * (len(said_at_the_end) // 3000))
     assert said_at_the_end

@@ -23,7 +23,7 @@ QUIET_SECONDS = 0.8  # longer than the watcher's own pauses
 
 
 class Watched:
-    """A started watcher and the bursts it told of."""
+    """A started watcher and the bursts that it reported."""
 
     def __init__(self, *paths: Path, **settings: object) -> None:
         self.bursts: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
@@ -41,7 +41,7 @@ class Watched:
         self._watcher.stop()
 
     def wait_until_watching(self, folder: Path) -> None:
-        """Write until it is heard: only then does a test's own write count."""
+        """Write until a change is reported: only from then on is the watcher surely watching."""
         warm = folder / "warm-up.txt"
         for number in range(int(SECONDS / 0.2)):
             warm.write_text(str(number))
@@ -54,7 +54,7 @@ class Watched:
         raise AssertionError("the watcher never told of a change")
 
     def rest(self) -> list[tuple[str, ...]]:
-        """What else is told, until it is quiet."""
+        """The further reports, until none comes for QUIET_SECONDS."""
         told = []
         while True:
             try:
@@ -238,7 +238,7 @@ def test_a_folder_that_may_not_be_read_does_not_stop_the_watch_of_the_others() -
             assert line == str((f"{folder}/app.py",))
 
 
-# In a user namespace the limits are the test's own.
+# In a user namespace the test can set the limits.
 LIMITED = """
 import pathlib, sys, time
 from webdemo.supervisor.loop import Barrier

@@ -13,7 +13,7 @@ Names = Callable[..., None]
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """`names(host=["127.0.0.1", ...])` makes names lead to addresses, in this order."""
+    """`names(host=["127.0.0.1", ...])` makes names resolve to addresses, in this order."""
     known: dict[str, list[str]] = {}
     real = socket.getaddrinfo
 

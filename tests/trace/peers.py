@@ -29,7 +29,7 @@ NOW = datetime.datetime.now(datetime.UTC)
 
 
 class Peer:
-    """A listening socket whose every connection is spoken to by `talk`, in a thread of its own."""
+    """A listening socket; `talk` handles each connection, in its own thread."""
 
     def __init__(self, talk: Talk, listener: socket.socket, context: ssl.SSLContext | None) -> None:
         self._talk = talk
@@ -101,7 +101,7 @@ def read_head(connection: socket.socket) -> bytes:
 
 
 def answering(*answers: bytes) -> Talk:
-    """An HTTP server that says the same to every request, and closes."""
+    """An HTTP server that sends the same response to every request, and closes."""
 
     def talk(connection: socket.socket) -> None:
         if read_head(connection):
@@ -112,11 +112,11 @@ def answering(*answers: bytes) -> Talk:
 
 
 def redirecting(location: Callable[[str], str | bytes | None]) -> Talk:
-    """An HTTP server that leads each path to what `location` says, or answers 200 where it says None."""
+    """An HTTP server that redirects each path to `location(path)`, or answers 200 if that is None."""
 
     def talk(connection: socket.socket) -> None:
         head = read_head(connection)
-        if not head.startswith(b"GET "):  # somebody looks at the certificate, or whether this is TLS
+        if not head.startswith(b"GET "):  # a check of the certificate, or whether this is TLS
             return
         there = location(head.split(b" ")[1].decode())
         if there is None:
@@ -139,13 +139,13 @@ def greeting(text: bytes) -> Talk:
 
 
 def hang(connection: socket.socket) -> None:
-    """A server that takes everything and says nothing, until the other side leaves."""
+    """A server that reads everything and never answers, until the client disconnects."""
     while connection.recv(65536):
         pass
 
 
 def hang_up(connection: socket.socket) -> None:
-    """A server that closes as soon as it has heard something."""
+    """A server that closes as soon as it has received something."""
     connection.recv(65536)
 
 
@@ -160,7 +160,7 @@ def closed_port(host: str = "127.0.0.1") -> int:
 
 @contextlib.contextmanager
 def deaf(host: str, port: int = 0) -> Iterator[int]:
-    """An address that answers no connection: its queue of connections is full."""
+    """An address that does not answer connection attempts, because its accept queue is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind((host, port))
@@ -210,7 +210,7 @@ def make_certificate(
     begins_days: int = -1,
     ends_days: int = 2,
 ) -> Made:
-    """A certificate for names and addresses; signed by itself, or by an issuer that is nowhere."""
+    """A certificate for names and addresses; self-signed, or signed by an unknown issuer."""
     key = ec.generate_private_key(ec.SECP256R1())
     signing = key if issuer is None else ec.generate_private_key(ec.SECP256R1())
 

@@ -27,7 +27,7 @@ from webdemo.trace import Failure, Trace, trace
 
 
 def failure_of(found: Trace, step: str) -> Failure:
-    """The failure, which is of this step and the end of the trace."""
+    """The failure of the trace, which must have ended at this step."""
     last = found.hops[-1].steps[-1]
     assert last.name == step
     assert last.failure is not None
@@ -75,7 +75,7 @@ def test_silent_address_times_out() -> None:
 
 
 def test_unreachable_network_is_named() -> None:
-    # The broadcast address of the loopback network: TCP has no way there, and nothing is sent.
+    # The broadcast address of the loopback network: TCP cannot connect to it, and nothing is sent.
     failure = failure_of(trace("http://127.255.255.255/"), "connect")
     assert (failure.kind, failure.exit_code) == ("unreachable", 69)
     assert failure.problem == "There is no way from here to 127.255.255.255:80: Network is unreachable."
@@ -121,7 +121,7 @@ def test_stale_socket_file_is_told_from_a_missing_one(tmp_path: Path) -> None:
 @pytest.mark.process
 @needs_root
 def test_socket_file_of_another_user_is_told() -> None:
-    # In another process, because privileges that are given up do not come back.
+    # In another process, because dropped privileges cannot be regained.
     code = f"""
 import os, sys
 from webdemo.trace import trace

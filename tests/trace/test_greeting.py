@@ -49,7 +49,7 @@ def test_what_is_no_greeting_is_told(said: bytes) -> None:
 
 def test_server_that_hangs_up_is_told() -> None:
     def leave(connection: socket.socket) -> None:
-        """Closes at once."""
+        """Close at once."""
 
     with speaking(leave) as peer:
         found = trace(f"smtp://127.0.0.1:{peer.port}")

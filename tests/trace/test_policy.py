@@ -20,7 +20,7 @@ from webdemo.trace.lookup import IPAddress
 
 @pytest.fixture
 def dialled(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Every address that this process asks the kernel to connect to, on the network."""
+    """Every network address to which this process connects."""
     found: list[object] = []
 
     class Watched(socket.socket):
@@ -103,7 +103,7 @@ def test_name_that_leads_to_a_private_address_is_refused(names: Names, dialled: 
     found = trace("http://inside.test/", allow=loopback_only)
     refused(found)
     assert dialled == []
-    assert "10.0.0.1" not in to_json(found)  # what the inner network looks like is nobody's business
+    assert "10.0.0.1" not in to_json(found)  # internal addresses are not revealed
 
 
 def test_name_that_leads_to_both_uses_only_what_is_allowed(names: Names) -> None:

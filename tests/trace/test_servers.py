@@ -37,7 +37,7 @@ def old(request):
 
 
 def answered(found: Trace) -> AnsweredBy:
-    """Who answered a trace that went well."""
+    """Who answered a successful trace."""
     assert found.failure is None, found.failure
     who = found.hops[-1].answered_by
     assert who is not None
@@ -241,7 +241,7 @@ server.serve_forever()
 
 @contextlib.contextmanager
 def program(code: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A Python program that prints its port when it listens."""
+    """A Python program, and the port that it prints when it listens."""
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", code],
         stdout=subprocess.PIPE,

@@ -116,7 +116,7 @@ def test_first_byte_is_the_wait_and_transfer_is_the_rest() -> None:
             connection.recv(1)
         connection.sendall(b"cde")
 
-    # On a busy machine the peer may have waited for a part of it before the client looks at its clock.
+    # On a busy machine the peer may have waited for a while before the client reads its clock.
     longest = {"first byte": 0.0, "transfer": 0.0}
     for _ in range(5):
         with speaking(talk) as peer:
@@ -141,7 +141,7 @@ def test_answer_keeps_headers_as_they_came_and_interim_answers() -> None:
     assert (answer.status, answer.reason, answer.http_version) == (404, "Not Here", "1.1")
     assert answer.interim == (103,)
     assert answer.headers == (("set-cookie", "a=1"), ("set-cookie", "b=2"), ("content-length", "0"))
-    assert found.exit_code == 0  # an answer is an answer
+    assert found.exit_code == 0  # any response counts as success
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def tls_of(found: Trace) -> TlsFacts:
 
 
 def distrust(made: Made, url_host: str = "127.0.0.1") -> tuple[TlsFacts, Failure]:
-    """What is told of a server with this certificate, which must not be trusted."""
+    """The facts and the failure for a server with this certificate, which must not be trusted."""
     with speaking(OK, context=made.context()) as peer:
         found = trace(f"https://{url_host}:{peer.port}/")
     assert [step.name for step in found.hops[0].steps][-1] == "tls"

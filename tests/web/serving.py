@@ -24,7 +24,7 @@ class Reply:
 
 
 def environ(path: str = "/", method: str = "GET", **more: Any) -> dict[str, Any]:
-    """A complete environ; keys with dots are given as `wsgi_input` and the like."""
+    """A complete environ; keys with dots are passed as `wsgi_input` and so on."""
     made: dict[str, Any] = {
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": "",
@@ -47,7 +47,7 @@ def environ(path: str = "/", method: str = "GET", **more: Any) -> dict[str, Any]
 
 
 def call(app: WSGIApplication, path: str = "/", method: str = "GET", **more: Any) -> Reply:
-    """Call an app through wsgiref's validator, read its whole answer and close it."""
+    """Call an app through wsgiref's validator, read the whole response and close it."""
     return collect(validator(app), environ(path, method, **more))
 
 

@@ -27,7 +27,7 @@ from webdemo.errors import AppUnavailable, UsageError
 
 
 def reply_to(result: Any, method: str = "GET", **more: Any) -> Reply:
-    """What a view's result becomes, checked by wsgiref.validate."""
+    """The response for a view's result, checked by wsgiref.validate."""
     app = App()
     app.get("/")(
         lambda request: result() if callable(result) and not isinstance(result, WerkzeugResponse) else result
@@ -36,7 +36,7 @@ def reply_to(result: Any, method: str = "GET", **more: Any) -> Reply:
 
 
 class Page(str):
-    """A str of a special kind, as Markup is."""
+    """A subclass of str, like Markup."""
 
 
 results = {
@@ -311,7 +311,7 @@ def test_error_handler_that_fails_leaves_the_standard_answer(caplog: pytest.LogC
 
 
 class Source:
-    """An iterator that counts how often it is closed."""
+    """An iterator that counts the calls of its close()."""
 
     def __init__(self, items: list[Any]) -> None:
         self.items = iter(items)

@@ -16,7 +16,7 @@ from webdemo import App, Request
 
 
 class Endless:
-    """A body without end that tells when it is closed, and how often."""
+    """A body without end that records when and how often it is closed."""
 
     def __init__(self) -> None:
         self.closed = threading.Semaphore(0)
@@ -99,7 +99,7 @@ def test_body_that_breaks_is_logged_and_the_connection_is_broken_off(
     with caplog.at_level(logging.ERROR, "webdemo"), serving(make_app(Endless())) as port:
         answer = ask(port, "GET /broken")
     assert b"first" in answer
-    assert not answer.endswith(b"0\r\n\r\n")  # a chunked body without its end is known to be cut off
+    assert not answer.endswith(b"0\r\n\r\n")  # without its last chunk a body is truncated
     assert [record.name for record in caplog.records if "broke off" in record.message] == ["webdemo"]
 
 

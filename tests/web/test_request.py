@@ -36,7 +36,7 @@ HTTP_REFERER HTTP_ORIGIN HTTP_DATE HTTP_MAX_FORWARDS
 
 
 def comparable(value: Any) -> Any:
-    """Something that two requests' values can be compared by."""
+    """The value in a form that can be compared between two requests."""
     if isinstance(value, MultiDict):
         return type(value), [(key, comparable(item)) for key, item in value.items(multi=True)]
     if isinstance(value, FileStorage):

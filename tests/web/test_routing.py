@@ -19,7 +19,7 @@ from webdemo.web.routing import RedirectNeeded, Router
 
 
 def app_with(*rules: str, **options: Any) -> App:
-    """An app whose views tell their rule and arguments."""
+    """An app whose views return their rule and arguments."""
     app = App(**options)
     for rule in rules:
         app.get(rule, name=rule)(lambda request, _rule=rule, **arguments: {"rule": _rule, **arguments})

@@ -39,7 +39,7 @@ def app(environ, start_response):
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module]:
-    """Writes a module into the current folder and gives its name, which no other test uses."""
+    """Writes a module into the current folder and returns its unique name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     known = set(sys.modules)
@@ -67,7 +67,7 @@ def refusal(kind: type[WebdemoError], app: str) -> WebdemoError:
 
 
 def without_carets(traceback: str) -> list[str]:
-    """Its lines without the marks under the code, which differ between versions of Python."""
+    """The traceback's lines without the markers under the code, which differ between Python versions."""
     return [line for line in traceback.splitlines() if line.strip(" ^~") or not line]
 
 

@@ -24,7 +24,7 @@ def ends() -> Iterator[tuple[Channel, Channel]]:
 
 
 def take(channel: Channel, count: int) -> list[tuple[Message, list[int]]]:
-    """That many messages, however they arrive."""
+    """Receive that many messages, however they arrive."""
     taken: list[tuple[Message, list[int]]] = []
     while len(taken) < count:
         channel.socket.settimeout(20)
@@ -35,7 +35,7 @@ def take(channel: Channel, count: int) -> list[tuple[Message, list[int]]]:
 
 @pytest.fixture
 def files() -> Iterator[list[int]]:
-    """300 descriptors that can be told apart: pipes' ends, each with its number in it."""
+    """300 distinguishable descriptors: pipes, each of which contains its number."""
     opened = []
     for number in range(300):
         read, write = os.pipe()
@@ -48,7 +48,7 @@ def files() -> Iterator[list[int]]:
 
 
 def content(descriptors: list[int]) -> list[int]:
-    """What is in them; they are closed."""
+    """Read the numbers in the pipes, and close them."""
     numbers = []
     for fd in descriptors:
         numbers.append(int(os.read(fd, 10)))
@@ -152,7 +152,7 @@ def test_descriptors_that_were_not_taken_are_closed_with_the_channel() -> None:
     read, write = os.pipe()
     socket.send_fds(theirs, [b"\n"], [write])
     os.close(write)
-    assert list(channel.receive()) == []  # the message that they belong to has not come
+    assert list(channel.receive()) == []  # their message has not arrived
     os.set_blocking(read, False)
     with pytest.raises(BlockingIOError):
         os.read(read, 1)  # the channel holds the other end

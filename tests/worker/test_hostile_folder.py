@@ -30,7 +30,7 @@ FOLDER = "run1"  # where `running` starts the first
 
 
 def loaded_by_python(folder: Path) -> set[str]:
-    """What `python -m` has imported when the first line of its module runs."""
+    """The modules that `python -m` has imported before the first line of its module runs."""
     (folder / "first_line.py").write_text("import sys\nprint(*sys.modules)\n")
     command = [sys.executable, "-m", "first_line"]
     text = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
@@ -38,7 +38,7 @@ def loaded_by_python(folder: Path) -> set[str]:
 
 
 def set_traps(folder: Path, names: set[str]) -> Path:
-    """A file for each name; half of them packages. Returns where those that run write their names."""
+    """Create a module for each name, half of them packages. Returns the file to which imported ones write."""
     ran = folder.parent / "ran"
     folder.mkdir(exist_ok=True)
     for number, name in enumerate(sorted(names)):
@@ -56,7 +56,7 @@ def command(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 @pytest.fixture
 def ran(tmp_path: Path, command: tuple[str, ...]) -> Iterator[Path]:
-    """The folder current is full of traps; nobody has gone into one in the end."""
+    """The current folder is full of traps; at the end, none may have been imported."""
     names = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
     names |= {"evil", "sitecustomize", "usercustomize", "gunicorn_conf"}
     names = {name for name in names if name.isidentifier()} - {"webdemo", "__main__"}
@@ -147,7 +147,7 @@ def test_an_app_finds_its_modules_here_first_and_its_neighbours_do_not(
     running: runs.Start, tmp_path: Path
 ) -> None:
     folder = tmp_path / FOLDER
-    # What the dashboard and the mail catcher import, and the app does not.
+    # Imported by the dashboard and the mail catcher, but not by the app.
     ran = set_traps(folder, {"aiosmtpd", "psutil", "waitress"})
     (folder / "colorsys.py").write_text("mine = True\n")
     app = (

@@ -47,7 +47,7 @@ SCRIPT = "import sys\nfrom webdemo.__main__ import main\nsys.exit(main())\n"
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """webdemo by its console script, with a descriptor left open and a variable of a service manager."""
+    """webdemo by its console script, with an inherited descriptor and a service manager's variable."""
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "served.py").write_text(APP)

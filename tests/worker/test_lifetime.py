@@ -16,7 +16,7 @@ BEGINNING = "import atexit, os, sys\nfrom webdemo.worker import lifetime\n"
 
 
 def end_of(code: str) -> tuple[int, list[str]]:
-    """The exit code of a program, and the lines that it has written."""
+    """The exit code of a program, and the lines that it wrote."""
     done = subprocess.run(
         [sys.executable, "-c", BEGINNING + code], capture_output=True, text=True, timeout=60, check=False
     )
@@ -41,7 +41,7 @@ def test_handlers_run_output_is_flushed_and_the_rest_is_left_to_the_system() -> 
     [
         "atexit.register(print, 'there before')\nlifetime.prepare()\nsys.exit(lifetime.with_code(7))\n",
         "lifetime.prepare()\natexit.register(print, 'there before')\nsys.exit(7)\n",
-        # A process forked from one that is about to end has an exit code of its own.
+        # A process forked from one that is about to exit has its own exit code.
         "lifetime.prepare()\natexit.register(print, 'there before')\nlifetime.with_code(1)\n"
         "if pid := os.fork():\n"
         "    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n"
