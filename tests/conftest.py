@@ -36,7 +36,7 @@ _folders: list[Path] = []  # this pytest worker's own, for temporary files and c
 _processes_started: list[str] = []
 
 
-# -- which tests are run ---------------------------------------------------------------------------
+# -- selection of tests ----------------------------------------------------------------------------
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,7 +68,7 @@ def _on_deep_server(item: pytest.Item) -> bool:
     return any(isinstance(value, str) and value in DEEP_SERVERS for value in parameters)
 
 
-# -- what they leave behind ------------------------------------------------------------------------
+# -- leftovers -------------------------------------------------------------------------------------
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -130,7 +130,7 @@ def _check_leftovers() -> Iterator[None]:
         pytest.fail("Left behind: " + "; ".join(told), pytrace=False)
 
 
-# -- what they may use -----------------------------------------------------------------------------
+# -- fixtures --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -257,7 +257,7 @@ def test_rules_have_names_of_their_own() -> None:
     assert len({rule.name for rule in advice.RULES}) == len(advice.RULES)
 
 
-# -- where it is kept, and the site's page ------------------------------------------------------------
+# -- the saved comparison, and the site's page --------------------------------------------------------
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_a_path_cannot_smuggle_a_second_request() -> None:
     assert b"GET /%20HTTP/1.1%0D%0AHost:%20x%0D%0A%0D%0AGET%20/second HTTP/1.1\r\n" in sent
 
 
-# -- answers that servers should not give ---------------------------------------------------------
+# -- invalid responses ----------------------------------------------------------------------------
 
 
 @pytest.fixture

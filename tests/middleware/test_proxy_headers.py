@@ -161,7 +161,7 @@ def test_the_port_belongs_to_the_host_and_a_header_of_its_own_is_not_read() -> N
     assert seen(LOCAL, **headers | {"x_forwarded_host": "[2001:db8::1]:8443"})[3] == "[2001:db8::1]:8443"
 
 
-# -- who is at this machine -----------------------------------------------------------------------
+# -- clients on this machine ----------------------------------------------------------------------
 
 
 @pytest.mark.attack(

@@ -96,7 +96,7 @@ def test_patience_ends_where_connections_never_cease_and_comes_back_when_they_do
     assert not turns.is_ours()
 
 
-# -- who has fewer connections ---------------------------------------------------------------------
+# -- which process has fewer connections -----------------------------------------------------------
 
 
 @contextlib.contextmanager

@@ -168,7 +168,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         list(compress(tmp_path / "none"))
 
 
-# -- while somebody exchanges things --------------------------------------------------------------
+# -- files replaced meanwhile ---------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def replay() -> Iterator[Replay]:
     replayed.counters.close()
 
 
-# -- a history, replayed --------------------------------------------------------------------------
+# -- a replayed history ---------------------------------------------------------------------------
 
 
 def test_there_are_no_figures_before_the_first_sample(replay: Replay) -> None:
@@ -173,7 +173,7 @@ def test_an_hour_of_figures_does_not_grow_memory(replay: Replay) -> None:
     assert len(service["series"]["time"]) == KEPT_SAMPLES
 
 
-# -- what the system says -------------------------------------------------------------------------
+# -- figures of the system ------------------------------------------------------------------------
 
 BUSY = """
 import os, time

@@ -331,7 +331,7 @@ def test_a_python_that_is_gone_is_named_with_the_remedy(
     assert psutil.Process().num_fds() == descriptors
 
 
-# -- what apps write where ------------------------------------------------------------------------
+# -- output of apps -------------------------------------------------------------------------------
 
 WRITES_EVERYWHERE = """
 import fcntl, os

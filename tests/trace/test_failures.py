@@ -215,7 +215,7 @@ def test_mail_url_to_a_web_server_says_to_use_http() -> None:
     assert failure.remedy == f"Use http: http://127.0.0.1:{peer.port}/"
 
 
-# -- a connection, and no answer -------------------------------------------------------------------
+# -- connected, but no response --------------------------------------------------------------------
 
 
 def test_connection_closed_without_an_answer_is_told() -> None:

@@ -209,7 +209,7 @@ def test_plain_http_to_the_tls_port_of_nginx_says_to_use_https(nginx: tuple[int,
     assert failure.kind == "speaks tls"
 
 
-# -- mail and files --------------------------------------------------------------------------------
+# -- SMTP and FTP ----------------------------------------------------------------------------------
 
 SMTP = """
 import asyncio, sys

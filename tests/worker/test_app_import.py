@@ -75,7 +75,7 @@ def answer(app: Any) -> bytes:
     return b"".join(app({}, lambda *_: None))
 
 
-# -- what is there --------------------------------------------------------------------------------
+# -- apps that load -------------------------------------------------------------------------------
 
 
 def test_an_attribute_a_nested_one_and_the_usual_name_are_found(module: Module) -> None:
@@ -136,7 +136,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         load(Target(directory=str(tmp_path / "none")))
 
 
-# -- what is not: the module ----------------------------------------------------------------------
+# -- missing modules ------------------------------------------------------------------------------
 
 
 def test_a_missing_module_is_told_from_one_whose_own_import_fails(module: Module, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_the_traceback_has_the_apps_frames_and_not_the_libraries(module: Module,
     ]
 
 
-# -- what is not: the attribute -------------------------------------------------------------------
+# -- missing attributes ---------------------------------------------------------------------------
 
 
 def test_a_missing_attribute_is_named_and_the_nearest_suggested(module: Module) -> None:
@@ -374,7 +374,7 @@ def test_an_app_that_is_made_when_asked_for_and_fails_is_not_called_missing(modu
     assert refusal(AttributeMissing, f"{name}:web").problem == f"The module '{name}' has no 'web'."
 
 
-# -- what the import did: seen from outside, in a process of its own --------------------------------
+# -- effects of the import, seen from another process -----------------------------------------------
 
 REPORT = """
 import json, sys

@@ -204,7 +204,7 @@ def _plain_letter(char: str) -> str:
 def _belongs_to_request(key: str, value: Any) -> bool:
     if _REQUEST_KEYS.fullmatch(key):
         return True
-    # HTTP_PROXY, for example, may also be an environment variable: a key with the same value is taken for it.
+    # HTTP_PROXY, for example, may be an environment variable: a key with its value is treated as that.
     return key.startswith("HTTP_") and os.environ.get(key) != value
 
 

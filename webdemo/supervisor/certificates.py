@@ -81,7 +81,7 @@ def check(certificate: Certificate, hosts: Iterable[str] = ()) -> CertificateFac
     return CertificateFacts(names, expires, fingerprint(der), not_named)
 
 
-# -- what is wrong with a file --------------------------------------------------------------------
+# -- checks of the files --------------------------------------------------------------------------
 
 
 def _check_chain_file(path: Path) -> None:
@@ -148,7 +148,7 @@ def _malformed(certificate: Certificate, exc: ssl.SSLError) -> CertificateMalfor
     )
 
 
-# -- as a client sees it --------------------------------------------------------------------------
+# -- the client's view ----------------------------------------------------------------------------
 
 
 def _server_context(certificate: Certificate) -> ssl.SSLContext:

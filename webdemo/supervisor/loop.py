@@ -42,7 +42,7 @@ class Barrier:
         """Call it, and report what it raises; True if it returned."""
         try:
             callback()
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever it is, the run goes on
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever it is, the run continues
             self.report(exc)
             return False
         return True

@@ -27,7 +27,7 @@ _SECONDS_FOR_LAST_LINES = 2.0
 
 
 class Printer:
-    """Called with each event, always from one thread; writes in a thread of its own."""
+    """Called with each event, always from one thread; writes in its own thread."""
 
     def __init__(self, stream: TextIO | None = None, *, colour: bool = False, as_json: bool = False) -> None:
         self._fd = (stream or sys.stdout).fileno()

@@ -205,7 +205,7 @@ class Supervisor:
             wants_sources=self.plan.reload,
         )
 
-    # -- what happens to a process ---------------------------------------------------------------
+    # -- process events --------------------------------------------------------------------------
 
     def _answered(self, process: Process) -> None:
         running = process.service
@@ -422,7 +422,7 @@ class Supervisor:
             self._generation = self._new_generation()
             self._load_first()
 
-    # -- the end ---------------------------------------------------------------------------------
+    # -- shutdown --------------------------------------------------------------------------------
 
     def drain(self, why: str) -> None:
         """Shut down gracefully: fail readiness, close the sockets, finish the requests in flight."""
@@ -480,7 +480,7 @@ class Supervisor:
         else:
             self.reload(lambda _: None)
 
-    # -- small things ----------------------------------------------------------------------------
+    # -- helpers ---------------------------------------------------------------------------------
 
     def _app_services(self) -> list[RunningService]:
         """The services of the app, without the dashboard."""

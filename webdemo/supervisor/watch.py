@@ -36,7 +36,7 @@ _Identity = tuple[int, int]
 
 
 class Watcher:
-    """Calls `on_change`, in a thread of its own, with the paths of each burst of changes.
+    """Calls `on_change`, in its own thread, with the paths of each burst of changes.
 
     A burst is over when nothing has changed for `quiet_ms`. `ignore` adds names, patterns (`*.csv`) or
     paths that do not count. When the system has no watches left, files are polled every second instead,

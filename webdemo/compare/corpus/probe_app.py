@@ -40,7 +40,7 @@ def _tell(start_response: StartResponse, facts: dict[str, Any]) -> Iterable[byte
     return [body]
 
 
-# -- what the app is told -------------------------------------------------------------------------
+# -- what the app receives ------------------------------------------------------------------------
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -104,7 +104,7 @@ def recall(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[
     return _tell(start_response, {"happened": _happened.get(environ["QUERY_STRING"], [])})
 
 
-# -- how it answers -------------------------------------------------------------------------------
+# -- responses ------------------------------------------------------------------------------------
 
 
 def answer(
@@ -246,7 +246,7 @@ def closing_failed(environ: WSGIEnvironment, start_response: StartResponse) -> I
     return Closing(environ["QUERY_STRING"], parts())
 
 
-# -- what apps do wrong ---------------------------------------------------------------------------
+# -- invalid responses ----------------------------------------------------------------------------
 
 
 def raise_before(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
