@@ -18,6 +18,7 @@ from typing import Any, Literal
 CONNECT_SECONDS = 5.0
 QUIET_SECONDS = 0.12  # of silence, after which a complete response is taken for the last
 
+_LENGTH = re.compile("[0-9]{1,18}")  # RFC 9110 section 8.6; more digits than any body has are no length
 _STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) (\d{3})(?: ([^\r\n]*))?\r?\n")
 _LONGEST_ANSWER = 4 << 20
 _WITHOUT_BODY = (204, 304)
@@ -190,19 +191,19 @@ def parse(raw: bytes, methods: Sequence[str], *, at_end: bool) -> tuple[tuple[An
     """
     answers: list[Answer] = []
     interim: list[int] = []
-    while raw:
-        found = _STATUS_LINE.match(raw)
-        head, separator, rest = raw.partition(b"\r\n\r\n")
-        if not found or not separator:
+    place = 0  # an offset and not the rest: to copy what is left for each response takes quadratic time
+    while found := _STATUS_LINE.match(raw, place):
+        end = raw.find(b"\r\n\r\n", place)
+        if end < 0:
             break
         status = int(found[2])
         if 100 <= status < 200:
             interim.append(status)
-            raw = rest
+            place = end + 4
             continue
         headers = tuple(
             (name.decode("latin-1"), value.strip().decode("latin-1"))
-            for name, _, value in (line.partition(b":") for line in head.split(b"\r\n")[1:])
+            for name, _, value in (line.partition(b":") for line in raw[place:end].split(b"\r\n")[1:])
         )
         method = methods[len(answers)] if len(answers) < len(methods) else "GET"
         answer = Answer(
@@ -215,11 +216,11 @@ def parse(raw: bytes, methods: Sequence[str], *, at_end: bool) -> tuple[tuple[An
             interim=tuple(interim),
         )
         interim = []
-        answer, raw = _with_body(answer, method, rest, at_end=at_end)
+        answer, place = _with_body(answer, method, raw, end + 4, at_end=at_end)
         answers.append(answer)
         if not answer.is_whole:
             break
-    return tuple(answers), raw
+    return tuple(answers), raw[place:]
 
 
 def is_answer(data: bytes) -> bool:
@@ -227,37 +228,37 @@ def is_answer(data: bytes) -> bool:
     return _STATUS_LINE.match(data) is not None
 
 
-def _with_body(answer: Answer, method: str, rest: bytes, *, at_end: bool) -> tuple[Answer, bytes]:
-    """Add the body to a response by RFC 9112 section 6.3; returns it and the bytes after it."""
+def _with_body(answer: Answer, method: str, raw: bytes, start: int, *, at_end: bool) -> tuple[Answer, int]:
+    """Add the body to a response by RFC 9112 section 6.3; returns it and where the body ends."""
     if method == "HEAD" or answer.status in _WITHOUT_BODY:
-        return replace(answer, is_whole=True), rest
+        return replace(answer, is_whole=True), start
     if "chunked" in (answer.header("Transfer-Encoding") or "").lower():
-        body, after = _dechunk(rest)
-        return replace(answer, body=body, is_whole=after is not None, is_chunked=True), after or b""
+        body, end = _dechunk(raw, start)
+        whole = end is not None
+        return replace(answer, body=body, is_whole=whole, is_chunked=True), len(raw) if end is None else end
     lengths = set(answer.values("Content-Length"))
-    if len(lengths) == 1 and (length := lengths.pop()).isdecimal():
-        body = rest[: int(length)]
-        return replace(answer, body=body, is_whole=len(body) == int(length)), rest[int(length) :]
-    return replace(answer, body=rest, is_whole=at_end), b""
+    if len(lengths) == 1 and _LENGTH.fullmatch(length := lengths.pop()):
+        end = min(start + int(length), len(raw))
+        return replace(answer, body=raw[start:end], is_whole=end - start == int(length)), end
+    return replace(answer, body=raw[start:], is_whole=at_end), len(raw)
 
 
-def _dechunk(rest: bytes) -> tuple[bytes, bytes | None]:
-    """The decoded body and the bytes after it, or None for these if the body is incomplete."""
+def _dechunk(raw: bytes, place: int) -> tuple[bytes, int | None]:
+    """The decoded body from `place` on and where it ends, or None for the latter if it is incomplete."""
     chunks: list[bytes] = []
-    place = 0
-    while (line_end := rest.find(b"\r\n", place)) >= 0:
+    while (line_end := raw.find(b"\r\n", place)) >= 0:
         try:
-            size = int(rest[place:line_end].split(b";")[0], 16)
+            size = int(raw[place:line_end].split(b";")[0], 16)
         except ValueError:
             break
         place = line_end + 2
         if size == 0:
-            while place < len(rest) and not rest.startswith(b"\r\n", place):
-                line_end = rest.find(b"\r\n", place)  # of a trailer field
-                place = line_end + 2 if line_end >= 0 else len(rest)
-            return b"".join(chunks), rest[place + 2 :] if place < len(rest) else None
-        chunks.append(rest[place : place + size])
-        if size < 0 or len(rest) < place + size + 2:
+            while place < len(raw) and not raw.startswith(b"\r\n", place):
+                line_end = raw.find(b"\r\n", place)  # of a trailer field
+                place = line_end + 2 if line_end >= 0 else len(raw)
+            return b"".join(chunks), place + 2 if place < len(raw) else None
+        chunks.append(raw[place : place + size])
+        if size < 0 or len(raw) < place + size + 2:
             break
         place += size + 2
     return b"".join(chunks), None
