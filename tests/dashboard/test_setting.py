@@ -61,7 +61,7 @@ def test_a_port_of_its_own_that_is_taken_is_an_error(running: runs.Start) -> Non
         port = taken.getsockname()[1]
         run = running("-b", "waitress://127.0.0.1:0", "--dashboard", str(port), app=APP, wait=False)
         assert run.wait() == 69
-    assert f"Port {port} is taken" in run.log()
+    assert f"Port {port} is already in use" in run.log()
 
 
 def test_its_row_is_not_in_the_start_table_and_its_url_is_printed(running: runs.Start) -> None:

@@ -33,8 +33,9 @@ def test_command_of_readme_prints_the_lines_shown(
     free_ports = re.sub(r"://:\d+", "://:0", command).replace("--dashboard", "--dashboard 0")
     if "://" not in command:
         free_ports += " --port 0"
-    # The log is in the folder that --reload would watch.
-    run = running(*shlex.split(free_ports.replace(" --reload", ""))[3:])
+    # The log is in the folder that --reload would watch. In its development mode Python prints warnings too.
+    arguments = shlex.split(free_ports.replace(" --reload", ""))[3:]
+    run = running(*arguments, environment={"PYTHONDEVMODE": None})
     lines = printed.splitlines()
     run.wait_for(re.escape(lines[-1].split()[0]))  # "Ready" or "Dashboard:"
     assert [_pattern(line) for line in run.log().splitlines()[: len(lines)]] == [*map(_pattern, lines)]
