@@ -144,7 +144,7 @@ def test_an_app_whose_import_fails_shows_its_own_frames_only(tmp_path: Path) -> 
     assert done.returncode == 1
     assert "helper_.py" in done.stdout
     assert "ZeroDivisionError: division by zero" in done.stdout
-    assert "webdemo/run" not in done.stdout
+    assert "webdemo/worker" not in done.stdout
 
 
 def test_a_module_that_the_app_needs_is_told_from_the_app_itself(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from webdemo.web.routing import View, source
 
 type_html = ("Content-Type", "text/html; charset=utf-8")
 type_json = ("Content-Type", "application/json")
-type_bytes = ("Content-Type", "application/octet-stream")
 
 Answer = tuple[str, list[tuple[str, str]], Iterable[bytes]]
 
