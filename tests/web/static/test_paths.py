@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.static.calling import call, call_unchecked, environ
+from tests.web.static.calling import call, call_unchecked, environ
 from webdemo import assets
 from webdemo.errors import FolderMissing, HeaderRefused
 from webdemo.web.static.app import StaticFiles

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.static.calling import call_unchecked, environ
-from tests.static.conftest import keep_at_once
+from tests.web.static.calling import call_unchecked, environ
+from tests.web.static.conftest import keep_at_once
 from webdemo.web.static.app import StaticFiles
 
 SECONDS = 1.0

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
-PAGE = TESTS.parents[1] / "docs" / "static-files.md"
+PAGE = TESTS.parents[2] / "docs" / "static-files.md"
 
 
 def test_each_row_names_a_test_that_exists() -> None:
