@@ -100,12 +100,16 @@ def told(page: str) -> bytes:
     return b"".join(probe_app.app(environ, lambda *_: lambda data: None))
 
 
-def answered(status: int, body: bytes = b"no", version: str = "1.1", *, is_whole: bool = True) -> wire.Answer:
-    return wire.Answer(version, status, "Of some kind", (), body, is_whole)
+def answered(
+    status: int, body: bytes = b"no", version: str = "1.1", *, is_whole: bool = True
+) -> wire.Response:
+    return wire.Response(version, status, "Of some kind", (), body, is_whole)
 
 
-def exchanged(case: Case, *answers: wire.Answer, ended: wire.Ended = "closed", rest: bytes = b"") -> Exchange:
-    raw = b"".join(answer.body for answer in answers) + rest
+def exchanged(
+    case: Case, *answers: wire.Response, ended: wire.Ended = "closed", rest: bytes = b""
+) -> Exchange:
+    raw = b"".join(response.body for response in answers) + rest
     marks = tuple(0 for _ in case.steps)
     return Exchange(raw, answers, rest, ended, marks, len(case.methods), {})
 
@@ -121,7 +125,7 @@ def test_a_judge_has_a_word_for_every_answer(case: Case) -> None:
     if case.judges_breaks:
         answers += [answered(200, b"", is_whole=False)]
     many = [
-        (answer,) * count for answer in answers for count in (1, len(case.methods), len(case.methods) + 1)
+        (response,) * count for response in answers for count in (1, len(case.methods), len(case.methods) + 1)
     ]
     ends: list[wire.Ended] = ["closed", "reset", "open"]
     exchanges = [exchanged(case, *some, ended=end, rest=rest)

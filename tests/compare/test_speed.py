@@ -15,12 +15,13 @@ import psutil
 import pytest
 
 from tests.running import Running, Start, lives
+from webdemo.client.endpoint import Endpoint
+from webdemo.client.http11 import KeepAliveClient
 from webdemo.compare.runner import choose, running
 from webdemo.compare.speed import processes
 from webdemo.compare.speed.cases import CASES
 from webdemo.compare.speed.lifecycle import live
 from webdemo.compare.speed.load import Generator, read_own, read_wrk
-from webdemo.compare.speed.load_client import Connection
 from webdemo.compare.speed.rounds import Step, limit, measure
 from webdemo.compare.speed.slow_clients import slow_clients
 from webdemo.errors import LoadImpossible
@@ -142,9 +143,9 @@ def test_a_connection_that_the_server_closes_is_opened_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, args=[listener])
         thread.start()
-        connection = Connection(listener.getsockname()[1], "/")
-        assert [connection.ask(), connection.ask()] == [200, 200]
-        connection.close()
+        client = KeepAliveClient(Endpoint.of_listener(listener, tls=False), "/", 30)
+        assert [client.get(), client.get()] == [200, 200]
+        client.close()
         thread.join()
 
 
@@ -154,10 +155,10 @@ def test_slow_clients_occupy_a_server_only_meanwhile(running: Start) -> None:
     with slow_clients(port, 5) as count:
         assert count == 5
         with pytest.raises(TimeoutError):
-            Connection(port, "/", timeout_seconds=0.5).ask()
-    connection = Connection(port, "/", timeout_seconds=30)
-    assert connection.ask() == 200
-    connection.close()
+            KeepAliveClient(Endpoint.of_port(port), "/", 0.5).get()
+    client = KeepAliveClient(Endpoint.of_port(port), "/", 30)
+    assert client.get() == 200
+    client.close()
 
 
 def test_processor_time_and_memory_of_a_server_are_known(served: Running) -> None:

@@ -13,11 +13,12 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 from tests.dashboard.conftest import Dashboard
+from webdemo.client.wire import Request
 from webdemo.dashboard import twin
 from webdemo.dashboard.comparison import compare
 from webdemo.dashboard.known import reason_of
 from webdemo.dashboard.overview import Card, Port, Series, Watch
-from webdemo.dashboard.twin import Answer, TwinRequest, read_request
+from webdemo.dashboard.twin import Answer, read_request
 from webdemo.errors import UsageError
 from webdemo.supervisor.control import Instance
 
@@ -55,17 +56,13 @@ def answer(server: str, body: bytes, *headers: tuple[str, str], status: int = 20
 def test_a_request_is_sent_as_written() -> None:
     request = read_request("GET", "/a%2Fb?x=1&y=ü", "X-Twice: 1\nX-Twice: 2\n", "")
     assert request.encode("127.0.0.1:80") == (
-        b"GET /a%2Fb?x=1&y=%C3%BC HTTP/1.1\r\nHost: 127.0.0.1:80\r\nX-Twice: 1\r\nX-Twice: 2\r\n"
-        b"Connection: close\r\n\r\n"
+        b"GET /a%2Fb?x=1&y=%C3%BC HTTP/1.1\r\nHost: 127.0.0.1:80\r\nConnection: close\r\n"
+        b"X-Twice: 1\r\nX-Twice: 2\r\n\r\n"
     )
 
 
 def test_a_body_comes_with_its_length_or_in_chunks() -> None:
-    assert (
-        read_request("POST", "/", "", "häh")
-        .encode("h")
-        .endswith(b"Content-Length: 4\r\nConnection: close\r\n\r\nh\xc3\xa4h")
-    )
+    assert read_request("POST", "/", "", "häh").encode("h").endswith(b"Content-Length: 4\r\n\r\nh\xc3\xa4h")
     chunked = read_request("POST", "/", "Transfer-Encoding: chunked", "hello").encode("h")
     assert chunked.endswith(b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
     assert b"Content-Length" not in chunked
@@ -160,7 +157,7 @@ def test_answers_are_bounded_in_size_and_time(
 ) -> None:
     monkeypatch.setattr(twin, "ANSWER_SECONDS", 1.0)
     cards = [card(name, url) for name, url in misbehaving.items()]
-    answers = {a.card.server: a for a in twin.send_to_all(TwinRequest("GET", "/"), cards)}
+    answers = {a.card.server: a for a in twin.send_to_all(Request("GET", "/"), cards)}
     assert len(answers["endless"].body) == twin.MOST_BODY_BYTES
     assert answers["endless"].is_cut
     problems = {name: a.problem for name, a in answers.items() if a.problem}

@@ -14,7 +14,7 @@ import pytest
 from tests.trace.conftest import Names
 from tests.trace.peers import OK, SECONDS, answering, deaf, needs_ipv6, read_head, speaking
 from webdemo.errors import UrlRefused
-from webdemo.trace import Hop, exchange, to_json, trace
+from webdemo.trace import Hop, to_json, trace, tracer
 from webdemo.trace.facts import ConnectFacts, NameFacts, RequestFacts, TransferFacts, UrlFacts
 
 Kind = TypeVar("Kind")
@@ -160,7 +160,7 @@ def test_body_is_counted_however_it_is_framed(answer: bytes) -> None:
 
 
 def test_body_is_not_read_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "MOST_BODY_BYTES", 100_000)
+    monkeypatch.setattr(tracer, "MOST_BODY_BYTES", 100_000)
     stopped = threading.Event()
 
     def talk(connection: socket.socket) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.trace.peers import OK, Made, make_certificate, speaking
+from webdemo.client.tls import TlsFacts
 from webdemo.trace import Failure, Trace, trace
-from webdemo.trace.facts import TlsFacts
 
 
 def tls_of(found: Trace) -> TlsFacts:

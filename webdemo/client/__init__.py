@@ -1,1 +1,6 @@
-"""RUNS WHEREVER A SERVER IS PROBED: the endpoint to connect to, and HTTP as raw bytes."""
+"""THE HTTP CLIENT: used by the supervisor's probe, the trace, `compare` and the dashboard.
+
+`endpoint` says where to connect and connects, with TLS if the server speaks it. Over the socket either
+`wire` speaks, which sends raw bytes and keeps everything that comes back, or `http11`, which speaks proper
+HTTP with h11. `tls` tells what was negotiated, `greeting` reads what SMTP and FTP servers say first.
+"""

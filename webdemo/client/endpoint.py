@@ -1,51 +1,79 @@
-"""The endpoints of supervised servers: TCP, on loopback as a rule, or a Unix socket.
-
-The rule: connect only to URLs from the supervisor, never to one from a request.
-"""
+"""Where a server can be reached, TCP or a Unix socket, and the connection to it."""
 
 from __future__ import annotations
 
 import socket
-import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from webdemo.net.addresses import LOOPBACK, WILDCARD
+
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     family: socket.AddressFamily
     address: Any  # as for socket.connect
-    authority: str  # for the Host header
-    tls: bool
+    authority: str = "localhost"  # for the Host header
+    tls: bool = False
 
-    @contextmanager
-    def connect(
-        self, timeout_seconds: float, on_socket: Callable[[socket.socket], None] = lambda sock: None
-    ) -> Iterator[socket.socket]:
-        """Connect, with TLS if the server uses it; `on_socket` is called before that. Raises OSError."""
-        with socket.socket(self.family, socket.SOCK_STREAM) as sock:
+    @classmethod
+    def of_port(cls, port: int) -> Endpoint:
+        """The port on IPv4 loopback."""
+        return cls(socket.AF_INET, (LOOPBACK[0], port), f"{LOOPBACK[0]}:{port}")
+
+    @classmethod
+    def of_path(cls, path: str) -> Endpoint:
+        """A Unix socket."""
+        return cls(socket.AF_UNIX, path)
+
+    @classmethod
+    def of_url(cls, url: str) -> Endpoint:
+        """Parse a URL as in `status`: http://127.0.0.1:8000/, https://[::1]:8443/, unix:/run/site.sock.
+
+        The host must be an address. To connect to URLs that a request contains is the caller's risk.
+        """
+        parts = urlsplit(url)
+        if parts.scheme == "unix":
+            return cls.of_path(parts.path)
+        host = parts.hostname or ""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return cls(family, (host, parts.port), parts.netloc, tls=parts.scheme == "https")
+
+    @classmethod
+    def of_listener(cls, listener: socket.socket, *, tls: bool) -> Endpoint:
+        """Where a listening socket can be reached from this machine: on loopback if it is a wildcard."""
+        address = listener.getsockname()
+        if listener.family == socket.AF_UNIX:
+            return cls.of_path(address)
+        host = dict(zip(WILDCARD, LOOPBACK, strict=True)).get(address[0], address[0])
+        authority = f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
+        return cls(listener.family, (host, *address[1:]), authority, tls)
+
+    @property
+    def host(self) -> str:
+        """The address without its port, or the path of the Unix socket."""
+        return self.address if isinstance(self.address, str) else str(self.address[0])
+
+    @property
+    def port(self) -> int | None:
+        """None for a Unix socket."""
+        return None if isinstance(self.address, str) else int(self.address[1])
+
+    def connect(self, timeout_seconds: float) -> socket.socket:
+        """Connect, with TLS if the server uses it; the certificate is not verified. Raises OSError.
+
+        The timeout applies to the connection and to the TLS handshake each, and stays the socket's.
+        """
+        sock = socket.socket(self.family, socket.SOCK_STREAM)
+        try:
             sock.settimeout(timeout_seconds)
             sock.connect(self.address)
-            on_socket(sock)
-            if not self.tls:
-                yield sock
-                return
-            # No verification: the port is webdemo's own, and its certificate may be self-signed.
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            with context.wrap_socket(sock) as wrapped:
-                yield wrapped
+            if self.tls:
+                from webdemo.client.tls import unverified_context  # `ssl` would slow down every start
 
-
-def place_of(url: str) -> Place:
-    """Parse a URL as in `status`: `http://127.0.0.1:8000/`, `https://[::1]:8443/`, `unix:/run/site.sock`."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return Place(socket.AF_UNIX, parts.path, "localhost", tls=False)
-    host = parts.hostname or ""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return Place(family, (host, parts.port), parts.netloc, tls=parts.scheme == "https")
+                return unverified_context().wrap_socket(sock)
+        except BaseException:
+            sock.close()
+            raise
+        return sock

@@ -10,41 +10,110 @@ import json
 import re
 import select
 import socket
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from webdemo.client.connection import Deadline
+from webdemo.client.endpoint import Endpoint
+
 CONNECT_SECONDS = 5.0
 QUIET_SECONDS = 0.12  # of silence, after which a complete response is taken for the last
+MOST_BYTES = 4 << 20
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # which only read (RFC 9110 section 9.2.1)
 
 _LENGTH = re.compile("[0-9]{1,18}")  # RFC 9110 section 8.6; more digits than any body has are no length
 _STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) (\d{3})(?: ([^\r\n]*))?\r?\n")
-_LONGEST_ANSWER = 4 << 20
 _WITHOUT_BODY = (204, 304)
+_AT_ONCE = 0.001  # seconds; a socket with a timeout of 0 raises other errors
 
 Ended = Literal["closed", "reset", "open"]
 
 
-class AwaitAnswer:
+# -- requests -------------------------------------------------------------------------------------
+
+
+def encode_request(
+    target: str = "/",
+    *headers: str,
+    method: str = "GET",
+    body: bytes = b"",
+    version: str = "1.1",
+    host: str | None = "localhost",
+    close: bool = True,
+    encoding: str = "utf-8",
+) -> bytes:
+    """Encode a request from its parts, however malformed they are; `headers` are lines, "Name: value"."""
+    lines = [f"{method} {target} HTTP/{version}"]
+    if host is not None:
+        lines.append(f"Host: {host}")
+    if close:
+        lines.append("Connection: close")
+    return "\r\n".join([*lines, *headers, "", ""]).encode(encoding, "replace") + body
+
+
+def chunked(*parts: bytes) -> bytes:
+    """A complete chunked body (RFC 9112 section 7.1)."""
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that can be sent to several servers, the same bytes to each."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    @property
+    def is_safe(self) -> bool:
+        return self.method in SAFE_METHODS
+
+    def encode(self, host: str) -> bytes:
+        """Encode it with the body's length, or in chunks if it says so, and with Connection: close.
+
+        `host` becomes Host unless the request has its own. Text is sent as Latin-1.
+        """
+        names = {name.lower() for name, _ in self.headers}
+        lines = [f"{name}: {value}" for name, value in self.headers]
+        body = self.body
+        if "transfer-encoding" in names:
+            body = chunked(body) if body else chunked()
+        elif body or not self.is_safe:
+            lines.append(f"Content-Length: {len(body)}")
+        return encode_request(
+            self.target,
+            *lines,
+            method=self.method,
+            body=body,
+            host=None if "host" in names else host,
+            encoding="latin-1",
+        )
+
+
+class AwaitResponse:
     """A step that waits for bytes from the server, at most a second: for 100 Continue."""
 
     seconds = 1.0
 
 
 class HalfClose:
-    """A step that shuts down the sending side of the connection."""
+    """A step that shuts down the sending side of the connection; not with TLS."""
 
 
-AWAIT_ANSWER = AwaitAnswer()
+AWAIT_RESPONSE = AwaitResponse()
 HALF_CLOSE = HalfClose()
 
-Step = bytes | float | AwaitAnswer | HalfClose
+Step = bytes | float | AwaitResponse | HalfClose
 """Bytes to send, a pause in seconds during which responses are read, or one of the steps above."""
 
 
+# -- responses ------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     version: str  # "1.1"
     status: int
     reason: str
@@ -70,7 +139,7 @@ class Answer:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The JSON object of the probe app; {} if the body is anything else."""
+        """The JSON object in the body; {} if it is anything else."""
         try:
             data = json.loads(self.body)
         except ValueError:
@@ -83,83 +152,95 @@ class Exchange:
     """Everything that was received on one connection."""
 
     raw: bytes
-    answers: tuple[Answer, ...]
+    responses: tuple[Response, ...]
     rest: bytes  # after the last complete response, and not a response itself
     ended: Ended
     marks: tuple[int, ...]  # bytes received by the end of each step
-    wanted: int  # responses expected
-    afterwards: dict[str, Any]  # what the probe app has recorded of it
+    expected: int  # responses
+    recorded: dict[str, Any]  # what the probe app of `compare` has recorded of it
 
     @property
     def is_answered(self) -> bool:
         """Whether all expected responses came, or the connection ended after a complete one."""
-        whole = [answer for answer in self.answers if answer.is_whole]
-        return len(whole) >= self.wanted or (bool(whole) and whole[-1] is self.answers[-1] and self.is_over)
+        whole = [response for response in self.responses if response.is_whole]
+        return len(whole) >= self.expected or (
+            bool(whole) and whole[-1] is self.responses[-1] and self.is_over
+        )
 
     @property
     def is_over(self) -> bool:
+        """Whether the server has closed or reset the connection."""
         return self.ended != "open"
 
 
 def exchange(
-    port: int, steps: Sequence[Step], methods: Sequence[str], *, seconds: float, quiet_seconds: float
+    endpoint: Endpoint,
+    steps: Sequence[Step],
+    methods: Sequence[str],
+    *,
+    seconds: float,
+    quiet_seconds: float = 0.0,
+    most_bytes: int = MOST_BYTES,
 ) -> Exchange:
-    """Do the steps, then read a response for each method, and whatever follows. Raises OSError on connect."""
-    deadline = time.monotonic() + seconds
+    """Do the steps, then read a response to each method, and what follows until it is quiet.
+
+    It ends after `seconds`, or when more than `most_bytes` have come: then the last response is not whole.
+    Raises OSError if there is no connection, or no TLS.
+    """
+    deadline = Deadline(seconds)
     marks = []
-    with socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        conversation = _Conversation(sock, methods)
+    with endpoint.connect(min(seconds, CONNECT_SECONDS)) as sock:
+        if endpoint.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        conversation = _Conversation(sock, methods, most_bytes)
         for step in steps:
             conversation.do(step, deadline)
             marks.append(len(conversation.raw))
-        wanted = len(methods)
-        while not conversation.is_over and conversation.whole_answers() < wanted:
-            if not conversation.read(deadline - time.monotonic()):
+        while not conversation.is_over and conversation.whole_responses() < len(methods):
+            if not conversation.read(deadline.left):
                 break
-        quiet_until = time.monotonic() + quiet_seconds
-        while not conversation.is_over and time.monotonic() < quiet_until:
-            conversation.read(quiet_until - time.monotonic())
-        answers, rest = parse(conversation.raw, methods, at_end=conversation.ended == "closed")
-        return Exchange(conversation.raw, answers, rest, conversation.ended, tuple(marks), wanted, {})
+        conversation.read_for(Deadline(quiet_seconds))
+        responses, rest = parse(conversation.raw, methods, at_end=conversation.ended == "closed")
+        return Exchange(
+            conversation.raw, responses, rest, conversation.ended, tuple(marks), len(methods), recorded={}
+        )
 
 
 class _Conversation:
-    def __init__(self, sock: socket.socket, methods: Sequence[str]) -> None:
+    def __init__(self, sock: socket.socket, methods: Sequence[str], most_bytes: int) -> None:
         self._sock = sock
         self._methods = methods
+        self._most_bytes = most_bytes
         self.raw = b""
         self.ended: Ended = "open"
 
     @property
     def is_over(self) -> bool:
-        return self.ended != "open" or len(self.raw) > _LONGEST_ANSWER
+        return self.ended != "open" or len(self.raw) > self._most_bytes
 
-    def do(self, step: Step, deadline: float) -> None:
+    def do(self, step: Step, deadline: Deadline) -> None:
         if isinstance(step, bytes):
             self._send(step, deadline)
         elif isinstance(step, HalfClose):
             if not self.is_over:
                 self._sock.shutdown(socket.SHUT_WR)
-        elif isinstance(step, AwaitAnswer):
-            self.read(min(step.seconds, deadline - time.monotonic()))
+        elif isinstance(step, AwaitResponse):
+            self.read(min(step.seconds, deadline.left))
         else:
-            until = min(time.monotonic() + step, deadline)
-            while not self.is_over and time.monotonic() < until:
-                self.read(until - time.monotonic())
+            self.read_for(deadline.at_most(step))
 
-    def _send(self, data: bytes, deadline: float) -> None:
+    def _send(self, data: bytes, deadline: Deadline) -> None:
         """Send while reading: a server may respond before it has read everything."""
-        self._sock.setblocking(False)
         view = memoryview(data)
-        while view and not self.is_over and time.monotonic() < deadline:
+        while view and not self.is_over and deadline.left > 0:
             readable, writable, _ = select.select([self._sock], [self._sock], [], 0.1)
             if readable:
                 self.read(0)
             if writable:
+                self._sock.settimeout(0.1)
                 try:
                     view = view[self._sock.send(view) :]
-                except BlockingIOError:
+                except TimeoutError:
                     continue
                 except OSError:  # the server has closed the connection: read what it sent before
                     self.read(0.1)
@@ -167,10 +248,13 @@ class _Conversation:
 
     def read(self, seconds: float) -> bool:
         """Wait for more bytes and receive them; returns False on timeout."""
-        if self.is_over or not select.select([self._sock], [], [], max(0.0, seconds))[0]:
+        if self.is_over:
             return False
+        self._sock.settimeout(max(seconds, _AT_ONCE))
         try:
             data = self._sock.recv(65536)
+        except TimeoutError:
+            return False
         except OSError:
             self.ended = "reset"
             return True
@@ -179,34 +263,39 @@ class _Conversation:
             self.ended = "closed"
         return True
 
-    def whole_answers(self) -> int:
-        answers, _ = parse(self.raw, self._methods, at_end=False)
-        return sum(answer.is_whole for answer in answers)
+    def read_for(self, deadline: Deadline) -> None:
+        """Read until the deadline, or until the connection is over."""
+        while not self.is_over and (left := deadline.left) > 0:
+            self.read(left)
+
+    def whole_responses(self) -> int:
+        responses, _ = parse(self.raw, self._methods, at_end=False)
+        return sum(response.is_whole for response in responses)
 
 
-def parse(raw: bytes, methods: Sequence[str], *, at_end: bool) -> tuple[tuple[Answer, ...], bytes]:
+def parse(raw: bytes, methods: Sequence[str], *, at_end: bool) -> tuple[tuple[Response, ...], bytes]:
     """Parse responses, of which the last may be incomplete; returns them and the rest.
 
     `methods` are those of the requests; `at_end`: the connection was closed, so no more will come.
     """
-    answers: list[Answer] = []
+    responses: list[Response] = []
     interim: list[int] = []
-    place = 0  # an offset and not the rest: to copy what is left for each response takes quadratic time
-    while found := _STATUS_LINE.match(raw, place):
-        end = raw.find(b"\r\n\r\n", place)
+    offset = 0  # an offset and not the rest: to copy what is left for each response takes quadratic time
+    while found := _STATUS_LINE.match(raw, offset):
+        end = raw.find(b"\r\n\r\n", offset)
         if end < 0:
             break
         status = int(found[2])
         if 100 <= status < 200:
             interim.append(status)
-            place = end + 4
+            offset = end + 4
             continue
         headers = tuple(
             (name.decode("latin-1"), value.strip().decode("latin-1"))
-            for name, _, value in (line.partition(b":") for line in raw[place:end].split(b"\r\n")[1:])
+            for name, _, value in (line.partition(b":") for line in raw[offset:end].split(b"\r\n")[1:])
         )
-        method = methods[len(answers)] if len(answers) < len(methods) else "GET"
-        answer = Answer(
+        method = methods[len(responses)] if len(responses) < len(methods) else "GET"
+        response = Response(
             version=found[1].decode(),
             status=status,
             reason=(found[3] or b"").decode("latin-1"),
@@ -216,49 +305,51 @@ def parse(raw: bytes, methods: Sequence[str], *, at_end: bool) -> tuple[tuple[An
             interim=tuple(interim),
         )
         interim = []
-        answer, place = _with_body(answer, method, raw, end + 4, at_end=at_end)
-        answers.append(answer)
-        if not answer.is_whole:
+        response, offset = _with_body(response, method, raw, end + 4, at_end=at_end)
+        responses.append(response)
+        if not response.is_whole:
             break
-    return tuple(answers), raw[place:]
+    return tuple(responses), raw[offset:]
 
 
-def is_answer(data: bytes) -> bool:
+def is_response(data: bytes) -> bool:
     """Whether the data begins with a status line."""
     return _STATUS_LINE.match(data) is not None
 
 
-def _with_body(answer: Answer, method: str, raw: bytes, start: int, *, at_end: bool) -> tuple[Answer, int]:
+def _with_body(
+    response: Response, method: str, raw: bytes, start: int, *, at_end: bool
+) -> tuple[Response, int]:
     """Add the body to a response by RFC 9112 section 6.3; returns it and where the body ends."""
-    if method == "HEAD" or answer.status in _WITHOUT_BODY:
-        return replace(answer, is_whole=True), start
-    if "chunked" in (answer.header("Transfer-Encoding") or "").lower():
+    if method == "HEAD" or response.status in _WITHOUT_BODY:
+        return replace(response, is_whole=True), start
+    if "chunked" in (response.header("Transfer-Encoding") or "").lower():
         body, end = _dechunk(raw, start)
         whole = end is not None
-        return replace(answer, body=body, is_whole=whole, is_chunked=True), len(raw) if end is None else end
-    lengths = set(answer.values("Content-Length"))
+        return replace(response, body=body, is_whole=whole, is_chunked=True), len(raw) if end is None else end
+    lengths = set(response.values("Content-Length"))
     if len(lengths) == 1 and _LENGTH.fullmatch(length := lengths.pop()):
         end = min(start + int(length), len(raw))
-        return replace(answer, body=raw[start:end], is_whole=end - start == int(length)), end
-    return replace(answer, body=raw[start:], is_whole=at_end), len(raw)
+        return replace(response, body=raw[start:end], is_whole=end - start == int(length)), end
+    return replace(response, body=raw[start:], is_whole=at_end), len(raw)
 
 
-def _dechunk(raw: bytes, place: int) -> tuple[bytes, int | None]:
-    """The decoded body from `place` on and where it ends, or None for the latter if it is incomplete."""
+def _dechunk(raw: bytes, offset: int) -> tuple[bytes, int | None]:
+    """The decoded body from `offset` on and where it ends, or None for the latter if it is incomplete."""
     chunks: list[bytes] = []
-    while (line_end := raw.find(b"\r\n", place)) >= 0:
+    while (line_end := raw.find(b"\r\n", offset)) >= 0:
         try:
-            size = int(raw[place:line_end].split(b";")[0], 16)
+            size = int(raw[offset:line_end].split(b";")[0], 16)
         except ValueError:
             break
-        place = line_end + 2
+        offset = line_end + 2
         if size == 0:
-            while place < len(raw) and not raw.startswith(b"\r\n", place):
-                line_end = raw.find(b"\r\n", place)  # of a trailer field
-                place = line_end + 2 if line_end >= 0 else len(raw)
-            return b"".join(chunks), place + 2 if place < len(raw) else None
-        chunks.append(raw[place : place + size])
-        if size < 0 or len(raw) < place + size + 2:
+            while offset < len(raw) and not raw.startswith(b"\r\n", offset):
+                line_end = raw.find(b"\r\n", offset)  # of a trailer field
+                offset = line_end + 2 if line_end >= 0 else len(raw)
+            return b"".join(chunks), offset + 2 if offset < len(raw) else None
+        chunks.append(raw[offset : offset + size])
+        if size < 0 or len(raw) < offset + size + 2:
             break
-        place += size + 2
+        offset += size + 2
     return b"".join(chunks), None

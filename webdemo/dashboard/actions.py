@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from webdemo.client.endpoint import place_of
+from webdemo.client.endpoint import Endpoint
 from webdemo.dashboard.overview import Card, Port, Watch
 from webdemo.errors import ControlUnavailable, UsageError
 
@@ -84,7 +84,7 @@ class _Trying:
         self.tried = 0
         self.refused = 0
         self.lost = 0
-        self._place = place_of(port.url)
+        self._endpoint = Endpoint.of_url(port.url)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._try, daemon=True)
 
@@ -100,7 +100,7 @@ class _Trying:
         while not self._over.is_set():
             self.tried += 1
             try:
-                with self._place.connect(_CONNECT_SECONDS):
+                with self._endpoint.connect(_CONNECT_SECONDS):
                     pass
             except (ConnectionRefusedError, FileNotFoundError):
                 self.refused += 1

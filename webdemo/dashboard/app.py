@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, ServiceUnavailable
 
 from webdemo import assets
+from webdemo.client import wire
 from webdemo.dashboard import access, actions, twin, view
 from webdemo.dashboard.comparison import compare
 from webdemo.dashboard.overview import Overview, Watch
@@ -117,9 +118,9 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
             "twin.html",
             overview=overview,
             asked=asked | {"method": asked["method"] or "GET", "path": asked["path"] or "/"},
-            run=led_here and "path" in request.args and asked["method"] in ("", *twin.SAFE_METHODS),
-            methods=twin.SAFE_METHODS if read_only else twin.METHODS,
-            safe_methods=twin.SAFE_METHODS,
+            run=led_here and "path" in request.args and asked["method"] in ("", *wire.SAFE_METHODS),
+            methods=wire.SAFE_METHODS if read_only else twin.METHODS,
+            safe_methods=wire.SAFE_METHODS,
             examples=[(name, f"{app.url_for(twin_page)}?{urlencode(fields)}") for name, fields in examples],
         )
 

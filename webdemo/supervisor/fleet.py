@@ -224,19 +224,18 @@ class Fleet:
         def ask() -> None:
             answered = False
             try:
-                place = running.listeners[0].places[0]
+                endpoint = running.listeners[0].endpoints[0]
                 give_up_at = time.monotonic() + PROBE_SECONDS
                 if running.service.runs_app:
                     answered = probe.wait_for(
-                        place,
+                        endpoint,
                         self._token,
                         process.number,
-                        tls=running.service.tls,
                         alone=not others,
                         give_up_at=give_up_at,
                     )
                 else:
-                    answered = probe.wait_for_greeting(place, give_up_at=give_up_at)
+                    answered = probe.wait_for_greeting(endpoint, give_up_at=give_up_at)
             finally:
                 self._loop.post(partial(self._probed, process, answered))
 

@@ -9,91 +9,54 @@ accepts connections and that the port sends a greeting.
 
 from __future__ import annotations
 
-import socket
 import time
-from typing import Any
 
+from webdemo.client import wire
+from webdemo.client.connection import Deadline
+from webdemo.client.endpoint import Endpoint
+from webdemo.client.greeting import read_greeting
 from webdemo.middleware.stack import ANSWERED_HEADER, PROBE_HEADER
 
 ATTEMPT_SECONDS = 2.0
+_MOST_BYTES = 65536
 
 
-# An address family, and an address as socket.connect takes it.
-Place = tuple[int, Any]
-
-
-def place_of(listener: socket.socket) -> Place:
-    """The address at which the socket can be reached from this machine: loopback if it is a wildcard."""
-    address = listener.getsockname()
-    if isinstance(address, tuple):
-        address = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1])
-    return listener.family, address
-
-
-def answered_by(place: Place, token: str, *, tls: bool) -> int | None:
-    """Send one probe, and return the number of the process that answered, or None.
-
-    Each socket operation times out after ATTEMPT_SECONDS.
-    """
-    request = (
-        f"GET / HTTP/1.1\r\nHost: localhost\r\n{PROBE_HEADER}: {token}\r\nConnection: close\r\n\r\n"
-    ).encode()
+def answered_by(endpoint: Endpoint, token: str) -> int | None:
+    """Send one probe, and return the number of the process that answered, or None."""
+    request = wire.encode_request("/", f"{PROBE_HEADER}: {token}")
     try:
-        family, address = place
-        with socket.socket(family, socket.SOCK_STREAM) as sock:
-            sock.settimeout(ATTEMPT_SECONDS)
-            sock.connect(address)
-            if tls:
-                import ssl
-
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE  # it is our own port; the token says who answers
-                with context.wrap_socket(sock) as wrapped:
-                    return _exchange(wrapped, request)
-            return _exchange(sock, request)
+        exchange = wire.exchange(
+            endpoint,
+            [request],
+            ["HEAD"],  # what matters is in the head: a body that is not the probe's may be endless
+            seconds=ATTEMPT_SECONDS,
+            most_bytes=_MOST_BYTES,
+        )
+        value = exchange.responses[0].header(ANSWERED_HEADER) if exchange.responses else None
+        return None if value is None else int(value.partition(" ")[0])
     except (OSError, ValueError):
         return None
 
 
-def _exchange(sock: socket.socket, request: bytes) -> int | None:
-    sock.sendall(request)
-    head = b""
-    while b"\r\n\r\n" not in head and len(head) < 65536 and (data := sock.recv(4096)):
-        head += data
-    for line in head.decode("latin-1").split("\r\n"):
-        name, _, value = line.partition(":")
-        if name.lower() == ANSWERED_HEADER.lower():
-            return int(value.strip().partition(" ")[0])
-    return None
-
-
-def greets(place: Place) -> bool:
-    """Whether the server there greets with 220 (RFC 5321 section 3.1, RFC 959 section 5.4).
-
-    Each socket operation times out after ATTEMPT_SECONDS.
-    """
+def greets(endpoint: Endpoint) -> bool:
+    """Whether the server there greets with 220 (RFC 5321 section 3.1, RFC 959 section 5.4)."""
+    deadline = Deadline(ATTEMPT_SECONDS)
     try:
-        family, address = place
-        with socket.socket(family, socket.SOCK_STREAM) as sock:
-            sock.settimeout(ATTEMPT_SECONDS)
-            sock.connect(address)
-            greeting = sock.recv(4096)
-            sock.sendall(b"QUIT\r\n")
-            return greeting.startswith(b"220")
+        with endpoint.connect(deadline.remaining()) as sock:
+            return read_greeting(sock, deadline).code == 220
     except OSError:
         return False
 
 
-def wait_for_greeting(place: Place, *, give_up_at: float) -> bool:
+def wait_for_greeting(endpoint: Endpoint, *, give_up_at: float) -> bool:
     while time.monotonic() < give_up_at:
-        if greets(place):
+        if greets(endpoint):
             return True
         time.sleep(0.02)
     return False
 
 
-def wait_for(place: Place, token: str, process: int, *, tls: bool, alone: bool, give_up_at: float) -> bool:
+def wait_for(endpoint: Endpoint, token: str, process: int, *, alone: bool, give_up_at: float) -> bool:
     """Probe until `process` answers; False if it has not by `give_up_at` (time.monotonic).
 
     `alone`: no other process serves the socket, so any answer counts. Otherwise chance decides which
@@ -102,7 +65,7 @@ def wait_for(place: Place, token: str, process: int, *, tls: bool, alone: bool, 
     """
     others = 0
     while time.monotonic() < give_up_at:
-        who = answered_by(place, token, tls=tls)
+        who = answered_by(endpoint, token)
         if who == process or (alone and who is not None):
             return True
         if who is not None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webdemo import servers
+from webdemo.client.endpoint import Endpoint
 from webdemo.net.bind import Bind
 from webdemo.stats.figures import Served
 from webdemo.supervisor.events import Row
 from webdemo.supervisor.log_tail import LastLines
 from webdemo.supervisor.plan import Service
-from webdemo.supervisor.probe import Place, place_of
 from webdemo.supervisor.processes import Process, State
 
 MOST_QUICK_DEATHS = 5
@@ -28,21 +28,20 @@ class Listener:
 
     bind: Bind
     sockets: list[socket.socket]
-    places: list[Place]
+    endpoints: list[Endpoint]
 
     @classmethod
     def of(cls, bind: Bind, sockets: list[socket.socket]) -> Listener:
-        return cls(bind, sockets, [place_of(sock) for sock in sockets])
+        return cls(bind, sockets, [Endpoint.of_listener(sock, tls=bind.tls) for sock in sockets])
 
     @property
     def port(self) -> int | None:
         """The actual port, also where the bind says 0; None for a Unix socket."""
-        family, address = self.places[0]
-        return None if family == socket.AF_UNIX else int(address[1])
+        return self.endpoints[0].port
 
     def name(self) -> str:
         """Its name in commands: the port, or the path of a Unix socket."""
-        return str(self.port) if self.port is not None else str(self.places[0][1])
+        return str(self.port) if self.port is not None else self.endpoints[0].host
 
     def label(self) -> str:
         """Its name in the log: `:8000`, or the path of a Unix socket."""
@@ -51,14 +50,10 @@ class Listener:
     def urls(self, scheme: str) -> list[str]:
         """URLs that work from this machine; a wildcard address becomes loopback."""
         root = "/" if scheme in ("http", "https") else ""
-        urls = []
-        for family, address in self.places:
-            if family == socket.AF_UNIX:
-                urls.append(f"unix:{address}")
-            else:
-                host = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
-                urls.append(f"{scheme}://{host}:{address[1]}{root}")
-        return urls
+        return [
+            f"unix:{endpoint.host}" if endpoint.port is None else f"{scheme}://{endpoint.authority}{root}"
+            for endpoint in self.endpoints
+        ]
 
     def let_nobody_in(self) -> None:
         """Shrink the accept backlog, so that new clients retry their SYN and then find the port closed."""

@@ -14,10 +14,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from webdemo.client.connection import Deadline
+from webdemo.client.endpoint import Endpoint
 from webdemo.net.ports import ephemeral_range
-from webdemo.trace.clock import Clock
 from webdemo.trace.facts import Attempt, ConnectFacts
-from webdemo.trace.lookup import Place
 
 ATTEMPT_DELAY_SECONDS = 0.25
 """RFC 8305, section 8: the recommended Connection Attempt Delay."""
@@ -30,20 +30,23 @@ _OUTCOMES = {
     errno.EHOSTUNREACH: "unreachable",
     errno.EADDRNOTAVAIL: "unreachable",  # no source address of that family: no IPv6 here
     errno.EAFNOSUPPORT: "unreachable",
+    errno.ENOENT: "missing",  # this and what follows: Unix sockets
+    errno.ENOTDIR: "missing",
+    errno.EACCES: "not permitted",
 }
 _UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
 @dataclass(slots=True)
 class _Running:
-    place: Place
+    endpoint: Endpoint
     sock: socket.socket
     start_ms: float
 
 
-def connect(places: list[Place], clock: Clock) -> tuple[socket.socket | None, ConnectFacts]:
+def connect(endpoints: list[Endpoint], deadline: Deadline) -> tuple[socket.socket | None, ConnectFacts]:
     """Connect to the first address that answers; None if none does in time. The caller closes the socket."""
-    waiting = places[:MOST_ATTEMPTS]
+    waiting = endpoints[:MOST_ATTEMPTS]
     done: list[Attempt] = []
     winner: _Running | None = None
     next_start = 0.0
@@ -51,11 +54,11 @@ def connect(places: list[Place], clock: Clock) -> tuple[socket.socket | None, Co
         while winner is None and (waiting or selector.get_map()):
             now = time.perf_counter()
             if waiting and (now >= next_start or not selector.get_map()):
-                _begin(waiting.pop(0), selector, done, clock)
+                _begin(waiting.pop(0), selector, done, deadline)
                 next_start = now + ATTEMPT_DELAY_SECONDS
                 continue
             try:
-                seconds = clock.remaining()
+                seconds = deadline.remaining()
             except TimeoutError:
                 break
             if waiting:
@@ -66,56 +69,58 @@ def connect(places: list[Place], clock: Clock) -> tuple[socket.socket | None, Co
                 selector.unregister(running.sock)
                 if number == 0 and winner is None:
                     winner = running
-                    done.append(_ended(running, "connected", "", clock))
+                    done.append(_ended(running, "connected", "", deadline))
                     continue
                 running.sock.close()
                 next_start = 0.0
-                done.append(_failed(running, number, clock) if number else _given_up(running, clock))
+                done.append(_failed(running, number, deadline) if number else _given_up(running, deadline))
         for key in list(selector.get_map().values()):
             key.data.sock.close()
-            outcome = _given_up(key.data, clock)
+            outcome = _given_up(key.data, deadline)
             if winner is None:
-                outcome = _failed(key.data, errno.ETIMEDOUT, clock)
+                outcome = _failed(key.data, errno.ETIMEDOUT, deadline)
             done.append(outcome)
     return winner.sock if winner else None, _tell(winner, done)
 
 
-def _begin(place: Place, selector: selectors.BaseSelector, done: list[Attempt], clock: Clock) -> None:
-    started = clock.milliseconds()
+def _begin(
+    endpoint: Endpoint, selector: selectors.BaseSelector, done: list[Attempt], deadline: Deadline
+) -> None:
+    started = deadline.milliseconds()
     try:
-        sock = socket.socket(place.family, socket.SOCK_STREAM)
+        sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
     except OSError as exc:  # the address family is not supported
         outcome = _OUTCOMES.get(exc.errno or 0, "failed")
-        done.append(Attempt(place.address, started, 0.0, outcome, exc.strerror or str(exc)))
+        done.append(Attempt(endpoint.host, started, 0.0, outcome, exc.strerror or str(exc)))
         return
-    running = _Running(place, sock, started)
+    running = _Running(endpoint, sock, started)
     sock.setblocking(False)
-    number = sock.connect_ex(place.sockaddr)
+    number = sock.connect_ex(endpoint.address)
     if number in _UNDER_WAY:
         selector.register(sock, selectors.EVENT_WRITE, running)
     else:
         sock.close()
-        done.append(_failed(running, number, clock))
+        done.append(_failed(running, number, deadline))
 
 
-def _failed(running: _Running, number: int, clock: Clock) -> Attempt:
-    return _ended(running, _OUTCOMES.get(number, "failed"), os.strerror(number), clock)
+def _failed(running: _Running, number: int, deadline: Deadline) -> Attempt:
+    return _ended(running, _OUTCOMES.get(number, "failed"), os.strerror(number), deadline)
 
 
-def _given_up(running: _Running, clock: Clock) -> Attempt:
-    return _ended(running, "given up", "", clock)
+def _given_up(running: _Running, deadline: Deadline) -> Attempt:
+    return _ended(running, "given up", "", deadline)
 
 
-def _ended(running: _Running, outcome: str, detail: str, clock: Clock) -> Attempt:
-    duration = clock.milliseconds() - running.start_ms
-    return Attempt(running.place.address, running.start_ms, duration, outcome, detail)
+def _ended(running: _Running, outcome: str, detail: str, deadline: Deadline) -> Attempt:
+    duration = deadline.milliseconds() - running.start_ms
+    return Attempt(running.endpoint.host, running.start_ms, duration, outcome, detail)
 
 
 def _tell(winner: _Running | None, done: list[Attempt]) -> ConnectFacts:
     attempts = tuple(sorted(done, key=lambda attempt: attempt.start_ms))
     if winner is None:
         return ConnectFacts(attempts, "", None, "", None, None)
-    local, remote = winner.sock.getsockname(), winner.place.sockaddr
+    local, remote = winner.sock.getsockname(), winner.endpoint.address
     with suppress(OSError):  # it may have been reset already
         remote = winner.sock.getpeername()  # replaces 0.0.0.0 by the actual address
     return ConnectFacts(
@@ -128,26 +133,17 @@ def _tell(winner: _Running | None, done: list[Attempt]) -> ConnectFacts:
     )
 
 
-def connect_unix(path: str, clock: Clock) -> tuple[socket.socket | None, ConnectFacts]:
+def connect_unix(endpoint: Endpoint, deadline: Deadline) -> tuple[socket.socket | None, ConnectFacts]:
     """Connect to a Unix socket; None if that fails. The caller closes the socket."""
-    started = clock.milliseconds()
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    started = deadline.milliseconds()
+    sock = None
     outcome, detail = "connected", ""
     try:
-        sock.settimeout(clock.remaining())
-        sock.connect(path)
+        sock = endpoint.connect(deadline.remaining())
     except TimeoutError:
         outcome, detail = "timed out", os.strerror(errno.ETIMEDOUT)
     except OSError as exc:
-        outcome = {
-            errno.ECONNREFUSED: "refused",
-            errno.ENOENT: "missing",
-            errno.ENOTDIR: "missing",
-            errno.EACCES: "not permitted",
-        }.get(exc.errno or 0, "failed")
+        outcome = _OUTCOMES.get(exc.errno or 0, "failed")
         detail = exc.strerror or str(exc)
-    attempt = Attempt(path, started, clock.milliseconds() - started, outcome, detail)
-    if outcome != "connected":
-        sock.close()
-        return None, ConnectFacts((attempt,), "", None, "", None, None)
-    return sock, ConnectFacts((attempt,), "", None, path, None, None)
+    attempt = Attempt(endpoint.host, started, deadline.milliseconds() - started, outcome, detail)
+    return sock, ConnectFacts((attempt,), "", None, endpoint.host if sock is not None else "", None, None)

@@ -5,17 +5,17 @@ The rule: text from a server is escaped and truncated here.
 
 from __future__ import annotations
 
+from webdemo.client.greeting import GreetingFacts
+from webdemo.client.http11 import ResponseHead
+from webdemo.client.tls import TlsFacts
 from webdemo.trace.facts import (
     AnsweredBy,
-    AnswerFacts,
     Attempt,
     ConnectFacts,
     Facts,
-    GreetingFacts,
     NameFacts,
     Redirect,
     RequestFacts,
-    TlsFacts,
     TransferFacts,
     UrlFacts,
 )
@@ -38,7 +38,7 @@ def describe(facts: Facts) -> list[str]:
             return _tls(facts)
         case RequestFacts():
             return [f"{facts.method} {clean(facts.target)}, {facts.size_bytes} bytes"]
-        case AnswerFacts():
+        case ResponseHead():
             return _answer(facts)
         case GreetingFacts():
             return [f"{facts.code} {clean(line)}" for line in facts.lines[:_MOST_LINES]]
@@ -144,7 +144,7 @@ def _tls(facts: TlsFacts) -> list[str]:
     return lines
 
 
-def _answer(facts: AnswerFacts) -> list[str]:
+def _answer(facts: ResponseHead) -> list[str]:
     lines = [f"{facts.status} {clean(facts.reason)}".rstrip() + f", HTTP/{facts.http_version}"]
     for name in ("server", "content-type"):
         value = facts.header(name)

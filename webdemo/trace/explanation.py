@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import ssl
 
+from webdemo.client.connection import Deadline, NoResponse
+from webdemo.client.tls import Reconnect, TlsFacts
 from webdemo.errors import TraceFailed
 from webdemo.net.bindtext import shown
 from webdemo.net.holders import tcp_listeners
 from webdemo.trace.answering import is_this_machine
-from webdemo.trace.clock import Clock
-from webdemo.trace.exchange import NoAnswer
-from webdemo.trace.facts import TlsFacts
-from webdemo.trace.recognition import Dial, recognise, speaks_plainly, speaks_tls
+from webdemo.trace.recognition import recognise, speaks_plainly, speaks_tls
 from webdemo.trace.url import HTTP, Url, write_place
 
 _SELF_SIGNED = "webdemo, self-signed"  # the common name of certificates that webdemo makes at start
 
 
-def explain_tls(url: Url, cause: Exception, dial: Dial, clock: Clock) -> TraceFailed:
+def explain_tls(url: Url, cause: Exception, dial: Reconnect, deadline: Deadline) -> TraceFailed:
     """The TLS handshake failed with `cause`."""
-    spoken = speaks_plainly(dial, clock)
+    spoken = speaks_plainly(dial, deadline)
     if spoken:
         return _explain_plain(url, spoken)
     if isinstance(cause, TimeoutError):
@@ -70,10 +69,10 @@ def explain_distrust(url: Url, facts: TlsFacts) -> TraceFailed:
     return TraceFailed(problem, remedy=remedy, kind="not trusted")
 
 
-def explain_no_answer(url: Url, cause: NoAnswer, dial: Dial, clock: Clock) -> TraceFailed:
+def explain_no_answer(url: Url, cause: NoResponse, dial: Reconnect, deadline: Deadline) -> TraceFailed:
     """The connection was made, but it was closed without an answer, or the answer was another protocol's."""
     spoken = recognise(cause.first)
-    if spoken == "tls" or (not cause.first and url.facts.scheme != "https" and speaks_tls(dial, clock)):
+    if spoken == "tls" or (not cause.first and url.facts.scheme != "https" and speaks_tls(dial, deadline)):
         return explain_tls_port(url)
     if spoken and spoken != url.facts.scheme:
         return _explain_plain(url, spoken)
@@ -90,25 +89,25 @@ def explain_no_answer(url: Url, cause: NoAnswer, dial: Dial, clock: Clock) -> Tr
     )
 
 
-def explain_silence(url: Url, dial: Dial, clock: Clock) -> TraceFailed:
+def explain_silence(url: Url, dial: Reconnect, deadline: Deadline) -> TraceFailed:
     """The connection was made, but nothing arrived before the deadline. Takes a few seconds more."""
-    extra = Clock(clock.timeout_seconds)
+    extra = Deadline(deadline.seconds)
     if url.facts.scheme == "http" and speaks_tls(dial, extra):
         return explain_tls_port(url)
     if url.facts.scheme not in HTTP and (spoken := speaks_plainly(dial, extra)):
         return _explain_plain(url, spoken)
     return TraceFailed(
-        f"{_whole_place(url)} took the connection, but did not answer within {clock.timeout_seconds:g} s.",
+        f"{_whole_place(url)} took the connection, but did not answer within {deadline.seconds:g} s.",
         remedy=f"Its server is busy or stuck, or does not speak {_language(url)}; --max-time allows more.",
         kind="timed out",
     )
 
 
-def explain_broken(url: Url, cause: OSError, dial: Dial, clock: Clock) -> TraceFailed:
+def explain_broken(url: Url, cause: OSError, dial: Reconnect, deadline: Deadline) -> TraceFailed:
     """The connection failed during the request or the response."""
     if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
         return _explain_alert(cause)
-    return explain_no_answer(url, NoAnswer(b""), dial, clock)
+    return explain_no_answer(url, NoResponse(b""), dial, deadline)
 
 
 def explain_tls_port(url: Url) -> TraceFailed:
@@ -133,9 +132,9 @@ def explain_cut(body_bytes: int) -> TraceFailed:
     )
 
 
-def explain_endless(body_bytes: int, clock: Clock) -> TraceFailed:
+def explain_endless(body_bytes: int, deadline: Deadline) -> TraceFailed:
     return TraceFailed(
-        f"After {clock.timeout_seconds:g} s the body was not at its end; {body_bytes} bytes had come.",
+        f"After {deadline.seconds:g} s the body was not at its end; {body_bytes} bytes had come.",
         remedy="It may be a stream without an end; or allow more time (--max-time).",
         kind="timed out",
     )

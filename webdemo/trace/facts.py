@@ -11,6 +11,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from webdemo.client.greeting import GreetingFacts
+from webdemo.client.http11 import ResponseHead
+from webdemo.client.tls import TlsFacts
 from webdemo.errors import TraceFailed
 
 
@@ -85,63 +88,11 @@ class ConnectFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateFacts:
-    """Fields are empty if the certificate cannot be decoded; the fingerprint is always present."""
-
-    subject: str
-    issuer: str
-    names: tuple[str, ...]
-    valid_from: str
-    """ISO 8601, UTC; so is valid_until."""
-    valid_until: str
-    fingerprint: str
-    """SHA-256, formatted as in browsers: AB:CD:..."""
-
-    @property
-    def is_self_signed(self) -> bool:
-        return bool(self.subject) and self.subject == self.issuer
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
-    version: str
-    cipher: str
-    alpn: str | None
-    """The negotiated protocol; a trace offers http/1.1."""
-    certificate: CertificateFacts
-    is_trusted: bool
-    why_not_trusted: str
-    """OpenSSL's error text; "" if it is trusted."""
-
-
-@dataclass(frozen=True, slots=True)
 class RequestFacts:
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
     size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerFacts:
-    status: int
-    reason: str
-    http_version: str
-    headers: tuple[tuple[str, str], ...]
-    """In the order received; names in lower case, values unchanged."""
-    interim: tuple[int, ...]
-    """The status codes of the 1xx responses before it."""
-
-    def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers if key == name), None)
-
-
-@dataclass(frozen=True, slots=True)
-class GreetingFacts:
-    """The greeting of an SMTP or FTP server; lines without the code."""
-
-    code: int
-    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +110,7 @@ Facts = (
     | ConnectFacts
     | TlsFacts
     | RequestFacts
-    | AnswerFacts
+    | ResponseHead
     | GreetingFacts
     | TransferFacts
 )
@@ -222,9 +173,9 @@ class Hop:
         return next((step for step in self.steps if step.name == name), None)
 
     @property
-    def answer(self) -> AnswerFacts | None:
+    def answer(self) -> ResponseHead | None:
         step = self.find("first byte")
-        return step.facts if step is not None and isinstance(step.facts, AnswerFacts) else None
+        return step.facts if step is not None and isinstance(step.facts, ResponseHead) else None
 
     @property
     def greeting(self) -> GreetingFacts | None:

@@ -11,12 +11,12 @@ import queue
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from webdemo.client.connection import Deadline
+from webdemo.client.endpoint import Endpoint
 from webdemo.errors import PlaceNotAllowed, PlaceUnreachable
-from webdemo.trace.clock import Clock
 from webdemo.trace.facts import NameFacts
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -24,18 +24,6 @@ Allow = Callable[[IPAddress, int], bool]
 """Whether this address may be contacted on this port. IPv4-mapped IPv6 addresses are passed as IPv4."""
 
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A family and an address as `socket.connect` takes it."""
-
-    family: socket.AddressFamily
-    sockaddr: tuple[Any, ...]
-
-    @property
-    def address(self) -> str:
-        return str(self.sockaddr[0])
 
 
 def loopback_only(address: IPAddress, port: int) -> bool:
@@ -54,7 +42,7 @@ def is_allowed(address: str, port: int, allow: Allow | None) -> bool:
     return allow(mapped or number, port)
 
 
-def look_up(host: str, port: int, family: int | None, clock: Clock) -> list[Place]:
+def look_up(host: str, port: int, family: int | None, deadline: Deadline) -> list[Endpoint]:
     """Every address of the name, families alternating (RFC 8305, section 4).
 
     `family` is 4, 6 or None for both. Raises PlaceUnreachable.
@@ -62,31 +50,33 @@ def look_up(host: str, port: int, family: int | None, clock: Clock) -> list[Plac
     if is_address(host):
         return [_literal(host, port, family)]
     try:
-        found = _ask(host, port, FAMILIES[family] if family else socket.AF_UNSPEC, clock)
+        found = _ask(host, port, FAMILIES[family] if family else socket.AF_UNSPEC, deadline)
     except TimeoutError as exc:
         raise PlaceUnreachable(
-            f"The name {host} could not be looked up within {clock.timeout_seconds:g} s.",
+            f"The name {host} could not be looked up within {deadline.seconds:g} s.",
             remedy="Check the network and its name server, or allow more time (--max-time).",
             kind="timed out",
         ) from exc
     except (socket.gaierror, UnicodeError) as exc:
         raise _explain(host, family, exc) from exc
-    places = list(dict.fromkeys(Place(kind, sockaddr) for kind, _, _, _, sockaddr in found))
-    if not places:
+    endpoints = list(dict.fromkeys(Endpoint(kind, sockaddr) for kind, _, _, _, sockaddr in found))
+    if not endpoints:
         raise _explain(host, family, None)
-    first = [place for place in places if place.family == places[0].family]
-    second = [place for place in places if place.family != places[0].family]
-    return [place for pair in zip_longest(first, second) for place in pair if place is not None]
+    first = [endpoint for endpoint in endpoints if endpoint.family == endpoints[0].family]
+    second = [endpoint for endpoint in endpoints if endpoint.family != endpoints[0].family]
+    return [endpoint for pair in zip_longest(first, second) for endpoint in pair if endpoint is not None]
 
 
-def judge(places: list[Place], host: str, port: int, allow: Allow | None) -> tuple[list[Place], NameFacts]:
+def judge(
+    endpoints: list[Endpoint], host: str, port: int, allow: Allow | None
+) -> tuple[list[Endpoint], NameFacts]:
     """The addresses that may be contacted, and the facts; the other addresses are counted but not named."""
-    allowed = [place for place in places if is_allowed(place.address, port, allow)]
+    allowed = [endpoint for endpoint in endpoints if is_allowed(endpoint.host, port, allow)]
     facts = NameFacts(
         host=host,
         is_address=is_address(host),
-        addresses=tuple(place.address for place in allowed),
-        withheld=len(places) - len(allowed),
+        addresses=tuple(endpoint.host for endpoint in allowed),
+        withheld=len(endpoints) - len(allowed),
     )
     return allowed, facts
 
@@ -107,7 +97,7 @@ def is_address(host: str) -> bool:
     return True
 
 
-def _literal(host: str, port: int, family: int | None) -> Place:
+def _literal(host: str, port: int, family: int | None) -> Endpoint:
     own = 6 if ":" in host else 4
     if family not in (None, own):
         raise PlaceUnreachable(
@@ -115,10 +105,10 @@ def _literal(host: str, port: int, family: int | None) -> Place:
             remedy=f"Leave out -{family}.",
             kind="no address",
         )
-    return Place(FAMILIES[own], (host, port) if own == 4 else (host, port, 0, 0))
+    return Endpoint(FAMILIES[own], (host, port) if own == 4 else (host, port, 0, 0))
 
 
-def _ask(host: str, port: int, family: int, clock: Clock) -> list[Any]:
+def _ask(host: str, port: int, family: int, deadline: Deadline) -> list[Any]:
     """Call getaddrinfo, which has no timeout, in a thread that is abandoned at the deadline."""
     answers: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
 
@@ -130,7 +120,7 @@ def _ask(host: str, port: int, family: int, clock: Clock) -> list[Any]:
 
     threading.Thread(target=ask, daemon=True).start()
     try:
-        answer = answers.get(timeout=clock.remaining())
+        answer = answers.get(timeout=deadline.remaining())
     except queue.Empty:
         raise TimeoutError from None
     if isinstance(answer, Exception):

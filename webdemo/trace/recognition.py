@@ -6,15 +6,11 @@ explain a failure.
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
-
-from webdemo.trace.clock import Clock
-from webdemo.trace.encryption import unverified_context
+from webdemo.client.connection import Deadline
+from webdemo.client.tls import Reconnect, unverified_context
+from webdemo.client.wire import encode_request
 
 QUESTION_SECONDS = 2.0
-Dial = Callable[[Clock], socket.socket]
-"""Opens a new connection to the same address; raises OSError."""
 
 _TLS_ALERT = b"\x15\x03"
 
@@ -33,25 +29,25 @@ def recognise(first: bytes) -> str:
     return ""
 
 
-def speaks_tls(dial: Dial, clock: Clock) -> bool:
+def speaks_tls(dial: Reconnect, deadline: Deadline) -> bool:
     """Whether a TLS handshake succeeds, whatever the certificate."""
     try:
-        clock = clock.at_most(QUESTION_SECONDS)
-        with dial(clock) as sock:
-            sock.settimeout(clock.remaining())
+        deadline = deadline.at_most(QUESTION_SECONDS)
+        with dial(deadline) as sock:
+            sock.settimeout(deadline.remaining())
             with unverified_context().wrap_socket(sock):
                 return True
     except OSError:
         return False
 
 
-def speaks_plainly(dial: Dial, clock: Clock) -> str:
+def speaks_plainly(dial: Reconnect, deadline: Deadline) -> str:
     """The protocol spoken without TLS: http, smtp, ftp, ssh, tls (an alert), or "" if unknown."""
     try:
-        clock = clock.at_most(QUESTION_SECONDS)
-        with dial(clock) as sock:
-            sock.settimeout(clock.remaining())
-            sock.sendall(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        deadline = deadline.at_most(QUESTION_SECONDS)
+        with dial(deadline) as sock:
+            sock.settimeout(deadline.remaining())
+            sock.sendall(encode_request(method="HEAD"))
             return recognise(sock.recv(200))
     except OSError:
         return ""

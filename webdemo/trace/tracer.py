@@ -10,34 +10,36 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
+from webdemo.client.connection import Deadline, NoResponse
+from webdemo.client.endpoint import Endpoint
+from webdemo.client.greeting import read_greeting
+from webdemo.client.http11 import HttpConnection, ResponseHead
+from webdemo.client.tls import TlsFacts, shake_hands
 from webdemo.errors import TraceFailed, UrlRefused
 from webdemo.trace import explanation, unreached
 from webdemo.trace.answering import find_answering
 from webdemo.trace.attempts import connect, connect_unix
-from webdemo.trace.clock import Clock
-from webdemo.trace.encryption import shake_hands
-from webdemo.trace.exchange import Exchange, NoAnswer
 from webdemo.trace.facts import (
     AnsweredBy,
-    AnswerFacts,
     ConnectFacts,
     Facts,
     Failure,
     Hop,
     Redirect,
+    RequestFacts,
     Step,
-    TlsFacts,
     Trace,
+    TransferFacts,
 )
-from webdemo.trace.greeting import read_greeting
-from webdemo.trace.lookup import Allow, Place, is_allowed, judge, look_up, not_allowed
+from webdemo.trace.lookup import Allow, is_allowed, judge, look_up, not_allowed
 from webdemo.trace.recognition import speaks_plainly, speaks_tls
 from webdemo.trace.url import HTTP, Url, parse_url, redirected
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 MOST_REDIRECTS = 10
+MOST_BODY_BYTES = 16 * 1024 * 1024
+_USER_AGENT = "webdemo-trace"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PATIENCE_SECONDS = 2.0
 """How long a TLS handshake may be silent before another protocol is considered."""
@@ -61,14 +63,14 @@ def trace(
     sent there; with it, Unix sockets are not contacted. Raises UrlRefused for an invalid or ambiguous URL;
     every other failure is in the trace.
     """
-    whole = clock = Clock(timeout_seconds)
+    whole = deadline = Deadline(timeout_seconds)
     text = url
     seen: set[str] = set()
     hops: list[Hop] = []
     while True:
         start_ms = whole.milliseconds()
-        clock = clock.restarted()
-        runner = _HopRunner(text, clock, family, head=head, verify=verify, allow=allow)
+        deadline = deadline.restarted()
+        runner = _HopRunner(text, deadline, family, head=head, verify=verify, allow=allow)
         runner.run()
         seen.add(runner.url.text)
         redirect = None
@@ -83,15 +85,15 @@ def trace(
 class _Draft:
     """A step in progress."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
         self.facts: Facts | None = None
         self.ended_ms: float | None = None
 
     def end(self) -> float:
         """End the step now, unless it has ended: later work, such as an explanation, does not count."""
         if self.ended_ms is None:
-            self.ended_ms = self._clock.milliseconds()
+            self.ended_ms = self._deadline.milliseconds()
         return self.ended_ms
 
 
@@ -99,10 +101,17 @@ class _HopRunner:
     """Runs the steps of one hop and collects their results."""
 
     def __init__(
-        self, text: str, clock: Clock, family: int | None, *, head: bool, verify: bool, allow: Allow | None
+        self,
+        text: str,
+        deadline: Deadline,
+        family: int | None,
+        *,
+        head: bool,
+        verify: bool,
+        allow: Allow | None,
     ) -> None:
         self._text = text
-        self._clock = clock
+        self._deadline = deadline
         self._family = family
         self._method = "HEAD" if head else "GET"
         self._verify = verify
@@ -110,10 +119,10 @@ class _HopRunner:
         self._sock: socket.socket
         self._connection: ConnectFacts
         self._has_hung_up = False
-        self._target: tuple[int, Any]
+        self._endpoint: Endpoint
         self._steps: list[Step] = []
         self._answered_by: AnsweredBy | None = None
-        self.answer: AnswerFacts | None = None
+        self.answer: ResponseHead | None = None
         self.url: Url
 
     @property
@@ -146,14 +155,14 @@ class _HopRunner:
         """Find the process that answered, then close: a server may serve only one connection at a time."""
         if not self._has_hung_up:
             self._has_hung_up = True
-            with self._clock.paused():
+            with self._deadline.paused():
                 self._answered_by = find_answering(self._connection)
             self._sock.close()
 
     @contextmanager
     def _step(self, name: str, start_ms: float | None = None) -> Iterator[_Draft]:
-        draft = _Draft(self._clock)
-        start = self._clock.milliseconds() if start_ms is None else start_ms
+        draft = _Draft(self._deadline)
+        start = self._deadline.milliseconds() if start_ms is None else start_ms
         failure = None
         try:
             yield draft
@@ -165,34 +174,40 @@ class _HopRunner:
 
     def _connect(self) -> tuple[socket.socket, ConnectFacts]:
         url = self.url.facts
-        places = [] if url.port is None else self._look_up(url.host, url.port)
+        if url.socket_path is not None:
+            return self._connect_unix(url.socket_path)
+        assert url.port is not None, "a URL without a port is a Unix socket's"
+        endpoints = self._look_up(url.host, url.port)
         with self._step("connect") as step:
-            if url.port is not None:
-                sock, step.facts = connect(places, self._clock)
-            elif url.socket_path is not None and self._allow is None:
-                sock, step.facts = connect_unix(url.socket_path, self._clock)
-            else:
-                raise unreached.explain_forbidden_socket()
+            sock, step.facts = connect(endpoints, self._deadline)
             step.end()
             if sock is None:
-                raise unreached.explain_no_connection(self.url, step.facts, self._clock)
-            if url.port is None:
-                self._target = (socket.AF_UNIX, url.socket_path)
-                return sock, step.facts
+                raise unreached.explain_no_connection(self.url, step.facts, self._deadline)
             if not is_allowed(step.facts.remote_address, url.port, self._allow):
                 sock.close()
                 raise not_allowed(url.host, url.port)
             won = next(one.address for one in step.facts.attempts if one.outcome == "connected")
-            self._target = next((place.family, place.sockaddr) for place in places if place.address == won)
+            self._endpoint = next(endpoint for endpoint in endpoints if endpoint.host == won)
             return sock, step.facts
 
-    def _look_up(self, host: str, port: int) -> list[Place]:
+    def _connect_unix(self, path: str) -> tuple[socket.socket, ConnectFacts]:
+        with self._step("connect") as step:
+            if self._allow is not None:
+                raise unreached.explain_forbidden_socket()
+            self._endpoint = Endpoint.of_path(path)
+            sock, step.facts = connect_unix(self._endpoint, self._deadline)
+            step.end()
+            if sock is None:
+                raise unreached.explain_socket_file(path, step.facts, self._deadline)
+            return sock, step.facts
+
+    def _look_up(self, host: str, port: int) -> list[Endpoint]:
         with self._step("name") as step:
-            found = look_up(host, port, self._family, self._clock)
-            places, step.facts = judge(found, host, port, self._allow)
-            if not places:
+            found = look_up(host, port, self._family, self._deadline)
+            endpoints, step.facts = judge(found, host, port, self._allow)
+            if not endpoints:
                 raise not_allowed(host, port)
-        return places
+        return endpoints
 
     def _encrypt(self, sock: socket.socket) -> socket.socket:
         with self._step("tls") as step:
@@ -200,7 +215,7 @@ class _HopRunner:
                 secured, step.facts = self._shake_hands(sock)
             except OSError as exc:
                 step.end()
-                raise explanation.explain_tls(self.url, exc, self._dial, self._clock) from exc
+                raise explanation.explain_tls(self.url, exc, self._dial, self._deadline) from exc
             if not step.facts.is_trusted and self._verify:
                 secured.close()
                 raise explanation.explain_distrust(self.url, step.facts)
@@ -212,39 +227,52 @@ class _HopRunner:
         A plain HTTP server may wait forever for the end of a line.
         """
         host = self.url.facts.host
-        patience = self._clock.at_most(min(_PATIENCE_SECONDS, self._clock.remaining() / 2))
+        patience = self._deadline.at_most(min(_PATIENCE_SECONDS, self._deadline.remaining() / 2))
         try:
             return shake_hands(sock, host, self._dial, patience)
         except TimeoutError:
-            if speaks_plainly(self._dial, self._clock):
+            if speaks_plainly(self._dial, self._deadline):
                 raise
-            return shake_hands(self._dial(self._clock), host, self._dial, self._clock)
+            return shake_hands(self._dial(self._deadline), host, self._dial, self._deadline)
 
     def _exchange(self, sock: socket.socket) -> None:
-        exchange = Exchange(sock, self.url, self._method, self._clock)
+        http = HttpConnection(sock, self._deadline)
+        target = self.url.facts.request_target
+        headers = (("Host", self.url.host_header), ("User-Agent", _USER_AGENT), ("Accept", "*/*"))
         with self._step("request") as step, self._explaining(step):
-            step.facts = exchange.send()
+            step.facts = RequestFacts(self._method, target, headers, http.send(self._method, target, headers))
         with self._step("first byte") as step, self._explaining(step):
-            self.answer = step.facts = exchange.wait_for_answer(step.end)
+            self.answer = step.facts = http.read_head(step.end)
             # nginx, Cheroot and others answer 400 to plain HTTP on a TLS port.
             is_suspect = self.answer.status == 400 and self.url.facts.scheme == "http"
-            if is_suspect and speaks_tls(self._dial, self._clock):
+            if is_suspect and speaks_tls(self._dial, self._deadline):
                 raise explanation.explain_tls_port(self.url)
         with self._step("transfer", start_ms=step.end()) as step:
-            try:
-                step.facts = exchange.read_body()
-            except NoAnswer as exc:
-                step.facts = exchange.transferred(is_whole=False)
-                raise explanation.explain_cut(exchange.body_bytes) from exc
-            except OSError as exc:
-                step.facts = exchange.transferred(is_whole=False)
-                if isinstance(exc, TimeoutError):
-                    raise explanation.explain_endless(exchange.body_bytes, self._clock) from exc
-                raise explanation.explain_cut(exchange.body_bytes) from exc
+            self._read_body(http, step)
+
+    def _read_body(self, http: HttpConnection, step: _Draft) -> None:
+        began = self._deadline.milliseconds()
+        count = 0
+        is_whole = False
+        try:
+            for piece in http.read_body():
+                count += len(piece)
+                if count > MOST_BODY_BYTES:
+                    break
+            else:
+                is_whole = True
+        except TimeoutError as exc:
+            raise explanation.explain_endless(count, self._deadline) from exc
+        except OSError as exc:
+            raise explanation.explain_cut(count) from exc
+        finally:
+            milliseconds = self._deadline.milliseconds() - began
+            rate = count / milliseconds * 1000 if milliseconds > 0 and count else None
+            step.facts = TransferFacts(count, rate, is_whole)
 
     def _greet(self, sock: socket.socket) -> None:
         with self._step("greeting") as step, self._explaining(step):
-            step.facts = read_greeting(sock, step.end, self._clock)
+            step.facts = read_greeting(sock, self._deadline, step.end)
             if step.facts.code >= 400:
                 raise explanation.explain_refusal(step.facts.code, step.facts.lines[0])
 
@@ -252,34 +280,26 @@ class _HopRunner:
     def _explaining(self, step: _Draft) -> Iterator[None]:
         try:
             yield
-        except NoAnswer as exc:
+        except NoResponse as exc:
             self._end(step)
-            raise explanation.explain_no_answer(self.url, exc, self._dial, self._clock) from exc
+            raise explanation.explain_no_answer(self.url, exc, self._dial, self._deadline) from exc
         except TimeoutError as exc:
             self._end(step)
-            raise explanation.explain_silence(self.url, self._dial, self._clock) from exc
+            raise explanation.explain_silence(self.url, self._dial, self._deadline) from exc
         except OSError as exc:
             self._end(step)
-            raise explanation.explain_broken(self.url, exc, self._dial, self._clock) from exc
+            raise explanation.explain_broken(self.url, exc, self._dial, self._deadline) from exc
 
     def _end(self, step: _Draft) -> None:
         step.end()
         self._hang_up()
 
-    def _dial(self, clock: Clock) -> socket.socket:
+    def _dial(self, deadline: Deadline) -> socket.socket:
         """Connect again to exactly the address that was allowed and reached. Raises OSError."""
-        family, address = self._target
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(clock.remaining())
-            sock.connect(address)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        return self._endpoint.connect(deadline.remaining())
 
 
-def _redirect(url: Url, answer: AnswerFacts, seen: set[str], *, follow: bool) -> Redirect | None:
+def _redirect(url: Url, answer: ResponseHead, seen: set[str], *, follow: bool) -> Redirect | None:
     """The redirect of a response, and whether it is followed; None if it is not one."""
     header = answer.header("location")
     if answer.status not in _REDIRECTS or header is None:

@@ -6,21 +6,19 @@ only now.
 
 from __future__ import annotations
 
+from webdemo.client.connection import Deadline
 from webdemo.errors import PlaceNotAllowed, PlaceUnreachable, TraceFailed
 from webdemo.net.bindtext import shown
 from webdemo.net.holders import Listening, tcp_listeners
 from webdemo.trace.answering import is_this_machine
-from webdemo.trace.clock import Clock
 from webdemo.trace.facts import ConnectFacts
 from webdemo.trace.url import Url, write_place
 
 _MOST_NEIGHBOURS = 3
 
 
-def explain_no_connection(url: Url, facts: ConnectFacts, clock: Clock) -> TraceFailed:
+def explain_no_connection(url: Url, facts: ConnectFacts, deadline: Deadline) -> TraceFailed:
     """Every connection attempt failed."""
-    if url.facts.socket_path is not None:
-        return _explain_socket_file(url.facts.socket_path, facts, clock)
     port = url.facts.port
     outcomes = {attempt.outcome for attempt in facts.attempts}
     tried = " and ".join(write_place(attempt.address, port) for attempt in facts.attempts[:4])
@@ -35,7 +33,7 @@ def explain_no_connection(url: Url, facts: ConnectFacts, clock: Clock) -> TraceF
         )
     if "timed out" in outcomes or not outcomes:
         return PlaceUnreachable(
-            f"{tried or url.facts.host} did not answer within {clock.timeout_seconds:g} s.",
+            f"{tried or url.facts.host} did not answer within {deadline.seconds:g} s.",
             remedy="The machine is off, or a firewall drops what is sent to this port; "
             "or allow more time (--max-time).",
             kind="timed out",
@@ -86,7 +84,7 @@ def _explain_nobody_listens(url: Url, tried: str) -> PlaceUnreachable:
     return PlaceUnreachable(problem, remedy=remedy, kind="refused")
 
 
-def _explain_socket_file(path: str, facts: ConnectFacts, clock: Clock) -> PlaceUnreachable:
+def explain_socket_file(path: str, facts: ConnectFacts, deadline: Deadline) -> PlaceUnreachable:
     attempt = facts.attempts[0]
     if attempt.outcome == "missing":
         problem, remedy = (
@@ -100,7 +98,7 @@ def _explain_socket_file(path: str, facts: ConnectFacts, clock: Clock) -> PlaceU
         problem = f"This user may not connect to {shown(path)}."
         remedy = "Its owner can allow it: the bind's option mode=660 lets the group, mode=666 everyone."
     elif attempt.outcome == "timed out":
-        problem = f"{shown(path)} did not take the connection within {clock.timeout_seconds:g} s."
+        problem = f"{shown(path)} did not take the connection within {deadline.seconds:g} s."
         remedy = "Its server is busy or stuck; see its log."
     else:
         problem = f"No connection to {shown(path)}: {attempt.detail}."

@@ -21,6 +21,7 @@ from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from webdemo.client import wire
+from webdemo.client.endpoint import Endpoint
 from webdemo.compare.behaviour import quirks
 from webdemo.compare.behaviour.probing import OnProgress, evidence_of, missing, shortened, shown, side_by_side
 from webdemo.compare.behaviour.stable_values import Look, Steady, steady
@@ -245,13 +246,13 @@ def _own_numbers(runs: Sequence[Run]) -> re.Pattern[bytes]:
 def _look(port: int, own: re.Pattern[bytes], request: AppRequest) -> Look:
     try:
         exchange = wire.exchange(
-            port, [request.encode()], [request.method], seconds=_ANSWER_SECONDS, quiet_seconds=0
+            Endpoint.of_port(port), [request.encode()], [request.method], seconds=_ANSWER_SECONDS
         )
     except OSError as exc:
         return Look("dropped", (), b"", str(exc))
     if not exchange.is_answered:
         return Look("dropped" if exchange.is_over else "hung", (), b"", evidence_of(exchange))
-    answer = exchange.answers[0]
+    answer = exchange.responses[0]
     headers = tuple(
         (name.lower(), own.sub(_NUMBER, value.encode("latin-1")).decode("latin-1"))
         for name, value in answer.headers

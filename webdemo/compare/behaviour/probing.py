@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from webdemo.client import wire
+from webdemo.client.endpoint import Endpoint
 from webdemo.client.wire import Exchange
 from webdemo.compare.behaviour import quirks
 from webdemo.compare.corpus import GROUPS
@@ -141,14 +142,14 @@ def _look(run: Run, server: Server, case: Case, seconds: float, quiet_seconds: f
 
 
 def _judge(case: Case, exchange: Exchange, seconds: float) -> tuple[Verdict, str]:
-    if exchange.is_answered or (case.judges_breaks and (exchange.answers or exchange.is_over)):
+    if exchange.is_answered or (case.judges_breaks and (exchange.responses or exchange.is_over)):
         judgement = case.judge(exchange)
         return judgement.level, judgement.does
     if not exchange.is_over:
         return "hung", "does not answer to the end in time"
-    if exchange.rest and not wire.is_answer(exchange.rest):
+    if exchange.rest and not wire.is_response(exchange.rest):
         return "wrong", "answers with what is no HTTP answer"  # RFC 9112 section 4
-    if exchange.answers or exchange.rest:
+    if exchange.responses or exchange.rest:
         return "dropped", "closes the connection in the middle of its answer"
     return "dropped", "closes the connection without an answer"
 
@@ -156,8 +157,10 @@ def _judge(case: Case, exchange: Exchange, seconds: float) -> tuple[Verdict, str
 def _send(port: int, case: Case, seconds: float, quiet_seconds: float) -> Exchange:
     key = uuid.uuid4().hex
     steps = [step.replace(b"{id}", key.encode()) if isinstance(step, bytes) else step for step in case.steps]
-    exchange = wire.exchange(port, steps, case.methods, seconds=seconds, quiet_seconds=quiet_seconds)
-    return replace(exchange, afterwards=_recall(port, key)) if case.recalls else exchange
+    exchange = wire.exchange(
+        Endpoint.of_port(port), steps, case.methods, seconds=seconds, quiet_seconds=quiet_seconds
+    )
+    return replace(exchange, recorded=_recall(port, key)) if case.recalls else exchange
 
 
 def _recall(port: int, key: str) -> dict[str, Any]:
@@ -165,8 +168,8 @@ def _recall(port: int, key: str) -> dict[str, Any]:
     deadline = time.monotonic() + _RECALL_SECONDS
     asking = [request(f"/probe/recall?{key}")]
     while True:
-        told = wire.exchange(port, asking, ("GET",), seconds=_RECALL_SECONDS, quiet_seconds=0)
-        happened = told.answers[0].json if told.answers else {}
+        told = wire.exchange(Endpoint.of_port(port), asking, ("GET",), seconds=_RECALL_SECONDS)
+        happened = told.responses[0].json if told.responses else {}
         if happened.get("happened") or time.monotonic() > deadline:
             return happened
         time.sleep(0.05)
@@ -178,11 +181,13 @@ def _recall(port: int, key: str) -> dict[str, Any]:
 def evidence_of(exchange: Exchange) -> str:
     """A summary of what came back: each response's status and first bytes, and how the connection ended."""
     parts = []
-    for answer in exchange.answers:
-        interim = "".join(f"{code}, then " for code in answer.interim)
-        body = shown(answer.body[:_LONGEST_SHOWN])
-        unfinished = "" if answer.is_whole else " (unfinished)"
-        parts.append(f"{interim}HTTP/{answer.version} {answer.status} {answer.reason}{unfinished} {body}")
+    for response in exchange.responses:
+        interim = "".join(f"{code}, then " for code in response.interim)
+        body = shown(response.body[:_LONGEST_SHOWN])
+        unfinished = "" if response.is_whole else " (unfinished)"
+        parts.append(
+            f"{interim}HTTP/{response.version} {response.status} {response.reason}{unfinished} {body}"
+        )
     if exchange.rest:
         parts.append(f"and then {shown(exchange.rest[:_LONGEST_SHOWN])}")
     ended = {"closed": "closed", "reset": "reset", "open": "left open"}[exchange.ended]

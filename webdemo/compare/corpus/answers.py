@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from webdemo.client.wire import Answer, Exchange
+from webdemo.client.wire import Exchange, Response
 from webdemo.compare.corpus.case import (
     Case,
     Judge,
@@ -40,21 +40,21 @@ def _page(
     return Case(name, title, section, expected, meaning, steps, judge, judges_breaks=judges_breaks)
 
 
-def _answer(judge: Callable[[Answer], Judgement]) -> Judge:
-    return lambda exchange: judge(exchange.answers[0])
+def _answer(judge: Callable[[Response], Judgement]) -> Judge:
+    return lambda exchange: judge(exchange.responses[0])
 
 
 def _body(expected: bytes) -> Judge:
-    def judge(answer: Answer) -> Judgement:
-        if answer.status == 200 and answer.body == expected:
+    def judge(response: Response) -> Judgement:
+        if response.status == 200 and response.body == expected:
             return right("sends it all")
-        return wrong(f"answers {answer.status} with {answer.body[:40]!r}")
+        return wrong(f"answers {response.status} with {response.body[:40]!r}")
 
     return _answer(judge)
 
 
 def _without_body(exchange: Exchange) -> Judgement:
-    first, *others = exchange.answers
+    first, *others = exchange.responses
     if first.status == 500:
         return differs("refuses it with 500")
     if exchange.rest or (others and others[0].body != b"hello"):
@@ -70,10 +70,10 @@ def _without_body(exchange: Exchange) -> Judgement:
     return differs(f"sends no body, closes, and {'says' if first.says_close else 'does not say'} so")
 
 
-def _no_made_up_length(answer: Answer) -> Judgement:
-    length = answer.header("Content-Length")
-    if answer.status != 304:
-        return wrong(f"answers {answer.status}")
+def _no_made_up_length(response: Response) -> Judgement:
+    length = response.header("Content-Length")
+    if response.status != 304:
+        return wrong(f"answers {response.status}")
     if length in (None, "5"):
         return right("sends " + ("the length" if length else "no length"))
     return wrong(f"sends Content-Length: {length}")
@@ -88,37 +88,37 @@ def _unfinished(exchange: Exchange) -> Judgement:
 
 def _cut(exchange: Exchange) -> Judgement:
     """A response that failed midway must not look complete."""
-    if not exchange.answers:
+    if not exchange.responses:
         return right("closes the connection before anything is sent")
-    answer = exchange.answers[0]
-    if answer.status == 500:
+    response = exchange.responses[0]
+    if response.status == 500:
         return right("answers 500, as nothing had been sent yet")
-    if not answer.is_whole:
+    if not response.is_whole:
         return _unfinished(exchange)
-    if b"sorry" in answer.body:
+    if b"sorry" in response.body:
         return wrong("lets the app go on as though nothing had failed")
-    if answer.body != b"hello":
+    if response.body != b"hello":
         return differs("ends the body with a message of its own")
-    if answer.header("Content-Length") is None and not answer.is_chunked:
+    if response.header("Content-Length") is None and not response.is_chunked:
         return differs("ends a body without a length, which looks whole")
     return wrong("ends the body as though it were whole")
 
 
 def _too_short(exchange: Exchange) -> Judgement:
-    if not exchange.answers:
+    if not exchange.responses:
         return differs("closes the connection without an answer")
-    answer = exchange.answers[0]
-    if answer.status == 500:
+    response = exchange.responses[0]
+    if response.status == 500:
         return right("answers 500")
-    if answer.is_whole:
+    if response.is_whole:
         return differs("announces another length than the app")
     return _unfinished(exchange)
 
 
 def _too_long(exchange: Exchange) -> Judgement:
-    if not exchange.answers:
+    if not exchange.responses:
         return right("closes the connection")
-    first, *others = exchange.answers
+    first, *others = exchange.responses
     if exchange.rest or (others and others[0].body != b"hello"):
         if not others and b"HTTP/" not in exchange.rest:
             return differs("sends more than was announced, and nothing behind it")
@@ -140,78 +140,78 @@ def _first_part_early(exchange: Exchange) -> Judgement:
 
 
 def _closed(exchange: Exchange) -> Judgement:
-    times = len(exchange.afterwards.get("happened", []))
+    times = len(exchange.recorded.get("happened", []))
     if times == 1:
         return right("calls close()")
     return differs(f"calls close() {times} times") if times else wrong("does not call close()")
 
 
-def _hop_by_hop(answer: Answer) -> Judgement:
-    if answer.status == 500:
+def _hop_by_hop(response: Response) -> Judgement:
+    if response.status == 500:
         return right("refuses it with 500")
-    return differs("sends it" if "timeout=99" in (answer.header("Keep-Alive") or "") else "leaves it out")
+    return differs("sends it" if "timeout=99" in (response.header("Keep-Alive") or "") else "leaves it out")
 
 
 def _own_transfer_encoding(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0] if exchange.answers else None
-    if answer is None:
+    response = exchange.responses[0] if exchange.responses else None
+    if response is None:
         return right("closes the connection")
-    if answer.status == 500:
+    if response.status == 500:
         return right("refuses it with 500")
-    if answer.is_whole and answer.body == b"hello":
-        return differs("makes the chunks that the app promised" if answer.is_chunked else "leaves it out")
+    if response.is_whole and response.body == b"hello":
+        return differs("makes the chunks that the app promised" if response.is_chunked else "leaves it out")
     return wrong("sends a body without the chunks that it announces")
 
 
 def _injected(exchange: Exchange) -> Judgement:
-    if not exchange.answers:
+    if not exchange.responses:
         return right("closes the connection")
-    answer = exchange.answers[0]
-    if answer.header("X-Injected"):
+    response = exchange.responses[0]
+    if response.header("X-Injected"):
         return wrong("sends it as it is: two headers")
-    return right("refuses it with 500" if answer.status == 500 else "does not send it as it is")
+    return right("refuses it with 500" if response.status == 500 else "does not send it as it is")
 
 
-def _latin_1(answer: Answer) -> Judgement:
-    value = answer.header("X-Name")
+def _latin_1(response: Response) -> Judgement:
+    value = response.header("X-Name")
     if value == "caf\xe9":
         return right("sends it as Latin-1")
-    return wrong(f"answers {answer.status}" if value is None else f"sends {value!r}")
+    return wrong(f"answers {response.status}" if value is None else f"sends {value!r}")
 
 
 def _wide(exchange: Exchange) -> Judgement:
-    if not exchange.answers:
+    if not exchange.responses:
         return differs(
             f"closes the connection {'amid the headers' if exchange.rest else 'without an answer'}"
         )
-    answer = exchange.answers[0]
-    if answer.status == 500:
+    response = exchange.responses[0]
+    if response.status == 500:
         return right("refuses it with 500")
-    return differs(f"sends {answer.header('X-Name')!r}")
+    return differs(f"sends {response.header('X-Name')!r}")
 
 
-def _cookies(answer: Answer) -> Judgement:
-    cookies = answer.values("Set-Cookie")
+def _cookies(response: Response) -> Judgement:
+    cookies = response.values("Set-Cookie")
     return right("sends both") if cookies == ["a=1", "b=2"] else wrong(f"sends {cookies}")
 
 
-def _name_kept(answer: Answer) -> Judgement:
-    names = [name for name, _ in answer.headers if name.lower() == "x-mixed-case"]
+def _name_kept(response: Response) -> Judgement:
+    names = [name for name, _ in response.headers if name.lower() == "x-mixed-case"]
     if not names:
         return wrong("does not send it")
     return right("sends the name as it is") if names == ["x-mIxed-case"] else differs(f"sends {names[0]}")
 
 
-def _date(answer: Answer) -> Judgement:
-    times = len(answer.values("Date"))
+def _date(response: Response) -> Judgement:
+    times = len(response.values("Date"))
     return right("sends Date") if times == 1 else wrong(f"sends Date {times} times")
 
 
 def _own(header: str, value: str, without: Level) -> Judge:
     """Judge that the app's own header is sent; `without` is the level of a response that lacks it."""
 
-    def judge(answer: Answer) -> Judgement:
-        values = answer.values(header)
+    def judge(response: Response) -> Judgement:
+        values = response.values(header)
         if values == [value]:
             return right("sends the app's")
         if len(values) == 1:
@@ -221,38 +221,38 @@ def _own(header: str, value: str, without: Level) -> Judge:
     return _answer(judge)
 
 
-def _odd_status(answer: Answer) -> Judgement:
-    if (answer.status, answer.reason) == (299, "Quite Odd"):
+def _odd_status(response: Response) -> Judgement:
+    if (response.status, response.reason) == (299, "Quite Odd"):
         return right("sends it as it is")
-    if answer.status == 299:
-        return differs(f"sends the reason {answer.reason!r}")
-    return wrong(f"answers {answer.status}")
+    if response.status == 299:
+        return differs(f"sends the reason {response.reason!r}")
+    return wrong(f"answers {response.status}")
 
 
 def _text(exchange: Exchange) -> Judgement:
-    if not exchange.answers:
+    if not exchange.responses:
         return right("closes the connection")
-    answer = exchange.answers[0]
-    if answer.status == 500:
+    response = exchange.responses[0]
+    if response.status == 500:
         return right("refuses it with 500")
-    if not answer.is_whole:
+    if not response.is_whole:
         return _unfinished(exchange)
-    return differs(f"answers {answer.status} with {answer.body[:40]!r}")
+    return differs(f"answers {response.status} with {response.body[:40]!r}")
 
 
 def _shrunk(exchange: Exchange) -> Judgement:
     """A file that became shorter than its announced length."""
-    if ENDLESS in exchange.afterwards.get("happened", []):
+    if ENDLESS in exchange.recorded.get("happened", []):
         return wrong(
             f"reads on for ever behind the file's end (the probe stopped it after {MOST_READS} times)"
         )
-    if not exchange.answers:
+    if not exchange.responses:
         return differs("closes the connection without an answer")
-    answer = exchange.answers[0]
-    if answer.status == 500:
+    response = exchange.responses[0]
+    if response.status == 500:
         return right("answers 500")
-    if answer.is_whole:
-        says_more = len(answer.body) > SHRUNK_BYTES
+    if response.is_whole:
+        says_more = len(response.body) > SHRUNK_BYTES
         return wrong("fills it up") if says_more else differs("announces the length that is left")
     return _unfinished(exchange)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
-from webdemo.client.wire import Answer, Exchange, Step
+from webdemo.client.wire import Exchange, Response, Step, encode_request
 
 HOST = "probe.example"
 
@@ -43,27 +44,7 @@ class Case:
     recalls: bool = False  # the app is asked afterwards what happened to its response
 
 
-def request(
-    target: str = "/",
-    *headers: str,
-    method: str = "GET",
-    body: bytes = b"",
-    version: str = "1.1",
-    host: str | None = HOST,
-    close: bool = True,
-) -> bytes:
-    """Encode a request, however malformed its parts are. Text is sent as UTF-8."""
-    lines = [f"{method} {target} HTTP/{version}"]
-    if host is not None:
-        lines.append(f"Host: {host}")
-    if close:
-        lines.append("Connection: close")
-    return "\r\n".join([*lines, *headers, "", ""]).encode() + body
-
-
-def chunks(*parts: bytes) -> bytes:
-    """A complete chunked body (RFC 9112 section 7.1)."""
-    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+request = partial(encode_request, host=HOST)
 
 
 # -- judges ---------------------------------------------------------------------------------------
@@ -82,7 +63,7 @@ def wrong(does: str) -> Judgement:
 
 
 def _extra(exchange: Exchange) -> Judgement | None:
-    if len(exchange.answers) > exchange.wanted:
+    if len(exchange.responses) > exchange.expected:
         return wrong("takes what follows for one more request, and answers that as well")
     return None
 
@@ -98,7 +79,7 @@ def status(
     def judge(exchange: Exchange) -> Judgement:
         if extra := _extra(exchange):
             return extra
-        code = exchange.answers[0].status
+        code = exchange.responses[0].status
         does = f"answers {code}"
         if must_close and not exchange.is_over:
             return wrong(f"{does} and keeps the connection open")
@@ -124,11 +105,11 @@ def tells(
     def judge(exchange: Exchange) -> Judgement:
         if extra := _extra(exchange):
             return extra
-        answer = exchange.answers[0]
-        if "environ" not in answer.json:
-            level = refusing if refusing and is_refusal(answer) else otherwise
-            return Judgement(level, f"answers {answer.status}")
-        value = environ_of(answer).get(key)
+        response = exchange.responses[0]
+        if "environ" not in response.json:
+            level = refusing if refusing and is_refusal(response) else otherwise
+            return Judgement(level, f"answers {response.status}")
+        value = environ_of(response).get(key)
         does = f"gives the app no {key}" if value is None else f"gives the app {key} as {value!r}"
         if value in good:
             return right(does)
@@ -149,12 +130,12 @@ def reads(
     def judge(exchange: Exchange) -> Judgement:
         if extra := _extra(exchange):
             return extra
-        answer = exchange.answers[0]
+        response = exchange.responses[0]
         if must_close and not exchange.is_over:
-            return wrong(f"answers {answer.status} and keeps the connection open")
-        if "start" not in answer.json:
-            return Judgement((refusing or {}).get(answer.status, otherwise), f"answers {answer.status}")
-        start = answer.json["start"]
+            return wrong(f"answers {response.status} and keeps the connection open")
+        if "start" not in response.json:
+            return Judgement((refusing or {}).get(response.status, otherwise), f"answers {response.status}")
+        start = response.json["start"]
         does = f"lets the app read {start!r}" if start else "lets the app read nothing"
         return right(does) if start == good else Judgement(otherwise, does)
 
@@ -167,22 +148,22 @@ def refuses_line(key: str, *as_sent: str) -> Judge:
     def judge(exchange: Exchange) -> Judgement:
         if extra := _extra(exchange):
             return extra
-        answer = exchange.answers[0]
-        if answer.status in (301, 400):
-            return right(f"answers {answer.status}")
-        if "environ" not in answer.json:
-            return differs(f"answers {answer.status}")
-        value = environ_of(answer).get(key)
+        response = exchange.responses[0]
+        if response.status in (301, 400):
+            return right(f"answers {response.status}")
+        if "environ" not in response.json:
+            return differs(f"answers {response.status}")
+        value = environ_of(response).get(key)
         return differs(f"gives the app {key} as {value!r}" + ("" if value in as_sent else ", changed"))
 
     return judge
 
 
-def is_refusal(answer: Answer) -> bool:
+def is_refusal(response: Response) -> bool:
     """Whether it blames the request (4xx) or says that it is not implemented (501)."""
-    return 400 <= answer.status < 500 or answer.status == 501
+    return 400 <= response.status < 500 or response.status == 501
 
 
-def environ_of(answer: Answer) -> dict[str, Any]:
-    environ: dict[str, Any] = answer.json.get("environ", {})
+def environ_of(response: Response) -> dict[str, Any]:
+    environ: dict[str, Any] = response.json.get("environ", {})
     return environ

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from webdemo.client.wire import Exchange
+from webdemo.client.wire import Exchange, chunked
 from webdemo.compare.corpus.case import (
     Case,
     Judgement,
-    chunks,
     differs,
     is_refusal,
     request,
@@ -22,8 +21,8 @@ _STEP = "A client, or a proxy that shares connections among clients, gets somebo
 
 def _both_answered(exchange: Exchange) -> Judgement:
     """Two requests on one connection: both are answered, or the connection ends after the first."""
-    first, *others = exchange.answers
-    if len(exchange.answers) > exchange.wanted or (others and others[0].status >= 400):
+    first, *others = exchange.responses
+    if len(exchange.responses) > exchange.expected or (others and others[0].status >= 400):
         return wrong("takes the body for a request")
     if first.status >= 400:
         return (differs if is_refusal(first) else wrong)(f"answers {first.status}")
@@ -37,21 +36,21 @@ def _both_answered(exchange: Exchange) -> Judgement:
 def _kept_or_said(exchange: Exchange) -> Judgement:
     """A server without persistent connections MUST say so; one that closes a connection only SHOULD."""
     judgement = _both_answered(exchange)
-    closes_unsaid = len(exchange.answers) == 1 and not exchange.answers[0].says_close
+    closes_unsaid = len(exchange.responses) == 1 and not exchange.responses[0].says_close
     return wrong(judgement.does) if judgement.level == "differs" and closes_unsaid else judgement
 
 
 def _closes(exchange: Exchange) -> Judgement:
     if not exchange.is_over:
         return wrong("keeps the connection open")
-    if exchange.answers[0].says_close:
+    if exchange.responses[0].says_close:
         return right("closes, and says so")
     return differs("closes, and does not say so")
 
 
 def _keeps_http_1_0(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    says_keep = "keep-alive" in (answer.header("Connection") or "").lower()
+    response = exchange.responses[0]
+    says_keep = "keep-alive" in (response.header("Connection") or "").lower()
     if exchange.is_over:
         return differs("says keep-alive, and closes") if says_keep else right("closes")
     if says_keep:
@@ -60,37 +59,37 @@ def _keeps_http_1_0(exchange: Exchange) -> Judgement:
 
 
 def _plain_to_http_1_0(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if answer.is_chunked:
+    response = exchange.responses[0]
+    if response.is_chunked:
         return wrong("sends chunks, which HTTP/1.0 does not have")
-    if answer.body != b"one two three":
-        return wrong(f"sends {answer.body!r}")
+    if response.body != b"one two three":
+        return wrong(f"sends {response.body!r}")
     return right("sends the body without chunks")
 
 
 def _large_unread(exchange: Exchange) -> Judgement:
-    if exchange.answers and exchange.answers[0].is_whole:
-        return right(f"answers {exchange.answers[0].status}, which reaches the client")
+    if exchange.responses and exchange.responses[0].is_whole:
+        return right(f"answers {exchange.responses[0].status}, which reaches the client")
     return differs("resets the connection, so that its answer is lost")
 
 
 def _higher_version(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if answer.version not in ("1.0", "1.1"):
-        return wrong(f"says that its answer is HTTP/{answer.version}, which does not exist")
-    return (right if answer.status == 200 else differs)(f"answers {answer.status}")
+    response = exchange.responses[0]
+    if response.version not in ("1.0", "1.1"):
+        return wrong(f"says that its answer is HTTP/{response.version}, which does not exist")
+    return (right if response.status == 200 else differs)(f"answers {response.status}")
 
 
 def _other_version(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if answer.version not in ("1.0", "1.1"):
-        return wrong(f"says that its answer is HTTP/{answer.version}, which does not exist")
-    return (right if answer.status == 505 else differs)(f"answers {answer.status}")
+    response = exchange.responses[0]
+    if response.version not in ("1.0", "1.1"):
+        return wrong(f"says that its answer is HTTP/{response.version}, which does not exist")
+    return (right if response.status == 505 else differs)(f"answers {response.status}")
 
 
 def _old_request(exchange: Exchange) -> Judgement:
-    if exchange.answers:
-        code = exchange.answers[0].status
+    if exchange.responses:
+        code = exchange.responses[0].status
         return right(f"answers {code}") if code in (400, 505) else differs(f"answers {code}")
     if exchange.raw:
         return differs("answers as HTTP/0.9 did")
@@ -162,7 +161,7 @@ CASES = (
                 "/probe/hello",
                 "Transfer-Encoding: chunked",
                 method="POST",
-                body=chunks(b"GET /x HTTP/9.9\r\n\r\n"),
+                body=chunked(b"GET /x HTTP/9.9\r\n\r\n"),
                 close=False,
             ),
             0.25,

@@ -28,39 +28,39 @@ def _environ(name: str, title: str, judge: Judge, expected: str, meaning: str, s
 
 
 def _required(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    environ = environ_of(answer)
+    response = exchange.responses[0]
+    environ = environ_of(response)
     if not environ:
-        return wrong(f"answers {answer.status}")
-    if not answer.json["is_dict"]:
+        return wrong(f"answers {response.status}")
+    if not response.json["is_dict"]:
         return wrong("gives the app an environ that is no dict")
-    missing = [key for key in _REQUIRED if key not in environ] + answer.json["no_streams"]
+    missing = [key for key in _REQUIRED if key not in environ] + response.json["no_streams"]
     if missing == ["SCRIPT_NAME"]:
         return differs("leaves SCRIPT_NAME out, which is empty")
     if missing:
         return wrong(f"leaves out {', '.join(missing)}")
     if empty := [key for key in _NEVER_EMPTY if environ[key] == ""]:
         return wrong(f"gives {', '.join(empty)} as an empty string")
-    if answer.json["not_native"]:
-        return wrong(f"gives {', '.join(answer.json['not_native'])} in another type than str")
-    if answer.json["version"] != [1, 0]:
-        return wrong(f"gives wsgi.version as {answer.json['version']}")
+    if response.json["not_native"]:
+        return wrong(f"gives {', '.join(response.json['not_native'])} in another type than str")
+    if response.json["version"] != [1, 0]:
+        return wrong(f"gives wsgi.version as {response.json['version']}")
     return right("gives the app all of them")
 
 
 def _file_wrapper(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if not environ_of(answer):
-        return wrong(f"answers {answer.status}")
-    if answer.json["file_wrapper"]:
+    response = exchange.responses[0]
+    if not environ_of(response):
+        return wrong(f"answers {response.status}")
+    if response.json["file_wrapper"]:
         return right("has wsgi.file_wrapper")
     return differs("has no wsgi.file_wrapper")
 
 
 def _raw_target(exchange: Exchange) -> Judgement:
-    environ = environ_of(exchange.answers[0])
+    environ = environ_of(exchange.responses[0])
     if not environ:
-        return wrong(f"answers {exchange.answers[0].status}")
+        return wrong(f"answers {exchange.responses[0].status}")
     found = [key for key in ("RAW_URI", "REQUEST_URI") if key in environ]
     if not found:
         return right("gives the app neither")
@@ -68,7 +68,7 @@ def _raw_target(exchange: Exchange) -> Judgement:
 
 
 def _content_keys(exchange: Exchange) -> Judgement:
-    environ = environ_of(exchange.answers[0])
+    environ = environ_of(exchange.responses[0])
     doubled = [key for key in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH") if key in environ]
     if environ.get("CONTENT_TYPE") != "text/x-probe" or environ.get("CONTENT_LENGTH") != "5":
         return wrong("does not give the app both")
@@ -78,9 +78,9 @@ def _content_keys(exchange: Exchange) -> Judgement:
 
 
 def _no_guess(exchange: Exchange) -> Judgement:
-    environ = environ_of(exchange.answers[0])
+    environ = environ_of(exchange.responses[0])
     if not environ:
-        return wrong(f"answers {exchange.answers[0].status}")
+        return wrong(f"answers {exchange.responses[0].status}")
     if value := environ.get("CONTENT_TYPE"):
         return wrong(f"gives the app CONTENT_TYPE as {value!r}")
     if value := environ.get("CONTENT_LENGTH"):
@@ -89,25 +89,25 @@ def _no_guess(exchange: Exchange) -> Judgement:
 
 
 def _server_name(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    name = environ_of(answer).get("SERVER_NAME")
+    response = exchange.responses[0]
+    name = environ_of(response).get("SERVER_NAME")
     if not name:
-        return wrong("gives the app no SERVER_NAME" if environ_of(answer) else f"answers {answer.status}")
+        return wrong("gives the app no SERVER_NAME" if environ_of(response) else f"answers {response.status}")
     does = f"gives the app SERVER_NAME as {name!r}"
     return right(does) if name in ("127.0.0.1", "localhost") else differs(does)
 
 
 def _remote_port(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if not environ_of(answer):
-        return wrong(f"answers {answer.status}")
-    return right("gives it") if "REMOTE_PORT" in environ_of(answer) else differs("has none")
+    response = exchange.responses[0]
+    if not environ_of(response):
+        return wrong(f"answers {response.status}")
+    return right("gives it") if "REMOTE_PORT" in environ_of(response) else differs("has none")
 
 
 def _nothing_of_the_process(exchange: Exchange) -> Judgement:
-    environ = environ_of(exchange.answers[0])
+    environ = environ_of(exchange.responses[0])
     if not environ:
-        return wrong(f"answers {exchange.answers[0].status}")
+        return wrong(f"answers {exchange.responses[0].status}")
     shown = [key for key in ("PATH", "HOME", "XDG_RUNTIME_DIR") if key in environ]
     if shown:
         return differs(f"shows the app the process's environment: {', '.join(shown)}")
@@ -115,20 +115,20 @@ def _nothing_of_the_process(exchange: Exchange) -> Judgement:
 
 
 def _lines(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    parts = answer.json.get("parts")
+    response = exchange.responses[0]
+    parts = response.json.get("parts")
     if parts is None:
-        return wrong(f"answers {answer.status}")
+        return wrong(f"answers {response.status}")
     if "".join(parts) != "one\ntwo\nthree\nfour" or parts[:2] != ["one\n", "tw"]:
         return wrong(f"lets the app read {parts}")
     return right("lets the app read lines, parts and all the rest")
 
 
 def _past_end(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if answer.json.get("start") == "hello":
+    response = exchange.responses[0]
+    if response.json.get("start") == "hello":
         return right("lets the read end with the body")
-    return differs(f"answers {answer.status}")
+    return differs(f"answers {response.status}")
 
 
 CASES = (
@@ -230,8 +230,8 @@ CASES = (
         (request("/probe/read", method="POST", close=False),),
         lambda e: (
             right("gives the app an empty body")
-            if e.answers[0].json.get("length") == 0
-            else differs(f"answers {e.answers[0].status}")
+            if e.responses[0].json.get("length") == 0
+            else differs(f"answers {e.responses[0].status}")
         ),
         ("POST",),
     ),

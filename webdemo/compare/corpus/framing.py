@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from webdemo.client.wire import HALF_CLOSE, Exchange
+from webdemo.client.wire import HALF_CLOSE, Exchange, chunked
 from webdemo.compare.corpus.case import (
     Case,
     Judge,
     Judgement,
     Level,
-    chunks,
     differs,
     reads,
     request,
@@ -46,20 +45,20 @@ def _refuses_body(recovered: str | None) -> Judge:
     """Judge that the body is refused; `recovered` is a lenient recipient's reading (RFC 9110 section 2.4)."""
 
     def judge(exchange: Exchange) -> Judgement:
-        if not exchange.answers:
+        if not exchange.responses:
             return right("closes the connection")
-        if len(exchange.answers) > 1:
+        if len(exchange.responses) > 1:
             return wrong("takes what follows for one more request")
-        answer = exchange.answers[0]
-        if "start" in answer.json:
-            start = answer.json["start"]
+        response = exchange.responses[0]
+        if "start" in response.json:
+            start = response.json["start"]
             level = differs if start == recovered else wrong
             return level(f"lets the app read {start!r}, as though the body were whole")
-        if 400 <= answer.status < 500:
-            return right(f"answers {answer.status}")
-        if answer.status == 500:
+        if 400 <= response.status < 500:
+            return right(f"answers {response.status}")
+        if response.status == 500:
             return right("lets the app's read fail")
-        return differs(f"answers {answer.status}")
+        return differs(f"answers {response.status}")
 
     return judge
 
@@ -78,22 +77,22 @@ def _bad_length(name: str, title: str, value: str) -> Case:
 
 
 def _sees_length(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if "start" not in answer.json:
-        return (differs if answer.status == 411 else wrong)(f"answers {answer.status}")
-    length = answer.json["content_length"]
+    response = exchange.responses[0]
+    if "start" not in response.json:
+        return (differs if response.status == 411 else wrong)(f"answers {response.status}")
+    length = response.json["content_length"]
     if not length:
         return right("gives the app no CONTENT_LENGTH, so that it reads nothing by it")
-    if answer.json["start"] != "hello":
-        return wrong(f"gives the app CONTENT_LENGTH {length}, and lets it read {answer.json['start']!r}")
+    if response.json["start"] != "hello":
+        return wrong(f"gives the app CONTENT_LENGTH {length}, and lets it read {response.json['start']!r}")
     return differs(f"gives the app CONTENT_LENGTH {length}")
 
 
 def _tells_the_end(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if "start" not in answer.json:
-        return (differs if answer.status == 411 else wrong)(f"answers {answer.status}")
-    if answer.json["terminated"]:
+    response = exchange.responses[0]
+    if "start" not in response.json:
+        return (differs if response.status == 411 else wrong)(f"answers {response.status}")
+    if response.json["terminated"]:
         return right("gives the app wsgi.input_terminated")
     return differs("gives the app no wsgi.input_terminated")
 
@@ -102,18 +101,18 @@ def _cut_off(as_whole: Level) -> Judge:
     """Judge an incomplete body; `as_whole` is the level if the app's read succeeds as if it were complete."""
 
     def judge(exchange: Exchange) -> Judgement:
-        if not exchange.answers:
+        if not exchange.responses:
             return right("closes the connection")
-        answer = exchange.answers[0]
+        response = exchange.responses[0]
         if not exchange.is_over:
-            return wrong(f"answers {answer.status} and keeps the connection open")
-        if "start" in answer.json:
+            return wrong(f"answers {response.status} and keeps the connection open")
+        if "start" in response.json:
             return Judgement(as_whole, "gives the app what has come, as though it were all")
-        if answer.status == 500:
+        if response.status == 500:
             return right("lets the app's read fail")
-        if 400 <= answer.status < 500:
-            return right(f"answers {answer.status}")
-        return differs(f"answers {answer.status}")
+        if 400 <= response.status < 500:
+            return right(f"answers {response.status}")
+        return differs(f"answers {response.status}")
 
     return judge
 
@@ -135,7 +134,14 @@ CASES = (
         "RFC 9112 section 7.1 (MUST)",
         "A server decodes it; RFC 9112 section 6.3 lets it ask for a length with 411 instead.",
         "Uploads of unknown length (git push, curl -T -, many SDKs) fail or hang.",
-        (_post("/probe/read", "Transfer-Encoding: chunked", body=chunks(b"hello ", b"world"), close=True),),
+        (
+            _post(
+                "/probe/read",
+                "Transfer-Encoding: chunked",
+                body=chunked(b"hello ", b"world"),
+                close=True,
+            ),
+        ),
         reads("hello world", refusing={411: "differs"}),
         _POST,
     ),
@@ -145,7 +151,14 @@ CASES = (
         "PEP 3333, environ Variables",
         "CONTENT_LENGTH may be absent; of a chunked body its length is not known beforehand.",
         "An app that reads by CONTENT_LENGTH (Django) sees the upload on one server, nothing on another.",
-        (_post("/probe/read-by-length", "Transfer-Encoding: chunked", body=chunks(b"hello"), close=True),),
+        (
+            _post(
+                "/probe/read-by-length",
+                "Transfer-Encoding: chunked",
+                body=chunked(b"hello"),
+                close=True,
+            ),
+        ),
         _sees_length,
         _POST,
     ),
@@ -155,7 +168,7 @@ CASES = (
         "PEP 3333, environ Variables (may)",
         "It is no variable of PEP 3333: servers add it, to say that the input ends by itself.",
         "Flask and Werkzeug read a body without CONTENT_LENGTH only where it is there: uploads seem empty.",
-        (_post("/probe/read", "Transfer-Encoding: chunked", body=chunks(b"hello"), close=True),),
+        (_post("/probe/read", "Transfer-Encoding: chunked", body=chunked(b"hello"), close=True),),
         _tells_the_end,
         _POST,
     ),
@@ -217,7 +230,7 @@ CASES = (
         "RFC 9112 section 7",
         "Names of transfer codings are case-insensitive.",
         _SMUGGLING,
-        (_post("/probe/read", "Transfer-Encoding: CHUNKED", body=chunks(b"hello"), close=True),),
+        (_post("/probe/read", "Transfer-Encoding: CHUNKED", body=chunked(b"hello"), close=True),),
         reads("hello", refusing={411: "differs"}),
         _POST,
     ),
@@ -301,7 +314,7 @@ CASES = (
         "RFC 9112 section 6.1 (MUST)",
         "It is refused, or read by Transfer-Encoding alone; the connection is closed either way.",
         _SMUGGLING,
-        (_post("/probe/read", "Content-Length: 6", "Transfer-Encoding: chunked", body=chunks(b"hello")),),
+        (_post("/probe/read", "Content-Length: 6", "Transfer-Encoding: chunked", body=chunked(b"hello")),),
         reads("hello", refusing={400: "right", 411: "right", 500: "differs"}, must_close=True),
         _POST,
     ),
@@ -338,7 +351,7 @@ CASES = (
         "RFC 9112 section 6.3 (MUST)",
         "The length cannot be known: 400 (or 501, if the coding is not known), and the connection is closed.",
         _SMUGGLING,
-        (_post("/probe/read", "Transfer-Encoding: xchunked", body=chunks(b"hello")),),
+        (_post("/probe/read", "Transfer-Encoding: xchunked", body=chunked(b"hello")),),
         status(400, 501, also=(411,), must_close=True),
         _POST,
     ),
@@ -348,7 +361,7 @@ CASES = (
         "RFC 9112 section 6.3 (MUST)",
         "The length cannot be known: 400 (or 501, if the coding is not known), and the connection is closed.",
         _SMUGGLING,
-        (_post("/probe/read", "Transfer-Encoding: \vchunked", body=chunks(b"hello")),),
+        (_post("/probe/read", "Transfer-Encoding: \vchunked", body=chunked(b"hello")),),
         status(400, 501, also=(411,), must_close=True),
         _POST,
     ),
@@ -358,7 +371,7 @@ CASES = (
         "RFC 9112 section 6.3 (MUST)",
         "The length cannot be known: 400 (or 501, if the coding is not known), and the connection is closed.",
         _SMUGGLING,
-        (_post("/probe/read", "Transfer-Encoding: chunked, identity", body=chunks(b"hello")),),
+        (_post("/probe/read", "Transfer-Encoding: chunked, identity", body=chunked(b"hello")),),
         status(400, 501, also=(411,), must_close=True),
         _POST,
     ),
@@ -373,7 +386,7 @@ CASES = (
                 "/probe/read",
                 "Transfer-Encoding: chunked",
                 "Connection: keep-alive",
-                body=chunks(b"hello"),
+                body=chunked(b"hello"),
                 version="1.0",
             ),
         ),
@@ -388,7 +401,7 @@ CASES = (
         "RFC 9112 section 5.1 (MUST)",
         "Whitespace between a name and its colon is answered with 400.",
         _SMUGGLING,
-        (_post("/probe/read", "Transfer-Encoding : chunked", body=chunks(b"hello")),),
+        (_post("/probe/read", "Transfer-Encoding : chunked", body=chunked(b"hello")),),
         status(400),
         _POST,
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webdemo.client.wire import AWAIT_ANSWER, Exchange
+from webdemo.client.wire import AWAIT_RESPONSE, Exchange
 from webdemo.compare.corpus.case import (
     Case,
     Judge,
@@ -43,28 +43,28 @@ def _raw(
 
 
 def _continue(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
+    response = exchange.responses[0]
     if not exchange.marks[1]:  # nothing arrived before the body was sent
         return wrong("says nothing until the body comes")
-    if not answer.interim:
-        return right(f"answers {answer.status} at once")
-    if answer.json.get("start") == "hello":
+    if not response.interim:
+        return right(f"answers {response.status} at once")
+    if response.json.get("start") == "hello":
         return right("says 100, then answers")
-    return wrong(f"says 100, then answers {answer.status}")
+    return wrong(f"says 100, then answers {response.status}")
 
 
 def _ignores_expect(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if answer.interim:
+    response = exchange.responses[0]
+    if response.interim:
         return wrong("says 100 to HTTP/1.0")
     return status(200)(exchange)
 
 
 def _names_kept(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    environ = environ_of(answer)
+    response = exchange.responses[0]
+    environ = environ_of(response)
     if not environ:
-        return (differs if is_refusal(answer) else wrong)(f"answers {answer.status}")
+        return (differs if is_refusal(response) else wrong)(f"answers {response.status}")
     user = environ.get("HTTP_X_USER")
     if user == "real":
         return right("gives the app the one with the hyphen alone")
@@ -72,12 +72,12 @@ def _names_kept(exchange: Exchange) -> Judgement:
 
 
 def _fold(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if answer.status == 400:
+    response = exchange.responses[0]
+    if response.status == 400:
         return right("answers 400")
-    if "environ" not in answer.json:
-        return wrong(f"answers {answer.status}")
-    value = environ_of(answer).get("HTTP_X_FOLDED")
+    if "environ" not in response.json:
+        return wrong(f"answers {response.status}")
+    value = environ_of(response).get("HTTP_X_FOLDED")
     if value is not None and value.split() == ["one", "two"] and not set(value) & set("\r\n\t"):
         return right(f"gives the app {value!r}")
     return wrong(f"gives the app {value!r}")
@@ -87,12 +87,12 @@ def _control(replaced: str) -> Judge:
     """Judge a control character in X-Odd; `replaced` is the value with a space in its place."""
 
     def judge(exchange: Exchange) -> Judgement:
-        answer = exchange.answers[0]
-        if 400 <= answer.status < 500:
-            return right(f"answers {answer.status}")
-        environ = environ_of(answer)
+        response = exchange.responses[0]
+        if 400 <= response.status < 500:
+            return right(f"answers {response.status}")
+        environ = environ_of(response)
         if not environ:
-            return wrong(f"answers {answer.status}")
+            return wrong(f"answers {response.status}")
         if "HTTP_X_HIDDEN" in environ:
             return wrong("takes what follows for a header of its own")
         value = environ.get("HTTP_X_ODD")
@@ -104,22 +104,22 @@ def _control(replaced: str) -> Judge:
 
 
 def _space_first(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if 400 <= answer.status < 500:
-        return right(f"answers {answer.status}")
-    if "environ" not in answer.json:
-        return differs(f"answers {answer.status}")  # refused, though as a server error
-    if "HTTP_X_FIRST" in environ_of(answer):
+    response = exchange.responses[0]
+    if 400 <= response.status < 500:
+        return right(f"answers {response.status}")
+    if "environ" not in response.json:
+        return differs(f"answers {response.status}")  # refused, though as a server error
+    if "HTTP_X_FIRST" in environ_of(response):
         return wrong("gives the app the header")
     return right("leaves the line out")
 
 
 def _large(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    if answer.status == 431:
+    response = exchange.responses[0]
+    if response.status == 431:
         return right("answers 431")
-    return Judgement("differs" if answer.status == 200 or 400 <= answer.status < 500 else "wrong",
-                     f"answers {answer.status}")  # fmt: skip
+    return Judgement("differs" if response.status == 200 or 400 <= response.status < 500 else "wrong",
+                     f"answers {response.status}")  # fmt: skip
 
 
 def _cookies(exchange: Exchange) -> Judgement:
@@ -377,7 +377,7 @@ CASES = (
         "curl waits a second before each upload over 1 MB; other clients may wait for ever.",
         (
             request("/probe/read", "Content-Length: 5", "Expect: 100-continue", method="POST"),
-            AWAIT_ANSWER,
+            AWAIT_RESPONSE,
             b"hello",
         ),
         _continue,

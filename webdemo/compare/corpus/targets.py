@@ -43,10 +43,10 @@ def _method(
 
 
 def _absolute(exchange: Exchange) -> Judgement:
-    answer = exchange.answers[0]
-    environ = environ_of(answer)
+    response = exchange.responses[0]
+    environ = environ_of(response)
     if not environ:  # 421: the form is accepted, but not this host
-        return (differs if answer.status == 421 else wrong)(f"answers {answer.status}")
+        return (differs if response.status == 421 else wrong)(f"answers {response.status}")
     path, host = environ.get("PATH_INFO", ""), environ.get("HTTP_HOST")
     if path != "/path":
         return wrong(f"gives the app PATH_INFO as {path!r}")
@@ -56,9 +56,9 @@ def _absolute(exchange: Exchange) -> Judgement:
 
 
 def _head(exchange: Exchange) -> Judgement:
-    if not exchange.answers:
+    if not exchange.responses:
         return wrong("closes the connection without an answer")
-    head, *others = exchange.answers
+    head, *others = exchange.responses
     length = head.header("Content-Length")
     if length not in (None, "5"):  # RFC 9110 section 8.6
         return wrong(f"sends Content-Length: {length}, which the answer to GET does not have")

@@ -9,10 +9,10 @@ import threading
 import time
 from dataclasses import dataclass
 
-import h11
-
+from webdemo.client.endpoint import Endpoint
+from webdemo.client.http11 import KeepAliveClient
 from webdemo.compare.runner import Choice, Run, running
-from webdemo.compare.speed.load_client import Connection
+from webdemo.compare.speed.load_client import RESPONSE_SECONDS
 from webdemo.compare.speed.processes import with_descendants
 from webdemo.worker.app_import import Target
 
@@ -52,15 +52,15 @@ def _kill(run: Run, path: str) -> float | None:
             os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
     while time.monotonic() - began < _BACK_SECONDS:
-        connection = Connection(run.port, path, timeout_seconds=_BACK_SECONDS)
+        client = KeepAliveClient(Endpoint.of_port(run.port), path, _BACK_SECONDS)
         try:
-            connection.ask()
-        except (OSError, h11.RemoteProtocolError):
+            client.get()
+        except OSError:
             time.sleep(0.01)
         else:
             return time.monotonic() - began
         finally:
-            connection.close()
+            client.close()
     return None
 
 
@@ -69,18 +69,18 @@ class _Asker(threading.Thread):
 
     def __init__(self, port: int, path: str, over: threading.Event) -> None:
         super().__init__(daemon=True)
-        self._connection = Connection(port, path)
+        self._client = KeepAliveClient(Endpoint.of_port(port), path, RESPONSE_SECONDS)
         self._over = over
         self.lost = 0
 
     def run(self) -> None:
         while not self._over.is_set():
             try:
-                self._connection.ask()
-            except (OSError, h11.RemoteProtocolError):
+                self._client.get()
+            except OSError:
                 self.lost += 1
             finally:
-                self._connection.close()
+                self._client.close()
 
 
 def _stop_under_load(run: Run, path: str) -> tuple[float, int]:

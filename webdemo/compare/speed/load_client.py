@@ -1,4 +1,4 @@
-"""Our own client: single requests, and a load of them where wrk is not installed. HTTP is done by h11.
+"""The load generator for machines without wrk.
 
 The load runs in a separate process, `python -m webdemo.compare.speed.load_client`, so that its processor time
 is measured separately. With one thread per connection it reaches a few thousand requests a second; beyond
@@ -8,67 +8,15 @@ that it is itself the limit, which the report then says.
 from __future__ import annotations
 
 import json
-import socket
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
 
-import h11
+from webdemo.client.endpoint import Endpoint
+from webdemo.client.http11 import KeepAliveClient
 
-ANSWER_SECONDS = 10.0
-_CHUNK = 1 << 16
-
-
-@dataclass(slots=True)
-class Connection:
-    """A connection that is opened when needed, and again after the server has closed it.
-
-    A request without a complete response raises OSError or h11.RemoteProtocolError, and closes it.
-    """
-
-    port: int
-    path: str
-    timeout_seconds: float = ANSWER_SECONDS
-    _sock: socket.socket | None = None
-    _http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
-
-    def ask(self) -> int:
-        """GET the path, read the whole response, and return its status."""
-        if self._sock is None:
-            self._sock = socket.create_connection(("127.0.0.1", self.port), timeout=self.timeout_seconds)
-            self._http = h11.Connection(h11.CLIENT)
-        try:
-            status = self._exchange(self._sock)
-        except BaseException:
-            self.close()
-            raise
-        if self._http.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
-            self._http.start_next_cycle()
-        else:
-            self.close()
-        return status
-
-    def close(self) -> None:
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
-
-    def _exchange(self, sock: socket.socket) -> int:
-        headers = [("Host", f"127.0.0.1:{self.port}")]
-        sock.sendall(self._http.send(h11.Request(method="GET", target=self.path, headers=headers)))
-        self._http.send(h11.EndOfMessage())
-        status = 0
-        while True:
-            event = self._http.next_event()
-            if event is h11.NEED_DATA:
-                self._http.receive_data(sock.recv(_CHUNK))
-            elif isinstance(event, h11.Response):
-                status = event.status_code
-            elif isinstance(event, h11.EndOfMessage):
-                return status
-            elif isinstance(event, h11.ConnectionClosed):
-                raise ConnectionResetError("The server closed the connection without an answer.")
+RESPONSE_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -102,23 +50,23 @@ def load(port: int, path: str, *, connections: int, seconds: float) -> dict[str,
 
 
 def _keep_asking(port: int, path: str, until: float, tally: _Tally) -> None:
-    connection = Connection(port, path)
+    client = KeepAliveClient(Endpoint.of_port(port), path, RESPONSE_SECONDS)
     try:
         while (began := time.perf_counter()) < until:
             # A response after the end does not count: the load must not last longer than requested.
-            connection.timeout_seconds = max(until - began, 0.05)
+            client.timeout_seconds = max(until - began, 0.05)
             try:
-                if connection.ask() >= 400:
+                if client.get() >= 400:
                     tally.errors += 1
             except TimeoutError:
                 return
-            except (OSError, h11.RemoteProtocolError):
+            except OSError:
                 tally.errors += 1
                 time.sleep(0.001)
             else:
                 tally.latencies.append(time.perf_counter() - began)
     finally:
-        connection.close()
+        client.close()
 
 
 if __name__ == "__main__":

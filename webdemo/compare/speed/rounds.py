@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import h11
-
+from webdemo.client.endpoint import Endpoint
+from webdemo.client.http11 import KeepAliveClient
 from webdemo.compare.results import Figure, Lifecycle, Measurement, Ratio, Speed
 from webdemo.compare.runner import Run
 from webdemo.compare.speed import intervals, processes, slow_clients
 from webdemo.compare.speed.cases import CASES, SLOW_CLIENTS, Case
 from webdemo.compare.speed.lifecycle import LIVES, live
 from webdemo.compare.speed.load import Generator, Load, find_generator
-from webdemo.compare.speed.load_client import Connection
+from webdemo.compare.speed.load_client import RESPONSE_SECONDS
 from webdemo.worker.app_import import Target
 
 ROUNDS = intervals.FEWEST_ROUNDS
@@ -137,13 +137,13 @@ def _notes(generator: Generator, *, shared_cpus: bool) -> list[str]:
 def _warm_up(generator: Generator, run: Run, path: str) -> list[str]:
     """Warm up the server, and check that the path is answered; returns notes on problems."""
     generator.run(run.port, path, connections=2, seconds=WARM_UP_SECONDS)
-    connection = Connection(run.port, path)
+    client = KeepAliveClient(Endpoint.of_port(run.port), path, RESPONSE_SECONDS)
     try:
-        status = connection.ask()
-    except (OSError, h11.RemoteProtocolError):
+        status = client.get()
+    except OSError:
         return [f"{run.choice.label} did not answer a request for {path}."]
     finally:
-        connection.close()
+        client.close()
     return (
         [f"{path} is answered with status {status}: an error is what was measured."] if status >= 400 else []
     )
@@ -179,15 +179,15 @@ def _measure_once(
 def _wait_for_recovery(port: int, path: str) -> None:
     deadline = time.monotonic() + _RECOVERY_SECONDS
     while (left := deadline - time.monotonic()) > 0:
-        connection = Connection(port, path, timeout_seconds=left)
+        client = KeepAliveClient(Endpoint.of_port(port), path, left)
         try:
-            connection.ask()
-        except (OSError, h11.RemoteProtocolError):
+            client.get()
+        except OSError:
             time.sleep(0.05)
         else:
             return
         finally:
-            connection.close()
+            client.close()
 
 
 def _measurement(label: str, case: Case, rounds: _Rounds) -> Measurement:

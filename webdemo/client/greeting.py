@@ -9,33 +9,38 @@ import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
-from webdemo.trace.clock import Clock
-from webdemo.trace.exchange import NoAnswer
-from webdemo.trace.facts import GreetingFacts
+from webdemo.client.connection import Deadline, NoResponse, receive
 
 LARGEST_GREETING_BYTES = 8192
 _LAST_LINE = re.compile(rb"^[0-9]{3}(?: [^\n]*+|\r)?\n", re.MULTILINE)
 _START = re.compile(rb"[0-9]{3}[ -]")
 
 
-def read_greeting(sock: socket.socket, at_first_byte: Callable[[], object], clock: Clock) -> GreetingFacts:
+@dataclass(frozen=True, slots=True)
+class GreetingFacts:
+    """The greeting of an SMTP or FTP server; lines without the code."""
+
+    code: int
+    lines: tuple[str, ...]
+
+
+def read_greeting(
+    sock: socket.socket, deadline: Deadline, at_first_byte: Callable[[], object] = lambda: None
+) -> GreetingFacts:
     """Read the greeting, then send QUIT.
 
-    Raises NoAnswer for anything but a greeting, TimeoutError if none arrives, and OSError.
+    Raises NoResponse for anything but a greeting, TimeoutError if none arrives, and OSError.
     """
     text = b""
     while not (last := _LAST_LINE.search(text)):
-        sock.settimeout(clock.remaining())
-        try:
-            data = sock.recv(4096)
-        except ConnectionResetError:
-            data = b""
+        data = receive(sock, deadline)
         if data and not text:
             at_first_byte()
         text += data
         if not data or len(text) > LARGEST_GREETING_BYTES or (len(text) > 3 and not _START.match(text)):
-            raise NoAnswer(text[:200])
+            raise NoResponse(text[:200])
     with suppress(OSError):
         sock.sendall(b"QUIT\r\n")
     lines = text[: last.end()].decode("utf-8", "replace").splitlines()
