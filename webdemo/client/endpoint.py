@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from webdemo.net.addresses import LOOPBACK, WILDCARD
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     family: socket.AddressFamily
     address: Any  # as for socket.connect
     authority: str = "localhost"  # for the Host header
@@ -70,7 +68,7 @@ class Endpoint:
             sock.settimeout(timeout_seconds)
             sock.connect(self.address)
             if self.tls:
-                from webdemo.client.tls import unverified_context  # `ssl` would slow down every start
+                from webdemo.client.tls import unverified_context
 
                 return unverified_context().wrap_socket(sock)
         except BaseException:

@@ -11,8 +11,7 @@ import re
 import select
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
@@ -57,8 +56,7 @@ def chunked(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request that can be sent to several servers, the same bytes to each."""
 
     method: str
@@ -112,8 +110,7 @@ Step = bytes | float | AwaitResponse | HalfClose
 # -- responses ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     version: str  # "1.1"
     status: int
     reason: str
@@ -147,8 +144,7 @@ class Response:
         return data if isinstance(data, dict) else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """Everything that was received on one connection."""
 
     raw: bytes
@@ -322,16 +318,16 @@ def _with_body(
 ) -> tuple[Response, int]:
     """Add the body to a response by RFC 9112 section 6.3; returns it and where the body ends."""
     if method == "HEAD" or response.status in _WITHOUT_BODY:
-        return replace(response, is_whole=True), start
+        return response._replace(is_whole=True), start
     if "chunked" in (response.header("Transfer-Encoding") or "").lower():
         body, end = _dechunk(raw, start)
         whole = end is not None
-        return replace(response, body=body, is_whole=whole, is_chunked=True), len(raw) if end is None else end
+        return response._replace(body=body, is_whole=whole, is_chunked=True), len(raw) if end is None else end
     lengths = set(response.values("Content-Length"))
     if len(lengths) == 1 and _LENGTH.fullmatch(length := lengths.pop()):
         end = min(start + int(length), len(raw))
-        return replace(response, body=raw[start:end], is_whole=end - start == int(length)), end
-    return replace(response, body=raw[start:], is_whole=at_end), len(raw)
+        return response._replace(body=raw[start:end], is_whole=end - start == int(length)), end
+    return response._replace(body=raw[start:], is_whole=at_end), len(raw)
 
 
 def _dechunk(raw: bytes, offset: int) -> tuple[bytes, int | None]:

@@ -14,7 +14,6 @@ import time
 from webdemo.client import wire
 from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
-from webdemo.client.greeting import read_greeting
 from webdemo.middleware.stack import ANSWERED_HEADER, PROBE_HEADER
 
 ATTEMPT_SECONDS = 2.0
@@ -40,6 +39,8 @@ def answered_by(endpoint: Endpoint, token: str) -> int | None:
 
 def greets(endpoint: Endpoint) -> bool:
     """Whether the server there greets with 220 (RFC 5321 section 3.1, RFC 959 section 5.4)."""
+    from webdemo.client.greeting import read_greeting  # only where there is such a server
+
     deadline = Deadline(ATTEMPT_SECONDS)
     try:
         with endpoint.connect(deadline.remaining()) as sock:

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from webdemo.client import wire
@@ -160,7 +159,7 @@ def _send(port: int, case: Case, seconds: float, quiet_seconds: float) -> Exchan
     exchange = wire.exchange(
         Endpoint.of_port(port), steps, case.methods, seconds=seconds, quiet_seconds=quiet_seconds
     )
-    return replace(exchange, recorded=_recall(port, key)) if case.recalls else exchange
+    return exchange._replace(recorded=_recall(port, key)) if case.recalls else exchange
 
 
 def _recall(port: int, key: str) -> dict[str, Any]:
