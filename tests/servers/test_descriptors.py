@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -121,3 +122,13 @@ def test_a_start_that_needs_more_descriptors_than_allowed_says_so(serving: Start
     assert run.wait() == 69
     assert "Traceback" not in run.log()
     assert "open files" in run.log()
+
+
+@pytest.mark.smoke
+def test_the_lowest_limit_of_descriptors_leaves_room_for_one_connection(kind: str, serving: Start) -> None:
+    run = serving("-b", bind(kind), "--no-access-log")
+    for process in [*run.servers(), *(w for s in run.servers() for w in s.children())]:
+        most = max(map(int, (path.name for path in Path(f"/proc/{process.pid}/fd").iterdir()))) + 4
+        process.rlimit(resource.RLIMIT_NOFILE, (most, most))
+    for _ in range(5):
+        assert get(run.url).status == 200

@@ -50,12 +50,13 @@ class Room:
 
     def is_left(self) -> bool:
         """Whether to accept; if not, idle connections are closed: ask again after PAUSE_SECONDS."""
-        if self._count() >= self._most:
+        count = self._count()
+        if count >= self._most:
             self._say(
                 f"{self._most} connections are open, the limit: further ones wait, and idle ones are closed. "
                 f"Raise it with the server's option {self._option}."
             )
-        elif self._runs_short and not _descriptors_are_left():
+        elif count and self._runs_short and not _descriptors_are_left():  # one is always served
             self._say(
                 f"The limit of {_most_descriptors()} open files is reached: further connections wait, and "
                 "idle ones are closed. Raise it with ulimit -n."
@@ -85,7 +86,7 @@ class Room:
         return True
 
     def _count_open(self) -> int:
-        if len(self.open) >= self._most:
+        if len(self.open) >= self._most or self._runs_short:
             for connection in list(self.open):
                 if connection.fileno() < 0:  # closed, but not yet collected
                     self.open.discard(connection)
