@@ -28,12 +28,10 @@ def test_each_message_is_one_datagram_that_systemd_understands(manager: tuple[so
     sock, name = manager
     notifier = Notifier({"NOTIFY_SOCKET": name})
     notifier.ready()
-    notifier.status("waitress on :8000\nand a line that is none")
     notifier.stopping()
     notifier.watchdog()
-    assert [sock.recv(1000) for _ in range(4)] == [
+    assert [sock.recv(1000) for _ in range(3)] == [
         b"READY=1",
-        b"STATUS=waitress on :8000 and a line that is none",
         b"STOPPING=1",
         b"WATCHDOG=1",
     ]
@@ -60,7 +58,6 @@ def test_nobody_to_tell_is_no_error(value: str) -> None:
     notifier.ready()
     notifier.reloading()
     notifier.stopping()
-    notifier.status("up")
     notifier.watchdog()
 
 

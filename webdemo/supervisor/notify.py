@@ -34,10 +34,6 @@ class Notifier:
     def stopping(self) -> None:
         self._send("STOPPING=1")
 
-    def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-        self._send("STATUS=" + " ".join(text.split()))
-
     def watchdog(self) -> None:
         self._send("WATCHDOG=1")
 

@@ -38,9 +38,8 @@ _Identity = tuple[int, int]
 class Watcher:
     """Calls `on_change`, in its own thread, with the paths of each burst of changes.
 
-    A burst is over when nothing has changed for `quiet_ms`. `ignore` adds names, patterns (`*.csv`) or
-    paths that do not count. When the system has no watches left, files are polled every second instead,
-    and `on_polling` is called with the cause and the remedy.
+    A burst is over when nothing has changed for `quiet_ms`. When the system has no watches left, files are
+    polled every second instead, and `on_polling` is called with the cause and the remedy.
     """
 
     def __init__(
@@ -49,18 +48,12 @@ class Watcher:
         on_change: Callable[[tuple[str, ...]], None],
         *,
         barrier: Barrier,
-        ignore: Iterable[str] = (),
         on_polling: Callable[[str], None] = lambda _: None,
         quiet_ms: int = 100,
     ) -> None:
         self._on_change = on_change
         self._on_polling = on_polling
         self._quiet_ms = quiet_ms
-        ignored = list(ignore)
-        self._ignored_paths = [Path(text).resolve() for text in ignored if "/" in text]
-        own = [text for text in ignored if "/" not in text]
-        self._is_ignored_folder = _matcher([*IGNORED_FOLDERS, *own])
-        self._is_ignored_file = _matcher([*IGNORED_FILES, *own])
         self._paths: list[Path] = []
         for path in sorted({Path(path).resolve() for path in paths}):
             if not self.counts(str(path)):  # otherwise a folder above it is watched already
@@ -84,8 +77,6 @@ class Watcher:
     def counts(self, path: str) -> bool:
         """Whether a change to this path counts as a change of the app."""
         changed = Path(path)
-        if any(changed == ignored or ignored in changed.parents for ignored in self._ignored_paths):
-            return False
         return any(
             changed == root or (root in changed.parents and self._counts_within(changed.relative_to(root)))
             for root in self._paths
@@ -94,9 +85,7 @@ class Watcher:
     def _counts_within(self, path: Path) -> bool:
         *folders, name = path.parts
         return not (
-            any(map(self._is_ignored_folder, folders))
-            or self._is_ignored_folder(name)
-            or self._is_ignored_file(name)
+            any(map(_is_ignored_folder, folders)) or _is_ignored_folder(name) or _is_ignored_file(name)
         )
 
     def _run(self, before: dict[Path, _Identity]) -> None:
@@ -160,6 +149,10 @@ class Watcher:
 def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     expression = re.compile("|".join(map(fnmatch.translate, patterns)))
     return lambda name: expression.match(name) is not None
+
+
+_is_ignored_folder = _matcher(IGNORED_FOLDERS)
+_is_ignored_file = _matcher(IGNORED_FILES)
 
 
 def _reason(exc: Exception) -> str:
