@@ -1,4 +1,4 @@
-"""The contents of the cards, from recorded responses of the control socket: no process is started."""
+"""The contents of the cards, from replies of the control socket: no process is started."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from webdemo.dashboard import chart
 from webdemo.dashboard.overview import Overview, read_overview
 from webdemo.dashboard.route_map import ROW, draw
 from webdemo.dashboard.wording import format_bytes, format_count, format_milliseconds, format_percent
+from webdemo.stats.figures import Sample, Series, ServiceHistory
+from webdemo.supervisor.control_messages import ProcessStatus, RunHistory, RunStatus, ServiceStatus
 
 NOW = 1_790_000_000.0
-FIGURES = {
-    "time": NOW,
-    "requests_per_second": 812.0,
-    "errors_per_second": 0.0,
-    "bytes_per_second": 1240000.0,
-    "p50_ms": 1.31,
-    "p99_ms": 8.02,
-    "in_flight": 3,
-    "memory_bytes": 24117248,
-    "cpu_percent": 41.2,
-    "processes": 3,
-    "requests": 48211,
-    "errors": 2,
-    "bytes": 73921004,
-}
+FIGURES = Sample(
+    time=NOW,
+    requests_per_second=812.0,
+    errors_per_second=0.0,
+    bytes_per_second=1240000.0,
+    p50_ms=1.31,
+    p99_ms=8.02,
+    in_flight=3,
+    memory_bytes=24117248,
+    cpu_percent=41.2,
+    processes=3,
+    requests=48211,
+    errors=2,
+    bytes=73921004,
+)
 
 
-def service(server: str, *ports: str, **more: Any) -> dict[str, Any]:
-    return {
-        "server": server,
-        "version": "1.0",
-        "state": "up",
-        "dashboard": False,
-        "ports": list(ports),
-        "urls": [f"unix:{port}" if "/" in port else f"http://127.0.0.1:{port}/" for port in ports],
-        "workers": 1,
-        "restarts": 0,
-        "processes": [{"pid": 11, "state": "up", "since": NOW - 60}],
-        "figures": FIGURES,
-    } | more
+def service(server: str, *ports: str, **more: Any) -> ServiceStatus:
+    return ServiceStatus(
+        server=server,
+        version="1.0",
+        state="up",
+        dashboard=False,
+        ports=ports,
+        urls=tuple(f"unix:{port}" if "/" in port else f"http://127.0.0.1:{port}/" for port in ports),
+        workers=1,
+        restarts=0,
+        processes=(ProcessStatus(11, "up", NOW - 60),),
+        figures=FIGURES,
+    )._replace(**more)
 
 
-def look(*services: dict[str, Any], seconds: int = 3) -> Overview:
-    names = ("requests_per_second", "p50_ms", "p99_ms")
-    series = {name: [FIGURES[name]] * seconds for name in names} | {
-        "time": [NOW - seconds + 1 + second for second in range(seconds)]
-    }
+def look(*services: ServiceStatus, seconds: int = 3) -> Overview:
+    series = Series._make((getattr(FIGURES, name),) * seconds for name in Series._fields)
+    series = series._replace(time=tuple(NOW - seconds + 1 + second for second in range(seconds)))
     return read_overview(
-        {"pid": 1, "target": "mysite:app", "since": NOW - 100, "stopping": False, "services": list(services)},
-        {"time": NOW, "services": [{"ports": s["ports"], "series": series} for s in services]},
+        RunStatus(1, "mysite:app", NOW - 100, False, services),
+        RunHistory(NOW, 1.0, tuple(ServiceHistory(s.server, s.ports, series) for s in services)),
     )
 
 
@@ -91,10 +91,10 @@ def test_a_server_can_be_swapped_for_what_can_serve_the_same() -> None:
     [plain] = look(service("werkzeug", "8000")).cards
     assert {"waitress", "gunicorn"} <= set(plain.swaps)
     assert not {"werkzeug", "smtp", "ftp", "granian"} & set(plain.swaps)
-    [tls] = look(service("gunicorn", "8443", urls=["https://127.0.0.1:8443/"])).cards
+    [tls] = look(service("gunicorn", "8443", urls=("https://127.0.0.1:8443/",))).cards
     assert "waitress" not in tls.swaps
     assert "cheroot" in tls.swaps
-    [mail] = look(service("smtp", "2525", urls=["smtp://127.0.0.1:2525"])).cards
+    [mail] = look(service("smtp", "2525", urls=("smtp://127.0.0.1:2525",))).cards
     assert mail.swaps == ()
 
 

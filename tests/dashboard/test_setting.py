@@ -82,6 +82,7 @@ def test_it_outlives_a_reload_and_a_swap_of_its_own_server(running: runs.Start, 
 
     from tests import raw_http
     from webdemo.supervisor.control import Instance
+    from webdemo.supervisor.control_messages import Completed, Reload, Swap
 
     run = running(
         "-b",
@@ -95,8 +96,8 @@ def test_it_outlives_a_reload_and_a_swap_of_its_own_server(running: runs.Start, 
     found = re.search(r"(http://[^/]*:(\d+))/#key=(\S+)", line)
     assert found
     control = Instance(run.pid, tmp_path / "webdemo" / f"{run.pid}.sock")
-    for message in ({"do": "reload"}, {"do": "swap", "port": found[2], "server": "gunicorn"}):
-        control.call(message)
+    for command in (Reload(), Swap(found[2], "gunicorn")):
+        control.call(command, Completed)
         answer = raw_http.get(found[1], "/live", headers=[("X-Webdemo-Key", found[3])])
         assert answer.status == 200
         assert 'value="kill"' in answer.text

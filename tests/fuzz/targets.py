@@ -34,6 +34,7 @@ from webdemo.net.bind import Bind, parse_ports
 from webdemo.servers import one_line
 from webdemo.services import mail_message
 from webdemo.supervisor import control
+from webdemo.supervisor.control_messages import Command, Completed
 from webdemo.text import printable
 from webdemo.trace.recognition import recognise
 from webdemo.trace.url import parse_url, redirected
@@ -244,8 +245,8 @@ class _Turns:
                 call()
 
 
-def _obey(message: dict[str, Any], reply: Callable[[dict[str, Any]], None]) -> None:
-    reply({"ok": True, "asked": len(message)})
+def _obey(_: Command, respond: control.Respond) -> None:
+    respond(Completed())
 
 
 @contextmanager

@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -23,10 +22,22 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 from tests.servers.kinds import KINDS, bind
+from webdemo.errors import UsageError
 from webdemo.stats.counters import RequestCounter, SharedCounters
-from webdemo.stats.figures import KEPT_SAMPLES, Figures, Served
+from webdemo.stats.figures import KEPT_SAMPLES, Figures, Sample, Served
 from webdemo.stats.usage import Usage, UsageTable
 from webdemo.supervisor.control import Instance
+from webdemo.supervisor.control_messages import (
+    Command,
+    Completed,
+    History,
+    Kill,
+    Killed,
+    Log,
+    LogLines,
+    RunHistory,
+    Swap,
+)
 
 SERVED = Served(server="waitress", ports=("8000",), pids=(11,), restarts=0)
 
@@ -57,7 +68,7 @@ class Replay:
             counter.begin()
             counter.end(status, 100, int(ms * 1e6))
 
-    def sample(self, *services: Served, seconds: float = 1.0) -> dict[str, Any]:
+    def sample(self, *services: Served, seconds: float = 1.0) -> Sample:
         """Let `seconds` pass, and return the figures of the first service."""
         services = services or (SERVED,)
         self._now += seconds
@@ -79,33 +90,33 @@ def replay() -> Iterator[Replay]:
 
 def test_there_are_no_figures_before_the_first_sample(replay: Replay) -> None:
     assert replay.figures.latest(["8000"]) is None
-    assert replay.figures.history(60) == []
+    assert replay.figures.history(60) == ()
 
 
 def test_rates_are_those_of_the_time_since_the_sample_before(replay: Replay) -> None:
     replay.count(3)
-    assert replay.sample()["requests_per_second"] == 3
+    assert replay.sample().requests_per_second == 3
     replay.count(30)
     replay.count(10, status="500 Oops")
     figures = replay.sample(seconds=2.0)
-    assert figures["requests_per_second"] == 20
-    assert figures["errors_per_second"] == 5
-    assert figures["bytes_per_second"] == 2000
-    assert (figures["requests"], figures["errors"], figures["bytes"]) == (43, 10, 4300)
-    assert (figures["memory_bytes"], figures["cpu_percent"], figures["processes"]) == (1000, 50.0, 2)
-    assert replay.sample()["requests_per_second"] == 0
+    assert figures.requests_per_second == 20
+    assert figures.errors_per_second == 5
+    assert figures.bytes_per_second == 2000
+    assert (figures.requests, figures.errors, figures.bytes) == (43, 10, 4300)
+    assert (figures.memory_bytes, figures.cpu_percent, figures.processes) == (1000, 50.0, 2)
+    assert replay.sample().requests_per_second == 0
 
 
 def test_quantiles_are_those_of_the_last_ten_seconds(replay: Replay) -> None:
-    assert replay.sample()["p50_ms"] is None
+    assert replay.sample().p50_ms is None
     replay.count(98, ms=2)
     replay.count(2, ms=500)
     figures = replay.sample()
-    assert figures["p50_ms"] == pytest.approx(2, rel=0.06)
-    assert figures["p99_ms"] == pytest.approx(500, rel=0.06)
+    assert figures.p50_ms == pytest.approx(2, rel=0.06)
+    assert figures.p99_ms == pytest.approx(500, rel=0.06)
     for _ in range(9):
-        assert replay.sample()["p50_ms"] is not None
-    assert replay.sample()["p50_ms"] is None
+        assert replay.sample().p50_ms is not None
+    assert replay.sample().p50_ms is None
 
 
 def test_the_history_holds_the_seconds_asked_for_and_lists_of_one_length(replay: Replay) -> None:
@@ -113,11 +124,11 @@ def test_the_history_holds_the_seconds_asked_for_and_lists_of_one_length(replay:
         replay.count(1)
         replay.sample()
     [service] = replay.figures.history(3)
-    assert (service["server"], service["ports"]) == ("waitress", ["8000"])
-    assert {len(values) for values in service["series"].values()} == {3}
-    assert service["series"]["time"] == [1_790_000_003, 1_790_000_004, 1_790_000_005]
-    assert service["series"]["requests_per_second"] == [1, 1, 1]
-    assert [len(s["series"]["time"]) for s in replay.figures.history(1000)] == [5]
+    assert (service.server, service.ports) == ("waitress", ("8000",))
+    assert {len(values) for values in service.series} == {3}
+    assert list(service.series.time) == [1_790_000_003, 1_790_000_004, 1_790_000_005]
+    assert list(service.series.requests_per_second) == [1, 1, 1]
+    assert [len(s.series.time) for s in replay.figures.history(1000)] == [5]
 
 
 def test_the_series_of_a_port_goes_on_when_its_server_is_swapped(replay: Replay) -> None:
@@ -128,10 +139,10 @@ def test_the_series_of_a_port_goes_on_when_its_server_is_swapped(replay: Replay)
     replay.count(7, served=other)
     replay.count(1)  # the old one finishes its request in flight
     figures = replay.sample(other)
-    assert (figures["requests_per_second"], figures["requests"]) == (8, 13)
+    assert (figures.requests_per_second, figures.requests) == (8, 13)
     [service] = replay.figures.history(60)
-    assert service["server"] == "gunicorn"
-    assert service["series"]["requests_per_second"] == [0, 5, 8]
+    assert service.server == "gunicorn"
+    assert list(service.series.requests_per_second) == [0, 5, 8]
 
 
 def test_a_service_that_is_gone_is_forgotten_and_its_memory_is_given_as_none(replay: Replay) -> None:
@@ -147,7 +158,7 @@ def test_a_service_that_is_gone_is_forgotten_and_its_memory_is_given_as_none(rep
 def test_a_service_with_very_many_ports_has_figures(replay: Replay) -> None:
     served = SERVED._replace(ports=tuple(map(str, range(8000, 9000))))
     replay.count(5, served=served)
-    assert replay.sample(served)["requests"] == 5
+    assert replay.sample(served).requests == 5
 
 
 def test_new_processes_are_looked_for_every_fifth_time(replay: Replay) -> None:
@@ -170,7 +181,7 @@ def test_an_hour_of_figures_does_not_grow_memory(replay: Replay) -> None:
     after_an_hour = pass_time(3000)
     assert after_an_hour - after_ten_minutes < 200
     [service] = replay.figures.history(3600)
-    assert len(service["series"]["time"]) == KEPT_SAMPLES
+    assert len(service.series.time) == KEPT_SAMPLES
 
 
 # -- figures of the system ------------------------------------------------------------------------
@@ -231,16 +242,15 @@ def app(environ, start_response):
 """
 
 
-def call(running: runs.Running, **message: Any) -> dict[str, Any]:
-    folder = running.log_file.parent / "webdemo"
-    return Instance(running.pid, folder / f"{running.pid}.sock").call(message, timeout_seconds=30)
+def instance(running: runs.Running) -> Instance:
+    return Instance(running.pid, running.log_file.parent / "webdemo" / f"{running.pid}.sock")
 
 
-def wait_for(running: runs.Running, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+def wait_for(running: runs.Running, holds: Callable[[Sample], bool]) -> Sample:
     """Wait until `holds` is true for the figures of its first service, and return them."""
     deadline = time.monotonic() + runs.END_SECONDS
     while True:
-        figures: dict[str, Any] = call(running, do="status")["services"][0]["figures"]
+        figures = instance(running).status().services[0].figures
         if figures is not None and holds(figures):
             return figures
         assert time.monotonic() < deadline, f"{figures}\n{running.log()}"
@@ -271,10 +281,10 @@ def test_every_server_counts_every_request_and_leaves_none_in_flight(
     for target in ("/", "/", "/fail", "/raise"):
         raw_http.get(running.url, target)
     leave_with_reset(running.url)
-    figures = wait_for(running, lambda f: f["requests"] == 5 and f["in_flight"] == 0)
-    assert figures["errors"] == 2
-    assert figures["memory_bytes"] > 1_000_000
-    assert figures["processes"] >= 1
+    figures = wait_for(running, lambda f: f.requests == 5 and f.in_flight == 0)
+    assert figures.errors == 2
+    assert figures.memory_bytes > 1_000_000
+    assert figures.processes >= 1
 
 
 def test_a_killed_server_loses_no_count_and_leaves_nothing_in_flight(
@@ -286,17 +296,17 @@ def test_a_killed_server_loses_no_count_and_leaves_nothing_in_flight(
         raw_http.get(running.url, "/")
     with raw_http.Connection(running.url) as connection:
         connection.send_head("GET", "/wait")
-        wait_for(running, lambda f: f["requests"] == 3 and f["in_flight"] == 1)
-        [service] = call(running, do="status")["services"]
-        killed = call(running, do="kill", port=port)["pids"]
-        assert killed == [process["pid"] for process in service["processes"]]
+        wait_for(running, lambda f: f.requests == 3 and f.in_flight == 1)
+        [service] = instance(running).status().services
+        killed = instance(running).call(Kill(port), Killed).pids
+        assert killed == tuple(process.pid for process in service.processes)
         running.wait_for(r"is up again")
-        wait_for(running, lambda f: f["in_flight"] == 0)
+        wait_for(running, lambda f: f.in_flight == 0)
     raw_http.get(running.url, "/")
-    figures = wait_for(running, lambda f: f["requests"] == 4)
-    assert figures["in_flight"] == 0
+    figures = wait_for(running, lambda f: f.requests == 4)
+    assert figures.in_flight == 0
     assert not any(psutil.pid_exists(pid) for pid in killed)
-    assert call(running, do="status")["services"][0]["restarts"] == 1
+    assert instance(running).status().services[0].restarts == 1
 
 
 def test_the_history_and_the_log_go_on_when_the_server_is_swapped(
@@ -305,12 +315,12 @@ def test_the_history_and_the_log_go_on_when_the_server_is_swapped(
     running = serving("-b", "waitress://127.0.0.1:0")
     port = running.url.rstrip("/").rpartition(":")[2]
     raw_http.get(running.url, "/before")
-    wait_for(running, lambda f: f["requests"] == 1)
-    call(running, do="swap", port=port, server="gunicorn")
+    wait_for(running, lambda f: f.requests == 1)
+    instance(running).call(Swap(port, "gunicorn"), Completed)
 
     def logged() -> list[list[str]]:
-        log = call(running, do="log", port=port, lines=50)["lines"]
-        return [line["text"].split() for line in log if line["access"]]
+        log = instance(running).call(Log(port, 50), LogLines).lines
+        return [line.text.split() for line in log if line.access]
 
     deadline = time.monotonic() + runs.END_SECONDS
     while logged()[-1][1] != "gunicorn":  # the old one finishes what it has accepted
@@ -318,35 +328,27 @@ def test_the_history_and_the_log_go_on_when_the_server_is_swapped(
         raw_http.get(running.url, "/after")
     first = logged()[0]
     assert (first[1], first[5]) == ("waitress", "/before")
-    wait_for(running, lambda f: f["requests"] == len(logged()))
-    [service] = call(running, do="history", seconds=60)["services"]
-    assert (service["server"], service["ports"]) == ("gunicorn", [port])
-    assert len(service["series"]["time"]) >= 2
-    assert call(running, do="log", port=port, lines=0)["lines"] == []
+    wait_for(running, lambda f: f.requests == len(logged()))
+    [service] = instance(running).call(History(60), RunHistory).services
+    assert (service.server, service.ports) == ("gunicorn", (port,))
+    assert len(service.series.time) >= 2
+    assert instance(running).call(Log(port, 0), LogLines).lines == ()
 
 
-@pytest.mark.parametrize(
-    ("message", "problem"),
-    [
-        ({"do": "history", "seconds": "x"}, "seconds cannot be 'x'."),
-        ({"do": "log", "port": "1"}, "Nothing of this webdemo listens on 1."),
-        ({"do": "kill", "port": "1"}, "Nothing of this webdemo listens on 1."),
-        ({"do": "fly"}, "There is no command 'fly'."),
-    ],
-)
-def test_what_cannot_be_answered_is_refused(
-    serving: Callable[..., runs.Running], message: dict[str, Any], problem: str
+@pytest.mark.parametrize("command", [Log("1"), Kill("1")], ids=lambda command: type(command).__name__)
+def test_a_port_that_it_does_not_have_is_refused(
+    serving: Callable[..., runs.Running], command: Command
 ) -> None:
     running = serving("-b", "wsgiref://127.0.0.1:0")
-    with pytest.raises(Exception, match=problem.replace("'", ".")):
-        call(running, **message)
+    with pytest.raises(UsageError, match=r"Nothing of this webdemo listens on 1\."):
+        instance(running).call(command, Completed)
 
 
 def test_hostile_requests_stay_inert_in_the_log(serving: Callable[..., runs.Running]) -> None:
     running = serving("-b", "waitress://127.0.0.1:0")
     port = running.url.rstrip("/").rpartition(":")[2]
     raw_http.get(running.url, "/%1b%5b2J%0a<script>")
-    wait_for(running, lambda f: f["requests"] == 1)
-    text = call(running, do="log", port=port)["lines"][-1]["text"]
+    wait_for(running, lambda f: f.requests == 1)
+    text = instance(running).call(Log(port), LogLines).lines[-1].text
     assert json.dumps(text).isascii()
     assert text.isprintable()

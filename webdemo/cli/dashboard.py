@@ -33,10 +33,12 @@ def add_dashboard(
     listeners.append((bind, sockets))
     key = os.urandom(18).hex()
     read_only = resolved.settings.dashboard_read_only
-    arguments = f"{str(control.own_path())!r}, key={key!r}, read_only={read_only}"
     service = service_for(bind, default_server=config.DASHBOARD_SERVER)._replace(
         binds=(bind,),
-        target=Target(app=f"webdemo.dashboard.app:make_app({arguments})"),
+        target=Target(
+            "webdemo.dashboard.app:make_app",
+            arguments={"control": str(control.own_path()), "key": key, "read_only": read_only},
+        ),
     )
     host, port = sockets[0].getsockname()[:2]
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

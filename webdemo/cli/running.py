@@ -10,7 +10,10 @@ import click
 from webdemo.cli import print_table
 from webdemo.errors import UsageError
 from webdemo.net.holders import format_age
+from webdemo.supervisor.actions import ACTIONS
 from webdemo.supervisor.control import instances
+from webdemo.supervisor.control_messages import ActionCommand, Completed, Stop
+from webdemo.worker.codec import build, plain
 
 
 @click.command()
@@ -23,98 +26,71 @@ def ps(as_json: bool, watch: bool) -> None:
 
         watching.watch(as_json=as_json)
         return
-    found = [instance.call({"do": "status"}) for instance in instances()]
+    found = [instance.status() for instance in instances()]
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps([plain(status) for status in found], indent=2))
         return
     if not found:
         click.echo("No webdemo of yours is running.")
         return
     rows = [("WEBDEMO", "APP", "SERVER", "PORT", "STATE", "PROCESS", "WORKERS", "RESTARTS", "UP")]
     for status in found:
-        for service in status["services"]:
-            processes = service["processes"]
-            since = min((p["since"] for p in processes), default=None)
+        for service in status.services:
+            since = min((process.since for process in service.processes), default=None)
             rows.append(
                 (
-                    str(status["pid"]),
-                    status["target"],
-                    service["server"],
-                    " ".join(service["ports"]),
-                    service["state"],
-                    " ".join(str(p["pid"]) for p in processes) or "-",
-                    str(service["workers"]),
-                    str(service["restarts"]),
+                    str(status.pid),
+                    status.target,
+                    service.server,
+                    " ".join(service.ports),
+                    service.state,
+                    " ".join(str(process.pid) for process in service.processes) or "-",
+                    str(service.workers),
+                    str(service.restarts),
                     format_age(time.time() - since) if since else "-",
                 )
             )
     print_table(rows)
 
 
-pid_option = click.option("--pid", type=int, metavar="PID", help="Which webdemo, where several run.")
+def _command_of(name: str) -> click.Command:
+    """The CLI command that sends this action: the fields of its message are the arguments."""
+    action = ACTIONS[name]
+
+    def send(pid: int | None, **given: str | None) -> None:
+        _send(name, build(action.command, given), pid)
+
+    for field in reversed(action.command._fields):
+        send = click.argument(field, required=field not in action.command._field_defaults)(send)
+    option = click.option("--pid", type=int, metavar="PID", help="Which webdemo, if several are running.")
+    return click.command(name, help=action.help)(option(send))
 
 
-@click.command()
-@click.argument("port")
-@click.argument("server")
-@pid_option
-def swap(port: str, server: str, pid: int | None) -> None:
-    """Change the server behind PORT without refusing a connection.
-
-    SERVER is a name, with options if need be: webdemo swap 8000 'gunicorn?workers=2'
-    """
-    command("swap", port, pid, server=server)
+reload = _command_of("reload")
+restart = _command_of("restart")
+start = _command_of("start")
+stop = _command_of("stop")
+swap = _command_of("swap")
 
 
-@click.command()
-@click.argument("port", required=False)
-@pid_option
-def restart(port: str | None, pid: int | None) -> None:
-    """Start the server behind PORT, or every one, anew, without refusing a connection."""
-    command("restart", port, pid)
-
-
-@click.command()
-@click.argument("port", required=False)
-@pid_option
-def stop(port: str | None, pid: int | None) -> None:
-    """Drain the server behind PORT and close the port, or stop the whole webdemo."""
-    command("stop", port, pid)
-
-
-@click.command()
-@click.argument("port")
-@pid_option
-def start(port: str, pid: int | None) -> None:
-    """Start a server again that was stopped or given up."""
-    command("start", port, pid)
-
-
-@click.command()
-@pid_option
-def reload(pid: int | None) -> None:
-    """Load the app anew; if that fails, the old code goes on serving."""
-    command("reload", None, pid)
-
-
-def command(what: str, port: str | None, pid: int | None, **more: str) -> None:
-    """Send a command to the right webdemo and wait until it is done; raises UsageError if that is unclear."""
+def _send(name: str, command: ActionCommand, pid: int | None) -> None:
+    """Send it to the right webdemo and wait until it is done; raises UsageError if that is unclear."""
+    port = getattr(command, "port", None)
     found = [i for i in instances() if pid in (None, i.pid)]
     if port is not None and len(found) > 1:
-        having = [i for i in found if any(port in s["ports"] for s in i.call({"do": "status"})["services"])]
+        having = [i for i in found if any(port in service.ports for service in i.status().services)]
         found = having or found
     if not found:
         raise UsageError("No webdemo of yours is running.", remedy="Start one: python -m webdemo")
     if len(found) > 1:
         raise UsageError(
             f"Several webdemos are running: {', '.join(str(i.pid) for i in found)}.",
-            remedy=f"Say which: webdemo {what} --pid {found[0].pid}",
+            remedy=f"Say which: webdemo {name} --pid {found[0].pid}",
         )
     began = time.monotonic()
-    found[0].call({"do": what} | ({} if port is None else {"port": port}) | more)
-    words = {"swap": "swapped", "restart": "restarted", "stop": "stopping" if port is None else "stopped",
-             "start": "started", "reload": "reloaded"}  # fmt: skip
+    found[0].call(command, Completed)
+    done = ACTIONS[name].done
+    if isinstance(command, Stop) and port is None:
+        done = "stopping"  # the reply comes first
     where = f" {port}" if port else ""
-    click.echo(
-        f"webdemo {found[0].pid}{where}: {words[what]} after {(time.monotonic() - began) * 1000:.0f} ms."
-    )
+    click.echo(f"webdemo {found[0].pid}{where}: {done} after {(time.monotonic() - began) * 1000:.0f} ms.")

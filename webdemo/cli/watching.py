@@ -13,8 +13,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import click
 from rich.console import Console, Group
@@ -26,7 +25,9 @@ from webdemo.errors import ControlUnavailable
 from webdemo.net.holders import format_age
 from webdemo.stats.figures import INTERVAL_SECONDS
 from webdemo.supervisor.control import instances
+from webdemo.supervisor.control_messages import RunStatus, ServiceStatus
 from webdemo.text import printable
+from webdemo.worker.codec import plain
 
 _ANSWER_SECONDS = 5.0
 _ENDING_KEYS = (b"q", b"Q", b"")  # b"": the terminal is gone
@@ -42,7 +43,7 @@ def watch(*, as_json: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM also restores the terminal
     with contextlib.suppress(KeyboardInterrupt):
         if as_json:
-            _repeat(lambda statuses: click.echo(json.dumps(statuses)), _sleep)
+            _repeat(lambda statuses: click.echo(json.dumps([plain(status) for status in statuses])), _sleep)
         elif not sys.stdout.isatty():
             console = Console(width=_WIDTH_WITHOUT_TERMINAL, color_system=None)
             _repeat(lambda statuses: _print(console, statuses), _sleep)
@@ -51,7 +52,7 @@ def watch(*, as_json: bool) -> None:
                 _repeat(lambda statuses: live.update(picture(statuses), refresh=True), ended)
 
 
-def _repeat(show: Callable[[list[dict[str, Any]]], None], ended: Callable[[float], bool]) -> None:
+def _repeat(show: Callable[[list[RunStatus]], None], ended: Callable[[float], bool]) -> None:
     """Call `show` once per interval until `ended`, which waits the given seconds, returns True."""
     while True:
         began = time.monotonic()
@@ -60,12 +61,12 @@ def _repeat(show: Callable[[list[dict[str, Any]]], None], ended: Callable[[float
             return
 
 
-def statuses() -> list[dict[str, Any]]:
+def statuses() -> list[RunStatus]:
     """The status of each webdemo of this user; those that end meanwhile are left out."""
     found = []
     for instance in instances():
         with contextlib.suppress(ControlUnavailable):
-            found.append(instance.call({"do": "status"}, timeout_seconds=_ANSWER_SECONDS))
+            found.append(instance.status(timeout_seconds=_ANSWER_SECONDS))
     return found
 
 
@@ -100,52 +101,52 @@ def _keys() -> Iterator[Callable[[float], bool]]:
         termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
 
 
-def _print(console: Console, found: list[dict[str, Any]]) -> None:
+def _print(console: Console, found: list[RunStatus]) -> None:
     console.print(Text(time.strftime("%H:%M:%S")), picture(found))
     sys.stdout.flush()  # so that a reader of the pipe sees it at once
 
 
-def picture(found: list[dict[str, Any]]) -> Group:
+def picture(found: list[RunStatus]) -> Group:
     """A heading and a table for each webdemo."""
     parts: list[Text | Table] = [] if found else [Text(_NONE_RUNS)]
     for status in found:
-        age = format_age(time.time() - status["since"])
-        app = printable(status["target"])
-        parts.append(Text(f"webdemo {status['pid']}, {app}, up {age}", style="bold", no_wrap=True))
+        age = format_age(time.time() - status.since)
+        app = printable(status.target)
+        parts.append(Text(f"webdemo {status.pid}, {app}, up {age}", style="bold", no_wrap=True))
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
         for name in _LEFT:
             table.add_column(name, min_width=5)
         for name in _RIGHT:
             table.add_column(name, justify="right", no_wrap=True)
-        for service in status["services"]:
-            table.add_row(*map(Text, _cells(service)), style=None if service["state"] == "up" else "red")
+        for service in status.services:
+            table.add_row(*map(Text, _cells(service)), style=None if service.state == "up" else "red")
         parts += [table, Text()]
     return Group(*parts)
 
 
-def _cells(service: dict[str, Any]) -> list[str]:
-    figures = service["figures"]
+def _cells(service: ServiceStatus) -> list[str]:
+    figures = service.figures
     counted = ["-"] * 7
     if figures is not None:
         counted = [
-            f"{figures['requests_per_second']:.0f}",
-            _milliseconds(figures["p50_ms"]),
-            _milliseconds(figures["p99_ms"]),
-            str(figures["in_flight"]),
-            str(figures["errors"]),
-            f"{figures['memory_bytes'] / 1e6:.0f} MB",
-            f"{figures['cpu_percent']:.0f}%",
+            f"{figures.requests_per_second:.0f}",
+            _milliseconds(figures.p50_ms),
+            _milliseconds(figures.p99_ms),
+            str(figures.in_flight),
+            str(figures.errors),
+            f"{figures.memory_bytes / 1e6:.0f} MB",
+            f"{figures.cpu_percent:.0f}%",
         ]
     return [
-        service["server"],
-        _ports(service["ports"]),
-        service["state"],
+        service.server,
+        _ports(service.ports),
+        service.state,
         *counted,
-        str(service["restarts"]),
+        str(service.restarts),
     ]
 
 
-def _ports(ports: list[str]) -> str:
+def _ports(ports: Sequence[str]) -> str:
     more = f" +{len(ports) - _MOST_PORTS}" if len(ports) > _MOST_PORTS else ""
     return printable(" ".join(ports[:_MOST_PORTS])) + more
 

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from webdemo.client.endpoint import Endpoint
 from webdemo.dashboard.overview import Card, Port, Watch
 from webdemo.errors import ControlUnavailable, UsageError
+from webdemo.supervisor.actions import ACTIONS, Action
+from webdemo.supervisor.control_messages import Completed, Kill, Killed, Start, Stop
+from webdemo.worker.codec import build
 
-ACTIONS = ("restart", "swap", "stop", "start", "kill")
 _TRY_EVERY_SECONDS = 0.01
 _CONNECT_SECONDS = 2.0
 _BACK_SECONDS = 15.0  # for a killed server to come up again
@@ -24,7 +26,7 @@ _DONE_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    action: str
+    action: Action
     milliseconds: float
     tried: int
     refused: int
@@ -32,31 +34,29 @@ class Outcome:
 
     def describe(self, port: str) -> str:
         """One sentence for the user."""
-        words = {
-            "restart": "Restarted",
-            "swap": "Swapped",
-            "stop": "Stopped",
-            "start": "Started",
-            "kill": "Killed, and up again",
-        }
-        text = f"{words[self.action]} after {self.milliseconds:.0f} ms."
-        if self.action == "stop":
+        text = f"{self.action.done.capitalize()} after {self.milliseconds:.0f} ms."
+        if self.action.command is Stop:
             return f"{text} Port {port} is closed."
-        if self.action == "start":
+        if self.action.command is Start:
             return f"{text} Port {port} is open."
         lost = f", {self.lost} lost" if self.lost else ""
         return f"{text} {self.tried} connections meanwhile, {self.refused} refused{lost}."
 
 
-def act(watch: Watch, card: Card, port: Port, action: str, server: str) -> Outcome:
+def act(watch: Watch, card: Card, port: Port, name: str, server: str) -> Outcome:
     """Perform the action and wait until it is done; raises UsageError or ControlUnavailable."""
-    if action not in ACTIONS:
-        raise UsageError(f"There is no action {action!r}.", remedy=f"These are: {', '.join(ACTIONS)}.")
-    message = {"do": action, "port": port.name} | ({"server": server} if action == "swap" else {})
+    offered = [known for known, action in ACTIONS.items() if action.states]
+    if name not in offered:
+        raise UsageError(f"There is no action {name!r}.", remedy=f"These are: {', '.join(offered)}.")
+    action = ACTIONS[name]
+    given = {"port": port.name, "server": server}
+    command = build(action.command, {field: given[field] for field in action.command._fields})
     began = time.monotonic()
     with _Trying(port) as trying:
-        watch.instance.call(message, timeout_seconds=_DONE_SECONDS)
-        if action == "kill":
+        is_kill = action.command is Kill
+        reply = Killed if is_kill else Completed
+        watch.instance.call(command, reply, timeout_seconds=_DONE_SECONDS)
+        if is_kill:
             _wait_until_back(watch, card, port.name)
     milliseconds = (time.monotonic() - began) * 1000
     return Outcome(action, milliseconds, trying.tried, trying.refused, trying.lost)
@@ -73,7 +73,7 @@ def _wait_until_back(watch: Watch, card: Card, port: str) -> None:
         time.sleep(0.05)
     raise ControlUnavailable(
         f"The server was killed, and is not back after {_BACK_SECONDS:.0f} s.",
-        remedy="Its log says why; restart it when that is mended.",
+        remedy="Its log says why; fix the cause, then restart it.",
     )
 
 

@@ -9,24 +9,28 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from webdemo import servers
 from webdemo.dashboard import chart
 from webdemo.dashboard.chart import Scales
+from webdemo.stats import figures as stats
+from webdemo.supervisor.actions import ACTIONS
 from webdemo.supervisor.control import Instance
+from webdemo.supervisor.control_messages import (
+    History,
+    Log,
+    LogLines,
+    ProcessStatus,
+    RunHistory,
+    RunStatus,
+    ServiceStatus,
+)
 
 COLOURS = 6  # defined in the style sheet
 ANSWER_SECONDS = 5.0
 _KEEP_SECONDS = 0.5  # how long a response of the supervisor is reused
-
-_ACTIONS = {
-    "up": ("restart", "swap", "stop", "kill"),
-    "stopped": ("start",),
-    "given up": ("start",),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +48,6 @@ class Port:
     @property
     def label(self) -> str:
         return f":{self.name}" if self.name.isdecimal() else self.name.rpartition("/")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    pid: int | None
-    state: str
-    since: float
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """The latest figures of a service; see docs/metrics.md."""
-
-    requests_per_second: float
-    errors_per_second: float
-    p50_ms: float | None
-    p99_ms: float | None
-    in_flight: int
-    memory_bytes: int
-    cpu_percent: float
-    requests: int
-    errors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +72,11 @@ class Card:
     state: str
     ports: tuple[Port, ...]
     urls: tuple[str, ...]
-    processes: tuple[Process, ...]
+    processes: tuple[ProcessStatus, ...]
     workers: int
     restarts: int
     runs_app: bool
-    figures: Figures | None
+    figures: stats.Sample | None
     series: Series
     actions: tuple[str, ...]
     swaps: tuple[str, ...]  # names of servers that it can be swapped for
@@ -138,8 +120,10 @@ class Watch:
         """The run as it is now, or (unless `afresh`) as it was a moment ago; raises ControlUnavailable."""
         with self._lock:
             if self._latest is None or afresh or time.monotonic() - self._looked_at > _KEEP_SECONDS:
-                status = self._ask("status")
-                history = self._ask("history", seconds=chart.WINDOW_SECONDS)
+                status = self.instance.status(timeout_seconds=ANSWER_SECONDS)
+                history = self.instance.call(
+                    History(chart.WINDOW_SECONDS), RunHistory, timeout_seconds=ANSWER_SECONDS
+                )
                 self._latest = read_overview(status, history)
                 self._looked_at = time.monotonic()
             return self._latest
@@ -149,68 +133,62 @@ class Watch:
 
         The app's own output is prefixed, so that it cannot pass for an access log line.
         """
-        found = self._ask("log", port=port, lines=lines)["lines"]
-        return [line["text"] if line["access"] else f"app | {line['text']}" for line in found]
-
-    def _ask(self, command: str, **more: Any) -> dict[str, Any]:
-        return self.instance.call({"do": command, **more}, timeout_seconds=ANSWER_SECONDS)
+        found = self.instance.call(Log(port, lines), LogLines, timeout_seconds=ANSWER_SECONDS)
+        return [line.text if line.access else f"app | {line.text}" for line in found.lines]
 
 
-def read_overview(status: Mapping[str, Any], history: Mapping[str, Any]) -> Overview:
-    """Build an Overview from the responses to the commands `status` and `history`."""
-    services = [service for service in status["services"] if not service["dashboard"]]
-    series = {tuple(entry["ports"]): entry["series"] for entry in history["services"]}
-    shown = [series[key] for service in services if (key := tuple(service["ports"])) in series]
+def read_overview(status: RunStatus, history: RunHistory) -> Overview:
+    """Build an Overview from the replies to the commands `status` and `history`."""
+    services = [service for service in status.services if not service.dashboard]
+    series = {entry.ports: entry.series for entry in history.services}
+    shown = [series[service.ports] for service in services if service.ports in series]
     scales = chart.scales(
-        (value for one in shown for value in one["requests_per_second"]),
-        (value for one in shown for value in one["p99_ms"]),
+        (value for one in shown for value in one.requests_per_second),
+        (value for one in shown for value in one.p99_ms),
     )
-    now = history["time"]
     return Overview(
-        pid=status["pid"],
-        app=status["target"],
-        since=status["since"],
+        pid=status.pid,
+        app=status.target,
+        since=status.since,
         now=time.time(),
-        stopping=status["stopping"],
+        stopping=status.stopping,
         cards=tuple(
-            _card(service, position % COLOURS + 1, _series(series.get(tuple(service["ports"])), now, scales))
+            _card(service, position % COLOURS + 1, _series(series.get(service.ports), history.time, scales))
             for position, service in enumerate(services)
         ),
         scales=scales,
     )
 
 
-def _card(service: Mapping[str, Any], colour: int, series: Series) -> Card:
-    figures = service["figures"]
-    urls = tuple(service["urls"])
-    adapter = servers.find(service["server"])
+def _card(service: ServiceStatus, colour: int, series: Series) -> Card:
+    adapter = servers.find(service.server)
     return Card(
-        key=" ".join(service["ports"]),
+        key=" ".join(service.ports),
         colour=colour,
-        server=service["server"],
-        version=service["version"],
-        state=service["state"],
-        ports=tuple(Port(name, _url_of(name, urls)) for name in service["ports"]),
-        urls=urls,
-        processes=tuple(Process(p["pid"], p["state"], p["since"]) for p in service["processes"]),
-        workers=service["workers"],
-        restarts=service["restarts"],
+        server=service.server,
+        version=service.version,
+        state=service.state,
+        ports=tuple(Port(name, _url_of(name, service.urls)) for name in service.ports),
+        urls=service.urls,
+        processes=service.processes,
+        workers=service.workers,
+        restarts=service.restarts,
         runs_app=adapter.runs_app,
-        figures=figures and Figures(**{name: figures[name] for name in Figures.__dataclass_fields__}),
+        figures=service.figures,
         series=series,
-        actions=_ACTIONS.get(service["state"], ()),
-        swaps=_swaps(adapter, urls),
+        actions=tuple(name for name, action in ACTIONS.items() if service.state in action.states),
+        swaps=_swaps(adapter, service.urls),
     )
 
 
-def _series(series: Mapping[str, Any] | None, now: float, scales: Scales) -> Series:
+def _series(series: stats.Series | None, now: float, scales: Scales) -> Series:
     if series is None:
         return Series()
-    times = series["time"]
+    times = series.time
     return Series(
-        rate=chart.line(times, series["requests_per_second"], now, scales.rate_y),
-        p50=chart.line(times, series["p50_ms"], now, scales.latency_y),
-        p99=chart.line(times, series["p99_ms"], now, scales.latency_y),
+        rate=chart.line(times, series.requests_per_second, now, scales.rate_y),
+        p50=chart.line(times, series.p50_ms, now, scales.latency_y),
+        p99=chart.line(times, series.p99_ms, now, scales.latency_y),
     )
 
 

@@ -36,17 +36,17 @@ def running_servers() -> list[RunningServer]:
     with suppress(WebdemoError):
         for instance in instances():
             with suppress(WebdemoError):
-                status = instance.call({"do": "status"}, timeout_seconds=_ANSWER_SECONDS)
+                status = instance.status(timeout_seconds=_ANSWER_SECONDS)
                 found += [
                     RunningServer(
-                        server=service["server"],
-                        version=service["version"],
-                        state=service["state"],
-                        urls=tuple(service["urls"]),
-                        process_ids=tuple(one["pid"] for one in service["processes"] if one["pid"]),
-                        serves=status["target"],
-                        webdemo_pid=status["pid"],
+                        server=service.server,
+                        version=service.version,
+                        state=service.state,
+                        urls=service.urls,
+                        process_ids=tuple(one.pid for one in service.processes if one.pid),
+                        serves=status.target,
+                        webdemo_pid=status.pid,
                     )
-                    for service in status["services"]
+                    for service in status.services
                 ]
     return sorted(found, key=lambda one: one.ports[:1])

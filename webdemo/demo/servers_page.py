@@ -61,7 +61,7 @@ def _find(pids: set[int]) -> Watch | None:
     from webdemo.supervisor.control import instances
 
     for instance in instances():
-        status = instance.call({"do": "status"}, timeout_seconds=ANSWER_SECONDS)
-        if pids & {process["pid"] for service in status["services"] for process in service["processes"]}:
+        status = instance.status(timeout_seconds=ANSWER_SECONDS)
+        if pids & {process.pid for service in status.services for process in service.processes}:
             return Watch(instance)
     return None

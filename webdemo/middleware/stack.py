@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from webdemo.middleware.access_log import AccessLog, mark_of
 from webdemo.middleware.observe import watch
@@ -25,8 +25,16 @@ LIVE = "/livez"
 READY = "/readyz"
 
 
+class ServiceFacts(NamedTuple):
+    """What apps may know about a service of the run."""
+
+    server: str
+    urls: tuple[str, ...]
+    options: dict[str, str]
+
+
 class EdgeSettings(NamedTuple):
-    """The settings that the supervisor sends to each server process; JSON-serialisable."""
+    """The settings that the supervisor sends to each server process."""
 
     process_id: int  # webdemo's number of the server process, not a pid; its workers share it
     token: str  # the run's secret, which authenticates the supervisor
@@ -36,12 +44,12 @@ class EdgeSettings(NamedTuple):
     binds: dict[str, str]  # port (or path of a Unix socket) -> bind text
     health: bool = False
     metrics: bool = False
-    metrics_networks: Sequence[str] = ()  # which may read the metrics, in addition to this machine
+    metrics_networks: tuple[str, ...] = ()  # which may read the metrics, in addition to this machine
     access_log: str | None = "text"  # "text", "json" or None
-    trusted_proxies: Sequence[str] = ()
+    trusted_proxies: tuple[str, ...] = ()
     rfc7239: bool = False  # the proxies send Forwarded instead of X-Forwarded-*
-    trace_hosts: Sequence[str] = ()  # which the demo site's trace may contact
-    services: Sequence[dict[str, Any]] = ()  # all of the run at this process's start: server, urls, options
+    trace_hosts: tuple[str, ...] = ()  # which the demo site's trace may contact
+    services: tuple[ServiceFacts, ...] = ()  # all of the run at this process's start
 
     def bind_of(self, environ: WSGIEnvironment) -> str:
         return self.binds.get(environ.get("SERVER_PORT", "")) or next(iter(self.binds.values()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from werkzeug.exceptions import NotFound
 
+from webdemo.middleware.stack import ServiceFacts
 from webdemo.services.mail_message import Part, Summary, summarize, take_apart
 from webdemo.services.spool import Spool, default_folder
 from webdemo.web import App, Request, Response
@@ -120,14 +121,14 @@ def _download(content: bytes, name: str) -> Response:
     return Response(content, 200, _DOWNLOAD_HEADERS | {"Content-Disposition": disposition})
 
 
-def _catchers(environ: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _catchers(environ: Mapping[str, Any]) -> list[ServiceFacts]:
     """The mail catchers of this run; none when a server's own command runs the app."""
-    services: list[dict[str, Any]] = (environ.get("webdemo.server") or {}).get("services", [])
-    return [service for service in services if service["server"] == "smtp"]
+    services: Iterable[ServiceFacts] = (environ.get("webdemo.server") or {}).get("services", ())
+    return [service for service in services if service.server == "smtp"]
 
 
 def _spools(environ: Mapping[str, Any]) -> list[Spool]:
-    named = [catcher["options"].get("spool") for catcher in _catchers(environ)]
+    named = [catcher.options.get("spool") for catcher in _catchers(environ)]
     folders = [Path(name) if name else default_folder() for name in named] or [default_folder()]
     return [Spool(folder) for folder in dict.fromkeys(folders)]
 
@@ -135,7 +136,7 @@ def _spools(environ: Mapping[str, Any]) -> list[Spool]:
 def _command(environ: Mapping[str, Any]) -> str | None:
     """A shell command that sends a mail to the catcher; None if this run has none."""
     for catcher in _catchers(environ):
-        place = urlsplit(catcher["urls"][0])
+        place = urlsplit(catcher.urls[0])
         code = (
             f"from smtplib import SMTP; SMTP({place.hostname!r}, {place.port}).sendmail("
             "'you@example.org', 'me@example.org', 'Subject: Hello\\n\\nIt works.')"

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import sub
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from webdemo.stats.counters import SharedCounters, SystemNotes, Totals, service_name
 from webdemo.stats.latency import quantile
@@ -42,7 +42,24 @@ class Sample(NamedTuple):
     bytes: int
 
 
-_IN_HISTORY = [name for name in Sample._fields if name not in ("processes", "requests", "errors", "bytes")]
+class Series(NamedTuple):
+    """Figures of successive samples; all have the same length."""
+
+    time: tuple[float, ...]
+    requests_per_second: tuple[float, ...]
+    errors_per_second: tuple[float, ...]
+    bytes_per_second: tuple[float, ...]
+    p50_ms: tuple[float | None, ...]
+    p99_ms: tuple[float | None, ...]
+    in_flight: tuple[int, ...]
+    memory_bytes: tuple[int, ...]
+    cpu_percent: tuple[float, ...]
+
+
+class ServiceHistory(NamedTuple):
+    server: str
+    ports: tuple[str, ...]
+    series: Series
 
 
 class Served(NamedTuple):
@@ -102,17 +119,17 @@ class Figures:
             self._notes[name] = SystemNotes(self._counters, name)
         self._notes[name].write(usage, restarts=restarts)
 
-    def latest(self, ports: Iterable[str]) -> dict[str, Any] | None:
-        """The last sample of the service on these ports, JSON-serialisable; None before the first."""
+    def latest(self, ports: Iterable[str]) -> Sample | None:
+        """The last sample of the service on these ports; None before the first."""
         samples = self._services.get(tuple(ports))
         return samples.latest() if samples else None
 
-    def history(self, seconds: float) -> list[dict[str, Any]]:
-        """The samples of the last `seconds`: for each service a list per figure; JSON-serialisable."""
-        return [
-            {"server": samples.server, "ports": list(ports), "series": samples.series(seconds)}
+    def history(self, seconds: float) -> tuple[ServiceHistory, ...]:
+        """The samples of the last `seconds` of each service."""
+        return tuple(
+            ServiceHistory(samples.server, ports, samples.series(seconds))
             for ports, samples in self._services.items()
-        ]
+        )
 
 
 class _Samples:
@@ -147,13 +164,13 @@ class _Samples:
             )
         )
 
-    def latest(self) -> dict[str, Any] | None:
-        return self._ring[-1]._asdict() if self._ring else None
+    def latest(self) -> Sample | None:
+        return self._ring[-1] if self._ring else None
 
-    def series(self, seconds: float) -> dict[str, list[Any]]:
+    def series(self, seconds: float) -> Series:
         newest = self._ring[-1].time if self._ring else 0.0
         samples = [sample for sample in self._ring if sample.time > newest - seconds]
-        return {name: [getattr(sample, name) for sample in samples] for name in _IN_HISTORY}
+        return Series(*(tuple(getattr(sample, name) for sample in samples) for name in Series._fields))
 
 
 def _milliseconds(seconds: float | None) -> float | None:

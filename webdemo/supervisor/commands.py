@@ -8,113 +8,133 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from webdemo import servers
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net.listener import listen
-from webdemo.stats.figures import INTERVAL_SECONDS, KEPT_SAMPLES
-from webdemo.supervisor.control import Reply, refusal
-from webdemo.supervisor.log_tail import KEPT_LINES
-from webdemo.supervisor.plan import rebind, service_for
-from webdemo.supervisor.processes import State
-from webdemo.supervisor.service import Listener, RunningService
-from webdemo.worker.messages import COUNT, PORT, TEXT, Field, Form, fields, shown
+from webdemo.stats.figures import INTERVAL_SECONDS, Figures
+from webdemo.supervisor.control import Respond
+from webdemo.supervisor.control_messages import (
+    Command,
+    Completed,
+    History,
+    Kill,
+    Killed,
+    Log,
+    LogLine,
+    LogLines,
+    Query,
+    Reload,
+    Restart,
+    RunHistory,
+    RunStatus,
+    Start,
+    Status,
+    Stop,
+    Swap,
+)
+from webdemo.supervisor.loop import Loop
+from webdemo.supervisor.plan import Plan, rebind, service_for
+from webdemo.supervisor.service import Listener, RunningService, State
 
-if TYPE_CHECKING:
-    from webdemo.supervisor.supervisor import Done, Supervisor
+Done = Callable[[WebdemoError | None], None]
+"""Called when a command has completed (None) or failed."""
 
-_PORT = {"port": Field(PORT)}
-_ANY_PORT = {"port": Field(PORT, is_required=False)}
-FORMS: dict[str, Form] = {
-    "status": {},
-    "history": {"seconds": Field(COUNT, is_required=False, default=KEPT_SAMPLES * INTERVAL_SECONDS)},
-    "log": _PORT | {"lines": Field(COUNT, is_required=False, default=KEPT_LINES)},
-    "reload": {},
-    "restart": _ANY_PORT,
-    "stop": _ANY_PORT,
-    "start": _PORT,
-    "swap": _PORT | {"server": Field(TEXT)},
-    "kill": _PORT,
-}
-"""The fields of each command."""
+
+@dataclass(slots=True, eq=False)
+class Replacement:
+    """New services that will take over from old ones: all of them, or none."""
+
+    why: str
+    old: Sequence[RunningService]
+    new: Sequence[RunningService]
+    done: Done
+    beside: Sequence[RunningService] = ()  # stopped parts of the old ones, listed after the new ones
+    began: float = field(default_factory=time.monotonic)
+
+
+class Run(Protocol):
+    """What the commands need of the supervisor."""
+
+    plan: Plan
+    services: list[RunningService]
+    figures: Figures
+    since: float
+    loop: Loop
+
+    @property
+    def is_stopping(self) -> bool: ...
+
+    def drain(self, why: str) -> None: ...
+
+    def reload(self, done: Done) -> None: ...
+
+    def replace(self, replacement: Replacement) -> None: ...
+
+    def is_being_replaced(self, running: RunningService) -> bool: ...
 
 
 class Commands:
     """Carries out commands on the supervisor's services."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Run) -> None:
         self._supervisor = supervisor
 
-    def obey(self, message: dict[str, Any], reply: Callable[[Reply], None]) -> None:
-        what = message.pop("do", None)
-        form = FORMS.get(what) if isinstance(what, str) else None
-        if form is None:
-            raise UsageError(f"There is no command {shown(what)}.", remedy=f"These are: {', '.join(FORMS)}.")
-        given = fields(message, form)
-        port = given.get("port", "")
+    def obey(self, command: Command, respond: Respond) -> None:
+        if self._supervisor.is_stopping and not isinstance(command, Query):
+            raise UsageError("This webdemo is stopping.", remedy="Start a new one.")
 
         def done(error: WebdemoError | None) -> None:
-            reply({"ok": True} if error is None else refusal(error))
+            respond(Completed() if error is None else error)
 
-        if self._supervisor.is_stopping and what not in ("status", "history", "log"):
-            raise UsageError("This webdemo is stopping.", remedy="Start a new one.")
-        match what:
-            case "status":
-                reply({"ok": True} | self.status())
-            case "history":
-                reply({"ok": True} | self.history(given["seconds"]))
-            case "log":
-                reply({"ok": True, "lines": self.log(port, int(given["lines"]))})
-            case "kill":
-                reply({"ok": True, "pids": self.kill(port)})
-            case "reload":
+        match command:
+            case Status():
+                respond(self.status())
+            case History(seconds):
+                respond(RunHistory(time.time(), INTERVAL_SECONDS, self._supervisor.figures.history(seconds)))
+            case Log(port, lines):
+                respond(LogLines(self.log(port, int(lines))))
+            case Kill(port):
+                respond(Killed(self.kill(port)))
+            case Reload():
                 self._supervisor.reload(done)
-            case "restart":
+            case Restart(port):
                 self.restart(port, done)
-            case "stop":
+            case Stop(port):
                 self.stop(port, done)
-            case "start":
+            case Start(port):
                 self.start(port, done)
-            case "swap":
-                self.swap(port, given["server"], done)
+            case Swap(port, server):
+                self.swap(port, server, done)
 
-    def status(self) -> dict[str, Any]:
-        """Everything that `webdemo ps` shows, ready for JSON."""
+    def status(self) -> RunStatus:
         supervisor = self._supervisor
-        return {
-            "pid": os.getpid(),
-            "target": str(supervisor.plan.target),
-            "since": supervisor.since,
-            "stopping": supervisor.is_stopping,
-            "services": [
-                running.status() | {"figures": supervisor.figures.latest(running.ports)}
-                for running in supervisor.services
-            ],
-        }
+        return RunStatus(
+            pid=os.getpid(),
+            target=str(supervisor.plan.target),
+            since=supervisor.since,
+            stopping=supervisor.is_stopping,
+            services=tuple(
+                running.status(supervisor.figures.latest(running.ports)) for running in supervisor.services
+            ),
+        )
 
-    def history(self, seconds: float) -> dict[str, Any]:
-        """The samples of the last `seconds`, ready for JSON; docs/metrics.md documents the fields."""
-        return {
-            "time": time.time(),
-            "interval_seconds": INTERVAL_SECONDS,
-            "services": self._supervisor.figures.history(seconds),
-        }
-
-    def log(self, port: str, count: int) -> list[dict[str, Any]]:
-        """Up to `count` of the last log lines of the service on the port, ready for JSON."""
+    def log(self, port: str, count: int) -> tuple[LogLine, ...]:
+        """Up to `count` of the last log lines of the service on the port."""
         running, _ = self._find(port)
         for process in running.processes:
             process.take_output()
         return running.log.last(count)
 
-    def kill(self, port: str) -> list[int]:
+    def kill(self, port: str) -> tuple[int, ...]:
         """Send SIGKILL to the server processes behind the port, and return their pids; they are restarted."""
         running, _ = self._find(port)
         if not running.pids:
             raise UsageError(f"{running} has no process to kill.", remedy="See: webdemo ps")
-        pids = list(running.pids)
+        pids = running.pids
         for process in running.processes:
             process.signal(signal.SIGKILL)
         return pids
@@ -201,8 +221,6 @@ class Commands:
         done: Done,
         beside: tuple[RunningService, ...] | list[RunningService] = (),
     ) -> None:
-        from webdemo.supervisor.supervisor import Replacement
-
         for running in old:
             if self._supervisor.is_being_replaced(running):
                 raise UsageError(f"{running} is being replaced right now.", remedy="Try again in a moment.")

@@ -1,8 +1,7 @@
 """The control socket: JSON lines over a Unix socket that only its owner can open.
 
-Each request is one line, and so is each response: {"do": "swap", "port": "8000", "server": "gunicorn"} gets
-{"ok": true, ...} or {"ok": false, "problem": ..., "remedy": ...}. The response is sent when the command has
-completed or failed. `ControlServer` runs in the main process, `Instance` in the process of a client.
+Each command is one line, and so is each reply, which is sent when the command has completed or failed; see
+control_messages. `ControlServer` runs in the main process, `Instance` in the process of a client.
 """
 
 from __future__ import annotations
@@ -14,14 +13,16 @@ import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from webdemo.errors import ControlUnavailable, SystemRefusal, UsageError, WebdemoError
+from webdemo.supervisor.control_messages import COMMANDS, Command, Reply, RunStatus, Status
 from webdemo.supervisor.loop import Loop
-from webdemo.worker.messages import NoMessage, decode
+from webdemo.worker.codec import InvalidMessage, build, plain, read_object
 
-Reply = dict[str, Any]
-Command = Callable[[dict[str, Any], Callable[[Reply], None]], None]
+Respond = Callable[[Reply | WebdemoError], None]
+Obey = Callable[[Command, Respond], None]
+R = TypeVar("R", bound=NamedTuple)
 
 _LONGEST_LINE = 65536
 _CONNECT_SECONDS = 5.0
@@ -67,9 +68,9 @@ class ControlServer:
     number of connections is limited.
     """
 
-    def __init__(self, loop: Loop, command: Command) -> None:
+    def __init__(self, loop: Loop, obey: Obey) -> None:
         self._loop = loop
-        self._command = command
+        self._obey = obey
         self.path = own_path()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -104,31 +105,29 @@ class ControlServer:
         if len(self._connections) >= _MOST_CONNECTIONS:
             idle = (connection for connection in self._connections if not connection.waits)
             next(idle, next(iter(self._connections))).hang_up()
-        connection = _Connection(self._loop, sock, self._obey, self._connections.pop)
+        connection = _Connection(self._loop, sock, self._take, self._connections.pop)
         self._connections[connection] = None
 
-    def _obey(self, connection: _Connection, line: bytes) -> None:
+    def _take(self, connection: _Connection, line: bytes) -> None:
         self._connections[connection] = self._connections.pop(connection)  # most recently active
         connection.waits += 1
 
-        def reply(message: Reply) -> None:
+        def respond(reply: Reply | WebdemoError) -> None:
             connection.waits -= 1
-            connection.send(json.dumps(message).encode() + b"\n")
+            if isinstance(reply, WebdemoError):
+                fields = {"ok": False, "problem": reply.problem, "remedy": reply.remedy}
+            else:
+                fields = {"ok": True, **plain(reply)}
+            connection.send(json.dumps(fields).encode() + b"\n")
 
         try:
-            try:
-                message = decode(line)
-            except NoMessage as exc:
-                raise UsageError(
-                    "A command is a JSON object on a line.", remedy='For example {"do": "status"}'
-                ) from exc
-            self._command(message, reply)
+            self._obey(COMMANDS.decode(line), respond)
         except WebdemoError as exc:
-            reply(refusal(exc))
+            respond(exc)
         except OSError as exc:
-            reply(refusal(SystemRefusal("The command cannot be carried out", exc)))
+            respond(SystemRefusal("The command cannot be carried out", exc))
         except Exception as exc:
-            reply(refusal(_Failed(exc)))
+            respond(_Failed(exc))
             raise  # the loop reports it
 
 
@@ -220,8 +219,9 @@ class _Failed(WebdemoError):
         )
 
 
-def refusal(error: WebdemoError) -> Reply:
-    return {"ok": False, "problem": error.problem, "remedy": error.remedy}
+class _Refusal(NamedTuple):
+    problem: str
+    remedy: str
 
 
 class Instance(NamedTuple):
@@ -230,8 +230,11 @@ class Instance(NamedTuple):
     pid: int
     path: Path
 
-    def call(self, message: dict[str, Any], *, timeout_seconds: float | None = 120.0) -> Reply:
-        """Send a command and wait for its response.
+    def status(self, *, timeout_seconds: float = 120.0) -> RunStatus:
+        return self.call(Status(), RunStatus, timeout_seconds=timeout_seconds)
+
+    def call(self, command: Command, reply: type[R], *, timeout_seconds: float = 120.0) -> R:
+        """Send a command and wait for its reply, which must be of this type.
 
         Raises ControlUnavailable if there is none, UsageError if the command was refused.
         """
@@ -239,17 +242,24 @@ class Instance(NamedTuple):
             sock.settimeout(timeout_seconds)
             try:
                 sock.connect(str(self.path))
-                sock.sendall(json.dumps(message).encode() + b"\n")
+                sock.sendall(COMMANDS.encode(command) + b"\n")
                 with sock.makefile("rb") as lines:
                     answer = lines.readline()
             except OSError as exc:
                 raise self._silent() from exc
         if not answer:
             raise self._silent()
-        reply: Reply = json.loads(answer)
-        if not reply["ok"]:
-            raise UsageError(reply["problem"], remedy=reply["remedy"])
-        return reply
+        try:
+            fields = read_object(answer)
+            if fields.pop("ok", None) is True:
+                return build(reply, fields)
+            refusal = build(_Refusal, fields)
+        except InvalidMessage as exc:
+            raise ControlUnavailable(
+                f"The webdemo with process {self.pid} is of another version: {exc.problem}",
+                remedy="Use the command `webdemo` of the environment that it runs in.",
+            ) from exc
+        raise UsageError(refusal.problem, remedy=refusal.remedy)
 
     def _silent(self) -> ControlUnavailable:
         return ControlUnavailable(

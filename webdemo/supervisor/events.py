@@ -1,7 +1,5 @@
 """The events that the supervisor emits, in the main process; the printer writes them."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from webdemo.errors import WebdemoError
@@ -44,7 +42,7 @@ class Up(NamedTuple):
 
     service: str
     pids: tuple[int, ...]
-    why: str  # "again", "restart", "reload", "swap", "start"
+    why: str  # "again", or the name of an action
     seconds: float
 
 
@@ -126,20 +124,5 @@ class Output(NamedTuple):
     complete: bool
 
 
-Event = (
-    Started
-    | Loaded
-    | LoadFailed
-    | Up
-    | Died
-    | GivenUp
-    | ReplaceFailed
-    | StoppedService
-    | Note
-    | InternalError
-    | Changed
-    | Draining
-    | CutOff
-    | Stopped
-    | Output
-)
+Failure = LoadFailed | Died | GivenUp | ReplaceFailed | InternalError | CutOff
+Event = Started | Loaded | Up | StoppedService | Note | Changed | Draining | Stopped | Output | Failure

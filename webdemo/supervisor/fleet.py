@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from webdemo import servers
 from webdemo.errors import SystemRefusal, WebdemoError
@@ -25,10 +25,10 @@ from webdemo.supervisor import probe
 from webdemo.supervisor.generation import Generation
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.plan import Plan
-from webdemo.supervisor.processes import OnOutput, Process, State, read_output, read_reports
-from webdemo.supervisor.service import RunningService
-from webdemo.worker import interpreter, server_process
-from webdemo.worker.messages import Message
+from webdemo.supervisor.processes import OnOutput
+from webdemo.supervisor.service import RunningService, ServerProcess, State
+from webdemo.worker import interpreter
+from webdemo.worker.messages import ChildReport, Exited, Failed, Ready, Refused, ServerReport, Spawn, Spawned
 
 PROBE_SECONDS = 60.0
 _LOOK_AGAIN_SECONDS = 1.0
@@ -38,18 +38,18 @@ class Hooks(NamedTuple):
     """The callbacks of the fleet."""
 
     on_output: OnOutput
-    on_sources: Callable[[list[str]], None]
-    on_answer: Callable[[Process], None]  # the process has answered its first request
-    on_end: Callable[[Process, int | None], None]  # with the exit code, if known
-    on_cut_off: Callable[[Process], None]  # it did not drain in time and was killed
-    neighbours: Callable[[], list[dict[str, Any]]]  # the services of the run, as shown to apps
+    on_sources: Callable[[tuple[str, ...]], None]
+    on_answer: Callable[[ServerProcess], None]  # the process has answered its first request
+    on_end: Callable[[ServerProcess, int | None], None]  # with the exit code, if known
+    on_cut_off: Callable[[ServerProcess], None]  # it did not drain in time and was killed
+    services: Callable[[], tuple[stack.ServiceFacts, ...]]  # of the run, as shown to apps
 
 
 class Fleet:
     """Every server process that has not ended, by our own number for it (not its pid)."""
 
     def __init__(self, loop: Loop, plan: Plan, hooks: Hooks) -> None:
-        self.processes: dict[int, Process] = {}
+        self.processes: dict[int, ServerProcess] = {}
         self.counters = SharedCounters.create()
         self._loop = loop
         self._plan = plan
@@ -61,16 +61,16 @@ class Fleet:
 
     def spawn(self, running: RunningService, generation: Generation) -> None:
         """Start one process of the service on its sockets. Never raises: failures are reported as its end."""
-        process = Process(next(self._numbers), running)
+        process = ServerProcess(next(self._numbers), running)
         running.processes.append(process)
         self.processes[process.number] = process
         try:
             self._order(process, generation)
         except (OSError, WebdemoError) as exc:
             error = exc if isinstance(exc, WebdemoError) else SystemRefusal(interpreter.NO_PROCESS, exc)
-            self._loop.post(partial(self._refused, process, server_process.failure(error)))
+            self._loop.post(partial(self._refused, process, Failed.of(error)))
 
-    def _order(self, process: Process, generation: Generation) -> None:
+    def _order(self, process: ServerProcess, generation: Generation) -> None:
         """Tell a loader to fork the process; raises OSError or WebdemoError if that is impossible."""
         running = process.service
         service = running.service
@@ -81,14 +81,18 @@ class Fleet:
             for listener in running.listeners:
                 if not listener.sockets:  # they were closed when the previous process took the port over
                     listener.sockets = listen(listener.bind)
-        order = server_process.order(
+        certificate = service.certificate
+        order = Spawn(
+            process=process.number,
+            own_import=not loader.share,
             server=service.server,
             options=dict(service.options),
             workers=service.workers if adapter.own_workers else 1,
             has_siblings=service.workers > 1,
-            cpus=[process.cpu] if process.cpu is not None else list(service.cpus),
-            worker_cpus=list(service.cpus) if service.cpu_each and adapter.own_workers else [],
-            certificate=service.certificate,
+            cpus=(process.cpu,) if process.cpu is not None else service.cpus,
+            worker_cpus=service.cpus if service.cpu_each and adapter.own_workers else (),
+            certificate=None if isinstance(certificate, servers.MadeCertificate) else certificate,
+            made_certificate=certificate if isinstance(certificate, servers.MadeCertificate) else None,
             grace_seconds=self._plan.grace_seconds,
             settings=self._edge_settings(process),
             target=service.target or self._plan.target,
@@ -96,7 +100,7 @@ class Fleet:
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             reports, output = self._pipe(ours, theirs), self._pipe(ours, theirs)
             loader.send(
-                {"do": "spawn", "process": process.number, "own_import": not loader.share, **order},
+                order,
                 [
                     reports[1],
                     output[1],
@@ -111,11 +115,10 @@ class Fleet:
         if adapter.opens_own_sockets:
             for listener in running.listeners:
                 listener.close()
-        process.output = read_output(self._loop, output[0], process, self._hooks.on_output)
-        process.reports = read_reports(
+        process.read(
             self._loop,
+            output[0],
             reports[0],
-            process,
             mark=self._mark,
             on_output=self._hooks.on_output,
             on_message=partial(self._told, process),
@@ -134,7 +137,7 @@ class Fleet:
         taken = Counter(p.cpu for p in running.processes if p.state is not State.DEAD)
         return min(running.service.cpus, key=lambda cpu: taken[cpu])
 
-    def drain(self, process: Process) -> None:
+    def drain(self, process: ServerProcess) -> None:
         """Let it finish its requests in flight; kill it when the grace time is over."""
         if process.state in (State.DEAD, State.DRAINING):
             return
@@ -159,26 +162,26 @@ class Fleet:
         os.close(self._draining_write)
         self.counters.close()
 
-    def heard(self, message: Message) -> None:
+    def heard(self, message: ChildReport) -> None:
         """Handle a loader's message about one of its children."""
-        process = self.processes.get(message["process"])
+        process = self.processes.get(message.process)
         if process is None:
             return
-        match message["event"]:
-            case "spawned":
-                process.pid = message["pid"]
-            case "refused":
-                self._refused(process, message)
-            case "exited":
-                self._ended(process, message["code"])
+        match message:
+            case Spawned(_, pid):
+                process.pid = pid
+            case Refused(_, failure):
+                self._refused(process, failure)
+            case Exited(_, code):
+                self._ended(process, code)
 
-    def _refused(self, process: Process, failure: Message) -> None:
+    def _refused(self, process: ServerProcess, failure: Failed) -> None:
         """The process could not be created."""
         process.has_begun = False
         process.failure = failure
         self._ended(process, None)
 
-    def _edge_settings(self, process: Process) -> stack.EdgeSettings:
+    def _edge_settings(self, process: ServerProcess) -> stack.EdgeSettings:
         running = process.service
         plan = self._plan
         if running.service.target is not None:
@@ -199,19 +202,20 @@ class Fleet:
             trusted_proxies=plan.trusted_proxies,
             rfc7239=plan.forwarded == "forwarded",
             trace_hosts=plan.trace_hosts,
-            services=self._hooks.neighbours(),
+            services=self._hooks.services(),
         )
 
-    def _told(self, process: Process, message: Message) -> None:
+    def _told(self, process: ServerProcess, message: ServerReport) -> None:
         """Handle a message from the server process itself."""
-        if message["event"] == "failed":
-            process.failure = message
-        elif message["event"] == "ready" and process.state is State.STARTING:
-            process.state = State.READY
-            self._hooks.on_sources(message["sources"])
-            self._probe(process)
+        match message:
+            case Failed():
+                process.failure = message
+            case Ready(sources) if process.state is State.STARTING:
+                process.state = State.READY
+                self._hooks.on_sources(sources)
+                self._probe(process)
 
-    def _probe(self, process: Process) -> None:
+    def _probe(self, process: ServerProcess) -> None:
         """Probe the port, in a thread, until this process has answered or PROBE_SECONDS are over."""
         running = process.service
         listeners = set(running.listeners)
@@ -244,7 +248,7 @@ class Fleet:
         except RuntimeError:  # the thread limit is reached
             self._loop.after(_LOOK_AGAIN_SECONDS, partial(self._probe, process))
 
-    def _probed(self, process: Process, answered: bool) -> None:
+    def _probed(self, process: ServerProcess, answered: bool) -> None:
         if process.state is not State.READY:
             return
         if answered:
@@ -253,14 +257,14 @@ class Fleet:
         else:
             process.signal(signal.SIGKILL)
 
-    def _hung_up(self, process: Process) -> None:
+    def _hung_up(self, process: ServerProcess) -> None:
         """Its pipe is closed. If its loader is dead as well, no exit message will come: treat it as ended."""
         if process.loader is None or not process.loader.alive:
             self._ended(process, None)
         elif process.state is not State.DEAD:
             self._loop.after(_LOOK_AGAIN_SECONDS, partial(self._hung_up, process))
 
-    def _ended(self, process: Process, code: int | None) -> None:
+    def _ended(self, process: ServerProcess, code: int | None) -> None:
         if self.processes.pop(process.number, None) is None:
             return
         process.take_output()

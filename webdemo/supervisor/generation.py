@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from webdemo import servers
-from webdemo.errors import AppImportFailed, AppUnavailable, SystemRefusal, UsageError, WebdemoError
+from webdemo.errors import AppUnavailable, SystemRefusal, WebdemoError
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.plan import Service
-from webdemo.supervisor.processes import LoaderProcess, OnOutput, how_it_ended
+from webdemo.supervisor.processes import Gone, LoaderProcess, OnOutput, how_it_ended
 from webdemo.worker.app_import import Target
-from webdemo.worker.messages import Message
+from webdemo.worker.messages import ChildReport, Exited, Failed, Load, Loaded, LoaderReport, Refused, Spawned
 
 
 class Hooks(NamedTuple):
     """The callbacks of a generation."""
 
     on_output: OnOutput
-    on_process: Callable[[Message], None]  # a loader's child was spawned, could not be, or has exited
-    on_sources: Callable[[list[str]], None]  # the folders of the app's code
+    on_process: Callable[[ChildReport], None]  # a loader's child was spawned, could not be, or has exited
+    on_sources: Callable[[tuple[str, ...]], None]  # the folders of the app's code
     on_lost: Callable[[LoaderProcess], None]  # a loader died unexpectedly
 
 
@@ -106,36 +106,38 @@ class Generation:
     def _start(self, share: bool) -> LoaderProcess:
         loader = LoaderProcess(
             self._loop,
-            self._target,
-            share=share,
-            servers=self._servers[share],
-            wants_sources=self._wants_sources,
-            grace_seconds=self._grace_seconds,
+            Load(
+                target=self._target,
+                servers=tuple(self._servers[share]),
+                share=share,
+                wants_sources=self._wants_sources,
+                grace_seconds=self._grace_seconds,
+            ),
             on_message=self._hear,
             on_output=self._hooks.on_output,
         )
         self.loaders.append(loader)
         return loader
 
-    def _hear(self, loader: LoaderProcess, message: Message) -> None:
-        match message["event"]:
-            case "loaded":
+    def _hear(self, loader: LoaderProcess, message: LoaderReport | Gone) -> None:
+        match message:
+            case Loaded():
                 self._loaded(loader, message)
-            case "failed" if loader in self._waiting:
-                self._give_up(error_of(message))
-            case "gone" if loader in self._waiting:
-                self._give_up(_ended_while_loading(self._target, message["code"]))
-            case "gone":
+            case Failed() if loader in self._waiting:
+                self._give_up(message.error())
+            case Gone(code) if loader in self._waiting:
+                self._give_up(_ended_while_loading(self._target, code))
+            case Gone():
                 if not loader.retired:
                     self._hooks.on_lost(loader)
-            case "spawned" | "refused" | "exited":
+            case Spawned() | Refused() | Exited():
                 self._hooks.on_process(message)
 
-    def _loaded(self, loader: LoaderProcess, message: Message) -> None:
-        servers.remember_versions(message["versions"])
-        self._hooks.on_sources(message["sources"])
-        self.seconds += message["seconds"]
-        reason = message["not_shared_because"]
+    def _loaded(self, loader: LoaderProcess, message: Loaded) -> None:
+        servers.remember_versions(message.versions)
+        self._hooks.on_sources(message.sources)
+        self.seconds += message.seconds
+        reason = message.not_shared_because
         if reason is not None and self.not_shared_because is None:
             self.not_shared_because = reason
             loader.retire()
@@ -150,14 +152,6 @@ class Generation:
     def _give_up(self, error: WebdemoError) -> None:
         self._waiting.clear()
         self._failed(error)
-
-
-def error_of(message: Message) -> WebdemoError:
-    """Turn the failure that a loader or a server process reported into an exception."""
-    if message["traceback"]:
-        return AppImportFailed(message["problem"], remedy=message["remedy"], traceback=message["traceback"])
-    kind = UsageError if message["exit_code"] == UsageError.exit_code else AppUnavailable
-    return kind(message["problem"], remedy=message["remedy"])
 
 
 def _ended_while_loading(target: Target, code: int | None) -> WebdemoError:

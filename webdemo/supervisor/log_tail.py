@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
 
+from webdemo.supervisor.control_messages import KEPT_LINES, LogLine
 from webdemo.text import printable
-
-KEPT_LINES = 200
 
 
 class LastLines:
@@ -28,10 +26,10 @@ class LastLines:
         lines._lines.extend(self._lines)
         return lines
 
-    def last(self, count: int) -> list[dict[str, Any]]:
-        """The last `count` lines at most, oldest first, ready for JSON."""
+    def last(self, count: int) -> tuple[LogLine, ...]:
+        """The last `count` lines at most, oldest first."""
         lines = list(self._lines)
-        return [
-            {"time": round(when, 3), "access": is_access, "text": printable(text)}
+        return tuple(
+            LogLine(round(when, 3), is_access, printable(text))
             for when, is_access, text in lines[max(0, len(lines) - count) :]
-        ]
+        )

@@ -13,17 +13,20 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import TextIO
 
 from webdemo.errors import AppImportFailed, WebdemoError
 from webdemo.middleware.access_log import coloured
 from webdemo.supervisor import events
+from webdemo.supervisor.actions import ACTIONS
 from webdemo.supervisor.events import Event
 from webdemo.text import printable
 
 _MOST_LINES = 10_000
 _LINES_AT_ONCE = 500
 _SECONDS_FOR_LAST_LINES = 2.0
+_UP = {"again": "is up again"} | {name: action.event for name, action in ACTIONS.items()}
 
 
 class Printer:
@@ -76,7 +79,7 @@ class Printer:
             return False
         return True
 
-    # -- words -----------------------------------------------------------------------------------
+    # -- text ------------------------------------------------------------------------------------
 
     def lines(self, event: Event) -> list[str]:
         match event:
@@ -90,57 +93,46 @@ class Printer:
                 return []
             case events.Started(rows, seconds):
                 return [*self._table(rows), f"Ready in {seconds:.2f} s. Stop with Ctrl-C."]
-            case events.LoadFailed(error, old_code_serves):
-                after = ["The old code goes on serving."] if old_code_serves else []
-                return [
-                    *(self._said("app", line) for line in traceback_lines(error)),
-                    *problem_lines(error, colour=self._colour),
-                    *after,
-                ]
             case events.Up(service, pids, why, seconds):
-                words = {
-                    "again": "is up again",
-                    "restart": "has been restarted",
-                    "reload": "has the new code",
-                    "swap": "has taken over",
-                    "stop": "goes on without the port that was stopped",
-                    "start": "has been started",
-                }
-                return [f"{service} {words[why]} after {seconds * 1000:.0f} ms (pid {_listed(pids)})."]
-            case events.Died(service, pid, how, again):
-                when = "at once" if again == 0 else f"in {again:.1f} s"
-                who = f"{service} (pid {pid})" if pid else service
-                return [self._red(f"{who} {how}; it is started again {when}.")]
-            case events.GivenUp(service, deaths, tail):
-                return [
-                    self._red(
-                        f"{service} ended {deaths} times in a row: it is given up, its port is closed."
-                    ),
-                    *(self._said(service, line) for line in tail),
-                ]
-            case events.ReplaceFailed(service, why, tail):
-                return [
-                    self._red(f"The new {service} {why}; the old one goes on serving."),
-                    *(self._said(service, line) for line in tail),
-                ]
+                return [f"{service} {_UP[why]} after {seconds * 1000:.0f} ms (pid {_listed(pids)})."]
             case events.StoppedService(service):
                 return [f"{service} is stopped; its port is closed."]
             case events.Note(text):
                 return [printable(text)]
-            case events.InternalError(what, trace):
-                return [
-                    self._red(f"An internal error, after which the run goes on: {what}"),
-                    *(self._said("webdemo", line) for line in trace.rstrip().split("\n")),
-                ]
             case events.Changed(paths):
                 shown = ", ".join(map(printable, paths[:3])) + (" ..." if len(paths) > 3 else "")
                 return [f"Changed: {shown}"]
             case events.Draining(why, grace):
                 return [f"Stopping ({why}): requests in flight have {grace:g} s."]
-            case events.CutOff(pids, grace):
-                return [self._red(f"Requests of process {_listed(pids)} were cut off after {grace:g} s.")]
             case events.Stopped(seconds):
                 return [f"Stopped after {seconds:.2f} s."]
+            case _:
+                return self._failure_lines(event)
+
+    def _failure_lines(self, event: events.Failure) -> list[str]:
+        match event:
+            case events.LoadFailed(error, old_code_serves):
+                after = ["The old code goes on serving."] if old_code_serves else []
+                return [
+                    *self._all_said("app", traceback_lines(error)),
+                    *problem_lines(error, colour=self._colour),
+                    *after,
+                ]
+            case events.Died(service, pid, how, again):
+                when = "at once" if again == 0 else f"in {again:.1f} s"
+                who = f"{service} (pid {pid})" if pid else service
+                return [self._red(f"{who} {how}; it is started again {when}.")]
+            case events.GivenUp(service, deaths, tail):
+                problem = f"{service} ended {deaths} times in a row: it is given up, its port is closed."
+                return [self._red(problem), *self._all_said(service, tail)]
+            case events.ReplaceFailed(service, why, tail):
+                problem = f"The new {service} {why}; the old one goes on serving."
+                return [self._red(problem), *self._all_said(service, tail)]
+            case events.InternalError(what, trace):
+                problem = f"An internal error, after which the run goes on: {what}"
+                return [self._red(problem), *self._all_said("webdemo", trace.rstrip().split("\n"))]
+            case events.CutOff(pids, grace):
+                return [self._red(f"Requests of process {_listed(pids)} were cut off after {grace:g} s.")]
 
     def json_lines(self, event: Event) -> list[str]:
         if isinstance(event, events.Output) and event.complete:
@@ -168,6 +160,9 @@ class Printer:
         """A line of foreign text, prefixed with its source so that it cannot pass for one of our own."""
         lead = printable(source) + " |"
         return f"\x1b[2m{lead}\x1b[0m {printable(line)}" if self._colour else f"{lead} {printable(line)}"
+
+    def _all_said(self, source: str, lines: Iterable[str]) -> list[str]:
+        return [self._said(source, line) for line in lines]
 
     def _bold(self, text: str) -> str:
         return f"\x1b[1m{printable(text)}\x1b[0m" if self._colour else printable(text)

@@ -1,115 +1,31 @@
-"""The supervisor's side of other processes: loaders, and the server processes they fork.
-
-Runs in the main process. The rule: messages from other processes are checked before they are used.
-"""
+"""The supervisor's side of other processes: what they write, and the loaders. Runs in the main process."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import time
-from collections import deque
-from collections.abc import Callable
-from enum import Enum
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from webdemo.errors import UsageError
 from webdemo.supervisor.loop import Loop
 from webdemo.worker import interpreter
-from webdemo.worker.app_import import Target
-from webdemo.worker.channel import Channel
-from webdemo.worker.loader import send_signal
-from webdemo.worker.messages import (
-    NUMBER,
-    TEXT,
-    TEXTS,
-    VERSIONS,
-    Field,
-    Form,
-    Message,
-    NoMessage,
-    decode,
-    fields,
-    shown,
-)
+from webdemo.worker.channel import Channel, DescriptorsMissing
+from webdemo.worker.codec import InvalidMessage
+from webdemo.worker.messages import LOADER_REPORTS, ORDERS, Load, LoaderReport, Order
 
-if TYPE_CHECKING:
-    from webdemo.supervisor.service import RunningService
-
-_TAIL_LINES = 20
 _LONGEST_LINE = 8192
-_LONGEST_REPORT = 1 << 20  # far longer than any real one
-_OUTPUT_RESTS_SECONDS = 0.005
 _LOADER_ENDS_SECONDS = 2.0  # after its channel was closed
 
 OnOutput = Callable[[str, str, bool], None]
 """Called with each line: its source, its text, and whether it is an access log line."""
 
-_FAILURE = {
-    "problem": Field(TEXT),
-    "remedy": Field(TEXT),
-    "traceback": Field(TEXT, is_required=False),
-    "exit_code": Field(NUMBER),
-}
-_OF_LOADERS: dict[str, Form] = {
-    "loaded": {
-        "seconds": Field(NUMBER),
-        "not_shared_because": Field(TEXT, is_required=False),
-        "sources": Field(TEXTS),
-        "versions": Field(VERSIONS),
-    },
-    "failed": _FAILURE,
-    "spawned": {"process": Field(NUMBER), "pid": Field(NUMBER)},
-    "refused": {"process": Field(NUMBER)} | _FAILURE,
-    "exited": {"process": Field(NUMBER), "code": Field(NUMBER, is_required=False)},
-}
-_OF_PROCESSES: dict[str, Form] = {"ready": {"sources": Field(TEXTS)}, "failed": _FAILURE}
 
+class Gone(NamedTuple):
+    """A loader has ended; `code` is None if unknown."""
 
-class State(Enum):
-    STARTING = "starting"
-    READY = "ready"  # it reports that it accepts connections
-    UP = "up"  # it has answered a probe
-    DRAINING = "draining"
-    DEAD = "dead"
-
-
-class Process:
-    """A server process, from the order to start it until its end."""
-
-    def __init__(self, number: int, service: RunningService) -> None:
-        self.number = number
-        self.service = service
-        self.loader: LoaderProcess | None = None  # None until one has been told to fork it
-        self.has_begun = True  # False if it could not be created; a later attempt may succeed
-        self.pid: int | None = None
-        self.cpu: int | None = None  # the processor that it is pinned to
-        self.state = State.STARTING
-        self.ordered_at = time.monotonic()
-        self.started_at = time.time()
-        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self.failure: Message | None = None
-        self.was_draining = False  # its end was requested
-        self.output: LineReader | None = None
-        self.reports: LineReader | None = None
-
-    def take_output(self) -> None:
-        """Read what it has written so far."""
-        for reader in (self.output, self.reports):
-            if reader is not None:
-                reader.take_rest()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal through the loader: only the parent can be sure that the pid was not reused."""
-        if self.state is State.DEAD or self.loader is None:
-            return
-        if self.loader.alive:
-            self.loader.send({"do": "signal", "process": self.number, "signal": int(number)})
-        elif self.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                send_signal(self.pid, number)
+    code: int | None
 
 
 class LineReader:
@@ -191,50 +107,33 @@ class LineReader:
 
 
 class LoaderProcess:
-    """A loader: a process that imports the app (`share`), or leaves the import to each of its children.
-
-    `servers` names the servers that it will fork; it imports them together with the app. With
-    `wants_sources` it reports the folders of the app's code.
-    """
+    """A loader, started with its first order."""
 
     def __init__(
         self,
         loop: Loop,
-        target: Target,
+        order: Load,
         *,
-        share: bool,
-        servers: list[str],
-        wants_sources: bool,
-        grace_seconds: float,
-        on_message: Callable[[LoaderProcess, Message], None],
+        on_message: Callable[[LoaderProcess, LoaderReport | Gone], None],
         on_output: OnOutput,
     ) -> None:
-        self.share = share
+        self.share = order.share
         self.alive = True
         self.retired = False
         self.children = 0
         self._loop = loop
         self._on_message = on_message
         # The one started early has imported modules that a server may have to patch first.
-        self._interpreter = interpreter.take_early() if share else interpreter.fresh()
-        self._channel = Channel(self._interpreter.socket)
+        self._interpreter = interpreter.take_early() if order.share else interpreter.fresh()
+        self._channel = Channel(self._interpreter.socket, ORDERS, LOADER_REPORTS)
         self.pid = self._interpreter.pid
-        LineReader(loop, self._interpreter.output, lambda line: on_output("app", _text(line), False))
+        LineReader(loop, self._interpreter.output, lambda line: on_output("app", as_text(line), False))
         loop.on_readable(self._channel, self._receive)
-        self.send(
-            {
-                "do": "load",
-                "target": target._asdict(),
-                "share": share,
-                "servers": servers,
-                "wants_sources": wants_sources,
-                "grace_seconds": grace_seconds,
-            }
-        )
+        self.send(order)
 
-    def send(self, message: Message, descriptors: list[int] | None = None) -> None:
+    def send(self, order: Order, descriptors: Sequence[int] = ()) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._channel.send(message, descriptors or [])
+            self._channel.send(order, descriptors)
 
     def retire(self) -> None:
         """Let it exit when its last child has."""
@@ -257,83 +156,17 @@ class LoaderProcess:
         while self.alive:
             try:
                 for message, _ in self._channel.receive():
-                    self._loop.barrier.call(partial(self._take, message))
+                    self._loop.barrier.call(partial(self._on_message, self, message))
                 return
-            except NoMessage as exc:
+            except (InvalidMessage, DescriptorsMissing) as exc:
                 self._loop.barrier.report(exc)
             except EOFError:
                 self.close()
-                code = self.wait(_LOADER_ENDS_SECONDS)
-                self._on_message(self, {"event": "gone", "code": code})
-
-    def _take(self, message: Message) -> None:
-        self._on_message(self, _checked(message, _OF_LOADERS))
+                self._on_message(self, Gone(self.wait(_LOADER_ENDS_SECONDS)))
 
 
-def read_output(loop: Loop, fd: int, process: Process, on_output: OnOutput) -> LineReader:
-    """Pass on what a server process writes to stdout and stderr, and keep its last lines."""
-    source = str(process.service.service)
-
-    def line(data: bytes) -> None:
-        text = _text(data)
-        process.service.log.add(text, is_access=False)
-        process.tail.append(text)
-        on_output(source, text, False)
-
-    return LineReader(loop, fd, line, rest_seconds=_OUTPUT_RESTS_SECONDS)
-
-
-def read_reports(
-    loop: Loop,
-    fd: int,
-    process: Process,
-    *,
-    mark: bytes,
-    on_output: OnOutput,
-    on_message: Callable[[Message], None],
-    on_end: Callable[[], None],
-) -> LineReader:
-    """Pass on what a server process reports: access log lines, which begin with `mark`, and messages."""
-    source = str(process.service.service)
-    length = len(mark)
-
-    def line(data: bytes) -> None:
-        if data.startswith(mark):
-            text = _text(data[length:])
-            process.service.log.add(text, is_access=True)
-            on_output(source, text, True)
-        elif data:
-            on_message(_checked(decode(data), _OF_PROCESSES))
-
-    def what_was_said_before() -> None:
-        if process.output is not None:
-            process.output.take_rest()
-
-    return LineReader(
-        loop,
-        fd,
-        line,
-        on_end,
-        longest=_LONGEST_REPORT,
-        before=what_was_said_before,
-        rest_seconds=_OUTPUT_RESTS_SECONDS,
-    )
-
-
-def _text(data: bytes) -> str:
+def as_text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
-
-
-def _checked(message: Message, forms: dict[str, Form]) -> Message:
-    """Return the message if it is one of these events and has the right fields, else raise NoMessage."""
-    event = message.pop("event", None)
-    form = forms.get(event) if isinstance(event, str) else None
-    if form is None:
-        raise NoMessage(f"there is no event {shown(event)}")
-    try:
-        return {"event": event} | fields(message, form)
-    except UsageError as exc:
-        raise NoMessage(f"{event}: {exc.problem}") from None
 
 
 def how_it_ended(code: int | None) -> str:

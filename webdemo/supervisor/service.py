@@ -1,30 +1,42 @@
-"""A running service: its sockets, processes, restarts and state. Runs in the main process."""
+"""A running service: its sockets, server processes, restarts and state. Runs in the main process."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
 import sys
 import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
 
 from webdemo import servers
 from webdemo.client.endpoint import Endpoint
+from webdemo.middleware.stack import ServiceFacts
 from webdemo.net.bind import Bind
-from webdemo.stats.figures import Served
+from webdemo.stats.figures import Sample, Served
+from webdemo.supervisor.control_messages import ProcessStatus, ServiceStatus
 from webdemo.supervisor.events import Row
 from webdemo.supervisor.log_tail import LastLines
+from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.plan import Service
-from webdemo.supervisor.processes import Process, State
+from webdemo.supervisor.processes import LineReader, LoaderProcess, OnOutput, as_text
+from webdemo.worker.loader import send_signal
+from webdemo.worker.messages import SERVER_REPORTS, Failed, ServerReport, Signal
 
 MOST_QUICK_DEATHS = 5
 QUICK_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 5.0
+_TAIL_LINES = 20
+_LONGEST_REPORT = 1 << 20  # far longer than any real one
+_OUTPUT_RESTS_SECONDS = 0.005
 
 
 @dataclass(slots=True, eq=False)
 class Listener:
-    """A bind, its open sockets, and their addresses. The supervisor owns the sockets."""
+    """A bind, its open sockets, and their addresses."""
 
     bind: Bind
     sockets: list[socket.socket]
@@ -71,13 +83,101 @@ class Listener:
         self.sockets = []
 
 
+class State(Enum):
+    """The states of a server process."""
+
+    STARTING = "starting"
+    READY = "ready"  # it reports that it accepts connections
+    UP = "up"  # it has answered a probe
+    DRAINING = "draining"
+    DEAD = "dead"
+
+
+class ServerProcess:
+    """A server process, from the order to start it until its end."""
+
+    def __init__(self, number: int, service: RunningService) -> None:
+        self.number = number
+        self.service = service
+        self.loader: LoaderProcess | None = None  # None until one has been told to fork it
+        self.has_begun = True  # False if it could not be created; a later attempt may succeed
+        self.pid: int | None = None
+        self.cpu: int | None = None  # the processor that it is pinned to
+        self.state = State.STARTING
+        self.ordered_at = time.monotonic()
+        self.started_at = time.time()
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.failure: Failed | None = None
+        self.was_draining = False  # its end was requested
+        self._readers: list[LineReader] = []
+
+    def read(
+        self,
+        loop: Loop,
+        output: int,
+        reports: int,
+        *,
+        mark: bytes,
+        on_output: OnOutput,
+        on_message: Callable[[ServerReport], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        """Pass on what it writes to its pipes.
+
+        `output`: its stdout and stderr. `reports`: access log lines, which begin with `mark`, and messages.
+        """
+        source = str(self.service.service)
+        log = self.service.log
+
+        def line(data: bytes) -> None:
+            text = as_text(data)
+            log.add(text, is_access=False)
+            self.tail.append(text)
+            on_output(source, text, False)
+
+        def report(data: bytes) -> None:
+            if data.startswith(mark):
+                text = as_text(data[len(mark) :])
+                log.add(text, is_access=True)
+                on_output(source, text, True)
+            elif data:
+                on_message(SERVER_REPORTS.decode(data))
+
+        printed = LineReader(loop, output, line, rest_seconds=_OUTPUT_RESTS_SECONDS)
+        reported = LineReader(
+            loop,
+            reports,
+            report,
+            on_end,
+            longest=_LONGEST_REPORT,
+            before=printed.take_rest,  # what the app printed before its response comes before the access line
+            rest_seconds=_OUTPUT_RESTS_SECONDS,
+        )
+        self._readers = [printed, reported]
+
+    def take_output(self) -> None:
+        """Read what it has written so far."""
+        for reader in self._readers:
+            reader.take_rest()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal through the loader: only the parent can be sure that the pid was not reused."""
+        if self.state is State.DEAD or self.loader is None:
+            return
+        if self.loader.alive:
+            self.loader.send(Signal(self.number, int(number)))
+        elif self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                send_signal(self.pid, number)
+
+
 @dataclass(slots=True, eq=False)
 class RunningService:
     """A service with its listeners and processes. Restart, reload and swap make a new one beside the old."""
 
     service: Service
     listeners: list[Listener]
-    processes: list[Process] = field(default_factory=list)
+    processes: list[ServerProcess] = field(default_factory=list)
     state: str = "starting"  # starting, up, waiting (for its restart), given up, stopped
     restarts: int = 0
     quick_deaths: int = 0
@@ -142,13 +242,9 @@ class RunningService:
         """The last output lines of its newest process."""
         return tuple(self.processes[-1].tail) if self.processes else ()
 
-    def neighbour(self) -> dict[str, Any]:
-        """What the run's apps may know about this service, ready for JSON."""
-        return {
-            "server": self.service.server,
-            "urls": self.urls(),
-            "options": dict(self.service.options),
-        }
+    def facts(self) -> ServiceFacts:
+        """What the run's apps may know about this service."""
+        return ServiceFacts(self.service.server, tuple(self.urls()), dict(self.service.options))
 
     @property
     def ports(self) -> tuple[str, ...]:
@@ -157,23 +253,23 @@ class RunningService:
     def served(self) -> Served:
         return Served(self.service.server, self.ports, self.pids, self.restarts)
 
-    def status(self) -> dict[str, Any]:
-        """Its entry in the response to `status`, ready for JSON."""
-        return {
-            "server": self.service.server,
-            "version": self.version,
-            "state": self.state,
-            "dashboard": self.service.target is not None,
-            "ports": list(self.ports),
-            "urls": self.urls(),
-            "workers": self.service.workers,
-            "restarts": self.restarts,
-            "processes": [
-                {"pid": p.pid, "state": p.state.value, "since": p.started_at}
+    def status(self, figures: Sample | None) -> ServiceStatus:
+        return ServiceStatus(
+            server=self.service.server,
+            version=self.version,
+            state=self.state,
+            dashboard=self.service.target is not None,
+            ports=self.ports,
+            urls=tuple(self.urls()),
+            workers=self.service.workers,
+            restarts=self.restarts,
+            processes=tuple(
+                ProcessStatus(p.pid, p.state.value, p.started_at)
                 for p in self.processes
                 if p.state is not State.DEAD
-            ],
-        }
+            ),
+            figures=figures,
+        )
 
     def wait_after_death(self, lived_seconds: float, *, may_give_up: bool) -> float | None:
         """Count a death, and return the seconds until the restart; None to give up.

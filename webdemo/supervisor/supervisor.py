@@ -16,7 +16,6 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,18 +25,18 @@ from webdemo.net.bind import Bind
 from webdemo.stats.figures import INTERVAL_SECONDS, Figures
 from webdemo.stats.usage import UsageTable
 from webdemo.supervisor import events, fleet, generation
-from webdemo.supervisor.commands import Commands
+from webdemo.supervisor.commands import Commands, Done, Replacement
 from webdemo.supervisor.control import ControlServer
 from webdemo.supervisor.fleet import Fleet
-from webdemo.supervisor.generation import Generation, error_of
+from webdemo.supervisor.generation import Generation
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.notify import Notifier
 from webdemo.supervisor.placeholder import StandIn
 from webdemo.supervisor.plan import Plan
-from webdemo.supervisor.processes import LoaderProcess, Process, State, how_it_ended
-from webdemo.supervisor.service import Listener, RunningService
+from webdemo.supervisor.processes import LoaderProcess, how_it_ended
+from webdemo.supervisor.service import Listener, RunningService, ServerProcess, State
 from webdemo.worker import interpreter, lifetime
-from webdemo.worker.messages import NoMessage
+from webdemo.worker.codec import InvalidMessage
 
 if TYPE_CHECKING:
     from webdemo.supervisor.watch import Watcher
@@ -48,20 +47,6 @@ _ACCEPTING_SECONDS = 1.0  # for connections in the accept queue when the run end
 _STOPS_ACCEPTING_SECONDS = 0.25  # by then every draining server has stopped accepting
 _SECONDS_BETWEEN_LOOKS = 0.005
 _LOADER_ENDS_SECONDS = 2.0
-
-Done = Callable[[WebdemoError | None], None]
-
-
-@dataclass(slots=True, eq=False)
-class Replacement:
-    """New services that will take over from old ones: all of them, or none."""
-
-    why: str
-    old: Sequence[RunningService]
-    new: Sequence[RunningService]
-    done: Done
-    beside: Sequence[RunningService] = ()  # stopped parts of the old ones, listed after the new ones
-    began: float = field(default_factory=time.monotonic)
 
 
 class Supervisor:
@@ -91,7 +76,7 @@ class Supervisor:
                 on_answer=self._answered,
                 on_end=self._ended,
                 on_cut_off=self._cut_off,
-                neighbours=lambda: [running.neighbour() for running in self._app_services()],
+                services=lambda: tuple(running.facts() for running in self._app_services()),
             ),
         )
         self.figures = Figures(self._fleet.counters, UsageTable().look)
@@ -207,7 +192,7 @@ class Supervisor:
 
     # -- process events --------------------------------------------------------------------------
 
-    def _answered(self, process: Process) -> None:
+    def _answered(self, process: ServerProcess) -> None:
         running = process.service
         if not running.is_up():
             return
@@ -236,7 +221,7 @@ class Supervisor:
 
             self.loop.in_thread(partial(webbrowser.open, url))
 
-    def _ended(self, process: Process, code: int | None) -> None:
+    def _ended(self, process: ServerProcess, code: int | None) -> None:
         running = process.service
         if self.is_stopping:
             self._finish_if_empty()
@@ -247,11 +232,11 @@ class Supervisor:
             else:
                 self._start_again(running, process, code)
 
-    def _start_again(self, running: RunningService, process: Process, code: int | None) -> None:
+    def _start_again(self, running: RunningService, process: ServerProcess, code: int | None) -> None:
         lived_seconds = time.monotonic() - process.ordered_at
         wait = running.wait_after_death(lived_seconds, may_give_up=process.has_begun)
         if process.failure is not None and not self._started:
-            self.emit(events.LoadFailed(error_of(process.failure), old_code_serves=False))
+            self.emit(events.LoadFailed(process.failure.error(), old_code_serves=False))
             wait = None
         if wait is None:
             self._give_up(running)
@@ -279,7 +264,7 @@ class Supervisor:
         elif not self._started:
             self._tell_start()
 
-    def _cut_off(self, process: Process) -> None:
+    def _cut_off(self, process: ServerProcess) -> None:
         self.emit(events.CutOff((process.pid or 0,), self.plan.grace_seconds))
         if self.is_stopping:
             self._exit_code = self._exit_code or 1
@@ -317,7 +302,7 @@ class Supervisor:
             self.emit(events.StoppedService(str(running)))
         self._when_gone(old, partial(replacement.done, None))
 
-    def _when_gone(self, processes: Sequence[Process], then: Callable[[], None]) -> None:
+    def _when_gone(self, processes: Sequence[ServerProcess], then: Callable[[], None]) -> None:
         """Call `then` once these have ended or stopped accepting, so that new requests reach the new ones."""
         give_up_at = time.monotonic() + _STOPS_ACCEPTING_SECONDS
 
@@ -329,7 +314,7 @@ class Supervisor:
 
         look()
 
-    def _give_back(self, replacement: Replacement, process: Process, code: int | None) -> None:
+    def _give_back(self, replacement: Replacement, process: ServerProcess, code: int | None) -> None:
         """A new service did not come up: drain the new ones and keep the old ones."""
         self._replacements.remove(replacement)
         for running in replacement.new:
@@ -338,7 +323,7 @@ class Supervisor:
         how = how_it_ended(code)
         error: WebdemoError
         if process.failure is not None:
-            error = error_of(process.failure)
+            error = process.failure.error()
             self.emit(events.LoadFailed(error, old_code_serves=True))
         else:
             error = AppUnavailable(
@@ -392,7 +377,7 @@ class Supervisor:
 
         new.load([running.service for running in self.services], loaded, failed)
 
-    def _watch(self, folders: list[str]) -> None:
+    def _watch(self, folders: Sequence[str]) -> None:
         """With --reload: watch these folders as well, and reload the app when something changes."""
         if not self.plan.reload or set(folders) <= self._watched or self.is_stopping:
             return
@@ -491,7 +476,10 @@ class Supervisor:
 
     def _report(self, exc: BaseException) -> None:
         text = "".join(traceback.format_exception(exc))
-        problem = str(exc) if isinstance(exc, NoMessage) else f"{type(exc).__name__}: {exc}"
+        if isinstance(exc, InvalidMessage):
+            problem = f"a message cannot be read: {exc.problem}"
+        else:
+            problem = f"{type(exc).__name__}: {exc}"
         self.emit(events.InternalError(problem, text))
 
     def _sample(self) -> None:
@@ -520,12 +508,11 @@ class Supervisor:
                 os.waitpid(ended.si_pid, os.WNOHANG)
 
 
-def _how_it_ended(process: Process, code: int | None) -> str:
+def _how_it_ended(process: ServerProcess, code: int | None) -> str:
     """How a process ended, or why it could not be started."""
     if process.failure is None or process.has_begun:
         return how_it_ended(code)
-    problem: str = process.failure["problem"]
-    return f"could not be started ({problem.removesuffix('.')})"
+    return f"could not be started ({process.failure.problem.removesuffix('.')})"
 
 
 def _has_terminal() -> bool:

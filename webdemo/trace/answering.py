@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import os
 from contextlib import suppress
-from typing import Any
 
 from webdemo.errors import WebdemoError
 from webdemo.net.addresses import machine_addresses
@@ -22,6 +21,7 @@ from webdemo.net.holders import (
     unix_listeners,
 )
 from webdemo.supervisor import control
+from webdemo.supervisor.control_messages import RunStatus, ServiceStatus
 from webdemo.trace.facts import AnsweredBy, ConnectFacts
 
 _STATUS_SECONDS = 2.0
@@ -44,8 +44,7 @@ def find_answering(connection: ConnectFacts) -> AnsweredBy | None:
     exact = connection_holder(theirs, (_plain(connection.local_address), connection.local_port or 0))
     if exact is None:
         return _tell_holder(listening_at(connection.remote_address, port), str(port))
-    service, webdemo = _webdemo_service(str(port), {exact.pid, exact.parent})
-    return _tell(exact, service, webdemo, is_exact=True)
+    return _tell(exact, _webdemo_service(str(port), {exact.pid, exact.parent}), is_exact=True)
 
 
 def listening_at(address: str, port: int) -> list[Listening]:
@@ -65,38 +64,37 @@ def _tell_holder(listening: list[Listening], name: str) -> AnsweredBy | None:
     if not listening:
         return None
     processes = [process for one in listening for process in one.processes]
-    service, webdemo = _webdemo_service(name, {process.pid for process in processes})
-    serving = [one["pid"] for one in service.get("processes", ()) if one["pid"] is not None]
+    found = _webdemo_service(name, {process.pid for process in processes})
+    serving = [one.pid for one in found[0].processes if one.pid is not None] if found else []
     process = inspect_process(serving[0]) if len(serving) == 1 else None
     if process is None and not processes:
         return AnsweredBy(None, listening[0].describe(), False, "", None, "")
-    return _tell(process or processes[0], service, webdemo, is_exact=False)
+    return _tell(process or processes[0], found, is_exact=False)
 
 
-def _tell(
-    process: Process, service: dict[str, Any], webdemo: dict[str, Any], *, is_exact: bool
-) -> AnsweredBy:
+def _tell(process: Process, found: tuple[ServiceStatus, RunStatus] | None, *, is_exact: bool) -> AnsweredBy:
+    service, run = found or (None, None)
     return AnsweredBy(
         pid=process.pid,
         process=process.describe(),
         is_exact=is_exact,
-        server=" ".join(filter(None, (service.get("server"), service.get("version")))),
-        webdemo_pid=webdemo.get("pid"),
-        serves=str(webdemo.get("target", "")),
+        server=f"{service.server} {service.version}".strip() if service else "",
+        webdemo_pid=run.pid if run else None,
+        serves=run.target if run else "",
     )
 
 
-def _webdemo_service(name: str, pids: set[int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The status of the service on a port (or path) and of its webdemo; two empty dicts if there is none."""
+def _webdemo_service(name: str, pids: set[int]) -> tuple[ServiceStatus, RunStatus] | None:
+    """The status of the service on a port (or path) and of its webdemo; None if there is none."""
     with suppress(WebdemoError, OSError):
         for instance in control.instances():
             with suppress(WebdemoError, OSError, ValueError):
-                status = instance.call({"do": "status"}, timeout_seconds=_STATUS_SECONDS)
-                for service in status["services"]:
-                    of_service = {process["pid"] for process in service["processes"]}
-                    if name in service["ports"] and pids & {instance.pid, *of_service}:
+                status = instance.status(timeout_seconds=_STATUS_SECONDS)
+                for service in status.services:
+                    of_service = {process.pid for process in service.processes}
+                    if name in service.ports and pids & {instance.pid, *of_service}:
                         return service, status
-    return {}, {}
+    return None
 
 
 def _plain(address: str) -> str:

@@ -32,6 +32,7 @@ class Target(NamedTuple):
 
     app: str = DEMO_SITE
     directory: str | None = None
+    arguments: dict[str, str | bool] | None = None  # call what `app` names with these; may be secret
 
     def __str__(self) -> str:
         return self.directory if self.directory is not None else self.app
@@ -49,7 +50,7 @@ def load(target: Target) -> WSGIApplication:
     module = _import(module_name, target.app)
     if not colon:
         expression = _usual_name(module, module_name)
-    found = _evaluate(module, module_name, expression)
+    found = _evaluate(module, module_name, expression, target.arguments)
     _check_callable(found, f"{module_name}:{expression}")
     return cast("WSGIApplication", found)
 
@@ -135,9 +136,13 @@ def _usual_name(module: ModuleType, module_name: str) -> str:
     )
 
 
-def _evaluate(module: ModuleType, module_name: str, expression: str) -> Any:
-    """Evaluate `a.b`, or `a.b(1, key="x")` with literal arguments, in the module."""
+def _evaluate(
+    module: ModuleType, module_name: str, expression: str, arguments: dict[str, str | bool] | None
+) -> Any:
+    """Evaluate `a.b` in the module, call it with `arguments`, or evaluate `a.b(1, key="x")` with literals."""
     path, call = _parse(module_name, expression)
+    if arguments is not None:
+        call = [], arguments
     found: Any = module
     for depth, part in enumerate(path):
         try:
@@ -155,9 +160,9 @@ def _evaluate(module: ModuleType, module_name: str, expression: str) -> Any:
             ) from exc
     if call is None:
         return found
-    arguments, keywords = call
+    positional, keywords = call
     try:
-        return found(*arguments, **keywords)
+        return found(*positional, **keywords)
     except (Exception, SystemExit) as exc:
         raise failure(f"{module_name}:{expression}", exc) from exc
 
@@ -269,7 +274,7 @@ def open_files() -> set[tuple[str, str]]:
     return found
 
 
-def source_folders() -> list[str]:
+def source_folders() -> tuple[str, ...]:
     """The folders of the app's own code: of all imported modules except installed packages.
 
     A folder inside the current one is replaced by the current folder (unless that is the home folder), so
@@ -282,4 +287,4 @@ def source_folders() -> list[str]:
         if file and is_own(file):
             folder = Path(file).parent
             folders.add(here if folder.is_relative_to(here) and here != Path.home() else folder)
-    return sorted(map(str, folders))
+    return tuple(sorted(map(str, folders)))

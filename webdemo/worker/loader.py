@@ -20,13 +20,26 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from webdemo import servers
 from webdemo.errors import SystemRefusal, WebdemoError
 from webdemo.worker import app_import, interpreter, lifetime, server_process
 from webdemo.worker.channel import Channel, DescriptorsMissing
-from webdemo.worker.messages import Message
+from webdemo.worker.messages import (
+    LOADER_REPORTS,
+    ORDERS,
+    Exited,
+    Failed,
+    Load,
+    Loaded,
+    LoaderReport,
+    Order,
+    Refused,
+    Signal,
+    Spawn,
+    Spawned,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -34,56 +47,56 @@ if TYPE_CHECKING:
 # Imported one by one, because the supervisor's message may arrive after each.
 _AHEAD = ("werkzeug.exceptions", "webdemo.web.app", "webdemo.web.static.app", "importlib.metadata")
 
-_Order = tuple[dict[str, Any], list[int], "WSGIApplication | None"]
+_Child = tuple[Spawn, list[int], "WSGIApplication | None"]
+"""What a new child has to serve: its order, its descriptors, and the app if it is shared."""
+
+_LoaderChannel = Channel[LoaderReport, Order]
 
 
 class Loader:
     """Carries out the supervisor's orders, to fork and to signal; reports when children start and exit."""
 
-    def __init__(self, channel: Channel, grace_seconds: float) -> None:
+    def __init__(self, channel: _LoaderChannel, grace_seconds: float) -> None:
         self._channel = channel
         self._grace_seconds = grace_seconds
         self._app: WSGIApplication | None = None
         self._has_opened_files = False
         self._children: dict[int, int] = {}  # pid -> webdemo's number of the process
 
-    def load(
-        self, target: app_import.Target, server_names: list[str], *, share: bool, wants_sources: bool
-    ) -> bool:
+    def load(self, order: Load) -> bool:
         """Import the app and the servers; report whether the app can be shared by fork, or why it failed.
 
         Without `share` each server process imports them itself, and only the servers' versions are looked up.
         Returns False if the app cannot be loaded.
         """
         began = time.perf_counter()
-        adapters = [servers.find(name) for name in server_names]
+        adapters = [servers.find(name) for name in order.servers]
         reason = None
-        if share:
+        if order.share:
             for adapter in adapters:
                 for module in adapter.modules:
                     importlib.import_module(module)
             before = app_import.open_files()
             try:
-                self._app = app_import.load(target)
+                self._app = app_import.load(order.target)
             except WebdemoError as exc:
-                self._send(server_process.failure(exc))
+                self._send(Failed.of(exc))
                 return False
             reason = app_import.started_at_import(before)
             self._has_opened_files = sys.platform != "linux" or bool(app_import.open_files() - before)
         self._send(
-            {
-                "event": "loaded",
-                "seconds": time.perf_counter() - began if share else 0.0,
-                "not_shared_because": reason,
-                "sources": app_import.source_folders() if share and wants_sources else [],
-                "versions": {a.distribution: a.version() for a in adapters if a.distribution},
-            }
+            Loaded(
+                seconds=time.perf_counter() - began if order.share else 0.0,
+                not_shared_because=reason,
+                sources=app_import.source_folders() if order.share and order.wants_sources else (),
+                versions={a.distribution: a.version() for a in adapters if a.distribution},
+            )
         )
         gc.freeze()  # garbage collections would write to objects, and so copy pages shared with children
         return True
 
-    def run(self) -> _Order | None:
-        """Obey the supervisor until it dies, then return None; in a new child, return its order."""
+    def run(self) -> _Child | None:
+        """Obey the supervisor until it dies, then return None; in a new child, what it has to serve."""
         woken, waker = socket.socketpair()
         woken.setblocking(False)
         waker.setblocking(False)
@@ -95,12 +108,17 @@ class Loader:
             while True:
                 try:
                     for message, descriptors in self._channel.receive():
-                        if order := self._obey(message, descriptors):
-                            signal.set_wakeup_fd(-1)
-                            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                            return order
+                        match message:
+                            case Signal(process, number):
+                                self._signal(process, number)
+                            case Spawn():
+                                if child := self._fork(message, descriptors):
+                                    signal.set_wakeup_fd(-1)
+                                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                                    return child
                 except DescriptorsMissing as exc:
-                    self._refuse(exc.message, exc)
+                    if isinstance(exc.message, Spawn):
+                        self._refuse(exc.message, exc)
                     continue
                 except EOFError:
                     signal.set_wakeup_fd(-1)
@@ -111,12 +129,13 @@ class Loader:
                     woken.recv(4096)
                 self._reap()
 
-    def _obey(self, message: Message, descriptors: list[int]) -> _Order | None:
-        if message["do"] == "signal":
-            for pid, number in self._children.items():
-                if number == message["process"]:
-                    send_signal(pid, message["signal"])  # not reaped yet, so the pid cannot have been reused
-            return None
+    def _signal(self, process: int, number: int) -> None:
+        for pid, child in self._children.items():
+            if child == process:
+                send_signal(pid, number)  # not reaped yet, so the pid cannot have been reused
+
+    def _fork(self, order: Spawn, descriptors: list[int]) -> _Child | None:
+        """Fork a server process; returns in it what it has to serve, and None in the loader."""
         sys.stdout.flush()
         sys.stderr.flush()
         # Defer a SIGTERM until the child has its handler: server_process.serve unblocks it.
@@ -127,25 +146,24 @@ class Loader:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             for fd in descriptors:
                 os.close(fd)
-            self._refuse(message, SystemRefusal(interpreter.NO_PROCESS, exc))
+            self._refuse(order, SystemRefusal(interpreter.NO_PROCESS, exc))
             return None
         if pid == 0:
             # A process group for it and the workers that it forks, so that they can be killed together.
             os.setpgid(0, 0)
             self._channel.close()
             lifetime.flush_files_at_the_end(frozen_ones_too=self._has_opened_files)
-            shared = None if message["own_import"] else self._app
-            return message, descriptors, shared
+            return order, descriptors, None if order.own_import else self._app
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         for fd in descriptors:
             os.close(fd)
-        self._children[pid] = message["process"]
-        self._send({"event": "spawned", "process": message["process"], "pid": pid})
+        self._children[pid] = order.process
+        self._send(Spawned(order.process, pid))
         return None
 
-    def _refuse(self, message: Message, error: WebdemoError) -> None:
+    def _refuse(self, order: Spawn, error: WebdemoError) -> None:
         """Report that the child could not be started."""
-        self._send(server_process.failure(error) | {"event": "refused", "process": message["process"]})
+        self._send(Refused(order.process, Failed.of(error)))
 
     def _reap(self) -> None:
         for pid in list(self._children):
@@ -159,10 +177,9 @@ class Loader:
                 code = os.waitstatus_to_exitcode(status)
             except ChildProcessError:  # code that the app has imported reaps all children
                 pass
-            number = self._children.pop(pid)
-            self._send({"event": "exited", "process": number, "code": code})
+            self._send(Exited(self._children.pop(pid), code))
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: LoaderReport) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._channel.send(message)  # if the supervisor is gone, the next receive raises EOFError
 
@@ -187,7 +204,7 @@ def send_signal(pid: int, number: int) -> None:
     os.kill(pid, number)
 
 
-def import_ahead(channel: Channel) -> None:
+def import_ahead(channel: _LoaderChannel) -> None:
     """Import modules that most runs need, until a message from the supervisor arrives."""
     for module in _AHEAD:
         if select.select([channel], [], [], 0)[0]:
@@ -213,15 +230,15 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
     del sys.argv[1:]  # webdemo's arguments, not the app's
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    order = _load_and_fork(Channel(sock), is_early=is_early)
-    if isinstance(order, int):
-        return lifetime.with_code(order)
+    child = _load_and_fork(Channel(sock, LOADER_REPORTS, ORDERS), is_early=is_early)
+    if isinstance(child, int):
+        return lifetime.with_code(child)
     gc.enable()
-    return lifetime.with_code(server_process.serve(*order))
+    return lifetime.with_code(server_process.serve(*child))
 
 
-def _load_and_fork(channel: Channel, *, is_early: bool) -> int | _Order:
-    """The loader's exit code; in a new child, its order."""
+def _load_and_fork(channel: _LoaderChannel, *, is_early: bool) -> int | _Child:
+    """The loader's exit code; in a new child, what it has to serve."""
     if is_early:
         import_ahead(channel)
     while True:
@@ -231,17 +248,17 @@ def _load_and_fork(channel: Channel, *, is_early: bool) -> int | _Order:
                 break
         except EOFError:
             return 0
-    start, _ = first
-    loader = Loader(channel, start["grace_seconds"])
-    target = app_import.Target(**start["target"])
-    if not loader.load(target, start["servers"], share=start["share"], wants_sources=start["wants_sources"]):
+    load, _ = first
+    assert isinstance(load, Load)
+    loader = Loader(channel, load.grace_seconds)
+    if not loader.load(load):
         channel.close()
         return server_process.FAILED
-    order = loader.run()
-    if order is None:
+    child = loader.run()
+    if child is None:
         channel.close()
         return 0
-    return order
+    return child
 
 
 if __name__ == "__main__":

@@ -1,112 +1,132 @@
-"""Decoding and validation of messages between processes. Runs in every process that receives them.
+"""The messages between the supervisor, its loaders and the server processes.
 
-The rule: nothing acts on a message that does not match its form. A form declares the fields of one kind of
-message; undeclared, missing and invalid fields are refused with the reason.
+Orders go to a loader, reports come back from it and, through a pipe of its own, from each server process.
 """
 
-from __future__ import annotations
+from typing import NamedTuple
 
-import json
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from webdemo.errors import AppImportFailed, AppUnavailable, UsageError, WebdemoError
+from webdemo.middleware.stack import EdgeSettings
+from webdemo.servers import Certificate, MadeCertificate
+from webdemo.worker.app_import import Target
+from webdemo.worker.codec import Codec
 
-from webdemo.errors import UsageError
+_LONGEST_LINE = 2000
+_LONGEST_TRACEBACK = 32_000
 
-Message = dict[str, Any]
-
-_LONGEST_SHOWN = 60
-_MOST = 10**9  # larger than any count that makes sense
-_LONGEST_PATH = 200  # of a Unix socket; systems allow about 100 bytes
-
-
-class Kind(NamedTuple):
-    """A type of field: its description for messages, its check, and its conversion."""
-
-    words: str
-    fits: Callable[[Any], bool]
-    convert: Callable[[Any], Any] = lambda value: value
+# -- orders to a loader ---------------------------------------------------------------------------
 
 
-class Field(NamedTuple):
-    kind: Kind
-    is_required: bool = True
-    default: Any = None  # for an optional field that is missing or null
+class Load(NamedTuple):
+    """The first order: import the app and the servers (`share`), or leave that to each server process."""
+
+    target: Target
+    servers: tuple[str, ...]
+    share: bool
+    wants_sources: bool  # report the folders of the app's code
+    grace_seconds: float
 
 
-Form = Mapping[str, Field]
+class Spawn(NamedTuple):
+    """Fork a server process. Its descriptors come with the message; see server_process.serve."""
+
+    process: int  # the supervisor's number for it, not a pid
+    own_import: bool  # it imports its own copy of the app
+    server: str
+    options: dict[str, str]
+    workers: int
+    has_siblings: bool  # other processes serve on the same sockets
+    cpus: tuple[int, ...]  # pin it to these processors
+    worker_cpus: tuple[int, ...]  # pin each of its workers to one of these
+    certificate: Certificate | None
+    made_certificate: MadeCertificate | None  # instead of `certificate`
+    grace_seconds: float
+    settings: EdgeSettings
+    target: Target
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+class Signal(NamedTuple):
+    """Send a signal to a server process."""
+
+    process: int
+    number: int
 
 
-TEXT = Kind("text", lambda value: isinstance(value, str))
-PORT = Kind(
-    "a port number, or the path of a Unix socket",
-    lambda value: (
-        (isinstance(value, str) and len(value) <= _LONGEST_PATH)
-        or (type(value) is int and value in range(65536))
-    ),
-    str,
-)
-COUNT = Kind(
-    "a number, 0 or more",
-    lambda value: _is_number(value) and 0 <= value < float("inf"),
-    lambda value: min(value, _MOST),
-)
-NUMBER = Kind("a number", _is_number)
-TEXTS = Kind("a list of texts", lambda value: isinstance(value, list) and all(map(TEXT.fits, value)))
-VERSIONS = Kind(
-    "the versions of packages",
-    lambda value: isinstance(value, dict) and all(v is None or isinstance(v, str) for v in value.values()),
-)
+Order = Load | Spawn | Signal
+ORDERS: Codec[Order] = Codec("do", Load, Spawn, Signal)
+
+# -- reports of loaders and server processes ------------------------------------------------------
 
 
-class NoMessage(ValueError):
-    """The received bytes are not a valid message."""
+class Loaded(NamedTuple):
+    """The app is imported, or the loader is ready to fork processes that import it themselves."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"a message cannot be read: {why}")
-
-
-def decode(data: bytes) -> Message:
-    """Decode a JSON object. Raises NoMessage for any other bytes."""
-    try:
-        message = json.loads(data.decode(), parse_constant=_refuse)
-    except (ValueError, RecursionError) as exc:  # RecursionError: nested too deeply
-        raise NoMessage(f"{shown(data)} is no JSON ({type(exc).__name__})") from None
-    if not isinstance(message, dict):
-        raise NoMessage(f"{shown(data)} is no JSON object")
-    return message
+    seconds: float
+    not_shared_because: str | None  # why the app cannot be shared by fork
+    sources: tuple[str, ...]  # the folders of its code
+    versions: dict[str, str | None]  # of the servers, by distribution
 
 
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+class Failed(NamedTuple):
+    """The app cannot be loaded, or the server cannot serve."""
+
+    problem: str
+    remedy: str
+    traceback: str | None  # of the app's own failure
+    exit_code: int
+
+    @classmethod
+    def of(cls, error: WebdemoError) -> "Failed":
+        """The report of this error, of bounded length."""
+        traceback = error.traceback if isinstance(error, AppImportFailed) else None
+        return cls(
+            _shortened(error.problem, _LONGEST_LINE),
+            _shortened(error.remedy, _LONGEST_LINE),
+            traceback and _shortened(traceback, _LONGEST_TRACEBACK),
+            error.exit_code,
+        )
+
+    def error(self) -> WebdemoError:
+        if self.traceback:
+            return AppImportFailed(self.problem, remedy=self.remedy, traceback=self.traceback)
+        kind = UsageError if self.exit_code == UsageError.exit_code else AppUnavailable
+        return kind(self.problem, remedy=self.remedy)
 
 
-def fields(message: Message, form: Form) -> dict[str, Any]:
-    """The message's value, or the default, of each field of the form. Raises UsageError."""
-    given = {name: value for name, value in message.items() if value is not None}
-    for name in given.keys() - form.keys():
-        known = ", ".join(form) or "nothing else"
-        raise UsageError(f"There is no field {shown(name)} here.", remedy=f"It takes {known}.")
-    found = {}
-    for name, field in form.items():
-        value = given.get(name)
-        if value is None and field.is_required:
-            raise UsageError(f"{name} is missing.", remedy=f"It is {field.kind.words}.")
-        if value is not None and not field.kind.fits(value):
-            raise UsageError(f"{name} cannot be {shown(value)}.", remedy=f"It is {field.kind.words}.")
-        found[name] = field.default if value is None else field.kind.convert(value)
-    return found
+class Spawned(NamedTuple):
+    process: int
+    pid: int
 
 
-def shown(value: object) -> str:
-    """The value's repr for a message, cut to 60 characters."""
-    if isinstance(value, str | bytes):
-        value = value[: _LONGEST_SHOWN + 1]
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer with thousands of digits, or nested too deeply
-        return f"a {type(value).__name__}"
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+class Refused(NamedTuple):
+    """The process could not be created."""
+
+    process: int
+    failure: Failed
+
+
+class Exited(NamedTuple):
+    process: int
+    code: int | None  # None if unknown
+
+
+class Ready(NamedTuple):
+    """The server is about to accept connections."""
+
+    sources: tuple[str, ...]  # the folders of the app's code, if this process has imported it
+
+
+ChildReport = Spawned | Refused | Exited
+"""What a loader reports about the processes that it forks."""
+LoaderReport = Loaded | Failed | ChildReport
+LOADER_REPORTS: Codec[LoaderReport] = Codec("event", Loaded, Failed, Spawned, Refused, Exited)
+
+ServerReport = Ready | Failed
+SERVER_REPORTS: Codec[ServerReport] = Codec("event", Ready, Failed)
+
+
+def _shortened(text: str, most: int) -> str:
+    left_out = len(text) - most
+    if left_out <= 0:
+        return text
+    return f"{text[: most // 2]} ... ({left_out} characters left out) ... {text[-(most // 2) :]}"

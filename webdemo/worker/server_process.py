@@ -8,61 +8,27 @@ the app.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
 import sys
 import traceback
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from webdemo import servers
-from webdemo.errors import AppImportFailed, WebdemoError
+from webdemo.errors import WebdemoError
 from webdemo.middleware import stack
 from webdemo.stats.counters import RequestCounter, SharedCounters, SiblingCounts
 from webdemo.worker import app_import
+from webdemo.worker.messages import SERVER_REPORTS, Failed, Ready, ServerReport, Spawn
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 FAILED = 1
 
-_LONGEST_LINE = 2000
-_LONGEST_TRACEBACK = 32_000
 
-
-def order(
-    *,
-    server: str,
-    options: dict[str, str],
-    workers: int,
-    has_siblings: bool,
-    cpus: list[int],
-    worker_cpus: list[int],
-    certificate: servers.Certificate | servers.MadeCertificate | None,
-    grace_seconds: float,
-    settings: stack.EdgeSettings,
-    target: app_import.Target,
-) -> dict[str, Any]:
-    """The order for a server process, JSON-serialisable; `serve` reads it. Called in the supervisor."""
-    return {
-        "server": server,
-        "options": options,
-        "workers": workers,
-        "has_siblings": has_siblings,
-        "cpus": cpus,
-        "worker_cpus": worker_cpus,
-        "certificate": {name: str(value) for name, value in certificate._asdict().items()}
-        if certificate
-        else None,
-        "grace_seconds": grace_seconds,
-        "settings": settings._asdict(),
-        "target": target._asdict(),
-    }
-
-
-def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | None) -> int:
+def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> int:
     """Serve until drained; returns the exit code. If `app` is None, this process imports its own copy.
 
     `descriptors`: the report pipe, stdout and stderr, the one that is readable when the run ends, the
@@ -89,7 +55,7 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
 
     def ready() -> None:
         try:
-            tell(reports, {"event": "ready", "sources": sources})
+            tell(reports, Ready(sources))
         except BrokenPipeError:  # the supervisor has died
             stopping.set()
 
@@ -97,13 +63,13 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     for name in (signal.SIGINT, signal.SIGHUP):
         signal.signal(name, lambda *_: None)  # not SIG_IGN, which programs started by the app would inherit
-    if order["cpus"] and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, order["cpus"])
-    adapter = servers.find(order["server"])
-    sources: list[str] = []
+    if order.cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, order.cpus)
+    adapter = servers.find(order.server)
+    settings = order.settings
+    sources: tuple[str, ...] = ()
     cleanup = contextlib.ExitStack()
     try:
-        settings = stack.EdgeSettings(**order["settings"])
         counter = RequestCounter(SharedCounters(counting), settings.service)
         if not adapter.runs_app:
             app = stack.not_loaded
@@ -111,27 +77,27 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
             if app is None:
                 if adapter.before_import is not None:
                     adapter.before_import()
-                app = app_import.load(app_import.Target(**order["target"]))
+                app = app_import.load(order.target)
                 sources = app_import.source_folders()
             app = stack.wrap(app, settings, reports, draining, counter)
         adapter.serve(
             servers.Job(
                 app=app,
                 sockets=[_adopt(fd) for fd in listening],
-                options=adapter.parse_options(order["options"]),
-                workers=order["workers"],
-                worker_cpus=order["worker_cpus"],
-                certificate=cleanup.enter_context(_certificate(order["certificate"])),
+                options=adapter.parse_options(order.options),
+                workers=order.workers,
+                worker_cpus=order.worker_cpus,
+                certificate=cleanup.enter_context(_certificate(order)),
                 ready=ready,
                 stopping=stopping,
-                grace_seconds=order["grace_seconds"],
-                directory=order["target"]["directory"],
-                siblings=siblings if order["has_siblings"] else None,
+                grace_seconds=order.grace_seconds,
+                directory=order.target.directory,
+                siblings=siblings if order.has_siblings else None,
                 log=_log if settings.access_log else lambda line: None,
             )
         )
     except WebdemoError as exc:
-        tell(reports, failure(exc))
+        tell(reports, Failed.of(exc))
         return FAILED
     except Exception:  # noqa: BLE001 - a server's failure, of any kind, goes to its log
         traceback.print_exc()
@@ -143,16 +109,12 @@ def serve(order: dict[str, Any], descriptors: list[int], app: WSGIApplication | 
     return 0
 
 
-def _certificate(
-    given: dict[str, str] | None,
-) -> contextlib.AbstractContextManager[servers.Certificate | None]:
-    if given is None:
-        return contextlib.nullcontext()
-    if "pem" not in given:
-        return contextlib.nullcontext(servers.Certificate(Path(given["chain"]), Path(given["key"])))
+def _certificate(order: Spawn) -> contextlib.AbstractContextManager[servers.Certificate | None]:
+    if order.made_certificate is None:
+        return contextlib.nullcontext(order.certificate)
     from webdemo.worker.pem_file import as_file
 
-    return as_file(servers.MadeCertificate(given["pem"]))
+    return as_file(order.made_certificate)
 
 
 def _log(line: str) -> None:
@@ -165,27 +127,8 @@ def _adopt(fd: int) -> socket.socket:
     return sock
 
 
-def tell(reports: int, message: dict[str, Any]) -> None:
+def tell(reports: int, message: ServerReport) -> None:
     """Write a message to the report pipe, on a line of its own whatever was written before."""
-    data = b"\n" + json.dumps(message).encode() + b"\n"
+    data = b"\n" + SERVER_REPORTS.encode(message) + b"\n"
     while data:
         data = data[os.write(reports, data) :]
-
-
-def failure(exc: WebdemoError) -> dict[str, Any]:
-    """The message for a failure to load the app or to serve, of bounded length."""
-    text = exc.traceback if isinstance(exc, AppImportFailed) else None
-    return {
-        "event": "failed",
-        "problem": _shortened(exc.problem, _LONGEST_LINE),
-        "remedy": _shortened(exc.remedy, _LONGEST_LINE),
-        "traceback": text and _shortened(text, _LONGEST_TRACEBACK),
-        "exit_code": exc.exit_code,
-    }
-
-
-def _shortened(text: str, most: int) -> str:
-    left_out = len(text) - most
-    if left_out <= 0:
-        return text
-    return f"{text[: most // 2]} ... ({left_out} characters left out) ... {text[-(most // 2) :]}"
