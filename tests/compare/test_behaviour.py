@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from webdemo.compare import runner
-from webdemo.compare.behaviour import own_paths, probing, quirks
+from webdemo.compare.behaviour import app_requests, known, own_paths, probing
 from webdemo.compare.results import Comparison, Finding, from_json
 from webdemo.worker.app_import import Target
 
@@ -68,17 +68,17 @@ def of(findings: tuple[Finding, ...], probe: str) -> dict[str, str]:
 
 @pytest.mark.timeout(300)  # every server at once, on a machine that may be busy with other tests
 def test_each_server_does_what_is_pinned_and_nothing_new() -> None:
-    choices = runner.choose(sorted(quirks.load()))
+    choices = runner.choose(sorted(known.quirks()))
     with runner.running(choices, probing.PROBE_APP) as runs:
         assert [run.problem for run in runs if run.state != "up"] == []
         versions = {run.choice.label: run.row().version for run in runs}
         found = probing.probe(runs, lambda label: None)
-    pinned = {label for label, known in quirks.load().items() if known.version == versions[label]}
+    pinned = {label for label, quirks in known.quirks().items() if quirks.version == versions[label]}
     new = [f"{f.server} {f.probe}: {f.verdict}, {f.what}" for f in found.findings if f.is_new]
     assert [line for line in new if line.split()[0] in pinned] == []
     # A quirk that no longer occurs must be removed; one with several forms may be right by chance.
     right = {(f.server, f.probe) for f in found.findings if f.verdict == "right"}
-    gone = [(label, probe) for label in pinned for probe, does in quirks.load()[label].does.items()
+    gone = [(label, probe) for label in pinned for probe, does in known.quirks()[label].does.items()
             if len(does) == 1 and (label, probe) in right]  # fmt: skip
     assert gone == []
 
@@ -107,8 +107,8 @@ def test_the_routes_of_a_webdemo_app_are_found(tmp_path: Path, monkeypatch: pyte
         "@app.post('/two')\ndef two(request): return '2'\n"
     )
     monkeypatch.chdir(tmp_path)
-    assert [r.name for r in own_paths.of_routes(Target("routed:app"))] == ["GET /one"]
-    assert [r.name for r in own_paths.of_routes(Target("missing:app"))] == ["GET /"]
+    assert [r.name for r in app_requests.of_routes(Target("routed:app"))] == ["GET /one"]
+    assert [r.name for r in app_requests.of_routes(Target("missing:app"))] == ["GET /"]
 
 
 def test_a_server_that_crashes_or_hangs_at_the_start_is_a_row(
@@ -121,7 +121,7 @@ def test_a_server_that_crashes_or_hangs_at_the_start_is_a_row(
     with runner.running(runner.choose(["wsgiref"]), Target("crashing:app")) as [run]:
         assert run.state == "crashed"
         assert "crashing" in str(run.problem)
-        findings = own_paths.compare([run], own_paths.of_paths(["/"]), lambda label: None).findings
+        findings = own_paths.compare([run], app_requests.of_paths(["/"]), lambda label: None).findings
     assert [finding.verdict for finding in findings] == ["missing"]
     monkeypatch.setattr(runner, "START_SECONDS", 2.0)
     with runner.running(runner.choose(["wsgiref"]), Target("hanging:app")) as [run]:

@@ -12,9 +12,9 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from webdemo.client import wire
-from webdemo.client.wire import Exchange
+from webdemo.client.wire import Exchange, Request
 from webdemo.compare import runner
-from webdemo.compare.behaviour import own_paths, probing, quirks
+from webdemo.compare.behaviour import app_requests, known, probing
 from webdemo.compare.corpus import GROUPS, probe_app
 from webdemo.compare.corpus.case import Case
 from webdemo.compare.results import Behaviour, Comparison, Finding, Machine, Server, from_json
@@ -46,18 +46,18 @@ def test_each_probe_cites_a_section_and_says_what_it_means(case: Case) -> None:
 
 def test_every_quirk_is_of_a_probe_that_exists() -> None:
     names = {case.name for case in CASES}
-    for label, known in quirks.load().items():
-        assert known.does.keys() <= names, label
-        assert known.version
+    for label, quirks in known.quirks().items():
+        assert quirks.does.keys() <= names, label
+        assert quirks.version
 
 
 def test_a_quirk_is_known_by_server_and_deed_and_another_deed_is_news() -> None:
     told = ("header-name-case", "differs", "sends X-Mixed-Case")
-    assert quirks.seen_in("waitress", *told) == quirks.load()["waitress"].version
-    assert quirks.seen_in("waitress?threads=8", *told) is not None
-    assert quirks.seen_in("gunicorn", *told) is None
-    assert quirks.seen_in("waitress", "header-name-case", "wrong", "sends X-Mixed-Case") is None
-    assert quirks.seen_in("new-server", *told) is None
+    assert known.seen_in("waitress", *told) == known.quirks()["waitress"].version
+    assert known.seen_in("waitress?threads=8", *told) is not None
+    assert known.seen_in("gunicorn", *told) is None
+    assert known.seen_in("waitress", "header-name-case", "wrong", "sends X-Mixed-Case") is None
+    assert known.seen_in("new-server", *told) is None
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_quirk_is_known_by_server_and_deed_and_another_deed_is_news() -> None:
     ],
 )
 def test_what_is_known_to_break_real_apps_is_among_the_quirks(probe: str, labels: set[str]) -> None:
-    assert labels <= {label for label, known in quirks.load().items() if probe in known.does}
+    assert labels <= {label for label, quirks in known.quirks().items() if probe in quirks.does}
 
 
 def told(page: str) -> bytes:
@@ -258,13 +258,13 @@ def test_a_har_file_gives_its_requests_without_what_belongs_to_the_connection(tm
     request = {"method": "POST", "url": "https://shop.example/a b?q=1", "headers": headers,
                "postData": {"text": "x=1"}}  # fmt: skip
     file.write_text(json.dumps({"log": {"entries": [{"request": request}]}}))
-    assert own_paths.of_har(file) == [
-        own_paths.AppRequest("POST", "/a%20b?q=1", (("Cookie", "a=1"),), b"x=1")
+    assert app_requests.of_har(file) == [
+        app_requests.AppRequest(Request("POST", "/a%20b?q=1", (("Cookie", "a=1"),), b"x=1"))
     ]
     file.write_text("{}")
     with pytest.raises(UsageError):
-        own_paths.of_har(file)
+        app_requests.of_har(file)
     with pytest.raises(UsageError):
-        own_paths.of_har(tmp_path / "missing.har")
+        app_requests.of_har(tmp_path / "missing.har")
     with pytest.raises(UsageError):
-        own_paths.of_paths(["about"])
+        app_requests.of_paths(["about"])

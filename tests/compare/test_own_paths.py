@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from webdemo.compare import runner
-from webdemo.compare.behaviour import own_paths
+from webdemo.compare.behaviour import app_requests, own_paths
 from webdemo.compare.results import Behaviour
 from webdemo.worker.app_import import Target
 
@@ -63,7 +63,7 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def compared(target: Target, requests: Sequence[own_paths.AppRequest]) -> Behaviour:
+def compared(target: Target, requests: Sequence[app_requests.AppRequest]) -> Behaviour:
     with runner.running(runner.choose(SERVERS), target) as runs:
         assert [run.problem for run in runs if run.state != "up"] == []
         return own_paths.compare(runs, requests, lambda label: None, target=target)
@@ -73,7 +73,7 @@ def compared(target: Target, requests: Sequence[own_paths.AppRequest]) -> Behavi
 @pytest.mark.timeout(180)
 def test_what_changes_on_the_same_server_is_no_difference_and_what_does_not_is_one(app: Target) -> None:
     changing = ("/process", "/clock", "/set", "/lottery", "/count", "/")
-    requests = own_paths.of_paths([*changing, "/software", "/a%2Fb"])
+    requests = app_requests.of_paths([*changing, "/software", "/a%2Fb"])
     found = {(f.probe, f.server): f for f in compared(app, requests).findings}
     for path in changing:
         assert [f.what for f in found.values() if f.probe == f"GET {path}" and f.what] == []
@@ -89,7 +89,7 @@ def test_what_changes_on_the_same_server_is_no_difference_and_what_does_not_is_o
 def test_what_is_asked_for_only_once_is_compared_with_a_second_start(app: Target, tmp_path: Path) -> None:
     request = {"method": "POST", "url": "http://x/form", "postData": {"text": "a=1"}}
     (tmp_path / "a.har").write_text(json.dumps({"log": {"entries": [{"request": request}]}}))
-    findings = compared(app, own_paths.of_har(tmp_path / "a.har")).findings
+    findings = compared(app, app_requests.of_har(tmp_path / "a.har")).findings
     assert [finding.what for finding in findings] == [""] * len(SERVERS)
 
 
@@ -101,8 +101,8 @@ def test_requests_of_one_path_that_differ_in_their_headers_are_all_asked(tmp_pat
         for url, cookie in zip(urls, cookies, strict=True)
     ]
     (tmp_path / "a.har").write_text(json.dumps({"log": {"entries": entries}}))
-    requests = own_paths.of_har(tmp_path / "a.har")
-    assert [(r.name, r.headers) for r in requests] == [
+    requests = app_requests.of_har(tmp_path / "a.har")
+    assert [(r.name, r.request.headers) for r in requests] == [
         ("GET /a", (("Cookie", "s=1"),)),
         ("GET /a (2)", (("Cookie", "s=2"),)),
     ]

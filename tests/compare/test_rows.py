@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from webdemo.compare import runner
-from webdemo.compare.behaviour import own_paths
+from webdemo.compare.behaviour import app_requests, own_paths
 from webdemo.compare.report import accepted
 from webdemo.compare.results import Comparison, from_json
 from webdemo.worker.app_import import Target
@@ -159,7 +159,7 @@ def test_a_server_whose_process_ends_is_told_of_and_goes_on(folder: Path) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
 def test_a_run_that_is_killed_is_crashed_from_then_on(folder: Path, number: signal.Signals) -> None:
-    requests = own_paths.of_paths(["/"])
+    requests = app_requests.of_paths(["/"])
     with runner.running(runner.choose(["waitress", "wsgiref"]), Target("ending:app")) as runs:
         leader = next(
             p for p in psutil.Process().children() if runs[0].pids[0] in [c.pid for c in p.children(True)]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import gzip
 
-from webdemo.compare.behaviour.stable_values import Look, Steady, steady
+from webdemo.compare.behaviour.observation import Headers, Observation
+from webdemo.compare.behaviour.stable_values import stable
 
 
-def look(body: bytes, *headers: tuple[str, str], status: str = "200") -> Look:
-    return Look(status, headers, body, "")
+def observed(body: bytes, *headers: tuple[str, str], status: str = "200") -> Observation:
+    return Observation(status, headers, body)
 
 
-def bodies(**looks: list[bytes]) -> dict[str, bytes]:
-    found = steady({label: [look(body) for body in own] for label, own in looks.items()})
+def bodies(**values: list[bytes]) -> dict[str, bytes]:
+    found = stable({label: [observed(body) for body in own] for label, own in values.items()})
     return {label: answer.body for label, answer in found.items()}
 
 
-def headers(**looks: list[list[tuple[str, str]]]) -> dict[str, frozenset[tuple[str, str]]]:
-    found = steady({label: [look(b"", *each) for each in own] for label, own in looks.items()})
+def headers(**values: list[list[tuple[str, str]]]) -> dict[str, Headers]:
+    found = stable({label: [observed(b"", *each) for each in own] for label, own in values.items()})
     return {label: answer.headers for label, answer in found.items()}
 
 
@@ -68,21 +69,21 @@ def test_a_header_is_compared_without_the_word_that_changes() -> None:
         b=[[("set-cookie", "s=3; Path=/")], [("set-cookie", "s=3; Path=/")]],
         c=[[("set-cookie", "s=4; Path=/a")], [("set-cookie", "s=5; Path=/a")]],
     )
-    assert found["a"] == found["b"] == {("set-cookie", "…; Path=/")}
-    assert found["c"] == {("set-cookie", "…; Path=/a")}
+    assert found["a"] == found["b"] == (("set-cookie", "…; Path=/"),)
+    assert found["c"] == (("set-cookie", "…; Path=/a"),)
 
 
 def test_a_header_that_comes_and_goes_is_left_out_and_one_that_only_one_server_sends_is_not() -> None:
     found = headers(
         a=[[("x-now", "1"), ("x-a", "1")], [("x-a", "1")]], b=[[("x-now", "1")], [("x-now", "1")]]
     )
-    assert found == {"a": {("x-a", "1")}, "b": frozenset()}
+    assert found == {"a": (("x-a", "1"),), "b": ()}
 
 
 def test_a_status_that_changes_on_one_server_only_is_told() -> None:
-    good, bad = look(b"x"), look(b"y", status="500")
-    found = steady({"a": [good, bad], "b": [good, good]})
+    good, bad = observed(b"x"), observed(b"y", status="500")
+    found = stable({"a": [good, bad], "b": [good, good]})
     assert found["a"].status == "200 or 500"
     assert found["b"].status == "200"
-    found = steady({"a": [good, bad], "b": [bad, good]})
-    assert found["a"] == found["b"] == Steady("changing", frozenset(), b"", "")
+    found = stable({"a": [good, bad], "b": [bad, good]})
+    assert found["a"] == found["b"] == Observation("changing")

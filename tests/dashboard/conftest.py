@@ -13,7 +13,7 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 
-# It echoes the request and names its server; /slow takes a second.
+# It echoes the request and names its server; /slow takes a second; /cut is shorter than announced on one server.
 APP = """
 import time
 
@@ -25,7 +25,8 @@ def app(environ, start_response):
     else:
         name = environ["webdemo.server"]["name"]
         body = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}\\n{name}\\n".encode()
-    start_response("200 OK", [("Content-Type", "text/html"), ("Content-Length", str(len(body)))])
+    length = len(body) + 10 * (environ["PATH_INFO"] == "/cut" and name == "gunicorn")
+    start_response("200 OK", [("Content-Type", "text/html"), ("Content-Length", str(length))])
     return [body]
 """
 THREE = ("-b", "werkzeug://127.0.0.1:0", "-b", "waitress://127.0.0.1:0", "-b", "gunicorn://127.0.0.1:0")

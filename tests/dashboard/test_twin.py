@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,11 +15,12 @@ from tests import raw_http
 from tests import running as runs
 from tests.dashboard.conftest import Dashboard
 from webdemo.client.wire import Request
+from webdemo.compare.behaviour.differences import compare
+from webdemo.compare.behaviour.known import reason_of
+from webdemo.compare.behaviour.observation import Observation
 from webdemo.dashboard import twin
-from webdemo.dashboard.comparison import compare
-from webdemo.dashboard.known import reason_of
 from webdemo.dashboard.overview import Card, Port, Series, Watch
-from webdemo.dashboard.twin import Answer, read_request
+from webdemo.dashboard.twin import read_request
 from webdemo.errors import UsageError
 from webdemo.supervisor.control import Instance
 
@@ -46,8 +48,8 @@ def card(server: str, url: str = "http://127.0.0.1:1/") -> Card:
     )
 
 
-def answer(server: str, body: bytes, *headers: tuple[str, str], status: int = 200) -> Answer:
-    return Answer(card(server), "", status, "OK", headers, body)
+def response(body: bytes, *headers: tuple[str, str], status: str = "200") -> Observation:
+    return Observation(status, headers, body, "OK")
 
 
 # -- the request ----------------------------------------------------------------------------------
@@ -155,40 +157,39 @@ def misbehaving() -> Iterator[dict[str, str]]:
 def test_answers_are_bounded_in_size_and_time(
     misbehaving: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(twin, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(twin, "RESPONSE_SECONDS", 1.0)
     cards = [card(name, url) for name, url in misbehaving.items()]
-    answers = {a.card.server: a for a in twin.send_to_all(Request("GET", "/"), cards)}
-    assert len(answers["endless"].body) == twin.MOST_BODY_BYTES
-    assert answers["endless"].is_cut
-    problems = {name: a.problem for name, a in answers.items() if a.problem}
-    assert problems == {
-        "silent": "It closed the connection without an answer.",
-        "nonsense": "Its answer cannot be read: ?ÿ?ÿ.",
-        "short": "Its answer ended before its announced end.",
-        "refused": "The connection was refused.",
-        "dripping": "It did not answer to the end within 1 s.",
+    responses = {r.card.server: r.observed for r in twin.send_to_all(Request("GET", "/"), cards)}
+    assert len(responses["endless"].body) == twin.MOST_BODY_BYTES
+    assert responses["endless"].is_cut
+    failures = {name: r.failure.does for name, r in responses.items() if r.failure}
+    assert failures == {
+        "silent": "closes the connection without an answer",
+        "nonsense": "answers with what is no HTTP answer",
+        "short": "closes the connection in the middle of its answer",
+        "refused": "takes no connection",
+        "dripping": "does not answer to the end in time",
     }
-    assert answers["dripping"].milliseconds < 20_000
+    assert "refused" in responses["refused"].evidence
+    assert responses["dripping"].milliseconds < 20_000
 
 
 # -- the comparison -------------------------------------------------------------------------------
 
 
 def test_equal_answers_show_no_difference() -> None:
-    found = compare([answer("a", b"same", ("X", "1")), answer("b", b"same", ("x", "1"))])
+    found = compare([response(b"same", ("X", "1")), response(b"same", ("x", "1"))])
     assert (found.telling, found.by_nature, found.lines, found.body) == ([], [], 0, "same")
 
 
 def test_the_odd_one_out_is_marked() -> None:
-    found = compare(
-        [answer("a", b"", ("X", "1")), answer("b", b"", ("X", "2")), answer("c", b"", ("X", "1"))]
-    )
+    found = compare([response(b"", ("X", "1")), response(b"", ("X", "2")), response(b"", ("X", "1"))])
     [row] = [row for row in found.headers if row.differs]
     assert [cell.marked for cell in row.cells] == [False, True, False]
 
 
 def test_of_two_that_differ_both_are_marked() -> None:
-    found = compare([answer("a", b""), answer("b", b"", status=404)])
+    found = compare([response(b""), response(b"", status="404")])
     assert [cell.marked for cell in found.status.cells] == [True, True]
     assert found.telling == [found.status]
 
@@ -197,7 +198,7 @@ def test_json_is_compared_value_by_value() -> None:
     variable = b'{"key": "wsgi.multithread", "type": "bool", "value": "True"}'
     one = b'{"environ": [%s], "same": [1, {"a": null}]}' % variable
     other = one.replace(b"True", b"False")
-    found = compare([answer("a", one), answer("b", other)])
+    found = compare([response(one), response(other)])
     [row] = [row for row in found.values if row.differs]
     assert row.name == "environ.wsgi.multithread"
     assert row.reason is not None
@@ -207,8 +208,8 @@ def test_json_is_compared_value_by_value() -> None:
 def test_lists_of_pairs_count_as_objects_if_no_name_comes_twice() -> None:
     found = compare(
         [
-            answer("a", b'{"h": [["X", "1"], ["Y", "2"]]}'),
-            answer("b", b'{"h": [["Y", "2"], ["X", "1"], ["X", "1"]]}'),
+            response(b'{"h": [["X", "1"], ["Y", "2"]]}'),
+            response(b'{"h": [["Y", "2"], ["X", "1"], ["X", "1"]]}'),
         ]
     )
     assert {row.name for row in found.values} == {"h.X", "h.Y", "h.0.0", "h.0.1"} | {
@@ -218,7 +219,7 @@ def test_lists_of_pairs_count_as_objects_if_no_name_comes_twice() -> None:
 
 def test_text_is_compared_line_by_line() -> None:
     common = "\n".join(f"line {n}" for n in range(10))
-    found = compare([answer("a", f"one\n{common}".encode()), answer("b", f"two\n{common}".encode())])
+    found = compare([response(f"one\n{common}".encode()), response(f"two\n{common}".encode())])
     assert [[(line.text, line.marked) for line in text] for text in found.texts] == [
         [("one", True), ("… 10 lines that all have", False)],
         [("two", True), ("… 10 lines that all have", False)],
@@ -226,20 +227,13 @@ def test_text_is_compared_line_by_line() -> None:
 
 
 def test_other_bodies_are_told_by_length_and_digest() -> None:
-    found = compare([answer("a", b"\xff\x00"), answer("b", b"\xff\x00\x00")])
+    found = compare([response(b"\xff\x00"), response(b"\xff\x00\x00")])
     assert found.texts[0][0].text.startswith("2 bytes, SHA-256 ")
 
 
 def test_json_that_nests_too_deep_is_text() -> None:
     deep = b"[" * 100_000
-    assert compare([answer("a", deep), answer("b", deep + b" ")]).texts
-
-
-def test_a_server_without_an_answer_is_told_of_and_not_compared() -> None:
-    found = compare([answer("a", b"x"), Answer(card("b"), "", problem="The connection was refused.")])
-    assert len(found.answers) == 1
-    assert len(found.silent) == 1
-    assert compare([Answer(card("b"), "", problem="It is gone.")]).answers == ()
+    assert compare([response(deep), response(deep + b" ")]).texts
 
 
 def test_reasons_are_found_for_what_is_known() -> None:
@@ -257,8 +251,9 @@ def test_known_differences_explain_all_that_the_servers_here_do(running: runs.St
     cards = Watch(control).look().cards
     assert len(cards) == len(HTTP_SERVERS)
     headers = "Accept: application/json\nX-Twice: 1\nX-Twice: 2\nunder_score: 1"
-    found = compare(twin.send_to_all(read_request("GET", "/inspect", headers, ""), cards))
-    assert found.silent == ()
+    responses = twin.send_to_all(read_request("GET", "/inspect", headers, ""), cards)
+    assert [response.observed.failure for response in responses] == [None] * len(HTTP_SERVERS)
+    found = compare([response.observed for response in responses])
     differing = [row for row in found.rows if row.differs]
     assert len(differing) > 20
     assert [row.name for row in differing if row.reason is None] == []
@@ -282,6 +277,13 @@ def test_a_script_in_an_answer_is_shown_and_not_run(dashboard: Dashboard) -> Non
     found = dashboard.post_with_key("/twin", {"method": "GET", "path": "/script"})
     assert "&lt;script&gt;" in found.text
     assert "<script>document" not in found.text
+
+
+@pytest.mark.process
+def test_a_server_without_a_response_is_named_and_the_others_are_compared(dashboard: Dashboard) -> None:
+    text = dashboard.post_with_key("/twin", {"method": "GET", "path": "/cut"}).text
+    assert re.search(r"gunicorn :\d+</strong> closes the connection in the middle of its answer", text)
+    assert text.count("200,") == 2
 
 
 @pytest.mark.process

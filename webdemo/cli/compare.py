@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from webdemo import __version__
 from webdemo.compare import runner
 from webdemo.compare.behaviour import own_paths, probing
+from webdemo.compare.behaviour.app_requests import of_har, of_paths, of_routes
 from webdemo.compare.report import accepted, saved, terminal
 from webdemo.compare.report.junit import to_junit
 from webdemo.compare.results import Behaviour, Comparison, Machine, Server, Speed
@@ -118,7 +119,7 @@ def compare(
     target = Target(app)
     if paths and har:
         raise UsageError("--path and --har are two ways to say one thing.", remedy="Give one of them.")
-    requests = own_paths.of_har(har) if har else own_paths.of_paths(paths) or own_paths.of_routes(target)
+    requests = of_har(har) if har else of_paths(paths) or of_routes(target)
 
     console = Console(stderr=True)
     layers: list[Behaviour] = []
@@ -138,7 +139,7 @@ def compare(
                     )
                 )
         if only != "behaviour":
-            speed = _measure(runs, target, requests[0].target, duration, console)
+            speed = _measure(runs, target, requests[0].request.target, duration, console)
         servers = tuple(_row(run, probed.get(run.choice.label)) for run in runs)
     comparison = Comparison(
         app=app,

@@ -16,8 +16,8 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, ServiceUna
 
 from webdemo import assets
 from webdemo.client import wire
+from webdemo.compare.behaviour.differences import compare
 from webdemo.dashboard import access, actions, twin, view
-from webdemo.dashboard.comparison import compare
 from webdemo.dashboard.overview import Overview, Watch
 from webdemo.errors import ControlUnavailable, UsageError
 from webdemo.supervisor.control import Instance
@@ -141,11 +141,13 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
                     remedy="Say that this is meant, and send it again.",
                 )
         overview = watch.look(afresh=True)
-        answers = twin.send_to_all(asked, overview.cards)
+        responses = twin.send_to_all(asked, overview.cards)
+        came = [response for response in responses if not response.observed.failure]
         return page(
             "twin_answers.html",
-            asked=asked,
-            comparison=compare(answers),
+            responses=came,
+            failed=[response for response in responses if response.observed.failure],
+            comparison=compare([response.observed for response in came]),
             left_out=[card for card in overview.cards if card.runs_app and card.state != "up"],
         )
 

@@ -1,30 +1,26 @@
 """Twin mode: the same request, byte for byte except Host, sent to every server at once.
 
 Runs in the dashboard's process. The rule: requests go only to the addresses of the supervised servers, and
-end within ANSWER_SECONDS.
+end within RESPONSE_SECONDS.
 """
 
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from webdemo.client import wire
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.wire import Request
+from webdemo.compare.behaviour.observation import Observation, observe
 from webdemo.dashboard.overview import Card
 from webdemo.errors import UsageError
-from webdemo.servers import one_line
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-ANSWER_SECONDS = 10.0
+RESPONSE_SECONDS = 10.0
 MOST_BODY_BYTES = 64 * 1024  # of a response; the rest is not read
-_MOST_BYTES = 2 * MOST_BODY_BYTES  # with the headers
 LONGEST_PATH = 4000
 LONGEST_HEADERS = 8000
 LONGEST_BODY = 64 * 1024
@@ -33,22 +29,13 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Sent unchanged in a path and query, including characters that RFC 3986 section 3.3 does not allow, because
 # servers differ there; all others are percent-encoded.
 _PATH_CHARACTERS = "/?:@!$&'()*+,;=%-._~[]|\"<>^`{}\\"
-_OURS = ("content-length", "connection")
+_MADE_HERE = ("content-length", "connection")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The response of one server, or the `problem` why there is none."""
-
+class ServerResponse:
     card: Card
-    url: str
-    status: int | None = None
-    reason: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    is_cut: bool = False  # the body was longer than MOST_BODY_BYTES
-    milliseconds: float = 0.0
-    problem: str | None = None
+    observed: Observation
 
 
 def read_request(method: str, path: str, headers: str, body: str) -> Request:
@@ -74,8 +61,8 @@ def _read_header(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     name, value = name.strip(), value.strip()
     if not colon or not _TOKEN.fullmatch(name) or not value.isprintable() or not _is_latin(value):
-        raise UsageError(f"{line!r} is no header.", remedy="Write one on each line, for example Accept: */*")
-    if name.lower() in _OURS:
+        raise UsageError(f"{line!r} is not a header.", remedy="Write one on each line, such as Accept: */*")
+    if name.lower() in _MADE_HERE:
         raise UsageError(f"{name} is sent as the body needs it.", remedy="Leave it out.")
     if name.lower() == "transfer-encoding" and value.lower() != "chunked":
         raise UsageError(f"The transfer coding {value} is not sent.", remedy="Transfer-Encoding: chunked")
@@ -86,62 +73,20 @@ def _is_latin(text: str) -> bool:
     return all(ord(character) < 256 for character in text)
 
 
-def send_to_all(request: Request, cards: Iterable[Card]) -> list[Answer]:
+def send_to_all(request: Request, cards: Iterable[Card]) -> list[ServerResponse]:
     """Send it to every service that runs the app and is up; results are in the order of the cards."""
-    asked = [(card, card.ports[0].url) for card in cards if card.runs_app and card.state == "up"]
-    if not asked:
-        return []
-    together = threading.Barrier(len(asked))
-    with ThreadPoolExecutor(len(asked)) as pool:
-        return list(pool.map(lambda one: _ask(request, one[0], one[1], together), asked))
+    up = [card for card in cards if card.runs_app and card.state == "up"]
 
-
-def _ask(request: Request, card: Card, url: str, together: threading.Barrier) -> Answer:
-    endpoint = Endpoint.of_url(url)
-    data = request.encode(endpoint.authority)
-    together.wait(ANSWER_SECONDS)
-    began = time.perf_counter()
-    try:
-        exchange = wire.exchange(
-            endpoint, [data], [request.method], seconds=ANSWER_SECONDS, most_bytes=_MOST_BYTES
+    def send(card: Card) -> ServerResponse:
+        endpoint = Endpoint.of_url(card.ports[0].url)
+        observed = observe(
+            endpoint,
+            request,
+            endpoint.authority,
+            seconds=RESPONSE_SECONDS,
+            most_body_bytes=MOST_BODY_BYTES,
         )
-    except OSError as exc:
-        milliseconds = (time.perf_counter() - began) * 1000
-        return Answer(card, url, problem=_no_connection(exc), milliseconds=milliseconds)
-    milliseconds = (time.perf_counter() - began) * 1000
-    response = exchange.responses[0] if exchange.responses else None
-    is_cut = response is not None and len(response.body) > MOST_BODY_BYTES
-    if response is None or not (response.is_whole or is_cut):
-        return Answer(card, url, problem=_no_response(exchange), milliseconds=milliseconds)
-    return Answer(
-        card,
-        url,
-        response.status,
-        response.reason,
-        response.headers,
-        response.body[:MOST_BODY_BYTES],
-        is_cut=is_cut,
-        milliseconds=milliseconds,
-    )
+        return ServerResponse(card, observed)
 
-
-def _no_connection(exc: OSError) -> str:
-    if isinstance(exc, TimeoutError):
-        return _too_late()
-    if isinstance(exc, ConnectionRefusedError):
-        return "The connection was refused."
-    return f"There was no connection: {one_line(str(exc).strip()) or type(exc).__name__}."
-
-
-def _no_response(exchange: wire.Exchange) -> str:
-    if exchange.rest and not wire.is_response(exchange.rest):
-        return f"Its answer cannot be read: {one_line(exchange.rest[:80].decode('latin-1').strip())}."
-    if not exchange.is_over:
-        return _too_late()
-    if exchange.raw:
-        return "Its answer ended before its announced end."
-    return "It closed the connection without an answer."
-
-
-def _too_late() -> str:
-    return f"It did not answer to the end within {ANSWER_SECONDS:.0f} s."
+    with ThreadPoolExecutor(max(1, len(up))) as pool:
+        return list(pool.map(send, up))

@@ -1,148 +1,43 @@
-"""Does *your* app answer the same on every server? Requests the app's own paths from each.
+"""Does the user's app answer the same on every server? Sends its requests to each and compares the responses.
 
 The rule: no RFC says what is right here, so the majority's response is, and every other one differs. What
 changes on a single server (a clock, a token, a counter, the process) is ignored: GET and HEAD are sent twice,
 differences are checked again on a second start of the server, and only stable values are compared
-(`stable_values`).
+(`stable_values`). What a server decides, whatever the app does, is not compared (`of_server` in
+known_differences.toml).
 """
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TypeVar
-from urllib.parse import quote, urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from webdemo.client import wire
 from webdemo.client.endpoint import Endpoint
-from webdemo.compare.behaviour import quirks
-from webdemo.compare.behaviour.probing import OnProgress, evidence_of, missing, shortened, shown, side_by_side
-from webdemo.compare.behaviour.stable_values import Look, Steady, steady
+from webdemo.client.wire import Request
+from webdemo.compare.behaviour import known
+from webdemo.compare.behaviour.app_requests import AppRequest
+from webdemo.compare.behaviour.differences import ABSENT, header_rows, majority, status_row, usual_lines
+from webdemo.compare.behaviour.observation import Observation, escaped, observe, printable
+from webdemo.compare.behaviour.probing import OnProgress, missing, side_by_side
+from webdemo.compare.behaviour.stable_values import stable
 from webdemo.compare.results import Behaviour, Finding, Probe
 from webdemo.compare.runner import Run, running
 from webdemo.compare.speed.processes import with_descendants
-from webdemo.errors import UsageError
-from webdemo.worker import interpreter
 from webdemo.worker.app_import import Target
 
-T = TypeVar("T")
+HOST = "localhost"  # the same on every server
 
-_ANSWER_SECONDS = 10.0
-_ROUTES_SECONDS = 30.0
+_RESPONSE_SECONDS = 10.0
 _REPEATED = ("GET", "HEAD")  # safe to send twice (RFC 9110 section 9.2.1)
-_ANOTHERS = ("date", "server", "connection", "keep-alive", "via", "transfer-encoding", "x-request-id")
-_LENGTH = "content-length"
-_OURS = ("host", "connection", "content-length", "transfer-encoding", "accept-encoding")
 _LATER_SECONDS = 1.1  # long enough for a displayed time in seconds to change
-_LONGEST_SHOWN = 160
 _LINES_SHOWN = 3
 _NUMBER = b"NUMBER"
 # Parts of a target that servers are known to treat differently, and the probe that shows it.
-_TELLING = (("%2f", "target-encoded-slash"), ("//", "target-double-slash"))
-_LOST = {"dropped": "closes the connection", "hung": "does not answer in time"}
+_QUIRKS_OF_TARGETS = (("%2f", "target-encoded-slash"), ("//", "target-double-slash"))
 _MEANING = "What users get depends on the server that the app runs on."
-_FROM_PATH = "/:@!$&'()*+,;=-._~?%"
-
-
-@dataclass(frozen=True, slots=True)
-class AppRequest:
-    """One request to the app; its Host is the same on every server."""
-
-    method: str
-    target: str
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    number: int = 1  # among requests that differ only in their headers or body
-
-    @property
-    def name(self) -> str:
-        return f"{self.method} {self.target}" + (f" ({self.number})" if self.number > 1 else "")
-
-    def encode(self) -> bytes:
-        lines = [f"{self.method} {self.target} HTTP/1.1", "Host: localhost", "Connection: close"]
-        lines += [f"{name}: {value}" for name, value in self.headers]
-        if self.body or self.method not in _REPEATED:
-            lines.append(f"Content-Length: {len(self.body)}")
-        return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + self.body
-
-
-def of_paths(paths: Sequence[str]) -> list[AppRequest]:
-    """GET requests for these paths; raises UsageError for anything but an absolute path."""
-    for path in paths:
-        if not path.startswith("/"):
-            raise UsageError(f"The path {path!r} does not begin with /.", remedy=f"Write --path /{path}")
-    return [AppRequest("GET", quote(path, safe=_FROM_PATH)) for path in paths]
-
-
-def of_har(file: Path) -> list[AppRequest]:
-    """The requests recorded by a browser (HAR 1.2), in order; raises UsageError."""
-    try:
-        entries = json.loads(file.read_text("utf-8-sig"))["log"]["entries"]
-        found = [_of_entry(entry["request"]) for entry in entries]
-    except OSError as exc:
-        raise UsageError(
-            f"{file} cannot be read: {exc.strerror}.", remedy="Give a HAR file: --har FILE"
-        ) from exc
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise UsageError(
-            f"{file} is no HAR file.", remedy="Record one: browser, developer tools, network, save as HAR."
-        ) from exc
-    counts: Counter[str] = Counter()
-    requests = []
-    for request in dict.fromkeys(found):
-        counts[request.name] += 1
-        requests.append(replace(request, number=counts[request.name]))
-    return requests
-
-
-def _of_entry(request: dict[str, object]) -> AppRequest:
-    url = urlsplit(str(request["url"]))
-    headers = request.get("headers")
-    data = request.get("postData")
-    return AppRequest(
-        method=str(request["method"]),
-        target=quote(url.path or "/", safe=_FROM_PATH) + (f"?{url.query}" if url.query else ""),
-        headers=tuple(
-            (header["name"], header["value"])
-            for header in (headers if isinstance(headers, list) else [])
-            if header["name"].lower() not in _OURS and not header["name"].startswith(":")
-        ),
-        body=str(data.get("text", "")).encode() if isinstance(data, dict) else b"",
-    )
-
-
-def of_routes(target: Target) -> list[AppRequest]:
-    """GET requests for a webdemo app's routes without parameters, or for / of any other app.
-
-    The app is imported in a separate process. If that fails, the list has only /: each server's run says why.
-    """
-    listing = (
-        "import json, sys\n"
-        "from webdemo.worker.app_import import Target, load\n"
-        "from webdemo.web.app import App\n"
-        "app = load(Target(**json.loads(sys.argv[1])))\n"
-        "paths = app.paths() if isinstance(app, App) else []\n"
-        "print('\\n' + json.dumps(paths))\n"
-    )
-    try:
-        done = subprocess.run(
-            [*interpreter.python(), "-c", listing, json.dumps(target._asdict())],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_ROUTES_SECONDS,
-            check=True,
-        )
-        paths = json.loads(done.stdout.splitlines()[-1])
-    except (subprocess.SubprocessError, ValueError, IndexError):
-        paths = []
-    return of_paths(paths or ["/"])
 
 
 def compare(
@@ -158,67 +53,24 @@ def compare(
     Differences are checked again: later and, with `target`, on a second start of the servers that differ.
     """
     began = time.monotonic()
-    looks: dict[str, dict[str, list[Look]]] = {request.name: {} for request in requests}
-    _ask_all(runs, requests, looks, on_progress)
-    if different := _different(runs, requests, looks):
+    observed = _Observed(requests)
+    observed.ask(runs, requests, on_progress)
+    findings = observed.findings(runs)
+    differing = [finding for finding in findings if finding.verdict not in ("right", "missing")]
+    if differing:
         on_second_look()
-        _look_again(runs, requests, different, looks, target, began)
-    findings = [finding for request in requests for finding in _findings(runs, request, looks[request.name])]
+        servers = {finding.server for finding in differing}
+        if target is not None:
+            with running([run.choice for run in runs if run.choice.label in servers], target) as again:
+                # All requests, in order: a response may depend on earlier requests.
+                observed.ask(again, requests, also=runs)
+        if all(request.request.method in _REPEATED for request in requests):
+            # A clock may show the same second twice.
+            time.sleep(max(0.0, began + _LATER_SECONDS - time.monotonic()))
+            names = {finding.probe for finding in differing}
+            observed.ask(runs, [request for request in requests if request.name in names])
+        findings = observed.findings(runs)
     return Behaviour(tuple(map(_probe, requests)), tuple(findings), time.monotonic() - began)
-
-
-def _ask_all(
-    runs: Sequence[Run],
-    requests: Sequence[AppRequest],
-    looks: dict[str, dict[str, list[Look]]],
-    on_progress: OnProgress,
-    others: Sequence[Run] = (),
-) -> None:
-    """Send the requests to each server, safe ones twice, and add the responses to `looks`."""
-    own = _own_numbers([*runs, *others])
-
-    def ask(run: Run, is_over: threading.Event) -> list[Finding]:
-        for request in requests:
-            if is_over.is_set() or not run.is_up():
-                break
-            for _ in range(2 if request.method in _REPEATED else 1):
-                looks[request.name].setdefault(run.choice.label, []).append(_look(run.port, own, request))
-            on_progress(run.choice.label)
-        return []
-
-    side_by_side(runs, ask)
-
-
-def _different(
-    runs: Sequence[Run], requests: Sequence[AppRequest], looks: dict[str, dict[str, list[Look]]]
-) -> dict[str, list[AppRequest]]:
-    """The servers that differ, and the requests on which they do."""
-    different: dict[str, list[AppRequest]] = {}
-    for request in requests:
-        for finding in _findings(runs, request, looks[request.name]):
-            if finding.verdict not in ("right", "missing"):
-                different.setdefault(finding.server, []).append(request)
-    return different
-
-
-def _look_again(
-    runs: Sequence[Run],
-    requests: Sequence[AppRequest],
-    different: dict[str, list[AppRequest]],
-    looks: dict[str, dict[str, list[Look]]],
-    target: Target | None,
-    began: float,
-) -> None:
-    """Repeat what differs: a clock may show the same second twice, and a process may keep its own value."""
-    if target is not None:
-        choices = [run.choice for run in runs if run.choice.label in different]
-        with running(choices, target) as again:
-            # All requests, in order: a response may depend on earlier requests.
-            _ask_all(again, requests, looks, lambda label: None, runs)
-    if all(request.method in _REPEATED for request in requests):
-        time.sleep(max(0.0, began + _LATER_SECONDS - time.monotonic()))
-        names = {request.name for own in different.values() for request in own}
-        _ask_all(runs, [request for request in requests if request.name in names], looks, lambda label: None)
 
 
 def _probe(request: AppRequest) -> Probe:
@@ -227,11 +79,50 @@ def _probe(request: AppRequest) -> Probe:
         group="app",
         layer="app",
         title=request.name,
-        request=shown(request.encode()),
+        request=escaped(request.request.encode(HOST)),
         section="",
         expected="What most servers answer.",
         meaning=_MEANING,
     )
+
+
+@dataclass(slots=True)
+class _Observed:
+    """The observations of each request, by server."""
+
+    requests: Sequence[AppRequest]
+    _by_name: dict[str, dict[str, list[Observation]]] = field(default_factory=dict)
+
+    def ask(
+        self,
+        runs: Sequence[Run],
+        requests: Sequence[AppRequest],
+        on_progress: OnProgress = lambda label: None,
+        *,
+        also: Sequence[Run] = (),
+    ) -> None:
+        """Send the requests to each server, safe ones twice."""
+        own = _own_numbers([*runs, *also])
+
+        def ask(run: Run, is_over: threading.Event) -> list[Finding]:
+            for request in requests:
+                if is_over.is_set() or not run.is_up():
+                    break
+                observed = self._by_name.setdefault(request.name, {}).setdefault(run.choice.label, [])
+                for _ in range(2 if request.request.method in _REPEATED else 1):
+                    observed.append(_observe(run.port, own, request.request))
+                on_progress(run.choice.label)
+            return []
+
+        side_by_side(runs, ask)
+
+    def findings(self, runs: Sequence[Run]) -> list[Finding]:
+        """A finding for each request and server."""
+        return [
+            finding
+            for request in self.requests
+            for finding in _findings(runs, request, self._by_name.get(request.name, {}))
+        ]
 
 
 def _own_numbers(runs: Sequence[Run]) -> re.Pattern[bytes]:
@@ -243,57 +134,37 @@ def _own_numbers(runs: Sequence[Run]) -> re.Pattern[bytes]:
     return re.compile(rf"(?<!\d)(?:{'|'.join(map(str, numbers)) or '(?!)'})(?!\d)".encode())
 
 
-def _look(port: int, own: re.Pattern[bytes], request: AppRequest) -> Look:
-    try:
-        exchange = wire.exchange(
-            Endpoint.of_port(port), [request.encode()], [request.method], seconds=_ANSWER_SECONDS
-        )
-    except OSError as exc:
-        return Look("dropped", (), b"", str(exc))
-    if not exchange.is_answered:
-        return Look("dropped" if exchange.is_over else "hung", (), b"", evidence_of(exchange))
-    answer = exchange.responses[0]
+def _observe(port: int, own: re.Pattern[bytes], request: Request) -> Observation:
+    """The response without the run's own numbers, and without the headers that servers decide."""
+    found = observe(Endpoint.of_port(port), request, HOST, seconds=_RESPONSE_SECONDS)
     headers = tuple(
-        (name.lower(), own.sub(_NUMBER, value.encode("latin-1")).decode("latin-1"))
-        for name, value in answer.headers
-        # How the server frames the body is its own choice; only the content counts.
-        if name.lower() not in _ANOTHERS and name.lower() != _LENGTH
+        (name, own.sub(_NUMBER, value.encode("latin-1")).decode("latin-1"))
+        for name, value in found.headers
+        if not ((reason := known.reason_of(f"header {name}")) and reason.of_server)
     )
-    said = f"HTTP/{answer.version} {answer.status} {answer.reason}".strip()
-    evidence = f"{said} {_printable(answer.body[:_LONGEST_SHOWN])}".strip()
-    return Look(str(answer.status), headers, own.sub(_NUMBER, answer.body), evidence)
+    return replace(found, headers=headers, body=own.sub(_NUMBER, found.body))
 
 
-def _findings(runs: Sequence[Run], request: AppRequest, looks: dict[str, list[Look]]) -> list[Finding]:
-    answers = steady(looks)
-    usual_status = _most(Counter(answer.status for answer in answers.values()))
-    alike = [answer for answer in answers.values() if answer.status == usual_status]
-    usual_body = _most(Counter(answer.body for answer in alike))
-    lines = Counter(line for answer in alike for line in set(answer.body.split(b"\n")))
-    usual_lines = {line for line, count in lines.items() if 2 * count > len(alike)}
-    names = Counter(header for answer in alike for header in answer.headers)
-    usual_headers = {header for header, count in names.items() if 2 * count > len(alike)}
+def _findings(
+    runs: Sequence[Run], request: AppRequest, observed: Mapping[str, Sequence[Observation]]
+) -> list[Finding]:
+    found = stable(observed)
+    differences, has_majority = _differences(found)
     findings = []
     for run in runs:
         label = run.choice.label
-        if label not in answers:
+        if label not in found:
             findings.append(missing(run.row(), request.name))
             continue
-        answer = answers[label]
-        lost = next((verdict for verdict in ("dropped", "hung") if verdict in answer.status), None)
-        said = (
-            [_LOST[lost]]
-            if lost
-            else _differences(answer, usual_status, usual_headers, usual_body, usual_lines)
-        )
+        failure, said = found[label].failure, differences[label]
         findings.append(
             Finding(
                 request.name,
                 label,
-                lost or ("differs" if said else "right"),  # type: ignore[arg-type] # one of the four
-                answer.evidence,
+                failure.verdict if failure else "differs" if said else "right",
+                found[label].evidence,
                 what=f"{label} {', and '.join(said)}." if said else "",
-                who_is_right=_reason(label, request, usual_status, usual_body) if said else "",
+                who_is_right=_reason(label, request, has_majority=has_majority) if said else "",
                 meaning=_MEANING if said else "",
                 is_new=bool(said),
             )
@@ -301,50 +172,50 @@ def _findings(runs: Sequence[Run], request: AppRequest, looks: dict[str, list[Lo
     return findings
 
 
-def _reason(label: str, request: AppRequest, usual_status: str | None, usual_body: bytes | None) -> str:
+def _reason(label: str, request: AppRequest, *, has_majority: bool) -> str:
     """Why it counts as a difference, and a known quirk of the server that may explain it."""
-    most = usual_status is not None and usual_body is not None
-    reason = "Most servers answer otherwise." if most else "No answer is that of most servers."
-    name = label.partition("?")[0]
-    known = quirks.load().get(label) or quirks.load().get(name)
-    for text, probe in _TELLING:
-        if known is not None and text in request.target.lower() and probe in known.does:
-            does = known.does[probe][0].partition(": ")[2]
-            reason += f" See {probe}: {name} {does}, whatever the app."
+    reason = "Most servers answer otherwise." if has_majority else "No answer is that of most servers."
+    quirks = known.quirks_of(label)
+    for text, probe in _QUIRKS_OF_TARGETS:
+        if quirks is not None and text in request.request.target.lower() and probe in quirks.does:
+            does = quirks.does[probe][0].partition(": ")[2]
+            reason += f" See {probe}: {label.partition('?')[0]} {does}, whatever the app."
     return reason
 
 
-def _most(counted: Counter[T]) -> T | None:
-    """The value that more than half have; None if there is no majority."""
-    found = [value for value, count in counted.items() if 2 * count > counted.total()]
-    return found[0] if found else None
+def _differences(found: Mapping[str, Observation]) -> tuple[dict[str, list[str]], bool]:
+    """How each server differs from the majority, as predicates, and whether there is a majority.
 
-
-def _differences(
-    answer: Steady,
-    usual_status: str | None,
-    usual_headers: set[tuple[str, str]],
-    usual_body: bytes | None,
-    usual_lines: set[bytes],
-) -> list[str]:
-    """How it differs from the majority's response, as predicates: `answers 404, where most answer 200`."""
-    if answer.status != usual_status:
-        most = f"most answer {usual_status}" if usual_status else "others do not"
-        return [f"answers {answer.status}, where {most}"]
-    said = []
-    usual: dict[str, list[str]] = {}
-    for name, value in sorted(usual_headers - answer.headers):
-        usual.setdefault(name, []).append(value)
-    for name, value in sorted(answer.headers - usual_headers):
-        others = f" where most send {' and '.join(usual.pop(name))}" if name in usual else ""
-        said.append(f"sends {name}: {value}{others}")
-    if usual:
-        said.append(f"does not send {', '.join(usual)}")
-    if usual_body is None:
-        said.append(f"sends a body of its own{_own_lines(answer.body, usual_lines)}")
-    elif answer.body != usual_body:
-        said.append(f"sends another body ({_first_difference(answer.body, usual_body)})")
-    return said
+    A predicate is, for example, `answers 404, where most answer 200`.
+    """
+    said: dict[str, list[str]] = {label: [] for label in found}
+    status = status_row(found.values())
+    most = f"most answer {status.usual}" if status.usual else "others do not"
+    for response, predicates in zip(found.values(), said.values(), strict=True):
+        if response.failure:
+            predicates.append(response.failure.does)
+        elif response.status != status.usual:
+            predicates.append(f"answers {response.status}, where {most}")
+    alike = {label: response for label, response in found.items() if not said[label]}
+    absent: dict[str, list[str]] = {label: [] for label in alike}
+    for row in header_rows(alike.values()):
+        name = row.name.lower()
+        for label, cell in zip(alike, row.cells, strict=True):
+            if cell.marked and cell.text == ABSENT:
+                absent[label].append(name)
+            elif cell.marked:
+                usual = f" where most send {row.usual}" if row.usual not in (None, ABSENT) else ""
+                said[label].append(f"sends {name}: {cell.text}{usual}".replace("\n", " and "))
+    bodies = [response.body for response in alike.values()]
+    usual_body, lines = majority(bodies), set(usual_lines(bodies))
+    for label, response in alike.items():
+        if absent[label]:
+            said[label].append(f"does not send {', '.join(absent[label])}")
+        if usual_body is None:
+            said[label].append(f"sends a body of its own{_own_lines(response.body, lines)}")
+        elif response.body != usual_body:
+            said[label].append(f"sends another body ({_first_difference(response.body, usual_body)})")
+    return said, usual_body is not None
 
 
 def _own_lines(body: bytes, usual: set[bytes]) -> str:
@@ -352,7 +223,7 @@ def _own_lines(body: bytes, usual: set[bytes]) -> str:
     if not own:
         return ""
     more = f" and {len(own) - _LINES_SHOWN} more" if len(own) > _LINES_SHOWN else ""
-    return " (" + ", ".join(f"‘{_printable(line.strip()[:60])}’" for line in own[:_LINES_SHOWN]) + f"{more})"
+    return " (" + ", ".join(f"‘{printable(line.strip()[:60])}’" for line in own[:_LINES_SHOWN]) + f"{more})"
 
 
 def _first_difference(body: bytes, usual: bytes) -> str:
@@ -360,16 +231,5 @@ def _first_difference(body: bytes, usual: bytes) -> str:
         if line != other:
             start = next((i for i, (a, b) in enumerate(zip(line, other, strict=False)) if a != b), 0)
             start = max(0, start - 20)
-            return f"‘{_printable(line[start : start + 60])}’ for ‘{_printable(other[start : start + 60])}’"
+            return f"‘{printable(line[start : start + 60])}’ for ‘{printable(other[start : start + 60])}’"
     return f"{len(body)} bytes for {len(usual)}"
-
-
-def _printable(data: bytes) -> str:
-    """The data as printable text if it is UTF-8 (a partial last character is dropped), else escaped."""
-    for cut in range(4):
-        try:
-            text = data[: len(data) - cut].decode()
-        except UnicodeDecodeError:
-            continue
-        return shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
-    return shown(data)

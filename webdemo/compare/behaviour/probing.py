@@ -6,7 +6,6 @@ retried with a longer timeout before it is reported, because a busy machine look
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 import uuid
@@ -18,7 +17,8 @@ from typing import Any
 from webdemo.client import wire
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.wire import Exchange
-from webdemo.compare.behaviour import quirks
+from webdemo.compare.behaviour import known
+from webdemo.compare.behaviour.observation import NO_CONNECTION, escaped, evidence_of, failure_of
 from webdemo.compare.corpus import GROUPS
 from webdemo.compare.corpus.case import Case, request
 from webdemo.compare.results import Behaviour, Finding, Probe, Server, Verdict
@@ -33,7 +33,6 @@ _PATIENT_FACTOR = 3.0
 _PATIENT_QUIET_SECONDS = 1.0
 _LOOKS_AT_NEWS = 2
 _RECALL_SECONDS = 4.0
-_LONGEST_SHOWN = 160
 
 OnProgress = Callable[[str], None]
 """Called with a server's label after each probe, from any thread."""
@@ -47,7 +46,7 @@ def probes() -> tuple[Probe, ...]:
             group=group,
             layer="server",
             title=case.title,
-            request=shown(b"".join(step for step in case.steps if isinstance(step, bytes))),
+            request=escaped(b"".join(step for step in case.steps if isinstance(step, bytes))),
             section=case.section,
             expected=case.expected,
             meaning=case.meaning,
@@ -119,14 +118,13 @@ def _look(run: Run, server: Server, case: Case, seconds: float, quiet_seconds: f
     try:
         exchange = _send(run.port, case, seconds, quiet_seconds)
     except OSError as exc:
-        verdict: Verdict = "dropped"
-        does, evidence = "takes no connection", str(exc)
+        verdict, does, evidence = NO_CONNECTION.verdict, NO_CONNECTION.does, str(exc)
     else:
-        verdict, does = _judge(case, exchange, seconds)
+        verdict, does = _judge(case, exchange)
         evidence = evidence_of(exchange)
     if verdict == "right":
         return Finding(case.name, server.label, verdict, evidence)
-    known = quirks.seen_in(server.label, case.name, verdict, does)
+    seen_in = known.seen_in(server.label, case.name, verdict, does)
     return Finding(
         case.name,
         server.label,
@@ -135,22 +133,17 @@ def _look(run: Run, server: Server, case: Case, seconds: float, quiet_seconds: f
         what=f"{server.label} {does}.",
         who_is_right=f"{case.section}: {case.expected}",
         meaning=case.meaning,
-        seen_in=known,
-        is_new=known is None,
+        seen_in=seen_in,
+        is_new=seen_in is None,
     )
 
 
-def _judge(case: Case, exchange: Exchange, seconds: float) -> tuple[Verdict, str]:
-    if exchange.is_answered or (case.judges_breaks and (exchange.responses or exchange.is_over)):
+def _judge(case: Case, exchange: Exchange) -> tuple[Verdict, str]:
+    failure = failure_of(exchange)
+    if failure is None or (case.judges_breaks and (exchange.responses or exchange.is_over)):
         judgement = case.judge(exchange)
         return judgement.level, judgement.does
-    if not exchange.is_over:
-        return "hung", "does not answer to the end in time"
-    if exchange.rest and not wire.is_response(exchange.rest):
-        return "wrong", "answers with what is no HTTP answer"  # RFC 9112 section 4
-    if exchange.responses or exchange.rest:
-        return "dropped", "closes the connection in the middle of its answer"
-    return "dropped", "closes the connection without an answer"
+    return failure.verdict, failure.does
 
 
 def _send(port: int, case: Case, seconds: float, quiet_seconds: float) -> Exchange:
@@ -172,34 +165,6 @@ def _recall(port: int, key: str) -> dict[str, Any]:
         if happened.get("happened") or time.monotonic() > deadline:
             return happened
         time.sleep(0.05)
-
-
-# -- words ----------------------------------------------------------------------------------------
-
-
-def evidence_of(exchange: Exchange) -> str:
-    """A summary of what came back: each response's status and first bytes, and how the connection ended."""
-    parts = []
-    for response in exchange.responses:
-        interim = "".join(f"{code}, then " for code in response.interim)
-        body = shown(response.body[:_LONGEST_SHOWN])
-        unfinished = "" if response.is_whole else " (unfinished)"
-        parts.append(
-            f"{interim}HTTP/{response.version} {response.status} {response.reason}{unfinished} {body}"
-        )
-    if exchange.rest:
-        parts.append(f"and then {shown(exchange.rest[:_LONGEST_SHOWN])}")
-    ended = {"closed": "closed", "reset": "reset", "open": "left open"}[exchange.ended]
-    return f"{'; '.join(part.strip() for part in parts) or 'nothing'}; {ended}"
-
-
-def shown(data: bytes) -> str:
-    """Bytes as printable text with Python's escapes; long runs of one character are shortened."""
-    return shortened(repr(data.decode("latin-1"))[1:-1])
-
-
-def shortened(text: str) -> str:
-    return re.sub(r"(.)\1{40,}", lambda run: f"{run[1]}... ({len(run[0])} times)", text)
 
 
 def join(layers: Sequence[Behaviour]) -> Behaviour:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+
+from webdemo.compare.behaviour.differences import usual_lines
+from webdemo.compare.behaviour.observation import Headers, Observation
 
 CHANGES = "…"
 
@@ -19,72 +22,51 @@ _BEFORE = 2  # a word and the separator after it
 _LONGEST_BINARY = 1 << 18  # longer binary data is compared as a whole, not byte by byte
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One response as received."""
+def stable(observed: Mapping[str, Sequence[Observation]]) -> dict[str, Observation]:
+    """What all observations of one server have in common, by server; each has one or more.
 
-    status: str  # "200", or the fate of the connection: "dropped", "hung"
-    headers: tuple[tuple[str, str], ...]  # names in lower case
-    body: bytes
-    evidence: str
-
-    @property
-    def is_answer(self) -> bool:
-        return self.status.isdecimal()
-
-
-@dataclass(frozen=True, slots=True)
-class Steady:
-    """What all responses of one server to a request have in common."""
-
-    status: str  # "200 or 500" when it changes on this server only
-    headers: frozenset[tuple[str, str]]
-    body: bytes
-    evidence: str
-
-
-def steady(looks: Mapping[str, Sequence[Look]]) -> dict[str, Steady]:
-    """The stable values of the responses to one request, by server; each has one response or more."""
-    statuses = {label: sorted({look.status for look in own}) for label, own in looks.items()}
-    unsteady = [label for label, own in statuses.items() if len(own) > 1]
-    changing = [label for label in unsteady if all(look.is_answer for look in looks[label])]
-    if len(changing) > 1 or (changing and len(looks) == 1):  # it is the app that varies: nothing to compare
-        return {label: Steady("changing", frozenset(), b"", own[0].evidence) for label, own in looks.items()}
-    answered = {label: own for label, own in looks.items() if label not in unsteady and own[0].is_answer}
-    headers = _steady_headers({label: [look.headers for look in own] for label, own in answered.items()})
-    bodies = _steady_values({label: [look.body for look in own] for label, own in answered.items()})
+    The status is "200 or 500" if it changes on this server only.
+    """
+    first = {label: own[0] for label, own in observed.items()}
+    statuses = {label: sorted({one.status for one in own}) for label, own in observed.items()}
+    changing = [label for label, own in statuses.items() if len(own) > 1]
+    by_app = [label for label in changing if not any(one.failure for one in observed[label])]
+    if len(by_app) > 1 or (by_app and len(observed) == 1):  # it is the app that varies: nothing to compare
+        return {label: Observation("changing", evidence=one.evidence) for label, one in first.items()}
+    same = {label: own for label, own in observed.items() if label not in changing and not own[0].failure}
+    headers = _stable_headers({label: [one.headers for one in own] for label, own in same.items()})
+    values = {label: [one.body for one in own] for label, own in same.items()}
+    bodies = _stable_words(values)
     if bodies is None:
-        bodies = _steady_lines({label: [look.body for look in own] for label, own in answered.items()})
+        bodies = _stable_lines(values)
     return {
-        label: Steady(
-            " or ".join(statuses[label]),
-            headers.get(label, frozenset()),
-            bodies.get(label, b""),
-            own[0].evidence,
+        label: replace(
+            one,
+            status=" or ".join(statuses[label]),
+            headers=headers.get(label, ()),
+            body=bodies.get(label, b""),
+            failure=next((other.failure for other in observed[label] if other.failure), None),
         )
-        for label, own in looks.items()
+        for label, one in first.items()
     }
 
 
-def _steady_headers(
-    looks: Mapping[str, Sequence[Sequence[tuple[str, str]]]],
-) -> dict[str, frozenset[tuple[str, str]]]:
+def _stable_headers(observed: Mapping[str, Sequence[Headers]]) -> dict[str, Headers]:
     """The stable headers, by server; a header that comes and goes on one server is ignored on all."""
-    tables = {label: [_numbered(headers) for headers in own] for label, own in looks.items()}
-    kept: dict[str, set[tuple[str, str]]] = {label: set() for label in looks}
+    tables = {label: [_numbered(headers) for headers in own] for label, own in observed.items()}
+    kept: dict[str, list[tuple[str, str]]] = {label: [] for label in observed}
     for key in dict.fromkeys(key for own in tables.values() for table in own for key in table):
         having = {label: own for label, own in tables.items() if any(key in table for table in own)}
         if any(key not in table for own in having.values() for table in own):
             continue
         values = {label: [table[key].encode("latin-1") for table in own] for label, own in having.items()}
-        steady_values = _steady_values(values)
+        found = _stable_words(values)
         for label in having:
-            value = steady_values[label].decode("utf-8", "replace") if steady_values else CHANGES
-            kept[label].add((key[0], value))
-    return {label: frozenset(headers) for label, headers in kept.items()}
+            kept[label].append((key[0], found[label].decode("utf-8", "replace") if found else CHANGES))
+    return {label: tuple(headers) for label, headers in kept.items()}
 
 
-def _numbered(headers: Sequence[tuple[str, str]]) -> dict[tuple[str, int], str]:
+def _numbered(headers: Headers) -> dict[tuple[str, int], str]:
     """Headers by name and by the number of earlier ones with that name."""
     counts: Counter[str] = Counter()
     table = {}
@@ -94,30 +76,29 @@ def _numbered(headers: Sequence[tuple[str, str]]) -> dict[tuple[str, int], str]:
     return table
 
 
-def _steady_values(looks: Mapping[str, Sequence[bytes]]) -> dict[str, bytes] | None:
+def _stable_words(observed: Mapping[str, Sequence[bytes]]) -> dict[str, bytes] | None:
     """Each server's value with changing words replaced; None if a value's number of words changes."""
-    if len({value for own in looks.values() for value in own}) <= 1:
-        return {label: own[0] for label, own in looks.items()}
-    words = {label: [_words(value) for value in own] for label, own in looks.items()}
+    if len({value for own in observed.values() for value in own}) <= 1:
+        return {label: own[0] for label, own in observed.items()}
+    words = {label: [_words(value) for value in own] for label, own in observed.items()}
     changing: dict[str, set[int]] = {}  # indexes of the words that change, by server
     for label, (first, *others) in words.items():
         if any(len(other) != len(first) for other in others):
             return None
         changing[label] = {n for other in others for n, word in enumerate(first) if other[n] != word}
-    gone = CHANGES.encode()
     kept = {}
     for label, (first, *_) in words.items():
-        places = set(changing[label])
+        ignored = set(changing[label])
         for other, theirs in changing.items():
             if len(words[other][0]) == len(first):
-                places.update(n for n in theirs if _stands_alike(n, first, words[other][0], theirs))
-        kept[label] = b"".join(gone if n in places else word for n, word in enumerate(first))
+                ignored.update(n for n in theirs if _same_before(n, first, words[other][0], theirs))
+        kept[label] = b"".join(CHANGES.encode() if n in ignored else word for n, word in enumerate(first))
     return kept
 
 
-def _stands_alike(place: int, words: list[bytes], others: list[bytes], changing: set[int]) -> bool:
+def _same_before(index: int, words: list[bytes], others: list[bytes], changing: set[int]) -> bool:
     """Whether the words before that index are equal in both; then the word at it changes in both."""
-    before = range(max(0, place - _BEFORE), place)
+    before = range(max(0, index - _BEFORE), index)
     return all(n in changing or words[n] == others[n] for n in before)
 
 
@@ -132,15 +113,14 @@ def _words(value: bytes) -> list[bytes]:
     return _WORDS.findall(value)
 
 
-def _steady_lines(looks: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
+def _stable_lines(observed: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
     """For bodies whose length changes: those stable lines of each server that most servers have.
 
     The position of a line may change as well, so the lines are in the same order for all servers.
     """
     kept = {}
-    for label, own in looks.items():
-        sets = [set(body.split(b"\n")) for body in own]
-        kept[label] = [line for line in dict.fromkeys(own[0].split(b"\n")) if all(line in s for s in sets)]
-    counts = Counter(line for lines in kept.values() for line in lines)
-    usual = [line for line, count in counts.items() if 2 * count > len(kept)]
+    for label, (first, *others) in observed.items():
+        sets = [set(body.split(b"\n")) for body in others]
+        kept[label] = [line for line in first.split(b"\n") if all(line in lines for lines in sets)]
+    usual = usual_lines([b"\n".join(lines) for lines in kept.values()])
     return {label: b"\n".join(line for line in usual if line in set(lines)) for label, lines in kept.items()}

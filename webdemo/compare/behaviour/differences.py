@@ -1,8 +1,7 @@
-"""Compares responses side by side: what is equal, what differs, and why if known.
+"""The difference engine: what is equal in the responses of several servers, what differs, and why if known.
 
-Runs in the dashboard's process. The rule: a cell is marked when it differs from the most frequent value;
-if two values are equally frequent, all are marked. JSON is compared value by value, text line by line,
-anything else by length and digest.
+The rule: a value is marked when it is not the majority's. If no value is that of more than half, all are
+marked. JSON is compared value by value, text line by line, anything else by length and digest.
 """
 
 from __future__ import annotations
@@ -10,23 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from webdemo.dashboard.known import Reason, reason_of
-from webdemo.dashboard.twin import Answer
+from webdemo.compare.behaviour.known import Reason, reason_of
+from webdemo.compare.behaviour.observation import Observation
+
+T = TypeVar("T")
 
 ABSENT = "–"
 LONGEST_CELL = 400
+LONGEST_BODY = 20_000
 MOST_LINES = 400
 _LONGEST_RUN = 3  # of equal lines; longer runs are shown as a count
-_LONGEST_LINE = 400
 _PLAIN = ("str", "int", "bool", "tuple", "dict")
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Marked:
+    """A value or a line of text, marked if it is not the majority's."""
+
     text: str
     marked: bool
 
@@ -36,8 +39,9 @@ class Row:
     """One aspect of the responses, such as a header, and its value in each."""
 
     name: str
-    cells: tuple[Cell, ...]
-    reason: Reason | None
+    cells: tuple[Marked, ...]
+    usual: str | None  # the majority's value
+    reason: Reason | None  # why it differs, if that is known
 
     @property
     def differs(self) -> bool:
@@ -50,21 +54,13 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    text: str
-    marked: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
-    """`answers` are the responses that arrived, `silent` the failures; cells and texts follow `answers`."""
+    """Cells and texts are in the order of the responses."""
 
-    answers: tuple[Answer, ...]
-    silent: tuple[Answer, ...]
     status: Row
     headers: tuple[Row, ...]  # the reason phrase comes first
     values: tuple[Row, ...] = ()  # of JSON bodies
-    texts: tuple[tuple[Line, ...], ...] = ()  # the lines of text bodies, a tuple for each response
+    texts: tuple[tuple[Marked, ...], ...] = ()  # the lines of text bodies, a tuple for each response
     body: str | None = None  # the body, if all have the same
 
     @property
@@ -89,40 +85,53 @@ class Comparison:
         return max((sum(line.marked for line in text) for text in self.texts), default=0)
 
 
-def compare(answers: Sequence[Answer]) -> Comparison:
-    came = tuple(answer for answer in answers if answer.problem is None)
-    status = _row("status", "Status", [str(answer.status) for answer in came])
-    reason = _row("status", "Reason", [answer.reason or ABSENT for answer in came])
-    silent = tuple(answer for answer in answers if answer.problem is not None)
-    headers = (reason, *_headers(came))
-    bodies = [answer.body for answer in came]
+def compare(responses: Sequence[Observation]) -> Comparison:
+    """Compare the responses to one request."""
+    status = status_row(responses)
+    reason = _row("status", "Reason", [response.reason or ABSENT for response in responses])
+    headers = (reason, *header_rows(responses))
+    bodies = [response.body for response in responses]
     if len(set(bodies)) <= 1:
-        return Comparison(came, silent, status, headers, body=_text(bodies[0])[:20_000] if bodies else "")
+        return Comparison(status, headers, body=_text(bodies[0])[:LONGEST_BODY] if bodies else "")
     documents = [_document(body) for body in bodies]
     if all(isinstance(document, dict | list) for document in documents):
-        return Comparison(came, silent, status, headers, values=tuple(_values(documents)))
-    return Comparison(came, silent, status, headers, texts=_marked_lines([_text(body) for body in bodies]))
+        return Comparison(status, headers, values=tuple(_values(documents)))
+    return Comparison(status, headers, texts=_marked_lines([_text(body) for body in bodies]))
+
+
+def status_row(responses: Iterable[Observation]) -> Row:
+    return _row("status", "Status", [response.status for response in responses])
+
+
+def header_rows(responses: Iterable[Observation]) -> Iterator[Row]:
+    """A row for each header; the values of one that was sent several times are on lines of their own."""
+    tables = []
+    for response in responses:
+        table: dict[str, list[str]] = {}
+        for name, value in response.headers:
+            table.setdefault(name.title(), []).append(value)
+        tables.append(table)
+    for name in sorted({name for table in tables for name in table}):
+        yield _row("header", name, ["\n".join(table.get(name, [ABSENT])) for table in tables])
+
+
+def majority(values: Collection[T]) -> T | None:
+    """The value that more than half have; None if there is none."""
+    found = [value for value, count in Counter(values).items() if 2 * count > len(values)]
+    return found[0] if found else None
+
+
+def usual_lines(bodies: Collection[bytes]) -> list[bytes]:
+    """The lines that more than half of the bodies have, in order of appearance."""
+    counts = Counter(line for body in bodies for line in dict.fromkeys(body.split(b"\n")))
+    return [line for line, count in counts.items() if 2 * count > len(bodies)]
 
 
 def _row(kind: str, name: str, texts: Sequence[str]) -> Row:
-    counts = Counter(texts)
-    most = counts.most_common(2)
-    # If two values are equally frequent, neither is the odd one out.
-    usual = most[0][0] if most and (len(most) == 1 or most[0][1] > most[1][1]) else None
-    cells = tuple(Cell(_short(text), len(counts) > 1 and text != usual) for text in texts)
-    return Row(name, cells, reason_of(f"{kind} {name}") if len(counts) > 1 else None)
-
-
-def _headers(answers: Sequence[Answer]) -> Iterator[Row]:
-    tables = []
-    for answer in answers:
-        table: dict[str, list[str]] = {}
-        for name, value in answer.headers:
-            table.setdefault(name.title(), []).append(value)
-        tables.append(table)
-    names = dict.fromkeys(name for table in tables for name in table)
-    for name in sorted(names):
-        yield _row("header", name, ["\n".join(table.get(name, [ABSENT])) for table in tables])
+    usual = majority(texts)
+    cells = tuple(Marked(_short(text), text != usual) for text in texts)
+    reason = reason_of(f"{kind} {name}") if len(set(texts)) > 1 else None
+    return Row(name, cells, usual and _short(usual), reason)
 
 
 # -- bodies ---------------------------------------------------------------------------------------
@@ -176,12 +185,12 @@ def _named(value: Any) -> list[tuple[Any, Any]] | None:
     if value and all(isinstance(item, dict) and isinstance(item.get("key"), str) for item in value):
         return [(item["key"], {k: v for k, v in item.items() if k != "key"}) for item in value]
     names = [item[0] if isinstance(item, list) and len(item) == 2 else None for item in value]
-    if all(isinstance(one, str) for one in names) and len(set(names)) == len(names):
+    if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
         return [(item[0], item[1]) for item in value]
     return list(enumerate(value))
 
 
-def _marked_lines(texts: Sequence[str]) -> tuple[tuple[Line, ...], ...]:
+def _marked_lines(texts: Sequence[str]) -> tuple[tuple[Marked, ...], ...]:
     """The lines of each text; lines that not all texts have are marked, long runs of others are folded."""
     split = [text.splitlines() for text in texts]
     common = Counter(split[0])
@@ -190,7 +199,7 @@ def _marked_lines(texts: Sequence[str]) -> tuple[tuple[Line, ...], ...]:
     return tuple(tuple(_shown(lines, Counter(common))) for lines in split)
 
 
-def _shown(lines: Sequence[str], common: Counter[str]) -> Iterator[Line]:
+def _shown(lines: Sequence[str], common: Counter[str]) -> Iterator[Marked]:
     run: list[str] = []
     for line in lines[:MOST_LINES]:
         if common[line] > 0:
@@ -199,18 +208,17 @@ def _shown(lines: Sequence[str], common: Counter[str]) -> Iterator[Line]:
             continue
         yield from _folded(run)
         run = []
-        yield Line(line[:_LONGEST_LINE], marked=True)
+        yield Marked(line[:LONGEST_CELL], marked=True)
     yield from _folded(run)
     if len(lines) > MOST_LINES:
-        yield Line(f"… {len(lines) - MOST_LINES} more lines", marked=False)
+        yield Marked(f"… {len(lines) - MOST_LINES} more lines", marked=False)
 
 
-def _folded(run: Sequence[str]) -> Iterator[Line]:
+def _folded(run: Sequence[str]) -> Iterator[Marked]:
     if len(run) > _LONGEST_RUN:
-        yield Line(f"… {len(run)} lines that all have", marked=False)
-    else:
-        for line in run:
-            yield Line(line[:_LONGEST_LINE], marked=False)
+        run = [f"… {len(run)} lines that all have"]
+    for line in run:
+        yield Marked(line[:LONGEST_CELL], marked=False)
 
 
 def _short(text: str) -> str:

@@ -1,0 +1,75 @@
+"""What is known of differences between servers, from known_differences.toml: reasons, and quirks of servers.
+
+A quirk is a deviation that was seen in one version of a server. A result that is neither right nor a quirk is
+new: the server has changed, or the machine has.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    text: str
+    by_nature: bool  # differs between any two responses: clocks, ids, ports
+    of_server: bool  # the server decides it, whatever the app does
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """The quirks of one server."""
+
+    version: str
+    does: dict[str, tuple[str, ...]]  # probe -> "differs: gives the app ..."; several if it varies
+
+
+def reason_of(where: str) -> Reason | None:
+    """The known reason for a difference at `header NAME`, `body NAME` or `status NAME`, or None."""
+    found = where.lower()
+    return next((reason for pattern, reason in _reasons() if fnmatchcase(found, pattern)), None)
+
+
+def quirks_of(label: str) -> Quirks | None:
+    """The quirks of this server with its options or, if none are listed, of the server."""
+    return quirks().get(label) or quirks().get(label.partition("?")[0])
+
+
+def seen_in(label: str, probe: str, verdict: str, does: str) -> str | None:
+    """The server version in which exactly this was seen before; None if it is new."""
+    known = quirks_of(label)
+    return known.version if known and f"{verdict}: {does}" in known.does.get(probe, ()) else None
+
+
+@functools.cache
+def quirks() -> dict[str, Quirks]:
+    """The quirks of all servers, by label."""
+    return {
+        label: Quirks(
+            entry["version"],
+            {
+                probe: (does,) if isinstance(does, str) else tuple(does)
+                for probe, does in entry["does"].items()
+            },
+        )
+        for label, entry in _file()["quirks"].items()
+    }
+
+
+@functools.cache
+def _reasons() -> list[tuple[str, Reason]]:
+    return [
+        (pattern.lower(), Reason(entry["why"], entry.get("by_nature", False), entry.get("of_server", False)))
+        for entry in _file()["difference"]
+        for pattern in entry["where"]
+    ]
+
+
+@functools.cache
+def _file() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("known_differences.toml").read_text("utf-8"))
