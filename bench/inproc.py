@@ -96,7 +96,7 @@ def measure(effort: Effort, *, count_instructions: bool = False) -> Part:
     part.notes += missing
     names = [contestant.name for contestant in contestants if contestant.name != BARE]
     rows = []
-    spreads = []
+    uncertainties = []
     with tempfile.TemporaryDirectory() as name:
         folder = _folder(Path(name))
         for case in CASES:
@@ -107,7 +107,7 @@ def measure(effort: Effort, *, count_instructions: bool = False) -> Part:
             ratios = {who: sample.ratio_to(bare) for who, sample in found.items()}
             for who, sample in ratios.items():
                 part.figures[f"inproc.{case.name}.{who}"] = sample.median
-            spreads += [sample.spread for sample in ratios.values()]
+            uncertainties += [sample.uncertainty for sample in ratios.values()]
             rows.append(
                 [
                     case.title,
@@ -118,8 +118,8 @@ def measure(effort: Effort, *, count_instructions: bool = False) -> Part:
         part.tables.append(
             Table(
                 "CPU time of a request in one process, as a multiple of bare plain functions behind a dict "
-                f"(medians of {effort.rounds} interleaved rounds; half of the rounds lie within "
-                f"± {max(spreads):.0%} of each)",
+                f"(medians of {effort.rounds} interleaved rounds, whose 95 % confidence intervals reach "
+                f"± {max(uncertainties):.0%} at most)",
                 ["case", "bare, µs", *names],
                 rows,
             )

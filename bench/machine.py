@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 import os
-import platform
 import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+
+from webdemo.compare.machine import this_machine
 
 _PACKAGES = (
     "webdemo", "werkzeug", "jinja2", "waitress", "gunicorn", "cheroot", "falcon", "bottle", "flask",
@@ -23,9 +23,10 @@ def describe() -> str:
     packages = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES if _version(name))
     programs = ", ".join(filter(None, (_program(name, *flags) for name, flags in _PROGRAMS.items())))
     busy = f"load {os.getloadavg()[0]:.1f} at the end"
+    machine = this_machine()
     return (
-        f"Measured on {day}: {_processor()}, {len(os.sched_getaffinity(0))} processors, {busy}, "
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}; "
+        f"Measured on {day}: {machine.processor}, {len(os.sched_getaffinity(0))} processors, {busy}, "
+        f"{machine.system}, Python {machine.python}; "
         f"{packages}; {programs or 'no wrk, nginx or valgrind'}."
     )
 
@@ -46,12 +47,3 @@ def _program(name: str, *flags: str) -> str | None:
     first = (result.stdout + result.stderr).partition("\n")[0]
     words = [word for word in first.replace("/", " ").replace("-", " ").split() if word[:1].isdigit()]
     return f"{name} {words[0]}" if words else name
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -6,22 +6,23 @@ The rule: only processes started here are ever stopped, each by its id.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-import psutil
-
 from bench.answers import Answer
+from webdemo.client import wire
+from webdemo.client.endpoint import Endpoint
+from webdemo.compare.speed import processes
 
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -49,7 +50,7 @@ class Running:
     commands: Sequence[Sequence[str]]
     ports: Sequence[int]
     log: Path
-    cpus: Sequence[int] | None = None
+    cpus: AbstractSet[int] | None = None
     ready_seconds: float = 0.0  # from the start until every port has answered
     _popens: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -95,33 +96,24 @@ class Running:
                 raise RuntimeError(f"{' '.join(self.commands[0])} does not answer on port {port}:\n{last}")
             time.sleep(_POLL_SECONDS)
 
-    def tree(self) -> list[psutil.Process]:
+    def pids(self) -> list[int]:
         """The processes of the commands and all their descendants."""
-        found = []
-        for popen in self._popens:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                root = psutil.Process(popen.pid)
-                found += [root, *root.children(recursive=True)]
-        return found
+        return processes.with_descendants(popen.pid for popen in self._popens)
 
     def cpu_seconds(self) -> float:
         """The CPU time of its processes so far, with nanosecond resolution."""
-        return sum(_cpu_seconds(process.pid) for process in self.tree())
+        return processes.cpu_seconds(self.pids())
 
     def pss_bytes(self) -> int:
         """The memory of its processes as proportional set size: shared memory counts once."""
-        total = 0
-        for process in self.tree():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                total += process.memory_full_info().pss
-        return total
+        return processes.memory_bytes(self.pids())
 
     def peak_bytes(self) -> int:
         """The peak resident memory of any one of its processes (VmHWM)."""
         peaks = [0]
-        for process in self.tree():
+        for pid in self.pids():
             with contextlib.suppress(OSError):
-                status = Path(f"/proc/{process.pid}/status").read_text()
+                status = Path(f"/proc/{pid}/status").read_text()
                 peaks += [int(line.split()[1]) * 1024 for line in status.splitlines() if "VmHWM" in line]
         return max(peaks)
 
@@ -144,9 +136,9 @@ class Running:
             popen.wait(STOP_SECONDS)
 
     def _kill_all(self) -> None:
-        for process in reversed(self.tree()):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        for pid in reversed(self.pids()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _environment() -> dict[str, str]:
@@ -159,43 +151,28 @@ def _environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": str(_PROJECT)}
 
 
-def _cpu_seconds(pid: int) -> float:
-    """Seconds by the process's CPU clock (clock_getcpuclockid), which has a resolution of 1 ns, not 10 ms."""
-    clock = ctypes.c_int()
-    if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
-        return 0.0  # the process has ended
-    try:
-        return time.clock_gettime(clock.value)
-    except OSError:
-        return 0.0
-
-
 def answers(port: int) -> bool:
     """Whether a port of this machine gives an HTTP response."""
     try:
-        return bool(ask(port, "/").status)
-    except (OSError, ValueError):
+        ask(port, "/")
+    except OSError:
         return False
+    return True
 
 
 def ask(port: int, path: str) -> Answer:
-    """Send one GET on a new connection; raises OSError or ValueError without a valid response."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
-        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-        sock.sendall(request.encode())
-        head, _, body = b"".join(_received(sock)).partition(b"\r\n\r\n")
-    lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-    status = lines[0].split(" ")[1] if " " in lines[0] else ""
-    return Answer(status, headers.get("content-type", ""), headers.get("content-length", ""), body)
+    """Send one GET on a new connection; raises OSError without a complete response."""
+    endpoint = Endpoint.of_port(port)
+    request = wire.encode_request(path, host=endpoint.authority)
+    exchange = wire.exchange(endpoint, [request], ["GET"], seconds=5)
+    if not exchange.is_answered:
+        raise ConnectionError(f"Port {port} does not answer.")
+    response = exchange.responses[0]
+    content_type, length = response.header("Content-Type") or "", response.header("Content-Length") or ""
+    return Answer(str(response.status), content_type, length, response.body)
 
 
-def _received(sock: socket.socket) -> Iterator[bytes]:
-    while data := sock.recv(1 << 16):
-        yield data
-
-
-def split_cpus() -> tuple[list[int], list[int]] | None:
+def split_cpus() -> tuple[AbstractSet[int], AbstractSet[int]] | None:
     """One processor for a server and one for its load; None on a machine with a single processor."""
-    cpus = sorted(os.sched_getaffinity(0))
-    return ([cpus[0]], [cpus[1]]) if len(cpus) > 1 else None
+    split = processes.split_cpus()
+    return ({min(split[0])}, split[1]) if split else None

@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from webdemo.compare.speed import intervals
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -22,12 +24,10 @@ class Sample:
         return min(self.values)
 
     @property
-    def spread(self) -> float:
-        """Half the interquartile range, as a share of the median."""
-        if len(self.values) < 2 or not self.median:
-            return 0.0
-        low, _, high = statistics.quantiles(self.values, n=4)
-        return (high - low) / 2 / self.median
+    def uncertainty(self) -> float:
+        """How far the 95 % confidence interval of the median reaches, as a share of the median."""
+        found = intervals.figure(self.values)
+        return max(found.high - found.value, found.value - found.low) / found.value if found.value else 0.0
 
     def ratio_to(self, other: Sample) -> Sample:
         """The ratios, round by round."""
@@ -35,11 +35,10 @@ class Sample:
 
 
 def interleave(count: int, measures: Mapping[str, Callable[[], float]]) -> dict[str, Sample]:
-    """Call each measure once per round, in an order that rotates from round to round."""
+    """Call each measure once per round, in an order that changes from round to round."""
     names = list(measures)
     values: dict[str, list[float]] = {name: [] for name in names}
     for number in range(count):
-        first = number % len(names) if names else 0
-        for name in names[first:] + names[:first]:
+        for name in intervals.order_in_round(names, number) if names else ():
             values[name].append(measures[name]())
     return {name: Sample(tuple(found)) for name, found in values.items()}

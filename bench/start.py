@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from bench import commands
 from bench.contestants import OWN
 from bench.effort import Effort
@@ -169,7 +171,7 @@ def _tell_again(part: Part, effort: Effort, folder: Path) -> None:
 
 def _answers_again_after(running: Running, port: int) -> float:
     """Kill the server process, which is the loader's child; returns the seconds until the next response."""
-    supervisor = running.tree()[0]
+    supervisor = psutil.Process(running.pids()[0])
     [loader] = supervisor.children()
     [server] = loader.children()
     began = time.perf_counter()

@@ -69,10 +69,7 @@ def _measure_server(part: Part, effort: Effort, server: str, cores: int, folder:
             [ports[name]] = free_ports(1)
             stack.enter_context(Running([command(ports[name])], [ports[name]], folder / "log"))
         for path in VIEWS:
-            measures = {
-                name: partial(_per_second, f"http://127.0.0.1:{port}{path}", effort)
-                for name, port in ports.items()
-            }
+            measures = {name: partial(_per_second, port, path, effort) for name, port in ports.items()}
             columns.append(interleave(effort.wire_rounds, measures))
     own, *_, best = ways
     part.figures[f"threads.{server}"] = columns[0][best].ratio_to(columns[0][own]).median
@@ -137,5 +134,5 @@ def _most_of_one(port: int) -> int:
     return max(processes.values())
 
 
-def _per_second(url: str, effort: Effort) -> float:
-    return load.run(url, seconds=effort.wire_seconds, connections=16).per_second
+def _per_second(port: int, path: str, effort: Effort) -> float:
+    return load.run(port, path, seconds=effort.wire_seconds, connections=16).per_second

@@ -137,16 +137,15 @@ def _cpu_of_requests(
             if difference:
                 part.notes.append(f"{name} is left out: {difference}.")
                 continue
-            url = f"http://127.0.0.1:{port}{path}"
-            measures[name] = partial(_cpu_of_one, running, url, effort, server == "werkzeug")
+            measures[name] = partial(_cpu_of_one, running, port, path, effort, server == "werkzeug")
         return interleave(effort.wire_rounds, measures)
 
 
-def _cpu_of_one(running: Running, url: str, effort: Effort, reconnect: bool) -> float:
+def _cpu_of_one(running: Running, port: int, path: str, effort: Effort, reconnect: bool) -> float:
     cpus = split_cpus()
     assert cpus is not None
     before = running.cpu_seconds()
-    found = load.run(url, seconds=effort.wire_seconds, cpus=cpus[1], reconnect=reconnect)
+    found = load.run(port, path, seconds=effort.wire_seconds, cpus=cpus[1], reconnect=reconnect)
     return (running.cpu_seconds() - before) / found.requests
 
 
@@ -209,8 +208,7 @@ def _large_files(part: Part, effort: Effort, folder: Path) -> None:
                 running[name] = stack.enter_context(
                     Running([command(port)], [port], folder / f"{name}.log", cpus[0])
                 )
-                url = f"http://127.0.0.1:{port}/{size}.png"
-                measures[name] = partial(_bytes_per_second, url, effort, name == "werkzeug")
+                measures[name] = partial(_bytes_per_second, port, f"/{size}.png", effort, name == "werkzeug")
             found = interleave(effort.wire_rounds, measures)
             peaks = {name: one.peak_bytes() for name, one in running.items()}
         cells = []
@@ -232,11 +230,12 @@ def _large_files(part: Part, effort: Effort, folder: Path) -> None:
     )
 
 
-def _bytes_per_second(url: str, effort: Effort, reconnect: bool) -> float:
+def _bytes_per_second(port: int, path: str, effort: Effort, reconnect: bool) -> float:
     cpus = split_cpus()
     assert cpus is not None
     seconds = max(1.0, effort.wire_seconds)
-    return load.run(url, seconds=seconds, connections=4, cpus=cpus[1], reconnect=reconnect).bytes_per_second
+    found = load.run(port, path, seconds=seconds, connections=4, cpus=cpus[1], reconnect=reconnect)
+    return found.bytes_per_second
 
 
 def _nginx(nginx: str, served: Path, folder: Path, port: int) -> list[str]:

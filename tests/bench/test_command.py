@@ -70,7 +70,7 @@ def test_running_starts_weighs_and_stops_a_server(tmp_path: Path) -> None:
         assert running.cpu_seconds() > 0
         assert running.pss_bytes() > 1_000_000
         assert running.peak_bytes() > 1_000_000
-        pid = running.tree()[0].pid
+        pid = running.pids()[0]
         assert running.stop() < SECONDS
     assert not Path(f"/proc/{pid}").exists()
 

@@ -76,6 +76,7 @@ def app_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
 def test_what_wrk_prints_is_understood() -> None:
     load = read_wrk(WRK_OUTPUT, 0.5)
     assert (load.requests, load.seconds, load.errors) == (5761, 1.1, 17)
+    assert load.bytes_per_second == pytest.approx(670.32 * 1024)
     assert (load.p50_ms, load.p90_ms, load.p99_ms) == pytest.approx((0.98, 3.76, 1150.0))
     assert load.per_second == pytest.approx(5237.3, abs=0.1)
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import datetime
 import os
-import platform
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import click
-import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -19,9 +17,10 @@ from webdemo import __version__
 from webdemo.compare import runner
 from webdemo.compare.behaviour import own_paths, probing
 from webdemo.compare.behaviour.app_requests import of_har, of_paths, of_routes
+from webdemo.compare.machine import this_machine
 from webdemo.compare.report import accepted, saved, terminal
 from webdemo.compare.report.junit import to_junit
-from webdemo.compare.results import Behaviour, Comparison, Machine, Server, Speed
+from webdemo.compare.results import Behaviour, Comparison, Server, Speed
 from webdemo.compare.speed.rounds import SECONDS_PER_ROUND, Step, measure
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.worker.app_import import DEMO_SITE, Target
@@ -145,7 +144,7 @@ def compare(
         app=app,
         made_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         webdemo=__version__,
-        machine=_machine(),
+        machine=this_machine(),
         servers=servers,
         behaviour=probing.join(layers) if layers else None,
         speed=speed,
@@ -215,24 +214,6 @@ def _measure(
             progress.update(task, total=step.total, completed=step.done, description=step.text)
 
         return measure(up, target, tell, path=path, seconds_per_round=duration)
-
-
-def _machine() -> Machine:
-    return Machine(
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        python=platform.python_version(),
-        processor=_processor(),
-        processors=os.cpu_count() or 1,
-        memory_bytes=psutil.virtual_memory().total,
-    )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _check(file: Path) -> None:

@@ -11,8 +11,11 @@ import math
 import random
 from collections.abc import Sequence
 from statistics import NormalDist, fmean, median
+from typing import TypeVar
 
 from webdemo.compare.results import Figure
+
+T = TypeVar("T")
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -20,6 +23,13 @@ RESAMPLES = 10_000
 ALIKE = 0.03
 # With fewer rounds, order statistics cannot give a 95 % interval.
 FEWEST_ROUNDS = 6
+
+
+def order_in_round(items: Sequence[T], number: int) -> list[T]:
+    """The items in a different order in each round: rotated, and reversed in every second round."""
+    start = number % len(items)
+    rotated = [*items[start:], *items[:start]]
+    return rotated[::-1] if number % 2 else rotated
 
 
 def figure(values: Sequence[float]) -> Figure:

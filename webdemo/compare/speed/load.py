@@ -28,10 +28,12 @@ _END_SECONDS = 15.0
 _COUNT = re.compile(r"(\d+) requests in ([\d.]+)(us|ms|s|m|h)\b")
 _LATENCY = re.compile(r"^ +(50|90|99)% +([\d.]+)(us|ms|s|m|h)$", re.MULTILINE)
 _SOCKET_ERRORS = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
+_TRANSFER = re.compile(r"Transfer/sec: +([\d.]+)([KMG]?B)$", re.MULTILINE)
 _STATUS_ERRORS = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 # A server that was given up during the comparison must not end the comparison.
 _NOBODY_THERE = "unable to connect to "
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_BYTES = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,14 @@ class Load:
     p50_ms: float
     p90_ms: float
     p99_ms: float
-    errors: int
+    failed_connections: int
+    error_responses: int  # with a status of 400 or more
     client_cpu_seconds: float
+    bytes_per_second: float = 0.0  # known only of wrk
+
+    @property
+    def errors(self) -> int:
+        return self.failed_connections + self.error_responses
 
     @property
     def per_second(self) -> float:
@@ -66,10 +74,16 @@ class Generator:
         text = subprocess.run([self.wrk, "-v"], capture_output=True, text=True, check=False).stdout
         return f"wrk {text.split()[1]}" if text.startswith("wrk ") else "wrk"
 
-    def run(self, port: int, path: str, *, connections: int, seconds: float) -> Load:
-        """Load the path on this port; raises LoadImpossible if the generator itself fails."""
+    def run(
+        self, port: int, path: str, *, connections: int, seconds: float, headers: Sequence[str] = ()
+    ) -> Load:
+        """Load the path on this port; raises LoadImpossible if the generator itself fails.
+
+        Only wrk sends `headers`, lines of `Name: value`.
+        """
         if self.wrk is not None:
             command = [self.wrk, "-t1", f"-c{connections}", f"-d{_WRK_SECONDS}", "--latency"]
+            command += [f"-H{line}" for line in headers]
             command.append(f"http://127.0.0.1:{port}{path}")
         else:
             command = [*interpreter.python(), "-m", "webdemo.compare.speed.load_client"]
@@ -121,23 +135,27 @@ def find_generator(cpus: frozenset[int] | None) -> Generator:
 def read_wrk(text: str, cpu_seconds: float) -> Load:
     """Parse the output of `wrk --latency`; raises LoadImpossible for anything else."""
     if text.startswith(_NOBODY_THERE):
-        return Load(0, 1.0, 0.0, 0.0, 0.0, errors=1, client_cpu_seconds=cpu_seconds)
+        return Load(0, 1.0, 0.0, 0.0, 0.0, 1, 0, cpu_seconds)
     count = _COUNT.search(text)
     if count is None:
         raise LoadImpossible(f"wrk said {_first_line(text)!r}.")
     latencies = {int(p): float(value) * _SECONDS[unit] * 1000 for p, value, unit in _LATENCY.findall(text)}
-    errors = sum(
-        int(number) for pattern in (_SOCKET_ERRORS, _STATUS_ERRORS) if (found := pattern.search(text))
-        for number in found.groups()
-    )  # fmt: skip
+    transfer = _TRANSFER.search(text)
+
+    def sum_of(pattern: re.Pattern[str]) -> int:
+        found = pattern.search(text)
+        return sum(map(int, found.groups())) if found else 0
+
     return Load(
         requests=int(count[1]),
         seconds=float(count[2]) * _SECONDS[count[3]],
         p50_ms=latencies.get(50, 0.0),
         p90_ms=latencies.get(90, 0.0),
         p99_ms=latencies.get(99, 0.0),
-        errors=errors,
+        failed_connections=sum_of(_SOCKET_ERRORS),
+        error_responses=sum_of(_STATUS_ERRORS),
         client_cpu_seconds=cpu_seconds,
+        bytes_per_second=float(transfer[1]) * _BYTES[transfer[2]] if transfer else 0.0,
     )
 
 

@@ -22,7 +22,8 @@ RESPONSE_SECONDS = 10.0
 @dataclass(slots=True)
 class _Tally:
     latencies: list[float] = field(default_factory=list)
-    errors: int = 0
+    failed_connections: int = 0
+    error_responses: int = 0
 
 
 def load(port: int, path: str, *, connections: int, seconds: float) -> dict[str, float]:
@@ -41,7 +42,8 @@ def load(port: int, path: str, *, connections: int, seconds: float) -> dict[str,
     figures = {
         "requests": len(latencies),
         "seconds": took,
-        "errors": sum(tally.errors for tally in tallies),
+        "failed_connections": sum(tally.failed_connections for tally in tallies),
+        "error_responses": sum(tally.error_responses for tally in tallies),
     }
     for percent in (50, 90, 99):
         rank = min(len(latencies) * percent // 100, len(latencies) - 1)
@@ -57,11 +59,11 @@ def _keep_asking(port: int, path: str, until: float, tally: _Tally) -> None:
             client.timeout_seconds = max(until - began, 0.05)
             try:
                 if client.get() >= 400:
-                    tally.errors += 1
+                    tally.error_responses += 1
             except TimeoutError:
                 return
             except OSError:
-                tally.errors += 1
+                tally.failed_connections += 1
                 time.sleep(0.001)
             else:
                 tally.latencies.append(time.perf_counter() - began)

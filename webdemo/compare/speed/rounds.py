@@ -84,7 +84,7 @@ def measure(
     found = {(run.choice.label, case): _Rounds() for run in up for case in CASES}
     for number in range(rounds):
         for case in CASES:
-            for run in _turned(up, number):
+            for run in intervals.order_in_round(up, number):
                 label = run.choice.label
                 steps.next(f"round {number + 1} of {rounds}: {label}, {case.name}, {case.connections}")
                 _measure_once(
@@ -147,13 +147,6 @@ def _warm_up(generator: Generator, run: Run, path: str) -> list[str]:
     return (
         [f"{path} is answered with status {status}: an error is what was measured."] if status >= 400 else []
     )
-
-
-def _turned(runs: Sequence[Run], number: int) -> list[Run]:
-    """The runs in a different order each round: rotated, and reversed in every second round."""
-    start = number % len(runs)
-    turned = [*runs[start:], *runs[:start]]
-    return turned[::-1] if number % 2 else turned
 
 
 def _measure_once(
