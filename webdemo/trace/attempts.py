@@ -24,6 +24,7 @@ ATTEMPT_DELAY_SECONDS = 0.25
 MOST_ATTEMPTS = 16
 
 _OUTCOMES = {
+    0: "connected",
     errno.ECONNREFUSED: "refused",
     errno.ETIMEDOUT: "timed out",
     errno.ENETUNREACH: "unreachable",
@@ -34,14 +35,26 @@ _OUTCOMES = {
     errno.ENOTDIR: "missing",
     errno.EACCES: "not permitted",
 }
-_UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
+_IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
 @dataclass(slots=True)
 class _Running:
     endpoint: Endpoint
-    sock: socket.socket
     start_ms: float
+    sock: socket.socket | None = None
+
+    def end(self, number: int, deadline: Deadline) -> Attempt:
+        """The finished attempt; `number` is the errno, 0 for success."""
+        if number and self.sock is not None:
+            self.sock.close()
+        return Attempt(
+            address=self.endpoint.host,
+            start_ms=self.start_ms,
+            duration_ms=deadline.milliseconds() - self.start_ms,
+            outcome="given up" if number == errno.ECANCELED else _OUTCOMES.get(number, "failed"),
+            detail="" if number in (0, errno.ECANCELED) else os.strerror(number),
+        )
 
 
 def connect(endpoints: list[Endpoint], deadline: Deadline) -> tuple[socket.socket | None, ConnectFacts]:
@@ -51,78 +64,63 @@ def connect(endpoints: list[Endpoint], deadline: Deadline) -> tuple[socket.socke
     winner: _Running | None = None
     next_start = 0.0
     with selectors.DefaultSelector() as selector:
-        while winner is None and (waiting or selector.get_map()):
+        while winner is None and (waiting or selector.get_map()) and deadline.left > 0:
             now = time.perf_counter()
             if waiting and (now >= next_start or not selector.get_map()):
-                _begin(waiting.pop(0), selector, done, deadline)
+                running = _Running(waiting.pop(0), deadline.milliseconds())
+                if number := _begin(running, selector):
+                    done.append(running.end(number, deadline))
                 next_start = now + ATTEMPT_DELAY_SECONDS
                 continue
-            try:
-                seconds = deadline.remaining()
-            except TimeoutError:
-                break
-            if waiting:
-                seconds = min(seconds, next_start - now)
-            for key, _ in selector.select(seconds):
-                running: _Running = key.data
-                number = running.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                selector.unregister(running.sock)
-                if number == 0 and winner is None:
+            seconds = min(deadline.left, next_start - now) if waiting else deadline.left
+            for key, _ in selector.select(max(seconds, 0)):
+                running = key.data
+                selector.unregister(key.fileobj)
+                number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # type: ignore[union-attr]
+                if winner is not None and not number:
+                    number = errno.ECANCELED
+                elif not number:
                     winner = running
-                    done.append(_ended(running, "connected", "", deadline))
-                    continue
-                running.sock.close()
                 next_start = 0.0
-                done.append(_failed(running, number, deadline) if number else _given_up(running, deadline))
-        for key in list(selector.get_map().values()):
-            key.data.sock.close()
-            outcome = _given_up(key.data, deadline)
-            if winner is None:
-                outcome = _failed(key.data, errno.ETIMEDOUT, deadline)
-            done.append(outcome)
-    return winner.sock if winner else None, _tell(winner, done)
-
-
-def _begin(
-    endpoint: Endpoint, selector: selectors.BaseSelector, done: list[Attempt], deadline: Deadline
-) -> None:
-    started = deadline.milliseconds()
-    try:
-        sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
-    except OSError as exc:  # the address family is not supported
-        outcome = _OUTCOMES.get(exc.errno or 0, "failed")
-        done.append(Attempt(endpoint.host, started, 0.0, outcome, exc.strerror or str(exc)))
-        return
-    running = _Running(endpoint, sock, started)
-    sock.setblocking(False)
-    number = sock.connect_ex(endpoint.address)
-    if number in _UNDER_WAY:
-        selector.register(sock, selectors.EVENT_WRITE, running)
-    else:
-        sock.close()
-        done.append(_failed(running, number, deadline))
-
-
-def _failed(running: _Running, number: int, deadline: Deadline) -> Attempt:
-    return _ended(running, _OUTCOMES.get(number, "failed"), os.strerror(number), deadline)
-
-
-def _given_up(running: _Running, deadline: Deadline) -> Attempt:
-    return _ended(running, "given up", "", deadline)
-
-
-def _ended(running: _Running, outcome: str, detail: str, deadline: Deadline) -> Attempt:
-    duration = deadline.milliseconds() - running.start_ms
-    return Attempt(running.endpoint.host, running.start_ms, duration, outcome, detail)
-
-
-def _tell(winner: _Running | None, done: list[Attempt]) -> ConnectFacts:
+                done.append(running.end(number, deadline))
+        number = errno.ETIMEDOUT if winner is None else errno.ECANCELED
+        done += [key.data.end(number, deadline) for key in selector.get_map().values()]
     attempts = tuple(sorted(done, key=lambda attempt: attempt.start_ms))
-    if winner is None:
-        return ConnectFacts(attempts, "", None, "", None, None)
-    local, remote = winner.sock.getsockname(), winner.endpoint.address
+    if winner is None or winner.sock is None:
+        return None, ConnectFacts(attempts, "", None, "", None, None)
+    return winner.sock, _facts(winner.sock, winner.endpoint, attempts)
+
+
+def connect_unix(endpoint: Endpoint, deadline: Deadline) -> tuple[socket.socket | None, ConnectFacts]:
+    """Connect to a Unix socket; None if that fails. The caller closes the socket."""
+    running = _Running(endpoint, deadline.milliseconds())
+    number = 0
+    try:
+        running.sock = endpoint.connect(deadline.remaining())
+    except OSError as exc:
+        number = errno.ETIMEDOUT if isinstance(exc, TimeoutError) else exc.errno or errno.EIO
+    path = "" if running.sock is None else endpoint.host
+    return running.sock, ConnectFacts((running.end(number, deadline),), "", None, path, None, None)
+
+
+def _begin(running: _Running, selector: selectors.BaseSelector) -> int:
+    """Start to connect; returns 0, or the errno of a failure."""
+    try:
+        running.sock = socket.socket(running.endpoint.family, socket.SOCK_STREAM)
+    except OSError as exc:  # the address family is not supported
+        return exc.errno or errno.EAFNOSUPPORT
+    running.sock.setblocking(False)
+    number = running.sock.connect_ex(running.endpoint.address)
+    if number not in _IN_PROGRESS:
+        return number
+    selector.register(running.sock, selectors.EVENT_WRITE, running)
+    return 0
+
+
+def _facts(sock: socket.socket, endpoint: Endpoint, attempts: tuple[Attempt, ...]) -> ConnectFacts:
+    local, remote = sock.getsockname(), endpoint.address
     with suppress(OSError):  # it may have been reset already
-        remote = winner.sock.getpeername()  # replaces 0.0.0.0 by the actual address
+        remote = sock.getpeername()  # replaces 0.0.0.0 by the actual address
     return ConnectFacts(
         attempts=attempts,
         local_address=str(local[0]),
@@ -131,19 +129,3 @@ def _tell(winner: _Running | None, done: list[Attempt]) -> ConnectFacts:
         remote_port=int(remote[1]),
         ephemeral_range=ephemeral_range(),
     )
-
-
-def connect_unix(endpoint: Endpoint, deadline: Deadline) -> tuple[socket.socket | None, ConnectFacts]:
-    """Connect to a Unix socket; None if that fails. The caller closes the socket."""
-    started = deadline.milliseconds()
-    sock = None
-    outcome, detail = "connected", ""
-    try:
-        sock = endpoint.connect(deadline.remaining())
-    except TimeoutError:
-        outcome, detail = "timed out", os.strerror(errno.ETIMEDOUT)
-    except OSError as exc:
-        outcome = _OUTCOMES.get(exc.errno or 0, "failed")
-        detail = exc.strerror or str(exc)
-    attempt = Attempt(endpoint.host, started, deadline.milliseconds() - started, outcome, detail)
-    return sock, ConnectFacts((attempt,), "", None, endpoint.host if sock is not None else "", None, None)

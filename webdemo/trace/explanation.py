@@ -69,45 +69,45 @@ def explain_distrust(url: Url, facts: TlsFacts) -> TraceFailed:
     return TraceFailed(problem, remedy=remedy, kind="not trusted")
 
 
-def explain_no_answer(url: Url, cause: NoResponse, dial: Reconnect, deadline: Deadline) -> TraceFailed:
-    """The connection was made, but it was closed without an answer, or the answer was another protocol's."""
-    spoken = recognise(cause.first)
-    if spoken == "tls" or (not cause.first and url.facts.scheme != "https" and speaks_tls(dial, deadline)):
+def explain(url: Url, cause: OSError, dial: Reconnect, deadline: Deadline) -> TraceFailed:
+    """The connection was made, but the request, the response or the greeting failed.
+
+    To explain a silence takes a few seconds more than the deadline.
+    """
+    if isinstance(cause, TimeoutError):
+        return _explain_silence(url, dial, deadline)
+    if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
+        return _explain_alert(cause)
+    first = cause.first if isinstance(cause, NoResponse) else b""
+    spoken = recognise(first)
+    if spoken == "tls" or (not first and url.facts.scheme != "https" and speaks_tls(dial, deadline)):
         return explain_tls_port(url)
     if spoken and spoken != url.facts.scheme:
         return _explain_plain(url, spoken)
-    if not cause.first:
+    if not first:
         return TraceFailed(
-            f"{_whole_place(url)} took the connection and closed it without an answer.",
+            f"{_authority(url)} took the connection and closed it without an answer.",
             remedy="See the server's log: its process may have died over the request, or refuse this client.",
             kind="closed",
         )
     return TraceFailed(
-        f"{_whole_place(url)} does not answer in {_language(url)}: it said {_shown(cause.first)}",
+        f"{_authority(url)} does not answer in {_language(url)}: it said {_quoted(first)}",
         remedy=f"Another service holds this port{_what_holds(url)}; check the port.",
         kind="not understood",
     )
 
 
-def explain_silence(url: Url, dial: Reconnect, deadline: Deadline) -> TraceFailed:
-    """The connection was made, but nothing arrived before the deadline. Takes a few seconds more."""
+def _explain_silence(url: Url, dial: Reconnect, deadline: Deadline) -> TraceFailed:
     extra = Deadline(deadline.seconds)
     if url.facts.scheme == "http" and speaks_tls(dial, extra):
         return explain_tls_port(url)
     if url.facts.scheme not in HTTP and (spoken := speaks_plainly(dial, extra)):
         return _explain_plain(url, spoken)
     return TraceFailed(
-        f"{_whole_place(url)} took the connection, but did not answer within {deadline.seconds:g} s.",
+        f"{_authority(url)} took the connection, but did not answer within {deadline.seconds:g} s.",
         remedy=f"Its server is busy or stuck, or does not speak {_language(url)}; --max-time allows more.",
         kind="timed out",
     )
-
-
-def explain_broken(url: Url, cause: OSError, dial: Reconnect, deadline: Deadline) -> TraceFailed:
-    """The connection failed during the request or the response."""
-    if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
-        return _explain_alert(cause)
-    return explain_no_answer(url, NoResponse(b""), dial, deadline)
 
 
 def explain_tls_port(url: Url) -> TraceFailed:
@@ -159,7 +159,7 @@ def explain_too_many_redirects(most: int) -> TraceFailed:
 def explain_refusal(code: int, text: str) -> TraceFailed:
     """An SMTP or FTP server greeted with a code of 400 or more."""
     return TraceFailed(
-        f"The server does not serve this client now: {code} {_shown(text.encode())}",
+        f"The server does not serve this client now: {code} {_quoted(text.encode())}",
         remedy="Try again later; a code that begins with 5 is meant for good.",
         kind="refused service",
     )
@@ -181,9 +181,9 @@ def _explain_plain(url: Url, spoken: str) -> TraceFailed:
             kind="speaks http",
         )
     names = {"smtp": "a mail server (SMTP)", "ftp": "an FTP server", "ssh": "an SSH server"}
-    remedy = f"Use {spoken}://{_whole_place(url)}" if spoken != "ssh" else "Use ssh, or check the port."
+    remedy = f"Use {spoken}://{_authority(url)}" if spoken != "ssh" else "Use ssh, or check the port."
     return TraceFailed(
-        f"{_whole_place(url)} is {names[spoken]}, and does not speak {_language(url)}.",
+        f"{_authority(url)} is {names[spoken]}, and does not speak {_language(url)}.",
         remedy=remedy,
         kind=f"speaks {spoken}",
     )
@@ -193,7 +193,7 @@ def _language(url: Url) -> str:
     return {"https": "TLS", "smtp": "SMTP", "ftp": "FTP"}.get(url.facts.scheme, "HTTP")
 
 
-def _whole_place(url: Url) -> str:
+def _authority(url: Url) -> str:
     return url.facts.socket_path or write_place(url.facts.host, url.facts.port)
 
 
@@ -215,7 +215,7 @@ def _words(error: ssl.SSLError) -> str:
     return (error.reason or str(error)).replace("_", " ").lower()
 
 
-def _shown(data: bytes) -> str:
+def _quoted(data: bytes) -> str:
     """The first line of the data, truncated and safe to print."""
     line = data.decode("utf-8", "replace").splitlines()[0][:80] if data.strip() else ""
     return f"“{shown(line)}”"

@@ -67,7 +67,7 @@ def look_up(host: str, port: int, family: int | None, deadline: Deadline) -> lis
     return [endpoint for pair in zip_longest(first, second) for endpoint in pair if endpoint is not None]
 
 
-def judge(
+def select(
     endpoints: list[Endpoint], host: str, port: int, allow: Allow | None
 ) -> tuple[list[Endpoint], NameFacts]:
     """The addresses that may be contacted, and the facts; the other addresses are counted but not named."""

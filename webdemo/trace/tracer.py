@@ -10,8 +10,9 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
-from webdemo.client.connection import Deadline, NoResponse
+from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.greeting import read_greeting
 from webdemo.client.http11 import HttpConnection, ResponseHead
@@ -32,7 +33,7 @@ from webdemo.trace.facts import (
     Trace,
     TransferFacts,
 )
-from webdemo.trace.lookup import Allow, is_allowed, judge, look_up, not_allowed
+from webdemo.trace.lookup import Allow, is_allowed, look_up, not_allowed, select
 from webdemo.trace.recognition import speaks_plainly, speaks_tls
 from webdemo.trace.url import HTTP, Url, parse_url, redirected
 
@@ -70,60 +71,50 @@ def trace(
     while True:
         start_ms = whole.milliseconds()
         deadline = deadline.restarted()
-        runner = _HopRunner(text, deadline, family, head=head, verify=verify, allow=allow)
+        runner = _HopRunner(text, deadline, family, "HEAD" if head else "GET", verify, allow)
         runner.run()
         seen.add(runner.url.text)
         redirect = None
-        if runner.answer is not None and not runner.has_failed:
-            redirect = _redirect(runner.url, runner.answer, seen, follow=follow)
+        if runner.response is not None and not runner.has_failed:
+            redirect = _redirect(runner.url, runner.response, seen, follow=follow)
         hops.append(runner.hop(start_ms, redirect))
         if redirect is None or not redirect.is_followed:
             return Trace(tuple(hops))
         text = redirect.url
 
 
+@dataclass(slots=True)
 class _Draft:
     """A step in progress."""
 
-    def __init__(self, deadline: Deadline) -> None:
-        self._deadline = deadline
-        self.facts: Facts | None = None
-        self.ended_ms: float | None = None
+    deadline: Deadline
+    facts: Facts | None = None
+    ended_ms: float | None = None
 
     def end(self) -> float:
         """End the step now, unless it has ended: later work, such as an explanation, does not count."""
         if self.ended_ms is None:
-            self.ended_ms = self._deadline.milliseconds()
+            self.ended_ms = self.deadline.milliseconds()
         return self.ended_ms
 
 
+@dataclass(slots=True)
 class _HopRunner:
     """Runs the steps of one hop and collects their results."""
 
-    def __init__(
-        self,
-        text: str,
-        deadline: Deadline,
-        family: int | None,
-        *,
-        head: bool,
-        verify: bool,
-        allow: Allow | None,
-    ) -> None:
-        self._text = text
-        self._deadline = deadline
-        self._family = family
-        self._method = "HEAD" if head else "GET"
-        self._verify = verify
-        self._allow = allow
-        self._sock: socket.socket
-        self._connection: ConnectFacts
-        self._has_hung_up = False
-        self._endpoint: Endpoint
-        self._steps: list[Step] = []
-        self._answered_by: AnsweredBy | None = None
-        self.answer: ResponseHead | None = None
-        self.url: Url
+    text: str
+    deadline: Deadline
+    family: int | None
+    method: str
+    verify: bool
+    allow: Allow | None
+    url: Url = field(init=False)
+    response: ResponseHead | None = None
+    _endpoint: Endpoint = field(init=False)
+    _sock: socket.socket = field(init=False)
+    _connection: ConnectFacts | None = field(default=None)  # None again when it is closed
+    _steps: list[Step] = field(default_factory=list)
+    _answered_by: AnsweredBy | None = None
 
     @property
     def has_failed(self) -> bool:
@@ -132,7 +123,7 @@ class _HopRunner:
     def run(self) -> None:
         """Run all steps. Raises UrlRefused; every other failure is recorded in its step."""
         with self._step("url") as step:
-            self.url = parse_url(self._text)
+            self.url = parse_url(self.text)
             step.facts = self.url.facts
         with suppress(TraceFailed):
             self._sock, self._connection = self._connect()
@@ -153,16 +144,16 @@ class _HopRunner:
 
     def _hang_up(self) -> None:
         """Find the process that answered, then close: a server may serve only one connection at a time."""
-        if not self._has_hung_up:
-            self._has_hung_up = True
-            with self._deadline.paused():
+        if self._connection is not None:
+            with self.deadline.paused():
                 self._answered_by = find_answering(self._connection)
+            self._connection = None
             self._sock.close()
 
     @contextmanager
     def _step(self, name: str, start_ms: float | None = None) -> Iterator[_Draft]:
-        draft = _Draft(self._deadline)
-        start = self._deadline.milliseconds() if start_ms is None else start_ms
+        draft = _Draft(self.deadline)
+        start = self.deadline.milliseconds() if start_ms is None else start_ms
         failure = None
         try:
             yield draft
@@ -177,13 +168,17 @@ class _HopRunner:
         if url.socket_path is not None:
             return self._connect_unix(url.socket_path)
         assert url.port is not None, "a URL without a port is a Unix socket's"
-        endpoints = self._look_up(url.host, url.port)
+        with self._step("name") as step:
+            found = look_up(url.host, url.port, self.family, self.deadline)
+            endpoints, step.facts = select(found, url.host, url.port, self.allow)
+            if not endpoints:
+                raise not_allowed(url.host, url.port)
         with self._step("connect") as step:
-            sock, step.facts = connect(endpoints, self._deadline)
+            sock, step.facts = connect(endpoints, self.deadline)
             step.end()
             if sock is None:
-                raise unreached.explain_no_connection(self.url, step.facts, self._deadline)
-            if not is_allowed(step.facts.remote_address, url.port, self._allow):
+                raise unreached.explain_no_connection(self.url, step.facts, self.deadline)
+            if not is_allowed(step.facts.remote_address, url.port, self.allow):
                 sock.close()
                 raise not_allowed(url.host, url.port)
             won = next(one.address for one in step.facts.attempts if one.outcome == "connected")
@@ -192,22 +187,14 @@ class _HopRunner:
 
     def _connect_unix(self, path: str) -> tuple[socket.socket, ConnectFacts]:
         with self._step("connect") as step:
-            if self._allow is not None:
+            if self.allow is not None:
                 raise unreached.explain_forbidden_socket()
             self._endpoint = Endpoint.of_path(path)
-            sock, step.facts = connect_unix(self._endpoint, self._deadline)
+            sock, step.facts = connect_unix(self._endpoint, self.deadline)
             step.end()
             if sock is None:
-                raise unreached.explain_socket_file(path, step.facts, self._deadline)
+                raise unreached.explain_socket_file(path, step.facts, self.deadline)
             return sock, step.facts
-
-    def _look_up(self, host: str, port: int) -> list[Endpoint]:
-        with self._step("name") as step:
-            found = look_up(host, port, self._family, self._deadline)
-            endpoints, step.facts = judge(found, host, port, self._allow)
-            if not endpoints:
-                raise not_allowed(host, port)
-        return endpoints
 
     def _encrypt(self, sock: socket.socket) -> socket.socket:
         with self._step("tls") as step:
@@ -215,8 +202,8 @@ class _HopRunner:
                 secured, step.facts = self._shake_hands(sock)
             except OSError as exc:
                 step.end()
-                raise explanation.explain_tls(self.url, exc, self._dial, self._deadline) from exc
-            if not step.facts.is_trusted and self._verify:
+                raise explanation.explain_tls(self.url, exc, self._dial, self.deadline) from exc
+            if not step.facts.is_trusted and self.verify:
                 secured.close()
                 raise explanation.explain_distrust(self.url, step.facts)
         return secured
@@ -227,31 +214,31 @@ class _HopRunner:
         A plain HTTP server may wait forever for the end of a line.
         """
         host = self.url.facts.host
-        patience = self._deadline.at_most(min(_PATIENCE_SECONDS, self._deadline.remaining() / 2))
+        patience = self.deadline.at_most(min(_PATIENCE_SECONDS, self.deadline.remaining() / 2))
         try:
             return shake_hands(sock, host, self._dial, patience)
         except TimeoutError:
-            if speaks_plainly(self._dial, self._deadline):
+            if speaks_plainly(self._dial, self.deadline):
                 raise
-            return shake_hands(self._dial(self._deadline), host, self._dial, self._deadline)
+            return shake_hands(self._dial(self.deadline), host, self._dial, self.deadline)
 
     def _exchange(self, sock: socket.socket) -> None:
-        http = HttpConnection(sock, self._deadline)
+        http = HttpConnection(sock, self.deadline)
         target = self.url.facts.request_target
         headers = (("Host", self.url.host_header), ("User-Agent", _USER_AGENT), ("Accept", "*/*"))
         with self._step("request") as step, self._explaining(step):
-            step.facts = RequestFacts(self._method, target, headers, http.send(self._method, target, headers))
+            step.facts = RequestFacts(self.method, target, headers, http.send(self.method, target, headers))
         with self._step("first byte") as step, self._explaining(step):
-            self.answer = step.facts = http.read_head(step.end)
+            self.response = step.facts = http.read_head(step.end)
             # nginx, Cheroot and others answer 400 to plain HTTP on a TLS port.
-            is_suspect = self.answer.status == 400 and self.url.facts.scheme == "http"
-            if is_suspect and speaks_tls(self._dial, self._deadline):
+            is_suspect = self.response.status == 400 and self.url.facts.scheme == "http"
+            if is_suspect and speaks_tls(self._dial, self.deadline):
                 raise explanation.explain_tls_port(self.url)
         with self._step("transfer", start_ms=step.end()) as step:
             self._read_body(http, step)
 
     def _read_body(self, http: HttpConnection, step: _Draft) -> None:
-        began = self._deadline.milliseconds()
+        began = self.deadline.milliseconds()
         count = 0
         is_whole = False
         try:
@@ -262,17 +249,17 @@ class _HopRunner:
             else:
                 is_whole = True
         except TimeoutError as exc:
-            raise explanation.explain_endless(count, self._deadline) from exc
+            raise explanation.explain_endless(count, self.deadline) from exc
         except OSError as exc:
             raise explanation.explain_cut(count) from exc
         finally:
-            milliseconds = self._deadline.milliseconds() - began
+            milliseconds = self.deadline.milliseconds() - began
             rate = count / milliseconds * 1000 if milliseconds > 0 and count else None
             step.facts = TransferFacts(count, rate, is_whole)
 
     def _greet(self, sock: socket.socket) -> None:
         with self._step("greeting") as step, self._explaining(step):
-            step.facts = read_greeting(sock, self._deadline, step.end)
+            step.facts = read_greeting(sock, self.deadline, step.end)
             if step.facts.code >= 400:
                 raise explanation.explain_refusal(step.facts.code, step.facts.lines[0])
 
@@ -280,36 +267,27 @@ class _HopRunner:
     def _explaining(self, step: _Draft) -> Iterator[None]:
         try:
             yield
-        except NoResponse as exc:
-            self._end(step)
-            raise explanation.explain_no_answer(self.url, exc, self._dial, self._deadline) from exc
-        except TimeoutError as exc:
-            self._end(step)
-            raise explanation.explain_silence(self.url, self._dial, self._deadline) from exc
         except OSError as exc:
-            self._end(step)
-            raise explanation.explain_broken(self.url, exc, self._dial, self._deadline) from exc
-
-    def _end(self, step: _Draft) -> None:
-        step.end()
-        self._hang_up()
+            step.end()
+            self._hang_up()
+            raise explanation.explain(self.url, exc, self._dial, self.deadline) from exc
 
     def _dial(self, deadline: Deadline) -> socket.socket:
         """Connect again to exactly the address that was allowed and reached. Raises OSError."""
         return self._endpoint.connect(deadline.remaining())
 
 
-def _redirect(url: Url, answer: ResponseHead, seen: set[str], *, follow: bool) -> Redirect | None:
+def _redirect(url: Url, response: ResponseHead, seen: set[str], *, follow: bool) -> Redirect | None:
     """The redirect of a response, and whether it is followed; None if it is not one."""
-    header = answer.header("location")
-    if answer.status not in _REDIRECTS or header is None:
+    header = response.header("location")
+    if response.status not in _REDIRECTS or header is None:
         return None
     location = header.encode("latin-1").decode("utf-8", "replace")
     try:
         target = redirected(url, location)
     except UrlRefused as exc:
         failed = TraceFailed(exc.problem, remedy=exc.remedy, kind="bad redirect")
-        return Redirect(answer.status, location, "", False, False, Failure.of(failed) if follow else None)
+        return Redirect(response.status, location, "", False, False, Failure.of(failed) if follow else None)
     leaves_tls = url.facts.scheme == "https" and target.facts.scheme == "http"
     failure = None
     if follow and target.text in seen:
@@ -317,7 +295,7 @@ def _redirect(url: Url, answer: ResponseHead, seen: set[str], *, follow: bool) -
     elif follow and len(seen) > MOST_REDIRECTS:
         failure = explanation.explain_too_many_redirects(MOST_REDIRECTS)
     return Redirect(
-        status=answer.status,
+        status=response.status,
         location=location,
         url=target.text,
         is_followed=follow and failure is None,
