@@ -34,8 +34,8 @@ WebdemoError
     NotCallable             the object found is not a WSGI app
   ControlUnavailable    1   no running webdemo can be reached
   TraceFailed           1   the peer did not answer as the URL's scheme requires
-    PlaceUnreachable   69   the connection could not be established
-    PlaceNotAllowed    77   the address may not be contacted from here
+    EndpointUnreachable  69  the connection could not be established
+    EndpointNotAllowed   77  the address may not be contacted from here
   PortUnavailable      69   a port or socket file cannot be used
     PortInUse               the port is already in use by another program
     AddressUnavailable      the address does not belong to this machine
@@ -315,9 +315,9 @@ class TraceFailed(WebdemoError):
         self.kind = kind
 
 
-class PlaceUnreachable(TraceFailed):
+class EndpointUnreachable(TraceFailed):
     exit_code = 69
 
 
-class PlaceNotAllowed(TraceFailed):
+class EndpointNotAllowed(TraceFailed):
     exit_code = 77

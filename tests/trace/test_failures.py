@@ -78,24 +78,24 @@ def test_unreachable_network_is_named() -> None:
     # The broadcast address of the loopback network: TCP cannot connect to it, and nothing is sent.
     failure = failure_of(trace("http://127.255.255.255/"), "connect")
     assert (failure.kind, failure.exit_code) == ("unreachable", 69)
-    assert failure.problem == "There is no way from here to 127.255.255.255:80: Network is unreachable."
+    assert failure.problem == "127.255.255.255:80 cannot be reached from here: Network is unreachable."
 
 
 def test_unknown_name_is_named(names: Names) -> None:
     names(nowhere_test=[])
     failure = failure_of(trace("http://nowhere.test/"), "name")
     assert (failure.kind, failure.exit_code) == ("name unknown", 69)
-    assert failure.problem == "The name nowhere.test leads to no address."
+    assert failure.problem == "The host name nowhere.test has no address."
 
 
-def test_name_without_the_family_asked_for_is_told(names: Names) -> None:
+def test_name_without_the_family_asked_for_is_reported(names: Names) -> None:
     names(four_test=["127.0.0.1"])
     failure = failure_of(trace("http://four.test/", family=6), "name")
-    assert failure.problem == "The name four.test leads to no IPv6 address."
+    assert failure.problem == "The host name four.test has no IPv6 address."
     assert failure.remedy == "Leave out -6, or check its spelling."
 
 
-def test_address_of_the_other_family_is_told() -> None:
+def test_address_of_the_other_family_is_reported() -> None:
     failure = failure_of(trace("http://127.0.0.1/", family=6), "name")
     assert failure.problem == "127.0.0.1 is an IPv4 address, and only IPv6 was asked for."
     assert failure.remedy == "Leave out -6."
@@ -110,17 +110,17 @@ def test_missing_socket_file_is_named(tmp_path: Path) -> None:
     assert failure.problem == f"There is no {tmp_path}/no.sock."
 
 
-def test_stale_socket_file_is_told_from_a_missing_one(tmp_path: Path) -> None:
+def test_stale_socket_file_is_distinguished_from_a_missing_one(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{tmp_path}/old.sock")
     failure = failure_of(trace(f"unix:{tmp_path}/old.sock"), "connect")
     assert failure.kind == "refused"
-    assert failure.problem.startswith(f"Nobody listens on {tmp_path}/old.sock: its server is gone")
+    assert failure.problem.startswith(f"Nothing listens on {tmp_path}/old.sock: its server has gone")
 
 
 @pytest.mark.process
 @needs_root
-def test_socket_file_of_another_user_is_told() -> None:
+def test_socket_file_of_another_user_is_reported() -> None:
     # In another process, because dropped privileges cannot be regained.
     code = f"""
 import os, sys
@@ -151,7 +151,7 @@ def test_tls_to_a_plain_port_says_to_use_http() -> None:
     with speaking(answering(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")) as peer:
         failure = failure_of(trace(f"https://127.0.0.1:{peer.port}/a", timeout_seconds=4), "tls")
     assert (failure.kind, failure.exit_code) == ("speaks http", 1)
-    assert failure.problem == f"Port {peer.port} answers in plain HTTP, not TLS."
+    assert failure.problem == f"Port {peer.port} speaks plain HTTP, not TLS."
     assert failure.remedy == f"Use http: http://127.0.0.1:{peer.port}/a"
 
 
@@ -162,7 +162,7 @@ def test_tls_to_a_port_that_says_nothing_times_out_with_a_guess() -> None:
     assert failure.remedy == f"It may not speak TLS: try http://127.0.0.1:{peer.port}/"
 
 
-def test_tls_to_a_port_that_hangs_up_is_told() -> None:
+def test_tls_to_a_port_that_hangs_up_is_reported() -> None:
     with speaking(hang_up) as peer:
         failure = failure_of(trace(f"https://127.0.0.1:{peer.port}/"), "tls")
     assert failure.kind == "tls failed"
@@ -192,13 +192,28 @@ def test_tls_alert_in_answer_to_plain_http_is_recognised() -> None:
 
 
 @pytest.mark.parametrize(
+    ("scheme", "step", "kind"), [("https", "tls", "tls failed"), ("smtp", "greeting", "speaks tls")]
+)
+def test_server_that_answers_everything_with_a_tls_alert_is_explained(
+    scheme: str, step: str, kind: str
+) -> None:
+    def alert(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # handshake failure
+
+    with speaking(alert) as peer:
+        found = trace(f"{scheme}://127.0.0.1:{peer.port}", timeout_seconds=0.5 if scheme == "smtp" else 10)
+    assert failure_of(found, step).kind == kind
+
+
+@pytest.mark.parametrize(
     ("banner", "kind", "words"),
     [
         (b"220 mail.test ESMTP\r\n", "speaks smtp", "is a mail server (SMTP), and does not speak HTTP."),
         (b"220 pyftpdlib FTP ready\r\n", "speaks ftp", "is an FTP server, and does not speak HTTP."),
         (b"SSH-2.0-OpenSSH_9.9\r\n", "speaks ssh", "is an SSH server, and does not speak HTTP."),
-        (b"\x1b[31mhello\r\nthere", "not understood", r"does not answer in HTTP: it said “\x1b[31mhello”"),
-        (b"HTTP/1.1 what\r\n\r\n", "not understood", "does not answer in HTTP: it said “HTTP/1.1 what”"),
+        (b"\x1b[31mhello\r\nthere", "not understood", r"does not speak HTTP: it sent “\x1b[31mhello”"),
+        (b"HTTP/1.1 what\r\n\r\n", "not understood", "does not speak HTTP: it sent “HTTP/1.1 what”"),
     ],
 )
 def test_what_is_not_http_is_recognised(banner: bytes, kind: str, words: str) -> None:
@@ -218,14 +233,16 @@ def test_mail_url_to_a_web_server_says_to_use_http() -> None:
 # -- connected, but no response --------------------------------------------------------------------
 
 
-def test_connection_closed_without_an_answer_is_told() -> None:
+def test_connection_closed_without_an_answer_is_reported() -> None:
     with speaking(hang_up) as peer:
         failure = failure_of(trace(f"http://127.0.0.1:{peer.port}/"), "first byte")
     assert failure.kind == "closed"
-    assert failure.problem == f"127.0.0.1:{peer.port} took the connection and closed it without an answer."
+    assert (
+        failure.problem == f"127.0.0.1:{peer.port} accepted the connection and closed it without a response."
+    )
 
 
-def test_connection_closed_within_the_head_is_told() -> None:
+def test_connection_closed_within_the_head_is_reported() -> None:
     with speaking(answering(b"HTTP/1.1 200 OK\r\nContent-")) as peer:
         failure = failure_of(trace(f"http://127.0.0.1:{peer.port}/"), "first byte")
     assert failure.kind == "not understood"
@@ -236,16 +253,18 @@ def test_server_that_never_answers_times_out_and_its_process_is_named() -> None:
         found = trace(f"http://127.0.0.1:{peer.port}/", timeout_seconds=0.5)
     failure = failure_of(found, "first byte")
     assert failure.kind == "timed out"
-    assert failure.problem == (f"127.0.0.1:{peer.port} took the connection, but did not answer within 0.5 s.")
+    assert failure.problem == (
+        f"127.0.0.1:{peer.port} accepted the connection, but did not answer within 0.5 s."
+    )
     assert found.hops[0].answered_by is not None
     assert found.hops[0].answered_by.pid == os.getpid()
 
 
-def test_body_that_ends_early_is_told() -> None:
+def test_body_that_ends_early_is_reported() -> None:
     with speaking(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")) as peer:
         failure = failure_of(trace(f"http://127.0.0.1:{peer.port}/"), "transfer")
     assert failure.kind == "cut"
-    assert failure.problem == "The connection ended after 3 bytes of the body, before the body did."
+    assert failure.problem == "The connection ended in the middle of the body, after 3 bytes."
 
 
 def test_body_without_an_end_stops_at_the_deadline() -> None:
@@ -257,7 +276,7 @@ def test_body_without_an_end_stops_at_the_deadline() -> None:
     with speaking(drip) as peer:
         failure = failure_of(trace(f"http://127.0.0.1:{peer.port}/", timeout_seconds=0.5), "transfer")
     assert failure.kind == "timed out"
-    assert failure.problem == "After 0.5 s the body was not at its end; 3 bytes had come."
+    assert failure.problem == "The body was not complete after 0.5 s; 3 bytes had arrived."
 
 
 def test_head_without_an_end_is_not_read_for_ever() -> None:

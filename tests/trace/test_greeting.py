@@ -29,25 +29,25 @@ def test_server_is_left_with_a_word() -> None:
     assert said == [b"QUIT\r\n"]
 
 
-def test_server_that_refuses_service_is_told() -> None:
+def test_server_that_refuses_service_is_reported() -> None:
     with speaking(greeting(b"554 no SMTP service here\r\n")) as peer:
         found = trace(f"smtp://127.0.0.1:{peer.port}")
     assert found.failure is not None
     assert (found.failure.kind, found.exit_code) == ("refused service", 1)
-    assert found.failure.problem == "The server does not serve this client now: 554 “no SMTP service here”"
+    assert found.failure.problem == "The server refuses to serve this client: 554 “no SMTP service here”"
     assert found.hops[0].greeting is not None
     assert found.hops[0].greeting.code == 554
 
 
 @pytest.mark.parametrize("said", [b"hello there\r\n", b"220-" + bytes([120]) * 9000])
-def test_what_is_no_greeting_is_told(said: bytes) -> None:
+def test_what_is_no_greeting_is_reported(said: bytes) -> None:
     with speaking(greeting(said)) as peer:
         found = trace(f"smtp://127.0.0.1:{peer.port}", timeout_seconds=SECONDS)
     assert found.failure is not None
     assert found.failure.kind == "not understood"
 
 
-def test_server_that_hangs_up_is_told() -> None:
+def test_server_that_hangs_up_is_reported() -> None:
     def leave(connection: socket.socket) -> None:
         """Close at once."""
 

@@ -101,10 +101,10 @@ def test_failure_stands_at_its_step_with_its_remedy() -> None:
 
 def test_redirect_is_drawn_between_its_hops() -> None:
     picture = render(redirected(), 120)
-    assert "redirect    302 leads to http://127.0.0.1:" in picture
+    assert "redirect    302 redirects to http://127.0.0.1:" in picture
     assert "302 Found after " in picture
     assert "200 OK after " in picture
-    assert "The redirects go in a circle" in render(circling(), 120)
+    assert "Redirect loop: " in render(circling(), 120)
 
 
 def test_server_cannot_paint_the_terminal() -> None:
@@ -123,5 +123,5 @@ def test_server_cannot_paint_the_terminal() -> None:
     ("count", "text"),
     [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1500, "1.5 kB"), (2e7, "20 MB"), (3e9, "3 GB")],
 )
-def test_sizes_are_told_in_units_of_1000(count: float, text: str) -> None:
+def test_sizes_are_given_in_units_of_1000(count: float, text: str) -> None:
     assert format_bytes(count) == text

@@ -35,7 +35,7 @@ def test_redirect_to_another_port_connects_there() -> None:
     assert last.connections == 1
 
 
-def test_redirect_is_told_and_not_followed_when_asked() -> None:
+def test_redirect_is_reported_and_not_followed_when_asked() -> None:
     with speaking(redirecting(lambda _: "/a")) as peer:
         found = trace(f"http://127.0.0.1:{peer.port}/", follow=False)
     assert len(found.hops) == 1
@@ -51,7 +51,7 @@ def test_circle_is_broken(there: dict[str, str]) -> None:
     assert len(found.hops) == len(there)
     assert found.failure is not None
     assert (found.failure.kind, found.exit_code) == ("redirect loop", 1)
-    assert "has been there before" in found.failure.problem
+    assert "has already been visited" in found.failure.problem
 
 
 def test_redirects_are_bounded() -> None:
@@ -59,7 +59,7 @@ def test_redirects_are_bounded() -> None:
         found = trace(f"http://127.0.0.1:{peer.port}/")
     assert len(found.hops) == MOST_REDIRECTS + 1
     assert found.failure is not None
-    assert found.failure.problem == "There are more than 10 redirects, one after another."
+    assert found.failure.problem == "There are more than 10 redirects in a row."
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_location_in_utf8_is_read_as_browsers_do() -> None:
     assert found.hops[-1].url == f"http://127.0.0.1:{peer.port}/%C3%A9"
 
 
-def test_redirect_from_tls_to_plain_http_is_told(tmp_path: Path) -> None:
+def test_redirect_from_tls_to_plain_http_is_reported(tmp_path: Path) -> None:
     context = make_certificate(tmp_path, "127.0.0.1").context()
     with (
         speaking(OK) as plain,

@@ -48,7 +48,7 @@ def answered(found: Trace) -> AnsweredBy:
 def test_process_and_server_that_answered_are_named(running: runs.Start, server: str) -> None:
     webdemo = running("-b", f"{server}://127.0.0.1:0", app=APP)
     found = trace(f"{webdemo.url}old")
-    assert [hop.answer.status for hop in found.hops if hop.answer] == [302, 200]
+    assert [hop.response.status for hop in found.hops if hop.response] == [302, 200]
     who = answered(found)
     [row] = webdemo.rows()
     assert who.server == f"{server} {row.version}"
@@ -88,7 +88,7 @@ def test_certificate_made_at_start_is_explained(running: runs.Start, server: str
     found = trace(webdemo.url)
     assert found.failure is not None
     assert (
-        found.failure.problem == "The certificate is not trusted: a webdemo signed it itself, at its start."
+        found.failure.problem == "The certificate is not trusted: a webdemo signed it itself when it started."
     )
     assert found.hops[0].answered_by is not None
     assert found.hops[0].answered_by.webdemo_pid == webdemo.pid
@@ -188,7 +188,7 @@ def nginx(tmp_path: Path) -> Iterator[tuple[int, int]]:
 def test_nginx_is_named_as_the_process_that_answered(nginx: tuple[int, int]) -> None:
     plain, _ = nginx
     found = trace(f"http://127.0.0.1:{plain}/old")
-    assert [hop.answer.status for hop in found.hops if hop.answer] == [301, 200]
+    assert [hop.response.status for hop in found.hops if hop.response] == [301, 200]
     who = answered(found)
     assert who.is_exact
     assert "nginx" in who.process

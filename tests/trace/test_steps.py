@@ -47,7 +47,7 @@ def test_steps_follow_one_another_on_one_axis_of_time() -> None:
     assert hop.duration_ms == moment
 
 
-def test_connect_tells_my_ephemeral_port_and_where_it_leads() -> None:
+def test_connect_shows_my_ephemeral_port_and_its_target() -> None:
     seen: list[tuple[str, int]] = []
 
     def talk(connection: socket.socket) -> None:
@@ -66,7 +66,7 @@ def test_connect_tells_my_ephemeral_port_and_where_it_leads() -> None:
     assert low <= connected.local_port <= high
 
 
-def test_url_step_tells_why_that_port(names: Names) -> None:
+def test_url_step_says_where_the_port_comes_from(names: Names) -> None:
     with speaking(OK) as peer:
         [hop] = trace(f"http://127.0.0.1:{peer.port}/a#b").hops
     facts = facts_of(hop, "url", UrlFacts)
@@ -136,7 +136,7 @@ def test_answer_keeps_headers_as_they_came_and_interim_answers() -> None:
     final = b"HTTP/1.1 404 Not Here\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
     with speaking(answering(hints, final)) as peer:
         found = trace(f"http://127.0.0.1:{peer.port}/")
-    answer = found.hops[0].answer
+    answer = found.hops[0].response
     assert answer is not None
     assert (answer.status, answer.reason, answer.http_version) == (404, "Not Here", "1.1")
     assert answer.interim == (103,)

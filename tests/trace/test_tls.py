@@ -61,20 +61,20 @@ def test_self_signed_certificate_ends_the_trace_with_its_reason(tmp_path: Path) 
     assert facts.why_not_trusted == "self-signed certificate"
     assert facts.certificate.subject == "me"
     assert facts.certificate.names == ("127.0.0.1",)
-    assert failure.problem.startswith("The certificate is not trusted: it is signed by itself")
+    assert failure.problem.startswith("The certificate is not trusted: it is self-signed")
     assert "--insecure" in failure.remedy
 
 
 def test_certificate_that_webdemo_made_is_recognised(tmp_path: Path) -> None:
     made = make_certificate(tmp_path, "127.0.0.1", subject="webdemo, self-signed")
     _, failure = distrust(made)
-    assert failure.problem == "The certificate is not trusted: a webdemo signed it itself, at its start."
+    assert failure.problem == "The certificate is not trusted: a webdemo signed it itself when it started."
     assert failure.remedy == (
-        "Compare its fingerprint with the one that was printed there, then go on with --insecure."
+        "Compare its fingerprint with the one that was printed there, then continue with --insecure."
     )
 
 
-def test_expired_certificate_tells_its_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_certificate_shows_its_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make_certificate(tmp_path, "127.0.0.1", begins_days=-20, ends_days=-10)
     monkeypatch.setenv("SSL_CERT_FILE", str(made.chain))
     facts, failure = distrust(made)
@@ -82,7 +82,7 @@ def test_expired_certificate_tells_its_date(tmp_path: Path, monkeypatch: pytest.
     assert f"expired on {made.certificate.not_valid_after_utc:%Y-%m-%d}." in failure.problem
 
 
-def test_self_signed_and_expired_is_shown_all_the_same(tmp_path: Path) -> None:
+def test_self_signed_and_expired_is_shown_as_well(tmp_path: Path) -> None:
     facts, _ = distrust(make_certificate(tmp_path, "127.0.0.1", begins_days=-20, ends_days=-10))
     assert facts.certificate.valid_until
 
@@ -98,14 +98,14 @@ def test_certificate_of_another_host_names_those_it_is_for(
     assert failure.problem == "The certificate is not for localhost: it names other.example, 10.0.0.1."
 
 
-def test_certificate_of_an_unknown_issuer_is_told(tmp_path: Path) -> None:
+def test_certificate_of_an_unknown_issuer_is_reported(tmp_path: Path) -> None:
     facts, failure = distrust(make_certificate(tmp_path, "127.0.0.1", issuer="nobody's authority"))
     assert facts.certificate.issuer == "nobody's authority"
     assert not facts.certificate.is_self_signed
     assert failure.problem == "The certificate is not trusted: unable to get local issuer certificate."
 
 
-def test_insecure_tells_the_reason_and_goes_on(tmp_path: Path) -> None:
+def test_insecure_shows_the_reason_and_continues(tmp_path: Path) -> None:
     made = make_certificate(tmp_path, "127.0.0.1")
     with speaking(OK, context=made.context()) as peer:
         found = trace(f"https://127.0.0.1:{peer.port}/", verify=False)
@@ -114,8 +114,8 @@ def test_insecure_tells_the_reason_and_goes_on(tmp_path: Path) -> None:
     assert not facts.is_trusted
     assert facts.why_not_trusted == "self-signed certificate"
     assert facts.certificate.fingerprint == made.fingerprint
-    assert found.hops[0].answer is not None
-    assert found.hops[0].answer.status == 200
+    assert found.hops[0].response is not None
+    assert found.hops[0].response.status == 200
 
 
 def test_server_that_takes_only_an_older_tls_is_traced(
@@ -129,7 +129,7 @@ def test_server_that_takes_only_an_older_tls_is_traced(
         assert tls_of(trace(f"https://127.0.0.1:{peer.port}/")).version == "TLSv1.2"
 
 
-def test_server_that_wants_a_certificate_of_mine_is_told(
+def test_server_that_wants_a_certificate_of_mine_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = make_certificate(tmp_path, "127.0.0.1")
@@ -141,4 +141,4 @@ def test_server_that_wants_a_certificate_of_mine_is_told(
         found = trace(f"https://127.0.0.1:{peer.port}/")
     assert found.failure is not None
     assert found.failure.kind == "tls failed"
-    assert found.failure.problem == "The server broke off TLS: tlsv13 alert certificate required."
+    assert found.failure.problem == "The server aborted TLS: tlsv13 alert certificate required."

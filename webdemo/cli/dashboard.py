@@ -10,6 +10,7 @@ import os
 
 from webdemo import config
 from webdemo.cli.opening import Opened, open_sockets
+from webdemo.net.bindtext import authority
 from webdemo.net.listener import listen_default
 from webdemo.supervisor import control
 from webdemo.supervisor.plan import Plan, service_for
@@ -41,5 +42,5 @@ def add_dashboard(
         ),
     )
     host, port = sockets[0].getsockname()[:2]
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    place = authority(host, port)
     return plan._replace(services=(*plan.services, service)), f"http://{place}/#key={key}", note

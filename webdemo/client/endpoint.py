@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from webdemo.net.addresses import LOOPBACK, WILDCARD
+from webdemo.net.bindtext import authority
 
 
 class Endpoint(NamedTuple):
@@ -45,8 +46,7 @@ class Endpoint(NamedTuple):
         if listener.family == socket.AF_UNIX:
             return cls.of_path(address)
         host = dict(zip(WILDCARD, LOOPBACK, strict=True)).get(address[0], address[0])
-        authority = f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
-        return cls(listener.family, (host, *address[1:]), authority, tls)
+        return cls(listener.family, (host, *address[1:]), authority(host, address[1]), tls)
 
     @property
     def host(self) -> str:

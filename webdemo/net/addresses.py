@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from webdemo.errors import NameUnknown
 from webdemo.net.bind import ALL_ADDRESSES, Bind
+from webdemo.net.bindtext import authority
 
 LOOPBACK = ("127.0.0.1", "::1")
 WILDCARD = ("0.0.0.0", "::")
@@ -25,7 +26,7 @@ class Address(NamedTuple):
     """Skipped, without an error, if the machine lacks the address family."""
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return authority(self.host, self.port)
 
     @property
     def is_wildcard(self) -> bool:
@@ -94,9 +95,7 @@ def urls(bind: Bind, sockets: list[socket.socket]) -> list[str]:
             hosts = [bind.host]
         else:
             hosts = [host]
-        found.extend(
-            f"{scheme}://[{name}]:{port}/" if ":" in name else f"{scheme}://{name}:{port}/" for name in hosts
-        )
+        found.extend(f"{scheme}://{authority(name, port)}/" for name in hosts)
     return list(dict.fromkeys(found))
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote, quote_from_bytes
 from webdemo.net.bindtext import (
     HIGHEST_PORT,
     SCHEMES,
+    authority,
     is_ipv6,
     read_address,
     read_fd,
@@ -116,7 +117,7 @@ class Bind:
         else:
             host = self.host or ""
             way = "https" if self.tls else ""
-            place = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+            place = authority(host, self.port)
         scheme = "+".join(part for part in (self.server, way) if part)
         prefix = f"{scheme}://" if scheme else ""
         query = "&".join(f"{name}={quote(value, safe='/:,')}" for name, value in self.options)

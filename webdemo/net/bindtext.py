@@ -124,6 +124,12 @@ def refuse(problem: str, form: str, *, what: str = "Write") -> NoReturn:
     raise BindTextError(problem, remedy=f"{what} {form}.")
 
 
+def authority(host: str, port: int | None) -> str:
+    """Host and port as in a URL (RFC 3986 section 3.2): 127.0.0.1:8000, [::1]:8000; None: the host alone."""
+    name = f"[{host}]" if ":" in host else host
+    return name if port is None else f"{name}:{port}"
+
+
 def refuse_zone(host: str) -> NoReturn:
     refuse(f"A zone such as “{shown(host)}” cannot be part of a URL.", "an address without %", what="Use")
 

@@ -20,6 +20,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from webdemo.net.bindtext import authority
+
 _ESTABLISHED = "01"
 _LISTEN = "0A"
 _ACCEPTS = 0x10000  # __SO_ACCEPTON in the flags of /proc/net/unix
@@ -73,7 +75,7 @@ class Listening:
     def place(self) -> str:
         if self.path:
             return self.path
-        return f"[{self.host}]:{self.port}" if self.family == "ipv6" else f"{self.host}:{self.port}"
+        return authority(self.host, self.port)
 
     @property
     def is_wildcard(self) -> bool:

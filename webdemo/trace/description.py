@@ -8,6 +8,7 @@ from __future__ import annotations
 from webdemo.client.greeting import GreetingFacts
 from webdemo.client.http11 import ResponseHead
 from webdemo.client.tls import TlsFacts
+from webdemo.net.bindtext import authority
 from webdemo.trace.facts import (
     AnsweredBy,
     Attempt,
@@ -19,7 +20,6 @@ from webdemo.trace.facts import (
     TransferFacts,
     UrlFacts,
 )
-from webdemo.trace.url import write_place
 
 _LONGEST = 300
 _MOST_LINES = 8
@@ -60,9 +60,9 @@ def describe_answering(who: AnsweredBy) -> list[str]:
 
 def describe_redirect(redirect: Redirect) -> list[str]:
     target = clean(redirect.url or redirect.location)
-    lines = [f"{redirect.status} leads to {target}{'' if redirect.is_followed else ', not followed'}"]
+    lines = [f"{redirect.status} redirects to {target}{'' if redirect.is_followed else ', not followed'}"]
     if redirect.leaves_tls:
-        lines.append("from TLS to plain HTTP: from here on others can read and change it")
+        lines.append("from TLS to plain HTTP: from here on, others can read and change the traffic")
     return lines
 
 
@@ -95,7 +95,7 @@ def _url(facts: UrlFacts) -> list[str]:
             f"scheme {facts.scheme}, host {facts.host}, port {facts.port} (the default of {facts.scheme})"
         ]
     if facts.fragment:
-        lines.append(f"#{clean(facts.fragment)} is not sent: it is the browser's own")
+        lines.append(f"#{clean(facts.fragment)} is not sent: a fragment stays in the browser")
     return lines
 
 
@@ -113,12 +113,12 @@ def _connect(facts: ConnectFacts) -> list[str]:
     lines = [_attempt(one) for one in facts.attempts if one.outcome != "connected"]
     if facts.remote_port is None:
         return lines or [f"to {clean(facts.remote_address)}"]
-    near = write_place(facts.local_address, facts.local_port)
-    far = write_place(facts.remote_address, facts.remote_port)
+    near = authority(facts.local_address, facts.local_port)
+    far = authority(facts.remote_address, facts.remote_port)
     lines.append(f"from your port {facts.local_port} ({near}) to {far}")
     if facts.ephemeral_range is not None:
         low, high = facts.ephemeral_range
-        lines.append(f"the kernel took yours from {low}-{high}, for this connection only")
+        lines.append(f"the kernel chose it from {low}-{high}, for this connection only")
     return lines
 
 
@@ -155,5 +155,5 @@ def _answer(facts: ResponseHead) -> list[str]:
 
 def _transfer(facts: TransferFacts) -> str:
     rate = f", {format_bytes(facts.bytes_per_second)}/s" if facts.bytes_per_second is not None else ""
-    rest = "" if facts.is_whole else "; not to its end"
+    rest = "" if facts.is_whole else ", incomplete"
     return f"{format_bytes(facts.body_bytes)} of body{rate}{rest}"

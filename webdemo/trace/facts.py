@@ -173,7 +173,7 @@ class Hop:
         return next((step for step in self.steps if step.name == name), None)
 
     @property
-    def answer(self) -> ResponseHead | None:
+    def response(self) -> ResponseHead | None:
         step = self.find("first byte")
         return step.facts if step is not None and isinstance(step.facts, ResponseHead) else None
 

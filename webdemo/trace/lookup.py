@@ -16,7 +16,7 @@ from typing import Any
 
 from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
-from webdemo.errors import PlaceNotAllowed, PlaceUnreachable
+from webdemo.errors import EndpointNotAllowed, EndpointUnreachable
 from webdemo.trace.facts import NameFacts
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -45,15 +45,15 @@ def is_allowed(address: str, port: int, allow: Allow | None) -> bool:
 def look_up(host: str, port: int, family: int | None, deadline: Deadline) -> list[Endpoint]:
     """Every address of the name, families alternating (RFC 8305, section 4).
 
-    `family` is 4, 6 or None for both. Raises PlaceUnreachable.
+    `family` is 4, 6 or None for both. Raises EndpointUnreachable.
     """
     if is_address(host):
         return [_literal(host, port, family)]
     try:
         found = _ask(host, port, FAMILIES[family] if family else socket.AF_UNSPEC, deadline)
     except TimeoutError as exc:
-        raise PlaceUnreachable(
-            f"The name {host} could not be looked up within {deadline.seconds:g} s.",
+        raise EndpointUnreachable(
+            f"The host name {host} could not be resolved within {deadline.seconds:g} s.",
             remedy="Check the network and its name server, or allow more time (--max-time).",
             kind="timed out",
         ) from exc
@@ -81,10 +81,10 @@ def select(
     return allowed, facts
 
 
-def not_allowed(host: str, port: int) -> PlaceNotAllowed:
-    return PlaceNotAllowed(
+def not_allowed(host: str, port: int) -> EndpointNotAllowed:
+    return EndpointNotAllowed(
         f"Port {port} of {host} may not be contacted from here.",
-        remedy="Trace it from a terminal of your own: webdemo trace URL",
+        remedy="Trace it from your own terminal: webdemo trace URL",
         kind="not allowed",
     )
 
@@ -100,7 +100,7 @@ def is_address(host: str) -> bool:
 def _literal(host: str, port: int, family: int | None) -> Endpoint:
     own = 6 if ":" in host else 4
     if family not in (None, own):
-        raise PlaceUnreachable(
+        raise EndpointUnreachable(
             f"{host} is an IPv{own} address, and only IPv{family} was asked for.",
             remedy=f"Leave out -{family}.",
             kind="no address",
@@ -128,16 +128,16 @@ def _ask(host: str, port: int, family: int, deadline: Deadline) -> list[Any]:
     return answer
 
 
-def _explain(host: str, family: int | None, cause: Exception | None) -> PlaceUnreachable:
+def _explain(host: str, family: int | None, cause: Exception | None) -> EndpointUnreachable:
     if getattr(cause, "errno", None) == socket.EAI_AGAIN:
-        return PlaceUnreachable(
-            f"The name {host} cannot be looked up now: no name server answers.",
+        return EndpointUnreachable(
+            f"The host name {host} cannot be resolved now: no name server answers.",
             remedy="Check the network and /etc/resolv.conf, or use an address.",
             kind="name unknown",
         )
     kind = f"IPv{family} address" if family else "address"
-    return PlaceUnreachable(
-        f"The name {host} leads to no {kind}.",
+    return EndpointUnreachable(
+        f"The host name {host} has no {kind}.",
         remedy=f"Leave out -{family}, or check its spelling."
         if family
         else "Check its spelling. Names of your own go into /etc/hosts; localhost is this machine.",

@@ -68,10 +68,10 @@ def _verdict(hop: Hop) -> tuple[str, str]:
     failed = next((step for step in hop.steps if step.failure is not None), None)
     if failed is not None:
         return f"ended at {failed.name} {took}", _RED
-    if hop.answer is not None:
-        code = _GREEN if hop.answer.status < 400 else _YELLOW
-        return f"{hop.answer.status} {clean(hop.answer.reason)}".rstrip() + f" {took}", code
-    assert hop.greeting is not None, "a hop that has not failed has an answer or a greeting"
+    if hop.response is not None:
+        code = _GREEN if hop.response.status < 400 else _YELLOW
+        return f"{hop.response.status} {clean(hop.response.reason)}".rstrip() + f" {took}", code
+    assert hop.greeting is not None, "a hop that has not failed has a response or a greeting"
     return f"{hop.greeting.code} {took}", _GREEN
 
 

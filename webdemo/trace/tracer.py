@@ -177,7 +177,7 @@ class _HopRunner:
             sock, step.facts = connect(endpoints, self.deadline)
             step.end()
             if sock is None:
-                raise unreached.explain_no_connection(self.url, step.facts, self.deadline)
+                raise unreached.explain_no_connection(self.url, step.facts, self.deadline.seconds)
             if not is_allowed(step.facts.remote_address, url.port, self.allow):
                 sock.close()
                 raise not_allowed(url.host, url.port)
@@ -193,7 +193,7 @@ class _HopRunner:
             sock, step.facts = connect_unix(self._endpoint, self.deadline)
             step.end()
             if sock is None:
-                raise unreached.explain_socket_file(path, step.facts, self.deadline)
+                raise unreached.explain_socket_file(path, step.facts, self.deadline.seconds)
             return sock, step.facts
 
     def _encrypt(self, sock: socket.socket) -> socket.socket:
@@ -249,7 +249,7 @@ class _HopRunner:
             else:
                 is_whole = True
         except TimeoutError as exc:
-            raise explanation.explain_endless(count, self.deadline) from exc
+            raise explanation.explain_endless(count, self.deadline.seconds) from exc
         except OSError as exc:
             raise explanation.explain_cut(count) from exc
         finally:

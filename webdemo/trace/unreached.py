@@ -6,114 +6,107 @@ only now.
 
 from __future__ import annotations
 
-from webdemo.client.connection import Deadline
-from webdemo.errors import PlaceNotAllowed, PlaceUnreachable, TraceFailed
-from webdemo.net.bindtext import shown
-from webdemo.net.holders import Listening, tcp_listeners
+from collections.abc import Iterable
+
+from webdemo.errors import EndpointNotAllowed, EndpointUnreachable, TraceFailed
+from webdemo.net.bindtext import authority, shown
+from webdemo.net.holders import tcp_listeners
 from webdemo.trace.answering import is_this_machine
 from webdemo.trace.facts import ConnectFacts
-from webdemo.trace.url import Url, write_place
+from webdemo.trace.url import Url
 
 _MOST_NEIGHBOURS = 3
 
 
-def explain_no_connection(url: Url, facts: ConnectFacts, deadline: Deadline) -> TraceFailed:
-    """Every connection attempt failed."""
+def explain_no_connection(url: Url, facts: ConnectFacts, seconds: float) -> TraceFailed:
+    """Every connection attempt failed, or none did within so many seconds."""
     port = url.facts.port
-    outcomes = {attempt.outcome for attempt in facts.attempts}
-    tried = " and ".join(write_place(attempt.address, port) for attempt in facts.attempts[:4])
-    if "refused" in outcomes:
-        refusing = next(one.address for one in facts.attempts if one.outcome == "refused")
-        if is_this_machine(refusing):
-            return _explain_nobody_listens(url, tried)
-        return PlaceUnreachable(
-            f"{tried} refuses: nothing listens there, or a firewall says so.",
-            remedy=f"See on that machine what listens: webdemo port {port}",
+    by_outcome = {attempt.outcome: attempt for attempt in reversed(facts.attempts)}
+    tried = " and ".join(authority(attempt.address, port) for attempt in facts.attempts[:4])
+    if "refused" in by_outcome:
+        if is_this_machine(by_outcome["refused"].address):
+            return _explain_no_listener(url, tried)
+        return EndpointUnreachable(
+            f"{tried} refused the connection: nothing listens there, or a firewall rejects it.",
+            remedy=f"See what listens on that machine: webdemo port {port}",
             kind="refused",
         )
-    if "timed out" in outcomes or not outcomes:
-        return PlaceUnreachable(
-            f"{tried or url.facts.host} did not answer within {deadline.seconds:g} s.",
+    if "timed out" in by_outcome or not by_outcome:
+        return EndpointUnreachable(
+            f"{tried or url.facts.host} did not answer within {seconds:g} s.",
             remedy="The machine is off, or a firewall drops what is sent to this port; "
             "or allow more time (--max-time).",
             kind="timed out",
         )
-    if "unreachable" in outcomes:
-        is_ipv6 = all(":" in attempt.address for attempt in facts.attempts)
-        return PlaceUnreachable(
-            f"There is no way from here to {tried}: {facts.attempts[0].detail}.",
-            remedy="This machine may have no IPv6: try -4 or another address."
-            if is_ipv6
-            else "Check that this machine is on that network.",
-            kind="unreachable",
-        )
-    return PlaceUnreachable(
-        f"No connection to {tried}: {facts.attempts[0].detail}.",
-        remedy="Check the address and the network.",
-        kind="failed",
+    remedy, kind = "Check the address and the network.", "failed"
+    if "unreachable" in by_outcome:
+        kind = "unreachable"
+        if all(":" in attempt.address for attempt in facts.attempts):
+            remedy = "This machine may have no IPv6: try -4 or another address."
+    return EndpointUnreachable(
+        f"{tried} cannot be reached from here: {facts.attempts[0].detail}.", remedy=remedy, kind=kind
     )
 
 
-def explain_forbidden_socket() -> PlaceNotAllowed:
-    return PlaceNotAllowed(
+def explain_forbidden_socket() -> EndpointNotAllowed:
+    return EndpointNotAllowed(
         "Unix sockets may not be contacted from here.",
-        remedy="Trace it from a terminal of your own: webdemo trace URL",
+        remedy="Trace it from your own terminal: webdemo trace URL",
         kind="not allowed",
     )
 
 
-def _explain_nobody_listens(url: Url, tried: str) -> PlaceUnreachable:
-    port = url.facts.port or 0
+def explain_socket_file(path: str, facts: ConnectFacts, seconds: float) -> EndpointUnreachable:
+    """The connection to a Unix socket failed, or was not accepted within so many seconds."""
+    name = shown(path)
+    [attempt] = facts.attempts
+    problem, remedy = {
+        "missing": (f"There is no {name}.", "Check the path, and that its server runs: webdemo port"),
+        "refused": (
+            f"Nothing listens on {name}: its server has gone, or it is not a socket.",
+            "Start the server again; it replaces the file.",
+        ),
+        "not permitted": (
+            f"This user may not connect to {name}.",
+            "Its owner can allow it: the bind's option mode=660 lets the group, mode=666 everyone.",
+        ),
+        "timed out": (
+            f"{name} did not accept the connection within {seconds:g} s.",
+            "Its server is busy or stuck; see its log.",
+        ),
+    }.get(
+        attempt.outcome,
+        (f"No connection to {name}: {attempt.detail}.", "See what listens on Unix sockets: webdemo port"),
+    )
+    return EndpointUnreachable(problem, remedy=remedy, kind=attempt.outcome)
+
+
+def _explain_no_listener(url: Url, tried: str) -> EndpointUnreachable:
+    port = url.facts.port
+    assert port is not None, "only TCP is refused by an address"
     listening = tcp_listeners()
-    here = [one for one in listening if one.port == port]
-    webdemos = _nearest({one.port for one in listening if any(p.is_webdemo for p in one.processes)}, port)
-    if here:
-        problem = f"Nothing listens on {tried}, but {here[0].place} is {here[0].describe()}."
-        scheme, path = url.facts.scheme, url.facts.request_target
-        host = here[0].place if not here[0].is_wildcard else f"{_loopback(here[0])}:{port}"
-        remedy = f"Use {scheme}://{host}{path}"
+    here = next((one for one in listening if one.port == port), None)
+    webdemos = _nearest((one.port for one in listening if any(p.is_webdemo for p in one.processes)), port)
+    problem = f"Nothing listens on {tried}."
+    remedy = f"Start a server there: webdemo --port {port}"
+    if here is not None:
+        problem = f"Nothing listens on {tried}, but {here.place} is {here.describe()}."
+        host = here.place
+        if here.is_wildcard:
+            host = authority("::1" if here.family == "ipv6" else "127.0.0.1", port)
+        remedy = f"Use {url.facts.scheme}://{host}{url.facts.request_target}"
     elif webdemos:
-        problem = f"Nothing listens on {tried}, but {_ports(webdemos)} a webdemo."
+        has = "has" if len(webdemos) == 1 else "have"
+        problem = f"Nothing listens on {tried}, but {_join(webdemos)} {has} a webdemo."
         remedy = f"Use that port, or start one here: webdemo --port {port}"
-    else:
-        near = _nearest({one.port for one in listening}, port)
-        problem = f"Nothing listens on {tried}."
-        remedy = f"Start a server there: webdemo --port {port}"
-        if near:
-            remedy += f". On this machine something listens on {', '.join(map(str, near))}."
-    return PlaceUnreachable(problem, remedy=remedy, kind="refused")
+    elif near := _nearest((one.port for one in listening), port):
+        remedy += f". On this machine something listens on {_join(near)}."
+    return EndpointUnreachable(problem, remedy=remedy, kind="refused")
 
 
-def explain_socket_file(path: str, facts: ConnectFacts, deadline: Deadline) -> PlaceUnreachable:
-    attempt = facts.attempts[0]
-    if attempt.outcome == "missing":
-        problem, remedy = (
-            f"There is no {shown(path)}.",
-            "Check the path, and that its server runs: webdemo port",
-        )
-    elif attempt.outcome == "refused":
-        problem = f"Nobody listens on {shown(path)}: its server is gone, or it is no socket."
-        remedy = "Start the server again; it replaces the file."
-    elif attempt.outcome == "not permitted":
-        problem = f"This user may not connect to {shown(path)}."
-        remedy = "Its owner can allow it: the bind's option mode=660 lets the group, mode=666 everyone."
-    elif attempt.outcome == "timed out":
-        problem = f"{shown(path)} did not take the connection within {deadline.seconds:g} s."
-        remedy = "Its server is busy or stuck; see its log."
-    else:
-        problem = f"No connection to {shown(path)}: {attempt.detail}."
-        remedy = "See what listens on Unix sockets: webdemo port"
-    return PlaceUnreachable(problem, remedy=remedy, kind=attempt.outcome)
+def _join(ports: Iterable[int]) -> str:
+    return ", ".join(map(str, ports))
 
 
-def _loopback(listening: Listening) -> str:
-    return "[::1]" if listening.family == "ipv6" else "127.0.0.1"
-
-
-def _ports(ports: list[int]) -> str:
-    text = ", ".join(map(str, ports))
-    return f"{text} has" if len(ports) == 1 else f"{text} have"
-
-
-def _nearest(ports: set[int], port: int) -> list[int]:
-    return sorted(sorted(ports, key=lambda other: abs(other - port))[:_MOST_NEIGHBOURS])
+def _nearest(ports: Iterable[int], port: int) -> list[int]:
+    return sorted(sorted(set(ports), key=lambda other: abs(other - port))[:_MOST_NEIGHBOURS])

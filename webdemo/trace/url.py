@@ -16,7 +16,7 @@ from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urljoin, url
 
 from webdemo.errors import UrlRefused
 from webdemo.net.bind import LONGEST_SOCKET_PATH
-from webdemo.net.bindtext import HIGHEST_PORT, is_ipv6, shown
+from webdemo.net.bindtext import HIGHEST_PORT, authority, is_ipv6, shown
 from webdemo.trace.facts import UrlFacts
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "smtp": 25, "ftp": 21}
@@ -46,13 +46,12 @@ class Url:
         facts = self.facts
         if facts.socket_path is not None:
             return "localhost"
-        place = write_place(facts.host, facts.port)
-        return place.removesuffix(f":{facts.port}") if facts.port == DEFAULT_PORTS[facts.scheme] else place
+        return authority(facts.host, None if facts.port == DEFAULT_PORTS[facts.scheme] else facts.port)
 
     def with_scheme(self, scheme: str) -> str:
         """The URL with another scheme, for a remedy."""
-        place = write_place(self.facts.host, self.facts.port)
-        return f"{scheme}://{place}{self.facts.request_target or '/'}"
+        where = authority(self.facts.host, self.facts.port)
+        return f"{scheme}://{where}{self.facts.request_target or '/'}"
 
 
 def parse_url(text: str) -> Url:
@@ -61,7 +60,7 @@ def parse_url(text: str) -> Url:
     A Unix socket is written as `unix:/run/site.sock`, or as `unix:/run/site.sock:/path` with a path.
     """
     if len(text) > LONGEST_URL:
-        _refuse(f"The URL is {len(text)} characters long; {LONGEST_URL} are the limit.", "a shorter one")
+        _refuse(f"The URL is {len(text)} characters long; the limit is {LONGEST_URL}.", "a shorter one")
     if not text:
         _refuse("The URL is empty.", _FORM)
     for character in text:
@@ -80,7 +79,7 @@ def parse_url(text: str) -> Url:
     try:
         parts = urlsplit(text)
     except ValueError:  # unbalanced brackets, or characters that change under NFKC normalization
-        _refuse(f"“{shown(text)}” has no host that can be read.", "http://[::1]:8000/ for IPv6")
+        _refuse(f"“{shown(text)}” has no valid host.", "http://[::1]:8000/ for IPv6")
     host, port = _read_authority(parts.netloc, scheme, _rest_of(parts.path))
     request_target = ""
     if scheme in HTTP:
@@ -96,9 +95,7 @@ def parse_url(text: str) -> Url:
         request_target=request_target,
         fragment=parts.fragment,
     )
-    place = f"[{host}]" if ":" in host else host
-    shown_port = "" if port is None else f":{port}"
-    return Url(f"{scheme}://{place}{shown_port}{request_target}", facts)
+    return Url(f"{scheme}://{authority(host, port)}{request_target}", facts)
 
 
 def redirected(url: Url, location: str) -> Url:
@@ -113,7 +110,7 @@ def redirected(url: Url, location: str) -> Url:
         target = urljoin(base, cleaned)
     except ValueError:
         _refuse(
-            f"The server redirects to “{shown(location)}”, which is no URL.", "a URL, in the server's app"
+            f"The server redirects to “{shown(location)}”, which is not a URL.", "a URL, in the server's app"
         )
     if not target.lower().startswith(("http:", "https:")):
         _refuse(f"The server redirects to “{shown(location)}”, which is not HTTP.", "http:// or https://")
@@ -121,11 +118,6 @@ def redirected(url: Url, location: str) -> Url:
     if socket_path is not None and found.text.startswith("http://localhost/"):
         return _on_socket(socket_path, found.facts.request_target)
     return found
-
-
-def write_place(address: str, port: int | None) -> str:
-    """Format address and port: 127.0.0.1:8000, [::1]:8000."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _parse_unix(rest: str) -> Url:
@@ -159,39 +151,39 @@ def _refuse_form(text: str, scheme: str, rest: str) -> NoReturn:
         path = os.fsdecode(unquote_to_bytes(rest.removeprefix("//").partition("/")[0]))
         _refuse("A Unix socket is written without http.", f"unix:{shown(path)}")
     if scheme in DEFAULT_PORTS:
-        place = rest.lstrip("/")
-        place = f"localhost:{place}/" if place.isdigit() else place or "localhost/"
-        _refuse(f"“{shown(text)}” lacks the two slashes.", f"{scheme}://{shown(place)}")
+        where = rest.lstrip("/")
+        where = f"localhost:{where}/" if where.isdigit() else where or "localhost/"
+        _refuse(f"“{shown(text)}” lacks the two slashes.", f"{scheme}://{shown(where)}")
     if rest.startswith("//") and _SCHEME.match(scheme):
         known = ", ".join(f"{name}://" for name in DEFAULT_PORTS)
         _refuse(f"URLs of the scheme {shown(scheme)} cannot be traced.", f"one of {known} and unix:/PATH")
     if text.isascii() and text.isdigit():
-        _refuse(f"“{shown(text)}” is no URL.", f"http://localhost:{shown(text)}/")
+        _refuse(f"“{shown(text)}” is not a URL.", f"http://localhost:{shown(text)}/")
     guess = text.removeprefix("//")
     guess = f"localhost{guess}" if guess.startswith((":", "/")) else guess
     _refuse(f"“{shown(text)}” has no scheme.", f"http://{shown(guess)}{'' if '/' in guess else '/'}")
 
 
-def _read_authority(authority: str, scheme: str, rest: str) -> tuple[str, int | None]:
+def _read_authority(text: str, scheme: str, rest: str) -> tuple[str, int | None]:
     """The host and port of `host[:port]`; raises UrlRefused, also for a user name."""
-    place = authority.rpartition("@")[2]
-    if "@" in authority:
+    where = text.rpartition("@")[2]
+    if "@" in text:
         _refuse(
-            f"“{shown(authority)}” holds a user's name, which can hide where a URL leads.",
-            f"it without: {scheme}://{shown(place)}{rest}",
+            f"“{shown(text)}” contains a user name, which can hide the real host.",
+            f"it without: {scheme}://{shown(where)}{rest}",
         )
-    if place.startswith("["):
-        host, bracket, port = place[1:].partition("]")
+    if where.startswith("["):
+        host, bracket, port = where[1:].partition("]")
         if not bracket or (port and not port.startswith(":")):
-            _refuse(f"“{shown(place)}” has brackets that do not match.", f"{scheme}://[::1]:8000/")
+            _refuse(f"“{shown(where)}” has brackets that do not match.", f"{scheme}://[::1]:8000/")
         if not is_ipv6(host):
             form = f"{scheme}://[::1]:8000/"
-            _refuse(f"“{shown(host)}” is not an IPv6 address (zones are not taken).", form)
+            _refuse(f"“{shown(host)}” is not an IPv6 address (zones are not supported).", form)
         address = str(ipaddress.IPv6Address(host))
         return address, _read_port(port[1:], scheme, f"[{address}]", rest)
-    host, _, port = place.partition(":")
+    host, _, port = where.partition(":")
     if ":" in port:
-        _refuse(f"“{shown(place)}” may be read in several ways.", f"{scheme}://[{shown(place)}]{rest}")
+        _refuse(f"“{shown(where)}” is ambiguous.", f"{scheme}://[{shown(where)}]{rest}")
     if not host:
         _refuse("The URL has no host.", f"{scheme}://localhost{':' if port else ''}{shown(port)}{rest}")
     number = _read_port(port, scheme, shown(host), rest)
@@ -233,7 +225,7 @@ def _read_host(host: str, scheme: str, port: str, rest: str) -> str:
             better = form("127.0.0.1")
             _refuse(f"“{shown(host)}” is not four numbers from 0 to 255.", f"an address as {better}")
     if len(host) > 253 or not all(_LABEL.match(label) for label in labels):
-        _refuse(f"“{shown(host)}” is not the name of a host.", f"it as {scheme}://localhost:8000/")
+        _refuse(f"“{shown(host)}” is not a valid host name.", f"it as {scheme}://localhost:8000/")
     return host.lower()
 
 
