@@ -88,7 +88,7 @@ def test_unix_url_names_a_path_of_the_machine() -> None:
         ("http://[::1/", None, "Write http://[::1]:8000/ for IPv6."),
         ("http://[fe80::1%25eth0]/", None, "Write http://[::1]:8000/."),
         ("http://[127.0.0.1]/", None, None),
-        ("http://a b/", "A URL holds no spaces or control characters: “http://a b/”.", None),
+        ("http://a b/", "A URL contains no spaces or control characters: “http://a b/”.", None),
         ("http://h/\r\nHost: evil", None, "Write %20 for a space in a path."),
         ("http://h\\@evil/", None, "Write http://h/@evil/."),
         (
@@ -111,7 +111,7 @@ def test_unix_url_names_a_path_of_the_machine() -> None:
         ("unix://host/site.sock", None, "Write unix:/run/site.sock."),
         ("unix:", None, None),
         ("unix:/", None, None),
-        ("unix:/a%00b", "The path “/a%00b” holds control characters.", None),
+        ("unix:/a%00b", "The path “/a%00b” contains control characters.", None),
         (f"unix:/{'x' * 120}", None, "Write a shorter path."),
         (f"http://h/{'x' * 9000}", None, "Write a shorter one."),
     ],

@@ -10,9 +10,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
-from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, quote_from_bytes, unquote_to_bytes, urljoin, urlsplit
 
 from webdemo.errors import UrlRefused
 from webdemo.net.bind import LONGEST_SOCKET_PATH
@@ -63,13 +64,12 @@ def parse_url(text: str) -> Url:
         _refuse(f"The URL is {len(text)} characters long; the limit is {LONGEST_URL}.", "a shorter one")
     if not text:
         _refuse("The URL is empty.", _FORM)
-    for character in text:
-        if character.isspace() or not character.isprintable():
-            _refuse(
-                f"A URL holds no spaces or control characters: “{shown(text)}”.", "%20 for a space in a path"
-            )
+    if not text.isprintable() or any(map(str.isspace, text)):
+        _refuse(
+            f"A URL contains no spaces or control characters: “{shown(text)}”.", "%20 for a space in a path"
+        )
     if "\\" in text:
-        _refuse(f"A URL holds no backslashes: “{shown(text)}”.", shown(text.replace("\\", "/")))
+        _refuse(f"A URL contains no backslashes: “{shown(text)}”.", shown(text.replace("\\", "/")))
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
     if scheme == "unix":
@@ -80,12 +80,10 @@ def parse_url(text: str) -> Url:
         parts = urlsplit(text)
     except ValueError:  # unbalanced brackets, or characters that change under NFKC normalization
         _refuse(f"“{shown(text)}” has no valid host.", "http://[::1]:8000/ for IPv6")
-    host, port = _read_authority(parts.netloc, scheme, _rest_of(parts.path))
-    request_target = ""
-    if scheme in HTTP:
-        request_target = quote(parts.path or "/", safe=_PATH)
-        if parts.query:
-            request_target += f"?{quote(parts.query, safe=_QUERY)}"
+    host, port = _read_authority(
+        parts.netloc, scheme, lambda where: f"{scheme}://{where}{shown(parts.path) or '/'}"
+    )
+    request_target = _escape(parts) if scheme in HTTP else ""
     facts = UrlFacts(
         scheme=scheme,
         host=host,
@@ -125,31 +123,34 @@ def _parse_unix(rest: str) -> Url:
     if not re.match(r"/(//)?[^/]", path):
         _refuse(f"“unix:{shown(rest)}” has no absolute path.", "unix:/run/site.sock")
     raw = unquote_to_bytes("/" + path.lstrip("/"))
-    if b"\0" in raw or any(byte < 32 or byte == 127 for byte in raw):
-        _refuse(f"The path “{shown(path)}” holds control characters.", "unix:/run/site.sock")
+    if any(byte < 32 or byte == 127 for byte in raw):
+        _refuse(f"The path “{shown(path)}” contains control characters.", "unix:/run/site.sock")
     if len(raw) > LONGEST_SOCKET_PATH:
         _refuse(
-            f"The path of the Unix socket is {len(raw)} bytes long; the system takes {LONGEST_SOCKET_PATH}.",
+            f"The path of the Unix socket is {len(raw)} bytes long; the limit is {LONGEST_SOCKET_PATH}.",
             "a shorter path",
         )
-    parts = urlsplit(f"http://localhost/{target}")
-    request_target = quote(parts.path, safe=_PATH)
-    if parts.query:
-        request_target += f"?{quote(parts.query, safe=_QUERY)}"
-    return _on_socket(os.fsdecode(raw), request_target if colon else "/", parts.fragment)
+    parts = urlsplit(f"http://localhost/{target}" if colon else "http://localhost/")
+    return _on_socket(os.fsdecode(raw), _escape(parts), parts.fragment)
 
 
 def _on_socket(path: str, request_target: str, fragment: str = "") -> Url:
     facts = UrlFacts("unix", "", None, False, path, request_target, fragment)
-    shown = quote_from_bytes(os.fsencode(path))
-    return Url(f"unix:{shown}" if request_target == "/" else f"unix:{shown}:{request_target}", facts)
+    text = f"unix:{quote_from_bytes(os.fsencode(path))}"
+    return Url(text if request_target == "/" else f"{text}:{request_target}", facts)
+
+
+def _escape(parts: SplitResult) -> str:
+    """The request target (RFC 9112 section 3.2.1), with everything escaped that must be."""
+    query = f"?{quote(parts.query, safe=_QUERY)}" if parts.query else ""
+    return quote(parts.path or "/", safe=_PATH) + query
 
 
 def _refuse_form(text: str, scheme: str, rest: str) -> NoReturn:
     """Refuse a text that does not begin with a known scheme and two slashes."""
     if scheme == "http+unix":
         path = os.fsdecode(unquote_to_bytes(rest.removeprefix("//").partition("/")[0]))
-        _refuse("A Unix socket is written without http.", f"unix:{shown(path)}")
+        _refuse("The scheme of a Unix socket is unix, without http.", f"unix:{shown(path)}")
     if scheme in DEFAULT_PORTS:
         where = rest.lstrip("/")
         where = f"localhost:{where}/" if where.isdigit() else where or "localhost/"
@@ -164,51 +165,51 @@ def _refuse_form(text: str, scheme: str, rest: str) -> NoReturn:
     _refuse(f"“{shown(text)}” has no scheme.", f"http://{shown(guess)}{'' if '/' in guess else '/'}")
 
 
-def _read_authority(text: str, scheme: str, rest: str) -> tuple[str, int | None]:
-    """The host and port of `host[:port]`; raises UrlRefused, also for a user name."""
+def _read_authority(text: str, scheme: str, form: Callable[[str], str]) -> tuple[str, int | None]:
+    """The host and port of `host[:port]`; raises UrlRefused, also for a user name.
+
+    `form` writes the URL with another host and port.
+    """
     where = text.rpartition("@")[2]
     if "@" in text:
         _refuse(
             f"“{shown(text)}” contains a user name, which can hide the real host.",
-            f"it without: {scheme}://{shown(where)}{rest}",
+            f"it without: {form(shown(where))}",
         )
     if where.startswith("["):
         host, bracket, port = where[1:].partition("]")
         if not bracket or (port and not port.startswith(":")):
-            _refuse(f"“{shown(where)}” has brackets that do not match.", f"{scheme}://[::1]:8000/")
+            _refuse(f"“{shown(where)}” has brackets that do not match.", form("[::1]:8000"))
         if not is_ipv6(host):
-            form = f"{scheme}://[::1]:8000/"
-            _refuse(f"“{shown(host)}” is not an IPv6 address (zones are not supported).", form)
+            _refuse(f"“{shown(host)}” is not an IPv6 address (zones are not supported).", form("[::1]:8000"))
         address = str(ipaddress.IPv6Address(host))
-        return address, _read_port(port[1:], scheme, f"[{address}]", rest)
+        return address, _read_port(port[1:], scheme, f"[{address}]", form)
     host, _, port = where.partition(":")
     if ":" in port:
-        _refuse(f"“{shown(where)}” is ambiguous.", f"{scheme}://[{shown(where)}]{rest}")
+        _refuse(f"“{shown(where)}” is ambiguous.", form(f"[{shown(where)}]"))
+    end = f":{shown(port)}" if port else ""
     if not host:
-        _refuse("The URL has no host.", f"{scheme}://localhost{':' if port else ''}{shown(port)}{rest}")
-    number = _read_port(port, scheme, shown(host), rest)
-    return _read_host(host, scheme, port, rest), number
+        _refuse("The URL has no host.", form(f"localhost{end}"))
+    number = _read_port(port, scheme, shown(host), form)
+    return _read_host(host, lambda better: form(f"{better}{end}")), number
 
 
-def _read_port(text: str, scheme: str, host: str, rest: str) -> int | None:
+def _read_port(text: str, scheme: str, host: str, form: Callable[[str], str]) -> int | None:
     """The port number; None if it is empty, as in `host:` (RFC 3986, section 3.2.3)."""
     if not text:
         return None
-    form = f"{scheme}://{host}:{DEFAULT_PORTS[scheme]}{rest}"
+    better = form(f"{host}:{DEFAULT_PORTS[scheme]}")
     if not text.isascii() or not text.isdigit():
-        _refuse(f"“{shown(text)}” is not a port number.", form)
+        _refuse(f"“{shown(text)}” is not a port number.", better)
     digits = text.lstrip("0")
-    if len(digits) > 5 or int(digits or "0") > HIGHEST_PORT:
-        _refuse(f"There is no port {shown(text)}: ports end at {HIGHEST_PORT}.", form)
     if not digits:
-        _refuse("Nothing can be reached on port 0: it asks for any free one.", form)
+        _refuse("Nothing can be reached on port 0: it asks for any free one.", better)
+    if len(digits) > 5 or int(digits) > HIGHEST_PORT:
+        _refuse(f"There is no port {shown(text)}: ports end at {HIGHEST_PORT}.", better)
     return int(digits)
 
 
-def _read_host(host: str, scheme: str, port: str, rest: str) -> str:
-    def form(better: str) -> str:
-        return f"{scheme}://{better}{':' if port else ''}{port}{rest}"
-
+def _read_host(host: str, form: Callable[[str], str]) -> str:
     if not host.isascii():
         try:
             better = form(host.encode("idna").decode())
@@ -218,19 +219,15 @@ def _read_host(host: str, scheme: str, port: str, rest: str) -> str:
     labels = host.removesuffix(".").split(".")
     if _NUMBER.match(labels[-1]):
         # By the URL standard a host that ends in a number is an IPv4 address, which resolvers accept in
-        # many forms: 2130706433, 0x7f.1 and 0177.0.0.1 all lead to this machine.
+        # many forms: 2130706433, 0x7f.1 and 0177.0.0.1 all mean this machine.
         try:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
-            better = form("127.0.0.1")
-            _refuse(f"“{shown(host)}” is not four numbers from 0 to 255.", f"an address as {better}")
+            better = f"an address as {form('127.0.0.1')}"
+            _refuse(f"“{shown(host)}” is not four numbers from 0 to 255.", better)
     if len(host) > 253 or not all(_LABEL.match(label) for label in labels):
-        _refuse(f"“{shown(host)}” is not a valid host name.", f"it as {scheme}://localhost:8000/")
+        _refuse(f"“{shown(host)}” is not a valid host name.", f"it as {form('localhost')}")
     return host.lower()
-
-
-def _rest_of(path: str) -> str:
-    return shown(path) or "/"
 
 
 def _refuse(problem: str, form: str) -> NoReturn:
