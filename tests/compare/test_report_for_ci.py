@@ -29,7 +29,7 @@ def accepted_file(folder: Path, text: str) -> Path:
 
 def test_what_nobody_accepted_is_a_difference() -> None:
     judgement = judge(sample.comparison(TWO, findings=FINDINGS))
-    assert [finding.key for finding in judgement.differences] == ["cheroot underscore"]
+    assert [(f.server, f.probe) for f in judgement.differences] == [("cheroot", "underscore")]
     assert not judgement.is_same
 
 

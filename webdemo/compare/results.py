@@ -78,9 +78,9 @@ class Finding:
     is_new: bool = False  # not right, and not among the known quirks
 
     @property
-    def key(self) -> str:
-        """Its name in a file of accepted differences."""
-        return f"{self.server} {self.probe}"
+    def differs(self) -> bool:
+        """Whether the server ran and did not do what is right."""
+        return self.verdict not in ("right", "missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,11 @@ class Measurement:
     cpu_us_per_request: Figure | None
     memory_bytes: Figure | None  # proportional set size of all its processes
     limited_by: Literal["server", "client", "unknown"]
+
+    @property
+    def load(self) -> tuple[str, int]:
+        """The kind of load."""
+        return self.case, self.connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,18 @@ class Comparison:
     behaviour: Behaviour | None = None
     speed: Speed | None = None
     schema: int = SCHEMA
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        return self.behaviour.probes if self.behaviour else ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return self.behaviour.findings if self.behaviour else ()
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        return self.speed.measurements if self.speed else ()
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"

@@ -56,7 +56,7 @@ def compare(
     observed = _Observed(requests)
     observed.ask(runs, requests, on_progress)
     findings = observed.findings(runs)
-    differing = [finding for finding in findings if finding.verdict not in ("right", "missing")]
+    differing = [finding for finding in findings if finding.differs]
     if differing:
         on_second_look()
         servers = {finding.server for finding in differing}

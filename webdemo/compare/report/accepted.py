@@ -76,10 +76,9 @@ def read(path: Path) -> tuple[Entry, ...]:
 def judge(comparison: Comparison, entries: tuple[Entry, ...] = ()) -> Judgement:
     """Sort the findings into accepted, known and remaining differences. Servers not installed are skipped."""
     differences, accepted, known = [], [], []
-    probes = comparison.behaviour.probes if comparison.behaviour else ()
-    of_servers = {probe.name for probe in probes if probe.layer == "server"}
-    for finding in comparison.behaviour.findings if comparison.behaviour else ():
-        if finding.verdict in ("right", "missing"):
+    of_servers = {probe.name for probe in comparison.probes if probe.layer == "server"}
+    for finding in comparison.findings:
+        if not finding.differs:
             continue
         entry = next((entry for entry in entries if entry.covers(finding)), None)
         if entry is not None:

@@ -16,7 +16,7 @@ from webdemo.compare.speed.cases import SLOW, TYPICAL, Case
 # Not for production, by their own documentation.
 DEVELOPMENT = ("werkzeug", "wsgiref")
 # A server is blocked by slow clients if its throughput drops below this share.
-HELD_UP = 0.2
+BLOCKED = 0.2
 # A spread above this share of the median exceeds the machine's usual noise.
 UNEVEN = 0.5
 # Costs per request whose ratio is below this count as equal.
@@ -48,40 +48,34 @@ def _not_up(comparison: Comparison) -> Iterator[str]:
 
 
 def _app_differs(comparison: Comparison) -> Iterator[str]:
-    if comparison.behaviour is None:
-        return
-    paths = {probe.name for probe in comparison.behaviour.probes if probe.layer == "app"}
-    found = [
-        f for f in comparison.behaviour.findings if f.probe in paths and f.verdict not in ("right", "missing")
-    ]
+    paths = {probe.name for probe in comparison.probes if probe.layer == "app"}
+    found = [finding for finding in comparison.findings if finding.probe in paths and finding.differs]
     if found:
         servers = sorted({finding.server for finding in found})
         up = sorted(server.label for server in comparison.servers if server.state == "up")
         where = "on each server" if servers == up and len(up) > 1 else f"on {wording.listed(servers)}"
-        asked = sorted({finding.probe for finding in found})
+        requests = sorted({finding.probe for finding in found})
         yield (
-            f"Your app answers {wording.listed(asked)} otherwise {where}. "
-            f"Look at {'these' if len(found) > 1 else 'this'} before you change servers."
+            f"Your app responds differently to {wording.listed(requests)} {where}. "
+            f"Review {'these' if len(found) > 1 else 'this'} before you change servers."
         )
     elif paths:
-        yield "Your app’s own paths are answered alike on every server that ran."
+        yield "Your app’s own paths get the same response on every server that ran."
 
 
 def _wrong(comparison: Comparison) -> Iterator[str]:
-    if comparison.behaviour is None:
-        return
     counts = {server.label: 0 for server in comparison.servers if server.state == "up"}
-    for finding in comparison.behaviour.findings:
+    for finding in comparison.findings:
         if finding.server in counts and finding.verdict in ("wrong", "dropped", "hung"):
             counts[finding.server] += 1
-    if not counts or len(set(counts.values())) == 1:
+    if len(set(counts.values())) < 2:
         return
     fewest, most = min(counts.values()), max(counts.values())
     best = [label for label, number in counts.items() if number == fewest]
     worst = [label for label, number in counts.items() if number == most]
     yield (
-        f"The fewest requests are answered wrongly by {wording.listed(best)} ({fewest}), "
-        f"the most by {wording.listed(worst)} ({most})."
+        f"The fewest wrong responses come from {wording.listed(best)} ({fewest}), "
+        f"the most from {wording.listed(worst)} ({most})."
     )
 
 
@@ -89,8 +83,8 @@ def _fastest(comparison: Comparison) -> Iterator[str]:
     leaders = _leaders(comparison)
     if len(leaders) == 1:
         yield (
-            f"{leaders[0]} answers the most requests of this app on this machine, and more than measuring "
-            "the same server twice would explain."
+            f"{leaders[0]} serves the most requests of this app on this machine, by more than two "
+            "measurements of the same server differ."
         )
 
 
@@ -99,7 +93,7 @@ def _no_fastest(comparison: Comparison) -> Iterator[str]:
     if len(leaders) > 1:
         yield (
             f"No significant difference in throughput between {wording.listed(leaders)}: "
-            "choose among them by something else."
+            "choose by other criteria."
         )
 
 
@@ -121,8 +115,8 @@ def _app_decides(comparison: Comparison) -> Iterator[str]:
     costs = [m.cpu_us_per_request.value for m in _measured(comparison, TYPICAL) if m.cpu_us_per_request]
     if len(costs) > 1 and max(costs) <= AS_MUCH * min(costs):
         yield (
-            "A request costs about the same processor time on every server: the app itself decides how fast "
-            "it is, and making it faster helps more than another server."
+            "A request costs about the same processor time on every server: the app itself determines the "
+            "speed, and making it faster helps more than another server."
         )
 
 
@@ -131,21 +125,21 @@ def _development(comparison: Comparison) -> Iterator[str]:
     found = [label for label in _leaders(comparison) if names.get(label) in DEVELOPMENT]
     if found:
         yield (
-            f"{wording.listed(found)} keeps up here, but is made for development: no limit guards it from "
-            "strangers. Do not choose it for production."
+            f"{wording.listed(found)} keeps up here, but is made for development: it has no limits that "
+            "protect it from hostile clients. Do not choose it for production."
         )
 
 
-def _held_up(comparison: Comparison) -> Iterator[str]:
+def _blocked(comparison: Comparison) -> Iterator[str]:
     usual = {m.server: m.requests_per_second.value for m in _measured(comparison, TYPICAL)}
     slow = {m.server: m.requests_per_second.value for m in _measured(comparison, SLOW)}
-    held_up = [label for label in slow if slow[label] < HELD_UP * usual.get(label, 0)]
-    if held_up:
-        others = [label for label in slow if label not in held_up]
+    blocked = [label for label in slow if slow[label] < BLOCKED * usual.get(label, 0)]
+    if blocked:
+        others = [label for label in slow if label not in blocked]
         instead = f", or choose {' or '.join(others)}" if others else ""
         yield (
-            f"Slow clients hold up {wording.listed(held_up)}: put a proxy in front that takes requests in "
-            f"whole before it passes them on{instead}."
+            f"Slow clients block {wording.listed(blocked)}: put a proxy in front that reads the whole "
+            f"request before it forwards it{instead}."
         )
 
 
@@ -154,42 +148,35 @@ def _lost(comparison: Comparison) -> Iterator[str]:
     lost = [f"{one.server} ({one.lost_at_stop})" for one in lifecycles if one.lost_at_stop]
     if lost:
         yield (
-            f"At a stop, requests were lost on {wording.listed(lost)}: they waited to be accepted. "
-            "Take the server out of the proxy’s list before you stop it, or swap it for a new one instead."
+            f"Requests were lost at a stop on {wording.listed(lost)}: their connections had not been "
+            "accepted. Remove the server from the proxy before you stop it, or swap it for a new one instead."
         )
 
 
 def _errors(comparison: Comparison) -> Iterator[str]:
-    for m in comparison.speed.measurements if comparison.speed else ():
+    for m in comparison.measurements:
         if m.errors:
-            yield f"{m.server} had {m.errors} errors with {wording.case_title(m)}: those figures count less."
+            errors = f"{m.errors} errors with {wording.case_title(m)}"
+            yield f"{m.server} had {errors}: those figures are less reliable."
 
 
 def _client_limit(comparison: Comparison) -> Iterator[str]:
-    limited = sorted(
-        {m.server for m in comparison.speed.measurements if m.limited_by == "client"}
-        if comparison.speed
-        else ()
-    )
+    limited = sorted({m.server for m in comparison.measurements if m.limited_by == "client"})
     if limited:
         yield (
-            f"With {wording.listed(limited)} the load’s processor was the limit: the server can do more "
-            "there than these figures say."
+            f"For {wording.listed(limited)} the load generator was the limit: the server can do more "
+            "than these figures say."
         )
 
 
 def _uneven(comparison: Comparison) -> Iterator[str]:
     figures = [m.requests_per_second for m in _measured(comparison, TYPICAL)]
     if any(f.value and (f.high - f.low) / f.value > UNEVEN for f in figures):
-        yield "The rounds differ a lot: something else used this machine. Measure again when it is idle."
+        yield "The rounds differ a lot: something else used the machine. Measure again when it is idle."
 
 
 def _measured(comparison: Comparison, case: Case) -> list[Measurement]:
-    return [
-        m
-        for m in (comparison.speed.measurements if comparison.speed else ())
-        if (m.case, m.connections) == (case.name, case.connections)
-    ]
+    return [m for m in comparison.measurements if m.load == (case.name, case.connections)]
 
 
 def _leaders(comparison: Comparison) -> list[str]:
@@ -233,8 +220,8 @@ RULES = (
     Rule("for development", f"One of the fastest is {' or '.join(DEVELOPMENT)}.", _development),
     Rule(
         "slow clients",
-        f"Beside slow clients a server answers less than {HELD_UP:.0%} of what it answers without.",
-        _held_up,
+        f"Beside slow clients a server answers less than {BLOCKED:.0%} of what it answers without.",
+        _blocked,
     ),
     Rule("lost at stop", "Requests in flight at a stop were not answered.", _lost),
     Rule("errors", "Under load there were failed connections or error answers.", _errors),

@@ -42,12 +42,11 @@ def charts(speed: Speed) -> dict[Measurement, Chart]:
     floor, top = (math.log10(edge) for edge in latency_scale(speed))
     fastest: dict[tuple[str, int], float] = {}
     for m in speed.measurements:
-        case = (m.case, m.connections)
-        fastest[case] = max(fastest.get(case, 1.0), m.requests_per_second.high)
+        fastest[m.load] = max(fastest.get(m.load, 1.0), m.requests_per_second.high)
 
     def chart(m: Measurement) -> Chart:
         def along(rate: float) -> float:
-            return rate / fastest[m.case, m.connections] * WIDTH
+            return rate / fastest[m.load] * WIDTH
 
         def far(ms: float) -> float:
             return (math.log10(ms) - floor) / (top - floor) * WIDTH

@@ -18,17 +18,16 @@ _IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 def to_junit(comparison: Comparison, judgement: Judgement) -> str:
     root = ElementTree.Element("testsuites", name=f"webdemo compare {comparison.app}")
-    reasons = {finding.key: f"Accepted: {entry.why}" for finding, entry in judgement.accepted}
-    reasons |= {finding.key: f"Known of this server: {finding.what}" for finding in judgement.known}
-    findings = comparison.behaviour.findings if comparison.behaviour else ()
+    reasons = {finding: f"Accepted: {entry.why}" for finding, entry in judgement.accepted}
+    reasons |= {finding: f"Known of this server: {finding.what}" for finding in judgement.known}
     for server in comparison.servers:
-        own = [finding for finding in findings if finding.server == server.label]
+        own = [finding for finding in comparison.findings if finding.server == server.label]
         suite = ElementTree.SubElement(
             root, "testsuite", name=server.label, timestamp=comparison.made_at.partition("+")[0]
         )
         _add_start(suite, server)
         for finding in own:
-            _add_finding(suite, finding, reasons.get(finding.key))
+            _add_finding(suite, finding, reasons.get(finding))
         suite.set("tests", str(len(suite)))
         for name in ("failure", "error", "skipped"):
             plural = {"failure": "failures", "error": "errors"}.get(name, name)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from webdemo.compare.report import wording
+from webdemo.compare.report import rows, wording
 from webdemo.compare.report.advice import advise
 from webdemo.compare.report.standings import standings
 from webdemo.compare.results import Behaviour, Comparison, Finding, Speed
@@ -56,30 +56,29 @@ def _show_servers(comparison: Comparison, console: Console) -> None:
 
 def _show_grid(behaviour: Behaviour, labels: list[str], console: Console) -> None:
     """Print the probes that are not right everywhere; the others are only counted."""
-    verdicts = {(finding.probe, finding.server): finding for finding in behaviour.findings}
-    shown = [
-        probe for probe in behaviour.probes
-        if any((probe.name, s) in verdicts and verdicts[probe.name, s].verdict != "right" for s in labels)
-    ]  # fmt: skip
-    alike = len(behaviour.probes) - len(shown)
-    title = f"Behaviour: {alike} of {len(behaviour.probes)} probes are right on every server"
-    if not shown or not labels:
+    shown = [row for row in rows.grid(behaviour, labels) if not _is_right(row.cells)]
+    same = len(behaviour.probes) - len(shown)
+    title = f"Behaviour: {same} of {len(behaviour.probes)} probes are right on every server"
+    if not shown:
         _head(console, title)
         return
-    names = max(len(probe.name) for probe in shown)
+    names = max(len(row.probe.name) for row in shown)
     fitting = max(1, (console.width - names) // (_GRID_COLUMN + 2))
     for first in range(0, len(labels), fitting):  # as many columns as fit the terminal
         table = _table("" if first else title)
         table.add_column("probe", no_wrap=True)
-        block = labels[first : first + fitting]
-        for label in block:
+        for label in labels[first : first + fitting]:
             table.add_column(label, overflow="fold", width=_GRID_COLUMN)
-        for probe in shown:
-            found = [verdicts.get((probe.name, label)) for label in block]
-            if any(finding is None or finding.verdict != "right" for finding in found):
-                table.add_row(probe.name, *map(_cell, found))
+        for row in shown:
+            cells = row.cells[first : first + fitting]
+            if not _is_right(cells):
+                table.add_row(row.probe.name, *map(_cell, cells))
         console.print()
         console.print(table)
+
+
+def _is_right(cells: Iterable[Finding | None]) -> bool:
+    return all(finding is not None and finding.verdict == "right" for finding in cells)
 
 
 def _cell(finding: Finding | None) -> Text:
@@ -91,31 +90,20 @@ def _cell(finding: Finding | None) -> Text:
 
 
 def _show_differences(behaviour: Behaviour, console: Console) -> None:
-    found = [f for f in behaviour.findings if f.verdict not in ("right", "missing")]
-    if any(finding.is_new for finding in found):
+    if any(finding.is_new for finding in behaviour.findings):
         console.print("* not seen before in this server", style="dim")
-    for probe in behaviour.probes:
-        own = [finding for finding in found if finding.probe == probe.name]
-        if not own:
-            continue
+    for difference in rows.differences(behaviour):
+        probe = difference.probe
         console.print()
         title = f": {probe.title}. " if probe.title != probe.name else ""
         console.print(Text.assemble((probe.name, "bold"), title, (probe.section, "dim")))
-        for what, findings in _grouped(own):
-            servers = wording.listed([finding.server for finding in findings])
-            first = findings[0]
-            console.print(Text.assemble("  ", (servers, STYLES[first.verdict]), f": {what}"))
-        tail = " ".join(dict.fromkeys(s for f in own for s in (f.who_is_right, f.meaning) if s))
+        firsts = [group[0] for group in difference.groups]
+        for first, group in zip(firsts, difference.groups, strict=True):
+            servers = wording.listed([finding.server for finding in group])
+            console.print(Text.assemble("  ", (servers, STYLES[first.verdict]), f": {wording.said(first)}"))
+        tail = " ".join(dict.fromkeys(s for f in firsts for s in (f.who_is_right, f.meaning) if s))
         if tail:
             console.print(Text(f"  {tail}", "dim"))
-
-
-def _grouped(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
-    """Group the findings that have the same text."""
-    groups: dict[str, list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault(wording.said(finding), []).append(finding)
-    return list(groups.items())
 
 
 def _show_speed(speed: Speed, console: Console) -> None:
@@ -147,6 +135,15 @@ def _show_speed(speed: Speed, console: Console) -> None:
             if m.errors:
                 line.append(f", {m.errors} errors", "red")
             console.print(line)
+    _show_lifecycles(speed, console)
+    console.print(
+        Text(f"GET {speed.path}, by {speed.client}; {wording.method(speed)} CPU: for a request.", "dim")
+    )
+    for note in speed.notes:
+        console.print(Text(f"Note: {note}", "yellow"))
+
+
+def _show_lifecycles(speed: Speed, console: Console) -> None:
     table = _table("Start, kill -9 and stop", "server")
     for name in ("ready after", "back after kill -9", "stopped after", "lost at stop"):
         table.add_column(name, justify="right")
@@ -161,11 +158,6 @@ def _show_speed(speed: Speed, console: Console) -> None:
         )
     console.print()
     console.print(table)
-    console.print(
-        Text(f"GET {speed.path}, by {speed.client}; {wording.method(speed)} CPU: for a request.", "dim")
-    )
-    for note in speed.notes:
-        console.print(Text(f"Note: {note}", "yellow"))
 
 
 def _table(title: str, *columns: str) -> Table:
