@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from webdemo.client.wire import Exchange, Response
 from webdemo.compare.corpus.case import (
-    Case,
     Judge,
     Judgement,
     Level,
+    case,
     differs,
     request,
     right,
@@ -22,22 +22,6 @@ _CALLABLE = "PEP 3333, The start_response() Callable"
 _LENGTH = "PEP 3333, Handling the Content-Length Header"
 _WHOLE = "A client, or a cache, keeps half an answer for a whole one."
 _STEP = "A client that keeps its connection takes the body for the next answer."
-
-
-def _page(
-    name: str,
-    title: str,
-    judge: Judge,
-    expected: str,
-    section: str,
-    meaning: str,
-    *,
-    page: str | None = None,
-    judges_breaks: bool = False,
-    close: bool = True,
-) -> Case:
-    steps = (request(f"/probe/{page or name}", close=close),)
-    return Case(name, title, section, expected, meaning, steps, judge, judges_breaks=judges_breaks)
 
 
 def _answer(judge: Callable[[Response], Judgement]) -> Judge:
@@ -259,96 +243,104 @@ def _shrunk(exchange: Exchange) -> Judgement:
 
 CASES = (
     *(
-        Case(
+        case(
             f"{code}-with-body",
             f"{code} with a body",
             "RFC 9112 section 6.3",
             f"An answer of {code} ends with its headers, whatever they say.",
             _STEP,
-            (request(f"/probe/{code}-with-body", close=False), 0.1, request("/probe/hello")),
             _without_body,
-            ("GET", "GET"),
+            request(f"/probe/{code}-with-body", close=False),
+            0.1,
+            request("/probe/hello"),
+            responses=2,
         )
         for code in (204, 304)
     ),
-    _page(
+    case(
         "304-with-length",
         "304 with the length of what it stands for",
-        _answer(_no_made_up_length),
-        "An app may give it the length of the 200 answer; no other may be sent.",
         "RFC 9110 section 8.6 (MUST)",
+        "An app may give it the length of the 200 answer; no other may be sent.",
         "Caches keep a wrong length, or an app's 304 fails.",
+        _answer(_no_made_up_length),
+        request("/probe/304-with-length"),
     ),
-    _page(
+    case(
         "stream",
         "an answer in parts, without a length",
-        _body(b"one two three"),
-        "All parts arrive, and an end that can be told.",
         "RFC 9112 section 6.3",
+        "All parts arrive, and an end that can be told.",
         "Downloads are cut, or hang.",
+        _body(b"one two three"),
+        request("/probe/stream"),
     ),
-    Case(
+    case(
         "stream-slowly",
         "the first part of an answer whose second takes its time",
         "PEP 3333, Buffering and Streaming (must)",
         "No part is kept back until the next one is there.",
         "Server-sent events and progress arrive late, or not before the end.",
-        (request("/probe/stream-slowly"), 0.35),
         _first_part_early,
+        request("/probe/stream-slowly"),
+        0.35,
     ),
-    _page(
+    case(
         "stream-empty-parts",
         "empty parts within an answer",
-        _body(b"one two three"),
-        "An empty part is no end; middleware has to yield some.",
         "PEP 3333, Middleware Handling of Block Boundaries",
+        "An empty part is no end; middleware has to yield some.",
         "Answers of apps that yield b'' to give way are cut.",
+        _body(b"one two three"),
+        request("/probe/stream-empty-parts"),
     ),
-    _page(
+    case(
         "large",
         "an answer of 1 MB",
-        _body(b"x" * LARGE_BYTES),
-        "It arrives whole.",
         "RFC 9112 section 6.3",
+        "It arrives whole.",
         "Downloads are cut.",
+        _body(b"x" * LARGE_BYTES),
+        request("/probe/large"),
     ),
-    _page(
+    case(
         "write",
         "write() and a body",
-        _body(b"written, and returned"),
-        "What was written comes first, then the body.",
         "PEP 3333, The write() Callable (must)",
+        "What was written comes first, then the body.",
         "Old apps lose a part of their answer.",
-        page="by-write",
+        _body(b"written, and returned"),
+        request("/probe/by-write"),
     ),
-    _page(
+    case(
         "file",
         "a file, by wsgi.file_wrapper where there is one",
-        _body(bytes(range(256)) * 256),
-        "It arrives whole.",
         "PEP 3333, Optional Platform-Specific File Handling",
+        "It arrives whole.",
         "Downloads are cut.",
+        _body(bytes(range(256)) * 256),
+        request("/probe/file"),
     ),
-    Case(
+    case(
         "file-shrinks",
         "a file that becomes shorter while it is sent",
         f"{_LENGTH} (should)",
         "The file's end ends the answer, and the connection is closed, so that the client knows.",
         "A log that is rotated during its download leaves a client waiting, or a processor busy for ever.",
-        (request("/probe/file-shrinks?{id}", close=False),),
         _shrunk,
+        request("/probe/file-shrinks?{id}", close=False),
         judges_breaks=True,
         recalls=True,
     ),
     *(
-        Case(
+        case(
             name,
             title,
             "PEP 3333, Specification Details (must)",
             "close() is called however the answer ends.",
             "Database connections and files are not given back.",
-            steps,
             _closed,
+            *steps,
             judges_breaks=True,
             recalls=True,
         )
@@ -362,198 +354,214 @@ CASES = (
             ("close-failed", "close() when the body fails", (request("/probe/closing-failed?{id}"),)),
         )
     ),
-    _page(
+    case(
         "raise-before-start",
         "an exception before start_response",
-        status(500),
-        "Nothing is sent yet: 500.",
         "PEP 3333, Error Handling",
+        "Nothing is sent yet: 500.",
         "A client cannot tell a failure of the app from one of the network.",
-        page="raise-before",
+        status(500),
+        request("/probe/raise-before"),
     ),
-    _page(
+    case(
         "raise-after-start",
         "an exception after start_response, before the body",
-        status(500),
-        "The headers are not sent before the body: 500.",
         f"{_CALLABLE} (must)",
+        "The headers are not sent before the body: 500.",
         "A failure looks like success, with an empty page.",
+        status(500),
+        request("/probe/raise-after-start"),
     ),
-    _page(
+    case(
         "raise-in-body",
         "an exception in the middle of a body",
-        _cut,
-        "The answer is left unfinished, so that the client knows.",
         "RFC 9112 section 8",
+        "The answer is left unfinished, so that the client knows.",
         _WHOLE,
+        _cut,
+        request("/probe/raise-in-body", close=False),
         judges_breaks=True,
-        close=False,
     ),
-    _page(
+    case(
         "raise-in-body-with-length",
         "an exception in the middle of a body with a length",
-        _cut,
-        "The answer is left unfinished, so that the client knows.",
         "RFC 9112 section 8",
+        "The answer is left unfinished, so that the client knows.",
         _WHOLE,
+        _cut,
+        request("/probe/raise-in-body-with-length", close=False),
         judges_breaks=True,
-        close=False,
     ),
-    _page(
+    case(
         "start-again",
         "start_response again, with exc_info, before the body",
-        status(503),
-        "The second status replaces the first, as long as nothing is sent.",
         _CALLABLE,
+        "The second status replaces the first, as long as nothing is sent.",
         "Error pages are sent with 200.",
+        status(503),
+        request("/probe/start-again"),
     ),
-    _page(
+    case(
         "start-again-late",
         "start_response again, with exc_info, in the middle of the body",
-        _cut,
-        "It raises: the answer is left unfinished.",
         f"{_CALLABLE} (must)",
+        "It raises: the answer is left unfinished.",
         _WHOLE,
+        _cut,
+        request("/probe/start-again-late", close=False),
         judges_breaks=True,
-        close=False,
     ),
-    _page(
+    case(
         "start-twice",
         "start_response twice, without exc_info",
-        status(500, otherwise="differs"),
-        "It is a fatal error in the app; what a server is to do about it is not said.",
         _CALLABLE,
+        "It is a fatal error in the app; what a server is to do about it is not said.",
         "A mistake goes unnoticed on one server, and fails on another.",
+        status(500, otherwise="differs"),
+        request("/probe/start-twice"),
     ),
-    _page(
+    case(
         "start-never",
         "an app that does not call start_response",
-        status(500),
-        "It is an error in the app: 500, and no answer with a status that nobody gave.",
         "PEP 3333, Specification Details",
+        "It is an error in the app: 500, and no answer with a status that nobody gave.",
         "A mistake goes unnoticed on one server, and fails on another.",
+        status(500),
+        request("/probe/start-never"),
     ),
-    _page(
+    case(
         "too-short",
         "a body shorter than its Content-Length",
-        _too_short,
-        "The connection is closed, so that the client knows.",
         f"{_LENGTH} (should)",
+        "The connection is closed, so that the client knows.",
         "The client waits for the rest until its time is over.",
+        _too_short,
+        request("/probe/too-short", close=False),
         judges_breaks=True,
-        close=False,
     ),
-    Case(
+    case(
         "too-long",
         "a body longer than its Content-Length",
         f"{_LENGTH} (should)",
         "No more is sent than was announced; least of all before another answer on the same connection.",
         _STEP,
-        (request("/probe/too-long", close=False), 0.1, request("/probe/hello")),
         _too_long,
-        ("GET", "GET"),
+        request("/probe/too-long", close=False),
+        0.1,
+        request("/probe/hello"),
+        responses=2,
         judges_breaks=True,
     ),
-    _page(
+    case(
         "text-body",
         "a body of str instead of bytes",
-        _text,
-        "It is an error in the app: 500, or the answer is left unfinished.",
         "PEP 3333, A Note On String Types",
+        "It is an error in the app: 500, or the answer is left unfinished.",
         "A mistake goes unnoticed on one server, and fails on another.",
+        _text,
+        request("/probe/text-body"),
         judges_breaks=True,
     ),
-    _page(
+    case(
         "hop-by-hop",
         "an app that sends Keep-Alive, a header of the connection",
-        _answer(_hop_by_hop),
-        "Apps are forbidden to; a server is to treat it as an error.",
         f"{_CALLABLE} (should)",
+        "Apps are forbidden to; a server is to treat it as an error.",
         "Clients are told what the server does not hold to.",
+        _answer(_hop_by_hop),
+        request("/probe/hop-by-hop"),
     ),
-    _page(
+    case(
         "own-transfer-encoding",
         "an app that sends Transfer-Encoding: chunked, and no chunks",
-        _own_transfer_encoding,
-        "Apps are forbidden to; a server is to treat it as an error. What it announces it has to send.",
         f"{_CALLABLE} (should)",
+        "Apps are forbidden to; a server is to treat it as an error. What it announces it has to send.",
         "Clients cannot read the answer.",
+        _own_transfer_encoding,
+        request("/probe/own-transfer-encoding"),
         judges_breaks=True,
     ),
-    _page(
+    case(
         "line-break-in-header",
         "CR and LF in a header that an app sends",
-        _injected,
-        "Apps are forbidden to, and a sender sends no header that the grammar does not know.",
         "RFC 9110 section 2.2, 5.5 (MUST)",
+        "Apps are forbidden to, and a sender sends no header that the grammar does not know.",
         "User input in a redirect or a cookie can add headers to the answer, or a body of its own.",
+        _injected,
+        request("/probe/line-break-in-header"),
         judges_breaks=True,
     ),
-    _page(
+    case(
         "latin-1-header",
         "an é in a header that an app sends",
-        _answer(_latin_1),
-        "It is sent as Latin-1.",
         "PEP 3333, Unicode Issues (must)",
+        "It is sent as Latin-1.",
         "File names in Content-Disposition arrive spoilt.",
+        _answer(_latin_1),
+        request("/probe/latin-1-header"),
     ),
-    _page(
+    case(
         "wide-header",
         "a € in a header that an app sends, which Latin-1 does not have",
-        _wide,
-        "It is a fatal error in the app: 500.",
         "PEP 3333, Unicode Issues",
+        "It is a fatal error in the app: 500.",
         "User input in a header makes an answer fail, and on some servers the client wait.",
+        _wide,
+        request("/probe/wide-header"),
         judges_breaks=True,
     ),
-    _page(
+    case(
         "two-cookies",
         "two Set-Cookie headers",
-        _answer(_cookies),
-        "They stay two: they cannot be joined.",
         "RFC 9110 section 5.3",
+        "They stay two: they cannot be joined.",
         "All cookies but one are lost.",
+        _answer(_cookies),
+        request("/probe/two-cookies"),
     ),
-    _page(
+    case(
         "header-name-case",
         "the case of a header's name",
-        _answer(_name_kept),
-        "Names are case-insensitive.",
         "RFC 9110 section 5.1",
+        "Names are case-insensitive.",
         "Tests and clients that compare names exactly fail.",
-        page="lower-case-header",
+        _answer(_name_kept),
+        request("/probe/lower-case-header"),
     ),
-    _page(
+    case(
         "date",
         "Date, where the app gives none",
-        _answer(_date),
-        "A server with a clock sends Date.",
         "RFC 9110 section 6.6.1 (MUST)",
+        "A server with a clock sends Date.",
         "Caches cannot tell the age of a page.",
-        page="hello",
+        _answer(_date),
+        request("/probe/hello"),
     ),
-    _page(
+    case(
         "own-date",
         "an app that gives Date itself",
-        _own("Date", "Thu, 01 Jan 1998 00:00:00 GMT", without="wrong"),
-        "Date is sent once; whose it is, the app's or the server's, is open.",
         "RFC 9110 section 5.3, 6.6.1 (MUST)",
+        "Date is sent once; whose it is, the app's or the server's, is open.",
         "Clients and caches meet two dates.",
+        _own("Date", "Thu, 01 Jan 1998 00:00:00 GMT", without="wrong"),
+        request("/probe/own-date"),
     ),
-    _page(
+    case(
         "own-server",
         "an app that gives Server itself",
-        _own("Server", "the-app", without="differs"),
-        "Server is sent at most once.",
         "RFC 9110 section 5.3 (MUST)",
+        "Server is sent at most once.",
         "Who hides the server's name finds it shown even so.",
+        _own("Server", "the-app", without="differs"),
+        request("/probe/own-server"),
     ),
-    _page(
+    case(
         "odd-status",
         "a status that nobody knows",
-        _answer(_odd_status),
-        "The status is the app's.",
         _CALLABLE,
+        "The status is the app's.",
         "Statuses of an app's own are replaced.",
+        _answer(_odd_status),
+        request("/probe/odd-status"),
     ),
 )

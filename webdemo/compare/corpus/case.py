@@ -36,12 +36,34 @@ class Case:
     title: str
     section: str  # with the requirement's level, where it has one: "RFC 9112 section 6.3 (MUST)"
     expected: str
-    meaning: str
-    steps: tuple[Step, ...]
+    meaning: str  # for an app or its users, if a server deviates
     judge: Judge
-    methods: tuple[str, ...] = ("GET",)  # of the requests, in order; one response is expected for each
+    steps: tuple[Step, ...]
+    responses: int = 1  # expected
     judges_breaks: bool = False  # the judge is called even without a complete response
     recalls: bool = False  # the app is asked afterwards what happened to its response
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods of the requests, in order; those after the first are GET."""
+        first = next(step for step in self.steps if isinstance(step, bytes))
+        return (first.split(maxsplit=1)[0].decode(), *["GET"] * (self.responses - 1))
+
+
+def case(
+    name: str,
+    title: str,
+    section: str,
+    expected: str,
+    meaning: str,
+    judge: Judge,
+    *steps: Step,
+    responses: int = 1,
+    judges_breaks: bool = False,
+    recalls: bool = False,
+) -> Case:
+    """A row of the corpus: what is sent comes last."""
+    return Case(name, title, section, expected, meaning, judge, steps, responses, judges_breaks, recalls)
 
 
 request = partial(encode_request, host=HOST)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from webdemo.client.wire import Exchange
 from webdemo.compare.corpus.case import (
-    Case,
-    Judge,
     Judgement,
+    case,
     differs,
     environ_of,
     request,
@@ -21,10 +20,6 @@ _REQUIRED = (
     "SERVER_PROTOCOL", "wsgi.url_scheme", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once",
 )  # fmt: skip
 _NEVER_EMPTY = ("REQUEST_METHOD", "SERVER_NAME", "SERVER_PORT")
-
-
-def _environ(name: str, title: str, judge: Judge, expected: str, meaning: str, section: str = _PEP) -> Case:
-    return Case(name, title, section, expected, meaning, (request("/x?a=1"),), judge)
 
 
 def _required(exchange: Exchange) -> Judgement:
@@ -132,107 +127,116 @@ def _past_end(exchange: Exchange) -> Judgement:
 
 
 CASES = (
-    _environ(
+    case(
         "environ-required",
         "the variables that must be there",
-        _required,
+        "PEP 3333, environ Variables (must)",
         "All are there, native strings, in a dict; only what is empty may be left out.",
         "Frameworks fail with KeyError.",
-        "PEP 3333, environ Variables (must)",
+        _required,
+        request("/x?a=1"),
     ),
-    _environ(
+    case(
         "environ-protocol",
         "SERVER_PROTOCOL",
-        tells("SERVER_PROTOCOL", "HTTP/1.1", otherwise="differs"),
+        _PEP,
         "It is the version of the request.",
         "Apps that stream, or choose 303 over 302 by it, behave otherwise.",
+        tells("SERVER_PROTOCOL", "HTTP/1.1", otherwise="differs"),
+        request("/x?a=1"),
     ),
-    _environ(
+    case(
         "environ-server-name",
         "SERVER_NAME",
-        _server_name,
+        _PEP,
         "It is never empty, and stands for the host where there is no Host.",
         "Where Host is missing, apps make URLs that lead nowhere.",
+        _server_name,
+        request("/x?a=1"),
     ),
-    _environ(
+    case(
         "environ-remote-port",
         "REMOTE_PORT",
-        _remote_port,
+        _PEP,
         "PEP 3333 does not have it; most servers do.",
         "Logs and audits by REMOTE_PORT have a gap.",
+        _remote_port,
+        request("/x?a=1"),
     ),
-    _environ(
+    case(
         "environ-raw-target",
         "the target as it was sent",
-        _raw_target,
+        _PEP,
         "PEP 3333 has no variable for it.",
         "Apps that need the undecoded path (signatures, names with slashes) find it under two names, or not.",
+        _raw_target,
+        request("/x?a=1"),
     ),
-    _environ(
+    case(
         "environ-file-wrapper",
         "wsgi.file_wrapper",
-        _file_wrapper,
+        "PEP 3333, Optional Platform-Specific File Handling (may)",
         "It is optional.",
         "Files are copied by the app, piece by piece, where it is missing.",
-        "PEP 3333, Optional Platform-Specific File Handling (may)",
+        _file_wrapper,
+        request("/x?a=1"),
     ),
-    _environ(
+    case(
         "environ-process",
         "the process's own environment variables",
-        _nothing_of_the_process,
+        "PEP 3333, environ Variables (may)",
         "A server may add them; with them come the secrets of the deployment.",
         "Debug pages that show the environ show secrets.",
-        "PEP 3333, environ Variables (may)",
+        _nothing_of_the_process,
+        request("/x?a=1"),
     ),
-    _environ(
+    case(
         "environ-no-content",
         "CONTENT_TYPE and CONTENT_LENGTH of a request without a body",
-        _no_guess,
+        _PEP,
         "They hold what was sent: empty or absent here. A type that nobody sent is made up.",
         "An app takes a request without a body for a form.",
+        _no_guess,
+        request("/x?a=1"),
     ),
-    Case(
+    case(
         "environ-content",
         "CONTENT_TYPE and CONTENT_LENGTH of a request with a body",
         _PEP,
         "They are there, without HTTP_ before them.",
         "Apps that look at all HTTP_ variables see them twice, or miss them.",
-        (request("/x", "Content-Type: text/x-probe", "Content-Length: 5", method="POST", body=b"hello"),),
         _content_keys,
-        ("POST",),
+        request("/x", "Content-Type: text/x-probe", "Content-Length: 5", method="POST", body=b"hello"),
     ),
-    Case(
+    case(
         "input-methods",
         "readline, read, readlines and iteration of wsgi.input",
         "PEP 3333, Input and Error Streams (must)",
         "All are there, and go on where the last one ended.",
         "Parsers of forms and uploads fail.",
-        (request("/probe/read-lines", "Content-Length: 18", method="POST", body=b"one\ntwo\nthree\nfour"),),
         _lines,
-        ("POST",),
+        request("/probe/read-lines", "Content-Length: 18", method="POST", body=b"one\ntwo\nthree\nfour"),
     ),
-    Case(
+    case(
         "input-past-end",
         "more is read than CONTENT_LENGTH says",
         "PEP 3333, Input and Error Streams (should)",
         "The read ends with the body, as at the end of a file.",
         "WebDAV servers and upload parsers that read to the end hang.",
-        (request("/probe/read-past-end", "Content-Length: 5", method="POST", body=b"hello", close=False),),
         _past_end,
-        ("POST",),
+        request("/probe/read-past-end", "Content-Length: 5", method="POST", body=b"hello", close=False),
     ),
-    Case(
+    case(
         "input-without-length",
         "the body of a request that has none is read",
         "PEP 3333, Input and Error Streams (should)",
         "It is empty, and a read of it ends.",
         "An app that reads the body of every request hangs.",
-        (request("/probe/read", method="POST", close=False),),
         lambda e: (
             right("gives the app an empty body")
             if e.responses[0].json.get("length") == 0
             else differs(f"answers {e.responses[0].status}")
         ),
-        ("POST",),
+        request("/probe/read", method="POST", close=False),
     ),
 )

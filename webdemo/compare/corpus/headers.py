@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from webdemo.client.wire import AWAIT_RESPONSE, Exchange
 from webdemo.compare.corpus.case import (
-    Case,
     Judge,
     Judgement,
+    case,
     differs,
     environ_of,
     is_refusal,
@@ -22,24 +22,6 @@ _FORGED = "A header that a proxy sets, and the app trusts, can be forged by a cl
 _SPLIT = "Behind a proxy that reads it otherwise, checks made there are evaded."
 _REFUSED = range(400, 500)
 _HOST = "An app that makes URLs from Host, or tells sites apart by it, meets one that should not be."
-
-
-def _headers(
-    name: str,
-    title: str,
-    headers: tuple[str, ...],
-    judge: Judge,
-    expected: str,
-    section: str,
-    meaning: str = _LOST,
-) -> Case:
-    return Case(name, title, section, expected, meaning, (request("/", *headers),), judge)
-
-
-def _raw(
-    name: str, title: str, data: bytes, judge: Judge, expected: str, section: str, meaning: str = _SPLIT
-) -> Case:
-    return Case(name, title, section, expected, meaning, (data,), judge)
 
 
 def _continue(exchange: Exchange) -> Judgement:
@@ -127,298 +109,295 @@ def _cookies(exchange: Exchange) -> Judgement:
 
 
 CASES = (
-    _headers(
+    case(
         "header-twice",
         "a header sent twice",
-        ("X-Twice: 1", "X-Twice: 2"),
-        tells("HTTP_X_TWICE", "1, 2", also=("1,2",)),
-        "The values are joined by a comma and a space, in their order, and none is lost.",
         "RFC 9110 section 5.2, 5.3 (MAY)",
+        "The values are joined by a comma and a space, in their order, and none is lost.",
         "X-Forwarded-For, Accept or Forwarded in two lines lose a part, or are not split by “, ” alone.",
+        tells("HTTP_X_TWICE", "1, 2", also=("1,2",)),
+        request("/", "X-Twice: 1", "X-Twice: 2"),
     ),
-    _headers(
+    case(
         "cookie-twice",
         "Cookie sent twice",
-        ("Cookie: a=1", "Cookie: b=2"),
-        _cookies,
+        "RFC 9113 section 8.2.3",
         "A client sends one, and who passes HTTP/2 on joins by “; ”. A server that meets two loses none; "
         "joined by a comma, most apps read one.",
-        "RFC 9113 section 8.2.3",
         "Behind a careless proxy that speaks HTTP/2 to browsers, cookies are lost: sessions end at random.",
+        _cookies,
+        request("/", "Cookie: a=1", "Cookie: b=2"),
     ),
-    _headers(
+    case(
         "header-underscore",
         "a header with an underscore in its name",
-        ("X_Under: 1",),
-        tells("HTTP_X_UNDER", None, also=("1",), refusing="differs"),
-        "It is a valid name; in the environ it cannot be told from one with a hyphen, so most drop it.",
         "RFC 9110 section 17.10",
+        "It is a valid name; in the environ it cannot be told from one with a hyphen, so most drop it.",
         _FORGED,
+        tells("HTTP_X_UNDER", None, also=("1",), refusing="differs"),
+        request("/", "X_Under: 1"),
     ),
-    _headers(
+    case(
         "header-underscore-forged",
         "X-User and X_User at once",
-        ("X-User: real", "X_User: forged"),
-        _names_kept,
-        "Both become HTTP_X_USER; the one with the hyphen alone is safe.",
         "RFC 9110 section 17.10",
+        "Both become HTTP_X_USER; the one with the hyphen alone is safe.",
         _FORGED,
+        _names_kept,
+        request("/", "X-User: real", "X_User: forged"),
     ),
-    _headers(
+    case(
         "header-folded",
         "a header continued on the next line",
-        ("X-Folded: one\r\n two",),
-        _fold,
-        "It is refused with 400, or the fold is replaced by spaces.",
         "RFC 9112 section 5.2 (MUST)",
+        "It is refused with 400, or the fold is replaced by spaces.",
         _SPLIT,
+        _fold,
+        request("/", "X-Folded: one\r\n two"),
     ),
-    _headers(
+    case(
         "header-space-before-colon",
         "a space before the colon",
-        ("X-Space : 1",),
-        status(400),
-        "Whitespace between a name and its colon is answered with 400.",
         "RFC 9112 section 5.1 (MUST)",
+        "Whitespace between a name and its colon is answered with 400.",
         _SPLIT,
+        status(400),
+        request("/", "X-Space : 1"),
     ),
-    _raw(
+    case(
         "header-space-first",
         "a space before the first header",
-        b"GET / HTTP/1.1\r\n X-First: 1\r\nHost: probe.example\r\nConnection: close\r\n\r\n",
-        _space_first,
-        "It is refused, or such lines are left out.",
         "RFC 9112 section 2.2 (MUST)",
+        "It is refused, or such lines are left out.",
+        _SPLIT,
+        _space_first,
+        b"GET / HTTP/1.1\r\n X-First: 1\r\nHost: probe.example\r\nConnection: close\r\n\r\n",
     ),
-    _headers(
+    case(
         "header-without-colon",
         "a line without a colon",
-        ("nonsense",),
-        status(400, otherwise="differs"),
-        "It is no header: the message is invalid, and to be answered with 400.",
         "RFC 9112 section 2.2 (SHOULD)",
+        "It is no header: the message is invalid, and to be answered with 400.",
         _SPLIT,
+        status(400, otherwise="differs"),
+        request("/", "nonsense"),
     ),
-    _headers(
+    case(
         "header-without-name",
         "a header without a name",
-        (": value",),
-        status(400, otherwise="differs"),
-        "A name has one character at least: the message is invalid, and to be answered with 400.",
         "RFC 9112 section 2.2 (SHOULD)",
+        "A name has one character at least: the message is invalid, and to be answered with 400.",
         _SPLIT,
+        status(400, otherwise="differs"),
+        request("/", ": value"),
     ),
-    _headers(
+    case(
         "header-name-not-a-token",
         "a header name with a character that is not allowed",
-        ("X(Y): 1",),
-        status(400, otherwise="differs"),
-        "A name is a token: the message is invalid, and to be answered with 400.",
         "RFC 9112 section 2.2 (SHOULD)",
+        "A name is a token: the message is invalid, and to be answered with 400.",
         _SPLIT,
+        status(400, otherwise="differs"),
+        request("/", "X(Y): 1"),
     ),
-    _headers(
+    case(
         "header-empty",
         "a header without a value",
-        ("X-Empty:",),
-        tells("HTTP_X_EMPTY", "", also=(None,)),
-        "An empty value is a value.",
         "RFC 9110 section 5.5",
+        "An empty value is a value.",
+        _LOST,
+        tells("HTTP_X_EMPTY", "", also=(None,)),
+        request("/", "X-Empty:"),
     ),
-    _headers(
+    case(
         "header-padded",
         "a value with spaces and tabs around it",
-        ("X-Padded: \t  a b \t ",),
-        tells("HTTP_X_PADDED", "a b"),
-        "Whitespace around a value is no part of it.",
         "RFC 9110 section 5.5 (MUST)",
+        "Whitespace around a value is no part of it.",
+        _LOST,
+        tells("HTTP_X_PADDED", "a b"),
+        request("/", "X-Padded: \t  a b \t "),
     ),
-    _headers(
+    case(
         "header-beyond-ascii",
         "a value beyond ASCII",
-        ("X-Name: café",),
-        tells("HTTP_X_NAME", "caf\xc3\xa9", refusing="differs"),
-        "It is opaque data: its bytes are given to the app as Latin-1.",
         "PEP 3333, Unicode Issues (must)",
+        "It is opaque data: its bytes are given to the app as Latin-1.",
+        _LOST,
+        tells("HTTP_X_NAME", "caf\xc3\xa9", refusing="differs"),
+        request("/", "X-Name: café"),
     ),
-    _headers(
+    case(
         "header-nul",
         "a NUL in a value",
-        ("X-Odd: a\0b",),
-        _control("a b"),
-        "It is refused, or the NUL is replaced by a space.",
         "RFC 9110 section 5.5 (MUST)",
+        "It is refused, or the NUL is replaced by a space.",
         _SPLIT,
+        _control("a b"),
+        request("/", "X-Odd: a\0b"),
     ),
-    _headers(
+    case(
         "header-bare-cr",
         "a CR alone in a value",
-        ("X-Odd: a\rX-Hidden: 1",),
-        _control("a X-Hidden: 1"),
-        "It is refused, or the CR is replaced by a space.",
         "RFC 9112 section 2.2 (MUST)",
+        "It is refused, or the CR is replaced by a space.",
         _SPLIT,
+        _control("a X-Hidden: 1"),
+        request("/", "X-Odd: a\rX-Hidden: 1"),
     ),
-    _raw(
+    case(
         "header-bare-lf",
         "lines that end with LF alone",
-        b"GET / HTTP/1.1\nHost: probe.example\nConnection: close\n\n",
-        status(200, also=(400,)),
-        "A recipient may take LF alone for a line's end; one that does not may wait for CRLF.",
         "RFC 9112 section 2.2 (MAY)",
+        "A recipient may take LF alone for a line's end; one that does not may wait for CRLF.",
         "Scripts that talk HTTP by hand work on one server and not on another.",
+        status(200, also=(400,)),
+        b"GET / HTTP/1.1\nHost: probe.example\nConnection: close\n\n",
     ),
-    _headers(
+    case(
         "header-8000",
         "a header of 8,000 bytes",
-        ("X-Long: " + "a" * 8000,),
-        status(200, also=_REFUSED),
-        "No limit is set; large cookies and tokens come near this. Beyond a server's own: a 4xx.",
         "RFC 9110 section 5.4 (MUST)",
+        "No limit is set; large cookies and tokens come near this. Beyond a server's own: a 4xx.",
         "Requests with large cookies or tokens (Kerberos, OIDC) are refused.",
+        status(200, also=_REFUSED),
+        request("/", "X-Long: " + "a" * 8000),
     ),
-    _headers(
+    case(
         "header-300000",
         "a header of 300,000 bytes",
-        ("X-Long: " + "a" * 300_000,),
-        _large,
-        "What is larger than the server wishes to process is answered with a 4xx, best 431.",
         "RFC 9110 section 5.4 (MUST)",
+        "What is larger than the server wishes to process is answered with a 4xx, best 431.",
         "A client cannot tell what was wrong, or a server without a limit holds it in memory.",
+        _large,
+        request("/", "X-Long: " + "a" * 300_000),
     ),
-    _headers(
+    case(
         "headers-90",
         "90 headers",
-        tuple(f"X-{number}: {number}" for number in range(90)),
-        status(200, also=_REFUSED),
-        "No limit is set; 100 is a usual one. Beyond a server's own the answer is a 4xx.",
         "RFC 9110 section 5.4 (MUST)",
+        "No limit is set; 100 is a usual one. Beyond a server's own the answer is a 4xx.",
         "Requests through several proxies are refused.",
+        status(200, also=_REFUSED),
+        request("/", *tuple(f"X-{number}: {number}" for number in range(90))),
     ),
-    _headers(
+    case(
         "headers-200",
         "200 headers",
-        tuple(f"X-{number}: {number}" for number in range(200)),
-        status(200, 431, also=_REFUSED),
-        "They are taken, or refused with a 4xx, best 431.",
         "RFC 9110 section 5.4 (MUST)",
+        "They are taken, or refused with a 4xx, best 431.",
         "A client cannot tell what was wrong.",
+        status(200, 431, also=_REFUSED),
+        request("/", *tuple(f"X-{number}: {number}" for number in range(200))),
     ),
-    _headers(
+    case(
         "header-proxy",
         "Proxy, which becomes HTTP_PROXY",
-        ("Proxy: http://evil.example",),
-        tells("HTTP_PROXY", "http://evil.example", also=(None,), refusing="differs"),
-        "It is a header like another; as HTTP_PROXY some programs take it for their own setting (httpoxy).",
         "RFC 3875 section 4.1.18",
+        "It is a header like another; as HTTP_PROXY some programs take it for their own setting (httpoxy).",
         "CGI programs that the app starts may send their traffic through a client's proxy.",
+        tells("HTTP_PROXY", "http://evil.example", also=(None,), refusing="differs"),
+        request("/", "Proxy: http://evil.example"),
     ),
-    _headers(
+    case(
         "forwarded-proto",
         "X-Forwarded-Proto: https from this machine",
-        ("X-Forwarded-Proto: https",),
-        tells("wsgi.url_scheme", "http", otherwise="differs"),
+        "RFC 9112 section 3.3",
         "It is the scheme of the URL as the server was asked, unless a gateway that it trusts says another; "
         "nobody has said whom to trust.",
-        "RFC 9112 section 3.3",
         "Redirects and secure cookies depend on it: on one server any local client can say https.",
+        tells("wsgi.url_scheme", "http", otherwise="differs"),
+        request("/", "X-Forwarded-Proto: https"),
     ),
-    _headers(
+    case(
         "forwarded-headers",
         "X-Forwarded-For on its way to the app",
-        ("X-Forwarded-For: 203.0.113.7",),
-        tells("HTTP_X_FORWARDED_FOR", "203.0.113.7", otherwise="differs"),
-        "It reaches the app, which decides whom to trust.",
         "PEP 3333, environ Variables",
+        "It reaches the app, which decides whom to trust.",
         "An app's own ProxyFix has no effect where the server takes the header away.",
+        tells("HTTP_X_FORWARDED_FOR", "203.0.113.7", otherwise="differs"),
+        request("/", "X-Forwarded-For: 203.0.113.7"),
     ),
-    _raw(
+    case(
         "host-missing",
         "no Host",
-        request(host=None),
-        status(400),
-        "HTTP/1.1 without Host is answered with 400.",
         "RFC 9112 section 3.2 (MUST)",
+        "HTTP/1.1 without Host is answered with 400.",
         _HOST,
+        status(400),
+        request(host=None),
     ),
-    _headers(
+    case(
         "host-twice",
         "two Hosts",
-        ("Host: other.example",),
-        status(400),
-        "More than one Host is answered with 400.",
         "RFC 9112 section 3.2 (MUST)",
+        "More than one Host is answered with 400.",
         _HOST,
+        status(400),
+        request("/", "Host: other.example"),
     ),
-    _raw(
+    case(
         "host-invalid",
         "a Host that cannot be one",
-        request(host="a b/c@d"),
-        status(400),
-        "An invalid Host is answered with 400.",
         "RFC 9112 section 3.2 (MUST)",
+        "An invalid Host is answered with 400.",
         _HOST,
+        status(400),
+        request(host="a b/c@d"),
     ),
-    _raw(
+    case(
         "host-missing-http-1.0",
         "no Host in HTTP/1.0",
-        request(host=None, version="1.0"),
-        status(200, also=(400,)),
-        "HTTP/1.0 needs none; a server without a name of its own to put there may refuse it.",
         "RFC 9112 section 3.3",
+        "HTTP/1.0 needs none; a server without a name of its own to put there may refuse it.",
         "Old health checks fail.",
+        status(200, also=(400,)),
+        request(host=None, version="1.0"),
     ),
-    Case(
+    case(
         "expect-continue",
         "Expect: 100-continue, and a body that waits for it",
         "RFC 9110 section 10.1.1 (MUST)",
         "100 or a final answer is sent before the body comes. (PEP 3333 lets a server wait for the client, "
         "and advises against it.)",
         "curl waits a second before each upload over 1 MB; other clients may wait for ever.",
-        (
-            request("/probe/read", "Content-Length: 5", "Expect: 100-continue", method="POST"),
-            AWAIT_RESPONSE,
-            b"hello",
-        ),
         _continue,
-        ("POST",),
+        request("/probe/read", "Content-Length: 5", "Expect: 100-continue", method="POST"),
+        AWAIT_RESPONSE,
+        b"hello",
     ),
-    Case(
+    case(
         "expect-without-body",
         "Expect: 100-continue with Content-Length: 0",
         "RFC 9110 section 10.1.1",
         "No client is to send it, and there is nothing to wait for: it is answered, with or without 100.",
         "Clients that always send Expect hang.",
-        (request("/probe/read", "Content-Length: 0", "Expect: 100-continue", method="POST"),),
         status(200),
-        ("POST",),
+        request("/probe/read", "Content-Length: 0", "Expect: 100-continue", method="POST"),
     ),
-    Case(
+    case(
         "expect-http-1.0",
         "Expect: 100-continue in HTTP/1.0",
         "RFC 9110 section 10.1.1 (MUST)",
         "The expectation is ignored.",
         "An old client takes the 100 for its answer.",
-        (
-            request(
-                "/probe/read",
-                "Content-Length: 5",
-                "Expect: 100-continue",
-                method="POST",
-                version="1.0",
-                body=b"hello",
-            ),
-        ),
         _ignores_expect,
-        ("POST",),
+        request(
+            "/probe/read",
+            "Content-Length: 5",
+            "Expect: 100-continue",
+            method="POST",
+            version="1.0",
+            body=b"hello",
+        ),
     ),
-    Case(
+    case(
         "expect-unknown",
         "an expectation that nobody knows",
         "RFC 9110 section 10.1.1 (MAY)",
         "417 may be the answer; most let it pass.",
         "None, as a rule: nobody sends it.",
-        (request("/", "Expect: something"),),
         status(200, also=(417,)),
+        request("/", "Expect: something"),
     ),
 )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from webdemo.client.wire import Exchange
 from webdemo.compare.corpus.case import (
-    Case,
-    Judge,
     Judgement,
+    case,
     differs,
     environ_of,
     refuses_line,
@@ -18,28 +17,8 @@ from webdemo.compare.corpus.case import (
 )
 
 _LONGEST_LINE = 8000  # without CRLF; every server should accept this length (RFC 9112 section 3)
+_METHODS = "Methods of APIs, WebDAV or CalDAV do not reach the app, or reach it changed."
 _ROUTING = "The app routes to another page than on other servers, or checks another path than it serves."
-
-
-def _target(
-    name: str, title: str, target: str, judge: Judge, expected: str, section: str, meaning: str = _ROUTING
-) -> Case:
-    return Case(name, title, section, expected, meaning, (request(target),), judge)
-
-
-def _method(
-    name: str, title: str, method: str, judge: Judge, expected: str, section: str, *, target: str = "/x"
-) -> Case:
-    return Case(
-        name,
-        title,
-        section,
-        expected,
-        "Methods of APIs, WebDAV or CalDAV do not reach the app, or reach it changed.",
-        (request(target, method=method),),
-        judge,
-        (method,),
-    )
 
 
 def _absolute(exchange: Exchange) -> Judgement:
@@ -74,219 +53,232 @@ def _head(exchange: Exchange) -> Judgement:
 
 
 CASES = (
-    Case(
+    case(
         "head-with-body",
         "HEAD to an app that sends a body even so",
         "RFC 9110 section 9.3.2 (MUST)",
         "The answer to HEAD has no content.",
         "A client that keeps its connection takes the body for the next answer.",
-        (
-            request("/probe/no-length", method="HEAD", close=False),
-            request("/probe/hello"),
-        ),
         _head,
-        ("HEAD", "GET"),
+        request("/probe/no-length", method="HEAD", close=False),
+        request("/probe/hello"),
+        responses=2,
         judges_breaks=True,
     ),
-    _method(
+    case(
         "method-webdav",
         "PROPFIND",
-        "PROPFIND",
-        tells("REQUEST_METHOD", "PROPFIND", refusing="differs"),
-        "A server need not have more than GET and HEAD; what it lets through reaches the app unchanged.",
         "RFC 9110 section 9.1",
+        "A server need not have more than GET and HEAD; what it lets through reaches the app unchanged.",
+        _METHODS,
+        tells("REQUEST_METHOD", "PROPFIND", refusing="differs"),
+        request("/x", method="PROPFIND"),
     ),
-    _method(
+    case(
         "method-unknown",
         "a method that nobody knows",
-        "FROB",
-        tells("REQUEST_METHOD", "FROB", refusing="differs"),
-        "The app decides; a server that does so itself answers 501.",
         "RFC 9110 section 9.1 (SHOULD)",
+        "The app decides; a server that does so itself answers 501.",
+        _METHODS,
+        tells("REQUEST_METHOD", "FROB", refusing="differs"),
+        request("/x", method="FROB"),
     ),
-    _method(
+    case(
         "method-lower-case",
         "get in small letters",
-        "get",
-        tells("REQUEST_METHOD", "get", refusing="differs"),
-        "Methods are case-sensitive: get is not GET.",
         "RFC 9110 section 9.1",
+        "Methods are case-sensitive: get is not GET.",
+        _METHODS,
+        tells("REQUEST_METHOD", "get", refusing="differs"),
+        request("/x", method="get"),
     ),
-    _method(
+    case(
         "method-not-a-token",
         "a method with a character that is not allowed",
-        "G@T",
-        status(400, also=(405, 501), otherwise="differs"),
-        "A method is a token; an invalid request line is to be answered with 400.",
         "RFC 9112 section 3.2 (SHOULD)",
+        "A method is a token; an invalid request line is to be answered with 400.",
+        _METHODS,
+        status(400, also=(405, 501), otherwise="differs"),
+        request("/x", method="G@T"),
     ),
-    _method(
+    case(
         "method-options-star",
         "OPTIONS *",
-        "OPTIONS",
-        tells("PATH_INFO", "*", also=("", "/", "/*"), refusing="differs", otherwise="differs"),
-        "The server as a whole is asked, and no path; what an app is told then is nowhere said.",
         "RFC 9112 section 3.2.4",
-        target="*",
+        "The server as a whole is asked, and no path; what an app is told then is nowhere said.",
+        _METHODS,
+        tells("PATH_INFO", "*", also=("", "/", "/*"), refusing="differs", otherwise="differs"),
+        request("*", method="OPTIONS"),
     ),
-    _method(
+    case(
         "method-trace",
         "TRACE",
-        "TRACE",
-        tells("REQUEST_METHOD", "TRACE", refusing="differs"),
-        "It is optional: the app decides, or it is refused.",
         "RFC 9110 section 9.3.8",
+        "It is optional: the app decides, or it is refused.",
+        _METHODS,
+        tells("REQUEST_METHOD", "TRACE", refusing="differs"),
+        request("/x", method="TRACE"),
     ),
-    _target(
+    case(
         "target-encoded-slash",
         "%2F in a path",
-        "/a%2Fb",
-        tells("PATH_INFO", "/a/b", otherwise="differs"),
-        "PATH_INFO is decoded; a server may refuse an encoded slash, as its meaning is lost.",
         "RFC 3875 section 4.1.5 (MAY)",
+        "PATH_INFO is decoded; a server may refuse an encoded slash, as its meaning is lost.",
         "An app sees “/a/b” on one server and “/a%2Fb” on another: names with a slash in URLs do not travel.",
+        tells("PATH_INFO", "/a/b", otherwise="differs"),
+        request("/a%2Fb"),
     ),
-    _target(
+    case(
         "target-double-slash",
         "slashes twice",
-        "//a//b",
-        tells("PATH_INFO", "//a//b", refusing="differs", otherwise="differs"),
-        "A path may have empty segments, which mean something; a server may tell a canonical form.",
         "RFC 3986 section 3.3",
+        "A path may have empty segments, which mean something; a server may tell a canonical form.",
+        _ROUTING,
+        tells("PATH_INFO", "//a//b", refusing="differs", otherwise="differs"),
+        request("//a//b"),
     ),
-    _target(
+    case(
         "target-dots",
         "dot segments",
-        "/a/../b/./c",
-        tells("PATH_INFO", "/a/../b/./c", also=("/b/c",), refusing="differs"),
-        "Who normalizes removes them; whether a server does is its choice, and most leave it to the app.",
         "RFC 3986 section 6.2.2.3",
+        "Who normalizes removes them; whether a server does is its choice, and most leave it to the app.",
+        _ROUTING,
+        tells("PATH_INFO", "/a/../b/./c", also=("/b/c",), refusing="differs"),
+        request("/a/../b/./c"),
     ),
-    _target(
+    case(
         "target-encoded-dots",
         "dot segments, encoded",
-        "/a/%2e%2e/b",
-        tells("PATH_INFO", "/a/../b", also=("/b",), refusing="differs"),
-        "PATH_INFO is decoded: the app sees dots, and has to deal with them.",
         "RFC 3875 section 4.1.5",
+        "PATH_INFO is decoded: the app sees dots, and has to deal with them.",
+        _ROUTING,
+        tells("PATH_INFO", "/a/../b", also=("/b",), refusing="differs"),
+        request("/a/%2e%2e/b"),
     ),
-    _target(
+    case(
         "target-utf-8",
         "an é, as browsers send it",
-        "/caf%C3%A9",
-        tells("PATH_INFO", "/caf\xc3\xa9", refusing="differs"),
-        "Bytes beyond ASCII are given to the app as Latin-1.",
         "PEP 3333, Unicode Issues (must)",
+        "Bytes beyond ASCII are given to the app as Latin-1.",
         "Paths in other languages than English lead to 404.",
+        tells("PATH_INFO", "/caf\xc3\xa9", refusing="differs"),
+        request("/caf%C3%A9"),
     ),
-    _target(
+    case(
         "target-raw-utf-8",
         "an é that is not encoded",
-        "/café",
-        refuses_line("PATH_INFO", "/caf\xc3\xa9"),
-        "It is no valid target: 400 is the answer to be given. Some let it pass, one of them changed.",
         "RFC 9112 section 3.2 (SHOULD)",
+        "It is no valid target: 400 is the answer to be given. Some let it pass, one of them changed.",
+        _ROUTING,
+        refuses_line("PATH_INFO", "/caf\xc3\xa9"),
+        request("/café"),
     ),
-    _target(
+    case(
         "target-nul",
         "%00 in a path",
-        "/a%00b",
-        tells("PATH_INFO", "/a\0b", refusing="differs", otherwise="differs"),
-        "It is a valid target; a server may refuse it.",
         "RFC 3875 section 4.1.5 (MAY)",
+        "It is a valid target; a server may refuse it.",
         "An app that opens files by PATH_INFO meets a NUL, for which open() raises ValueError.",
+        tells("PATH_INFO", "/a\0b", refusing="differs", otherwise="differs"),
+        request("/a%00b"),
     ),
-    _target(
+    case(
         "target-bad-percent",
         "%zz in a path",
-        "/a%zzb",
-        refuses_line("PATH_INFO", "/a%zzb"),
-        "It is no valid target: 400 is the answer to be given, though all let it pass.",
         "RFC 9112 section 3.2 (SHOULD)",
+        "It is no valid target: 400 is the answer to be given, though all let it pass.",
+        _ROUTING,
+        refuses_line("PATH_INFO", "/a%zzb"),
+        request("/a%zzb"),
     ),
-    _target(
+    case(
         "target-plus",
         "a plus sign in a path",
-        "/a+b",
-        tells("PATH_INFO", "/a+b"),
-        "In a path it is a plus, and no space.",
         "RFC 3986 section 3.3",
+        "In a path it is a plus, and no space.",
+        _ROUTING,
+        tells("PATH_INFO", "/a+b"),
+        request("/a+b"),
     ),
-    _target(
+    case(
         "target-params",
         "parameters of a path segment",
-        "/a;v=1/b",
-        tells("PATH_INFO", "/a;v=1/b", also=("/a/b",)),
-        "They belong to the path; in PATH_INFO, by RFC 3875 section 4.1.5, there are none.",
         "RFC 3986 section 3.3",
+        "They belong to the path; in PATH_INFO, by RFC 3875 section 4.1.5, there are none.",
+        _ROUTING,
+        tells("PATH_INFO", "/a;v=1/b", also=("/a/b",)),
+        request("/a;v=1/b"),
     ),
-    _target(
+    case(
         "target-query",
         "a query with encoded characters",
-        "/x?a=%2F%26&b=c%20d+e",
-        tells("QUERY_STRING", "a=%2F%26&b=c%20d+e"),
-        "QUERY_STRING is not decoded.",
         "RFC 3875 section 4.1.7 (MUST)",
+        "QUERY_STRING is not decoded.",
         "Values with & or = in them are taken apart wrongly.",
+        tells("QUERY_STRING", "a=%2F%26&b=c%20d+e"),
+        request("/x?a=%2F%26&b=c%20d+e"),
     ),
-    _target(
+    case(
         "target-query-raw",
         "a query with an é that is not encoded",
-        "/x?name=é",
-        refuses_line("QUERY_STRING", "name=\xc3\xa9"),
-        "It is no valid target: 400 is the answer to be given. Some let it pass, one of them changed.",
         "RFC 9112 section 3.2 (SHOULD)",
+        "It is no valid target: 400 is the answer to be given. Some let it pass, one of them changed.",
         "Links that people type by hand work on one server and not on another.",
+        refuses_line("QUERY_STRING", "name=\xc3\xa9"),
+        request("/x?name=é"),
     ),
-    _target(
+    case(
         "target-fragment",
         "a fragment, which is not to be sent",
-        "/a#b",
-        refuses_line("PATH_INFO", "/a", "/a#b"),
-        "A target has no fragment: 400 is the answer to be given.",
         "RFC 9112 section 3.2 (SHOULD)",
+        "A target has no fragment: 400 is the answer to be given.",
+        _ROUTING,
+        refuses_line("PATH_INFO", "/a", "/a#b"),
+        request("/a#b"),
     ),
-    _target(
+    case(
         "target-absolute",
         "a whole URL as the target",
-        "http://target.example/path?q=1",
-        _absolute,
-        "An origin server accepts it, and its host counts, whatever Host says: apps read it in HTTP_HOST.",
         "RFC 9112 section 3.2.2 (MUST)",
+        "An origin server accepts it, and its host counts, whatever Host says: apps read it in HTTP_HOST.",
         "Behind a proxy the app makes links to, or believes in, a host that the client did not ask.",
+        _absolute,
+        request("http://target.example/path?q=1"),
     ),
-    _target(
+    case(
         "target-relative",
         "a target without its slash",
-        "path",
-        refuses_line("PATH_INFO", "path"),
-        "An invalid request line is to be answered with 400.",
         "RFC 9112 section 3.2 (SHOULD)",
+        "An invalid request line is to be answered with 400.",
+        _ROUTING,
+        refuses_line("PATH_INFO", "path"),
+        request("path"),
     ),
-    _target(
+    case(
         "target-with-space",
         "a space in the target",
-        "/a b",
-        refuses_line("PATH_INFO", "/a b"),
-        "An invalid request line is to be answered with 400, and not to be put right.",
         "RFC 9112 section 3.2 (SHOULD)",
+        "An invalid request line is to be answered with 400, and not to be put right.",
+        _ROUTING,
+        refuses_line("PATH_INFO", "/a b"),
+        request("/a b"),
     ),
-    _target(
+    case(
         "target-8000",
         "a request line of 8,000 bytes",
-        "/" + "a" * (_LONGEST_LINE - len("GET / HTTP/1.1")),
-        status(200, otherwise="differs"),
-        "Request lines of 8,000 octets, and shorter ones, are to be supported.",
         "RFC 9112 section 3 (RECOMMENDED)",
+        "Request lines of 8,000 octets, and shorter ones, are to be supported.",
         "Long queries (filters, signed URLs) fail.",
+        status(200, otherwise="differs"),
+        request("/" + "a" * (_LONGEST_LINE - len("GET / HTTP/1.1"))),
     ),
-    _target(
+    case(
         "target-100000",
         "a target of 100,000 bytes",
-        "/" + "a" * 99999,
-        status(414, also=(200,)),
-        "A target that is longer than the server wishes to parse is answered with 414.",
         "RFC 9112 section 3 (MUST)",
+        "A target that is longer than the server wishes to parse is answered with 414.",
         "A client cannot tell what was wrong.",
+        status(414, also=(200,)),
+        request("/" + "a" * 99999),
     ),
 )
