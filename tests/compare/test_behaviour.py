@@ -72,7 +72,7 @@ def test_each_server_does_what_is_pinned_and_nothing_new() -> None:
     with runner.running(choices, probing.PROBE_APP) as runs:
         assert [run.problem for run in runs if run.state != "up"] == []
         versions = {run.choice.label: run.row().version for run in runs}
-        found = probing.probe(runs, lambda label: None)
+        found = probing.probe(runs, lambda: None)
     pinned = {label for label, quirks in known.quirks().items() if quirks.version == versions[label]}
     new = [f"{f.server} {f.probe}: {f.verdict}, {f.what}" for f in found.findings if f.is_new]
     assert [line for line in new if line.split()[0] in pinned] == []
@@ -121,7 +121,7 @@ def test_a_server_that_crashes_or_hangs_at_the_start_is_a_row(
     with runner.running(runner.choose(["wsgiref"]), Target("crashing:app")) as [run]:
         assert run.state == "crashed"
         assert "crashing" in str(run.problem)
-        findings = own_paths.compare([run], app_requests.of_paths(["/"]), lambda label: None).findings
+        findings = own_paths.compare([run], app_requests.of_paths(["/"]), lambda: None).findings
     assert [finding.verdict for finding in findings] == ["missing"]
     monkeypatch.setattr(runner, "START_SECONDS", 2.0)
     with runner.running(runner.choose(["wsgiref"]), Target("hanging:app")) as [run]:

@@ -66,7 +66,7 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def compared(target: Target, requests: Sequence[app_requests.AppRequest]) -> Behaviour:
     with runner.running(runner.choose(SERVERS), target) as runs:
         assert [run.problem for run in runs if run.state != "up"] == []
-        return own_paths.compare(runs, requests, lambda label: None, target=target)
+        return own_paths.compare(runs, requests, lambda: None, target=target)
 
 
 @pytest.mark.process
@@ -121,7 +121,7 @@ def test_a_build_is_told_what_fails_it_and_what_is_accepted_in_vain(app: Target,
     accepted.write_text("".join(entries))
     run = command(tmp_path, *paths, "--accepted", str(accepted))
     assert "GET /software" not in run.stderr
-    assert "Accepted, and no difference any more: GET /old on *." in run.stderr
+    assert "Accepted, but no longer different: GET /old on *." in run.stderr
 
 
 @pytest.mark.process

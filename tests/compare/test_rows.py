@@ -169,7 +169,7 @@ def test_a_run_that_is_killed_is_crashed_from_then_on(folder: Path, number: sign
         while runs[0].is_up():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        found = own_paths.compare(runs, requests, lambda label: None).findings
+        found = own_paths.compare(runs, requests, lambda: None).findings
         rows = [run.row() for run in runs]
     assert [row.state for row in rows] == ["crashed", "up"]
     assert str(rows[0].problem).startswith("It ended during the comparison: ")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +19,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from webdemo import __version__
 from webdemo.compare import runner
 from webdemo.compare.behaviour import own_paths, probing
-from webdemo.compare.behaviour.app_requests import of_har, of_paths, of_routes
+from webdemo.compare.behaviour.app_requests import AppRequest, of_har, of_paths, of_routes
 from webdemo.compare.machine import this_machine
 from webdemo.compare.report import accepted, saved, terminal
 from webdemo.compare.report.junit import to_junit
 from webdemo.compare.results import Behaviour, Comparison, Server, Speed
-from webdemo.compare.speed.rounds import SECONDS_PER_ROUND, Step, measure
+from webdemo.compare.speed.rounds import SECONDS_PER_ROUND, measure
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.worker.app_import import DEMO_SITE, Target
 
@@ -76,19 +79,19 @@ DIFFERENCES = 1
     "junit_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write what differs as JUnit XML, for CI.",
+    help="Write the differences as JUnit XML, for CI.",
 )
 @click.option(
     "--accepted",
     "accepted_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Differences that are accepted, a TOML file; see docs/compare.md.",
+    help="TOML file of accepted differences; see docs/compare.md.",
 )
 @click.option(
     "--fail-on-difference",
     is_flag=True,
-    help="Exit with 1 when servers differ in what is not accepted, or one does not run the app.",
+    help="Exit with 1 if there are differences that are not accepted, or a server does not run the app.",
 )
 def compare(
     app: str,
@@ -117,38 +120,9 @@ def compare(
     choices = runner.choose(labels)
     target = Target(app)
     if paths and har:
-        raise UsageError("--path and --har are two ways to say one thing.", remedy="Give one of them.")
+        raise UsageError("--path and --har cannot be combined.", remedy="Give one of them.")
     requests = of_har(har) if har else of_paths(paths) or of_routes(target)
-
-    console = Console(stderr=True)
-    layers: list[Behaviour] = []
-    probed: dict[str, Server] = {}  # servers that did not stay up during the probes
-    speed: Speed | None = None
-    if only != "speed":
-        bar = _Bar(console, "what the servers do", len(probing.probes()) * len(choices))
-        with bar, runner.running(choices, probing.PROBE_APP) as runs:
-            layers.append(probing.probe(runs, bar.one_more))
-            probed = {run.choice.label: row for run in runs if (row := run.row()).state != "up"}
-    with runner.running(choices, target) as runs:
-        if only != "speed":
-            with _Bar(console, "what the app answers", len(requests) * len(choices)) as bar:
-                layers.append(
-                    own_paths.compare(
-                        runs, requests, bar.one_more, target=target, on_second_look=bar.look_again
-                    )
-                )
-        if only != "behaviour":
-            speed = _measure(runs, target, requests[0].request.target, duration, console)
-        servers = tuple(_row(run, probed.get(run.choice.label)) for run in runs)
-    comparison = Comparison(
-        app=app,
-        made_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        webdemo=__version__,
-        machine=this_machine(),
-        servers=servers,
-        behaviour=probing.join(layers) if layers else None,
-        speed=speed,
-    )
+    comparison = _compare(target, choices, requests, only, duration)
     judgement = accepted.judge(comparison, entries)
     terminal.show(comparison, Console())
     if json_file:
@@ -160,66 +134,95 @@ def compare(
     if junit_file:
         _write(junit_file, to_junit(comparison, judgement))
     _save(comparison)
-    if not any(server.state == "up" for server in servers):
-        raise _nobody(app, servers)
-    _tell(comparison, judgement, fails=fail_on_difference)
+    if not any(server.state == "up" for server in comparison.servers):
+        reason = next((server.problem for server in comparison.servers if server.problem), "")
+        raise WebdemoError(
+            f"No server runs {app}: {reason}", remedy=f"Find the cause with: python -m webdemo --app {app}"
+        )
+    _explain(comparison, judgement, fails=fail_on_difference)
     if fail_on_difference and not judgement.is_same:
         sys.exit(DIFFERENCES)
+
+
+def _compare(
+    target: Target,
+    choices: Sequence[runner.Choice],
+    requests: Sequence[AppRequest],
+    only: str | None,
+    duration: float,
+) -> Comparison:
+    layers: list[Behaviour] = []
+    probed: dict[str, Server] = {}  # servers that did not stay up during the probes
+    speed: Speed | None = None
+    if only != "speed":
+        total = len(probing.probes()) * len(choices)
+        with (
+            _progress("probing servers", total) as update,
+            runner.running(choices, probing.PROBE_APP) as runs,
+        ):
+            layers.append(probing.probe(runs, lambda: update(advance=1)))
+            probed = {run.choice.label: row for run in runs if (row := run.row()).state != "up"}
+    with runner.running(choices, target) as runs:
+        if only != "speed":
+            with _progress("comparing the app's responses", len(requests) * len(choices)) as update:
+                layers.append(
+                    own_paths.compare(
+                        runs,
+                        requests,
+                        lambda: update(advance=1),
+                        target=target,
+                        on_retry=lambda: update(description="retrying what differs", total=None),
+                    )
+                )
+        if only != "behaviour":
+            speed = _measure(runs, target, requests[0].request.target, duration)
+        servers = tuple(_row(run, probed.get(run.choice.label)) for run in runs)
+    return Comparison(
+        app=target.app,
+        made_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        webdemo=__version__,
+        machine=this_machine(),
+        servers=servers,
+        behaviour=probing.join(layers) if layers else None,
+        speed=speed,
+    )
 
 
 def _row(run: runner.Run, probed: Server | None) -> Server:
     row = run.row()
     if probed is not None and row.problem is None:
-        return replace(row, problem=f"It did not take all probes. {probed.problem}")
+        return replace(row, problem=f"It did not complete the probes. {probed.problem}")
     return row
 
 
-class _Bar:
-    """A progress bar; shown only on a terminal."""
-
-    def __init__(self, console: Console, text: str, total: int) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            console=console, transient=True, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task(text, total=total)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def one_more(self, _: str) -> None:
-        self._progress.advance(self._task)
-
-    def look_again(self) -> None:
-        self._progress.update(self._task, description="looking again at what differs", total=None)
-
-
-def _measure(
-    runs: list[runner.Run], target: Target, path: str, duration: float, console: Console
-) -> Speed | None:
-    up = [run for run in runs if run.state == "up"]
-    if not up:
-        return None
+@contextmanager
+def _progress(text: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """A progress bar, shown only on a terminal; yields a function that updates it."""
+    console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), console=console, transient=True,
-        disable=not console.is_terminal,
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
     ) as progress:  # fmt: skip
-        task = progress.add_task("how fast it is")
+        yield functools.partial(progress.update, progress.add_task(text, total=total))
 
-        def tell(step: Step) -> None:
-            progress.update(task, total=step.total, completed=step.done, description=step.text)
 
-        return measure(up, target, tell, path=path, seconds_per_round=duration)
+def _measure(runs: Sequence[runner.Run], target: Target, path: str, duration: float) -> Speed | None:
+    if not any(run.state == "up" for run in runs):
+        return None
+    with _progress("measuring", None) as update:
+        return measure(
+            runs,
+            target,
+            lambda step: update(total=step.total, completed=step.done, description=step.text),
+            path=path,
+            seconds_per_round=duration,
+        )
 
 
 def _check(file: Path) -> None:
     """Refuse at once a file that could not be written at the end."""
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise UsageError(f"{file} cannot be written.", remedy="Name a file in a folder of yours.")
+        raise UsageError(f"{file} cannot be written.", remedy="Choose a file in a writable folder.")
 
 
 def _write(file: Path, text: str) -> None:
@@ -227,32 +230,25 @@ def _write(file: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8")
     except OSError as exc:
         raise UsageError(
-            f"{file} cannot be written: {exc.strerror}.", remedy="Name a file in a folder of yours."
+            f"{file} cannot be written: {exc.strerror}.", remedy="Choose a file in a writable folder."
         ) from exc
     click.echo(f"Written: {file}", err=True)
 
 
-def _tell(comparison: Comparison, judgement: accepted.Judgement, *, fails: bool) -> None:
+def _explain(comparison: Comparison, judgement: accepted.Judgement, *, fails: bool) -> None:
     """Print which accepted differences no longer occur and, if `fails`, why the exit code is not 0."""
     for entry in judgement.unused if comparison.behaviour else ():
-        click.echo(f"Accepted, and no difference any more: {entry.probe} on {entry.server}.", err=True)
+        click.echo(f"Accepted, but no longer different: {entry.probe} on {entry.server}.", err=True)
     if not fails:
         return
     for finding in judgement.differences:
         click.echo(f"Neither known nor accepted: {finding.probe} on {finding.server}.", err=True)
     for server in judgement.failed:
-        click.echo(f"It did not run the app: {server.label}.", err=True)
+        click.echo(f"{server.label} did not run the app.", err=True)
 
 
 def _save(comparison: Comparison) -> None:
     try:
         saved.save(comparison)
     except OSError as exc:
-        click.echo(f"It is not kept for /compare of the demo site: {exc.strerror}.", err=True)
-
-
-def _nobody(app: str, servers: tuple[Server, ...]) -> WebdemoError:
-    reason = next((server.problem for server in servers if server.problem), "")
-    return WebdemoError(
-        f"No server runs {app}: {reason}", remedy=f"See what is wrong: python -m webdemo --app {app}"
-    )
+        click.echo(f"The comparison was not saved for the demo site's /compare: {exc.strerror}.", err=True)

@@ -46,7 +46,7 @@ def compare(
     on_progress: OnProgress,
     *,
     target: Target | None = None,
-    on_second_look: Callable[[], None] = lambda: None,
+    on_retry: Callable[[], None] = lambda: None,
 ) -> Behaviour:
     """Send the requests to the app on each server, and compare the responses.
 
@@ -58,7 +58,7 @@ def compare(
     findings = observed.findings(runs)
     differing = [finding for finding in findings if finding.differs]
     if differing:
-        on_second_look()
+        on_retry()
         servers = {finding.server for finding in differing}
         if target is not None:
             with running([run.choice for run in runs if run.choice.label in servers], target) as again:
@@ -97,7 +97,7 @@ class _Observed:
         self,
         runs: Sequence[Run],
         requests: Sequence[AppRequest],
-        on_progress: OnProgress = lambda label: None,
+        on_progress: OnProgress = lambda: None,
         *,
         also: Sequence[Run] = (),
     ) -> None:
@@ -111,7 +111,7 @@ class _Observed:
                 observed = self._by_name.setdefault(request.name, {}).setdefault(run.choice.label, [])
                 for _ in range(2 if request.request.method in _REPEATED else 1):
                     observed.append(_observe(run.port, own, request.request))
-                on_progress(run.choice.label)
+                on_progress()
             return []
 
         side_by_side(runs, ask)

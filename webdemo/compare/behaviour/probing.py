@@ -34,8 +34,8 @@ _PATIENT_QUIET_SECONDS = 1.0
 _LOOKS_AT_NEWS = 2
 _RECALL_SECONDS = 4.0
 
-OnProgress = Callable[[str], None]
-"""Called with a server's label after each probe, from any thread."""
+OnProgress = Callable[[], object]
+"""Called after each request of a server, from any thread."""
 
 
 def probes() -> tuple[Probe, ...]:
@@ -67,7 +67,7 @@ def probe(runs: Sequence[Run], on_progress: OnProgress) -> Behaviour:
             if is_over.is_set():
                 break
             findings.append(_ask(run, case))
-            on_progress(run.choice.label)
+            on_progress()
         return findings
 
     findings = side_by_side(runs, ask)
