@@ -280,7 +280,7 @@ def test_when_the_system_has_no_watches_left_files_are_polled_and_that_is_said(
     if done.returncode and ("not permitted" in done.stderr or "unshare" in done.stderr):
         pytest.skip("no user namespaces here")
     assert done.stdout.splitlines() == [
-        f"The files are looked at every second: the system would not watch them ({reason}). "
-        "To be quicker, raise fs.inotify.max_user_watches and max_user_instances with sysctl.",
+        f"Files are polled every second because the system cannot watch them ({reason}). "
+        "To see changes at once, raise fs.inotify.max_user_watches and max_user_instances by sysctl.",
         str((str(tmp_path / "app.py"),)),
     ], done.stderr

@@ -18,9 +18,9 @@ from webdemo.worker.codec import build, plain
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON; with --watch a line each time.")
-@click.option("--watch", is_flag=True, help="Show how the servers fare, once a second, until q or Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show their figures, once a second, until q or Ctrl-C.")
 def ps(as_json: bool, watch: bool) -> None:
-    """List the webdemos that you run, with their servers and processes."""
+    """List your running webdemos with their servers and processes."""
     if watch:
         from webdemo.cli import watching
 
@@ -76,10 +76,9 @@ swap = _command_of("swap")
 def _send(name: str, command: ActionCommand, pid: int | None) -> None:
     """Send it to the right webdemo and wait until it is done; raises UsageError if that is unclear."""
     port = getattr(command, "port", None)
-    found = [i for i in instances() if pid in (None, i.pid)]
+    found = [instance for instance in instances() if pid in (None, instance.pid)]
     if port is not None and len(found) > 1:
-        having = [i for i in found if any(port in service.ports for service in i.status().services)]
-        found = having or found
+        found = [one for one in found if any(port in s.ports for s in one.status().services)] or found
     if not found:
         raise UsageError("No webdemo of yours is running.", remedy="Start one: python -m webdemo")
     if len(found) > 1:

@@ -52,14 +52,14 @@ def act(watch: Watch, card: Card, port: Port, name: str, server: str) -> Outcome
     given = {"port": port.name, "server": server}
     command = build(action.command, {field: given[field] for field in action.command._fields})
     began = time.monotonic()
-    with _Trying(port) as trying:
+    with _Connecting(port) as connecting:
         is_kill = action.command is Kill
         reply = Killed if is_kill else Completed
         watch.instance.call(command, reply, timeout_seconds=_DONE_SECONDS)
         if is_kill:
             _wait_until_back(watch, card, port.name)
     milliseconds = (time.monotonic() - began) * 1000
-    return Outcome(action, milliseconds, trying.tried, trying.refused, trying.lost)
+    return Outcome(action, milliseconds, connecting.tried, connecting.refused, connecting.lost)
 
 
 def _wait_until_back(watch: Watch, card: Card, port: str) -> None:
@@ -77,7 +77,7 @@ def _wait_until_back(watch: Watch, card: Card, port: str) -> None:
     )
 
 
-class _Trying:
+class _Connecting:
     """Connects to the port and disconnects, again and again, and counts the outcomes."""
 
     def __init__(self, port: Port) -> None:
@@ -88,7 +88,7 @@ class _Trying:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._try, daemon=True)
 
-    def __enter__(self) -> _Trying:
+    def __enter__(self) -> _Connecting:
         self._thread.start()
         return self
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from webdemo.errors import ControlUnavailable, SystemRefusal, UsageError, WebdemoError
-from webdemo.supervisor.control_messages import COMMANDS, Command, Reply, RunStatus, Status
+from webdemo.supervisor.control_messages import COMMANDS, Command, Refusal, Reply, RunStatus, Status
 from webdemo.supervisor.loop import Loop
 from webdemo.worker.codec import InvalidMessage, build, plain, read_object
 
@@ -115,7 +115,7 @@ class ControlServer:
         def respond(reply: Reply | WebdemoError) -> None:
             connection.waits -= 1
             if isinstance(reply, WebdemoError):
-                fields = {"ok": False, "problem": reply.problem, "remedy": reply.remedy}
+                fields = {"ok": False, **plain(Refusal(reply.problem, reply.remedy))}
             else:
                 fields = {"ok": True, **plain(reply)}
             connection.send(json.dumps(fields).encode() + b"\n")
@@ -219,11 +219,6 @@ class _Failed(WebdemoError):
         )
 
 
-class _Refusal(NamedTuple):
-    problem: str
-    remedy: str
-
-
 class Instance(NamedTuple):
     """A running webdemo of this user."""
 
@@ -253,7 +248,7 @@ class Instance(NamedTuple):
             fields = read_object(answer)
             if fields.pop("ok", None) is True:
                 return build(reply, fields)
-            refusal = build(_Refusal, fields)
+            refusal = build(Refusal, fields)
         except InvalidMessage as exc:
             raise ControlUnavailable(
                 f"The webdemo with process {self.pid} is of another version: {exc.problem}",

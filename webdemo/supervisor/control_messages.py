@@ -102,6 +102,13 @@ class Completed(NamedTuple):
     """The command's work is done."""
 
 
+class Refusal(NamedTuple):
+    """The command cannot be carried out."""
+
+    problem: str
+    remedy: str
+
+
 class ProcessStatus(NamedTuple):
     pid: int | None
     state: str

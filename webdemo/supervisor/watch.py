@@ -130,8 +130,8 @@ class Watcher:
                 raise
             self._polls = True
             self._on_polling(
-                f"The files are looked at every second: the system would not watch them ({_reason(exc)}). "
-                "To be quicker, raise fs.inotify.max_user_watches and max_user_instances with sysctl."
+                f"Files are polled every second because the system cannot watch them ({_reason(exc)}). "
+                "To see changes at once, raise fs.inotify.max_user_watches and max_user_instances by sysctl."
             )
 
     def _identities(self) -> dict[Path, _Identity]:
