@@ -64,6 +64,7 @@ class Example(NamedTuple):
     lines: Count = 200
     inner: Inner | None = None
     several: tuple[Inner, ...] = ()
+    names: tuple[str, ...] = ()
     flags: dict[str, str | bool] | None = None
 
 
@@ -124,6 +125,7 @@ def test_what_is_no_json_object_is_refused(data: bytes) -> None:
         ({"port": "1", "server": "x", "inner": []}, "inner cannot be []."),
         ({"port": "1", "server": "x", "inner": {"name": "y"}}, "inner.size is missing."),
         ({"port": "1", "server": "x", "several": {}}, "several cannot be {}."),
+        ({"port": "1", "server": "x", "names": ["a", 1]}, "names[1] cannot be 1."),
         ({"port": "1", "server": "x", "several": [{"name": 1}]}, "several[0].name cannot be 1."),
         ({"port": "1", "server": "x", "several": [{"nome": 1}]}, "There is no field 'several[0].nome' here."),
         ({"port": "1", "server": "x", "flags": {"a": 1}}, "flags['a'] cannot be 1."),

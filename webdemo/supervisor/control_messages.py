@@ -15,25 +15,21 @@ KEPT_LINES = 200
 _MOST = 10**9  # larger than any count that makes sense
 _LONGEST_PATH = 200  # of a Unix socket; systems allow about 100 bytes
 
-Port = Annotated[
-    str,
-    FieldType(
-        "a port number, or the path of a Unix socket",
-        lambda value: (
-            (type(value) is str and len(value) <= _LONGEST_PATH)
-            or (type(value) is int and value in range(65536))
-        ),
-        lambda _, value: str(value),
-    ),
-]
-Count = Annotated[
-    float,
-    FieldType(
-        "a number, 0 or more",
-        lambda value: type(value) in (int, float) and 0 <= value < float("inf"),
-        lambda _, value: min(value, _MOST),
-    ),
-]
+
+def _port(_: str, value: str | int) -> str:
+    if len(value) > _LONGEST_PATH if isinstance(value, str) else value not in range(65536):
+        raise ValueError
+    return str(value)
+
+
+def _count(_: str, value: float) -> float:
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return min(value, _MOST)
+
+
+Port = Annotated[str, FieldType("a port number, or the path of a Unix socket", (str, int), _port)]
+Count = Annotated[float, FieldType("a number, 0 or more", (int, float), _count)]
 
 # -- commands -------------------------------------------------------------------------------------
 

@@ -9,9 +9,10 @@ A message without fields is false, and equal to every other one without fields: 
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
@@ -20,7 +21,6 @@ from typing import (
     Generic,
     NamedTuple,
     NoReturn,
-    TypeGuard,
     TypeVar,
     Union,
     get_args,
@@ -33,14 +33,6 @@ from webdemo.errors import UsageError
 M = TypeVar("M", bound=NamedTuple)
 
 _LONGEST_SHOWN = 60
-# For each scalar type: the exact types that JSON yields for it, and the description for error messages.
-_SCALARS: dict[type, tuple[set[type], str]] = {
-    str: ({str}, "text"),
-    bool: ({bool}, "true or false"),
-    int: ({int}, "a whole number"),
-    float: ({int, float}, "a number"),
-    NoneType: ({NoneType}, "null"),
-}
 
 
 class InvalidMessage(UsageError):
@@ -51,14 +43,27 @@ class FieldType(NamedTuple):
     """How to read a field from JSON. As the metadata of `Annotated`, it replaces what the type implies."""
 
     words: str
-    fits: Callable[[Any], bool]
-    convert: Callable[[str, Any], object] = lambda _, value: value
-    """Called with the field's name, for nested errors, and with a value that fits."""
+    types: tuple[type, ...]  # the exact types that JSON yields for it
+    convert: Callable[[str, Any], object] | None = None
+    """Called with the field's name, for nested errors, and a value of these types. May raise ValueError."""
 
     def read(self, name: str, value: object) -> object:
-        if not self.fits(value):
-            raise InvalidMessage(f"{name} cannot be {shown(value)}.", remedy=f"It is {self.words}.")
-        return self.convert(name, value)
+        if type(value) in self.types:
+            if value is None or self.convert is None:
+                return value
+            with contextlib.suppress(ValueError):
+                return self.convert(name, value)
+        raise InvalidMessage(f"{name} cannot be {shown(value)}.", remedy=f"It is {self.words}.")
+
+
+_SIMPLE = {
+    str: FieldType("text", (str,)),
+    bool: FieldType("true or false", (bool,)),
+    int: FieldType("a whole number", (int,)),
+    float: FieldType("a number", (int, float)),
+    NoneType: FieldType("null", (NoneType,)),
+    Path: FieldType("a path", (str,), lambda _, value: Path(value)),
+}
 
 
 class Codec(Generic[M]):
@@ -88,14 +93,12 @@ def plain(message: NamedTuple) -> dict[str, object]:
     return {name: _plain(value) for name, value in message._asdict().items()}
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> object:
+    if hasattr(value, "_asdict"):
+        return plain(value)
     if isinstance(value, tuple):
-        return plain(value) if _is_message(value) else [_plain(item) for item in value]
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _is_message(value: tuple[object, ...]) -> TypeGuard[NamedTuple]:
-    return hasattr(value, "_fields")
 
 
 def read_object(line: bytes) -> dict[str, object]:
@@ -122,7 +125,7 @@ def build(kind: type[M], fields: Mapping[str, object], *, prefix: str = "") -> M
     found: dict[str, Any] = {}
     for name, field_type in known.items():
         value = fields.get(name)
-        if value is not None or (name in fields and field_type.fits(None)):
+        if value is not None or (name in fields and NoneType in field_type.types):
             found[name] = field_type.read(prefix + name, value)
         elif name not in kind._field_defaults:
             raise InvalidMessage(f"{prefix}{name} is missing.", remedy=f"It is {field_type.words}.")
@@ -130,83 +133,44 @@ def build(kind: type[M], fields: Mapping[str, object], *, prefix: str = "") -> M
     return make(**found)
 
 
-@functools.cache
+@cache
 def _field_types(kind: type[NamedTuple]) -> dict[str, FieldType]:
     return {name: _field_type(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
 
 
-def _field_type(hint: Any) -> FieldType:
-    alternatives = _alternatives(hint)
-    if types := _json_types(alternatives):
-        return FieldType(_words(alternatives), lambda value: type(value) in types)
-    if NoneType in alternatives:
-        [kind] = [part for part in alternatives if part is not NoneType]
-        inner = _field_type(kind)
-        return FieldType(
-            f"{inner.words}, or null",
-            lambda value: value is None or inner.fits(value),
-            lambda name, value: None if value is None else inner.convert(name, value),
-        )
-    return _field_type_of(hint)
-
-
-def _field_type_of(kind: Any) -> FieldType:
+def _field_type(kind: Any) -> FieldType:
+    if kind in _SIMPLE:
+        return _SIMPLE[kind]
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        field_type: FieldType = kind.__metadata__[0]
+        field_type: FieldType = parts[1]
         return field_type
+    if origin in (Union, UnionType):
+        return _union(list(map(_field_type, parts)))
     if origin is tuple:
-        return _list_of(parts[0])
+        return FieldType("a list", (list,), partial(_read_list, _field_type(parts[0])))
     if origin is dict:
-        inner = _field_type(parts[1])
-        return FieldType(
-            "an object",
-            lambda value: type(value) is dict,
-            lambda name, value: {
-                key: inner.read(f"{name}[{shown(key)}]", item) for key, item in value.items()
-            },
-        )
-    if kind is Path:
-        return FieldType("a path", lambda value: type(value) is str, lambda _, value: Path(value))
+        return FieldType("an object", (dict,), partial(_read_dict, _field_type(parts[1])))
+    return FieldType("an object", (dict,), lambda name, value: build(kind, value, prefix=f"{name}."))
+
+
+def _union(parts: list[FieldType]) -> FieldType:
+    """At most one of the parts may have a `convert`: JSON would not tell several apart."""
     return FieldType(
-        "an object",
-        lambda value: type(value) is dict,
-        lambda name, value: build(kind, value, prefix=f"{name}."),
+        " or ".join(part.words for part in parts),
+        tuple(kind for part in parts for kind in part.types),
+        next((part.convert for part in parts if part.convert), None),
     )
 
 
-def _list_of(item: Any) -> FieldType:
-    alternatives = _alternatives(item)
-    if types := _json_types(alternatives):  # all items are checked at once: a series may be long
-        return FieldType(
-            f"a list, each item {_words(alternatives)}",
-            lambda value: type(value) is list and types.issuperset(map(type, value)),
-            lambda _, value: tuple(value),
-        )
-    inner = _field_type(item)
-    return FieldType(
-        "a list",
-        lambda value: type(value) is list,
-        lambda name, value: tuple(inner.read(f"{name}[{n}]", each) for n, each in enumerate(value)),
-    )
+def _read_list(item: FieldType, name: str, values: list[object]) -> tuple[object, ...]:
+    if item.convert is None and set(map(type, values)).issubset(item.types):  # fast: a series may be long
+        return tuple(values)
+    return tuple(item.read(f"{name}[{number}]", value) for number, value in enumerate(values))
 
 
-def _alternatives(hint: Any) -> Sequence[Any]:
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else [hint]
-
-
-def _json_types(alternatives: Sequence[Any]) -> set[type]:
-    """The exact types that JSON yields for these scalar types; empty if one is not scalar."""
-    found: set[type] = set()
-    for kind in alternatives:
-        if kind not in _SCALARS:
-            return set()
-        found |= _SCALARS[kind][0]
-    return found
-
-
-def _words(alternatives: Sequence[Any]) -> str:
-    return " or ".join(_SCALARS[kind][1] for kind in alternatives)
+def _read_dict(item: FieldType, name: str, values: dict[str, object]) -> dict[str, object]:
+    return {key: item.read(f"{name}[{shown(key)}]", value) for key, value in values.items()}
 
 
 def shown(value: object) -> str:
