@@ -220,7 +220,7 @@ def _listed(names: list[str]) -> str:
 def _workers(given: int | None, default: int | None) -> int:
     workers = given if given is not None else default if default is not None else 1
     if not 1 <= workers <= 512:
-        raise UsageError(f"{workers} workers cannot be.", remedy="Choose from 1 to 512: ?workers=2")
+        raise UsageError(f"workers cannot be {workers}.", remedy="Choose from 1 to 512: ?workers=2")
     return workers
 
 
@@ -229,7 +229,9 @@ def _cpus(text: str) -> tuple[int, ...]:
     if not text:
         return ()
     if not hasattr(os, "sched_getaffinity"):
-        raise Unsupported("This system does not place processes on processors.", remedy="Leave cpus out.")
+        raise Unsupported(
+            "This system cannot pin processes to processors.", remedy="Leave the option cpus out."
+        )
     present = os.sched_getaffinity(0)
     if text == EACH:
         return tuple(sorted(present))
