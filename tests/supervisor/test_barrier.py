@@ -81,7 +81,7 @@ def body_of(url: str) -> bytes:
 
 
 def errors_in(run: runs.Running) -> list[str]:
-    return [line for line in run.log().splitlines() if line.startswith("An internal error")]
+    return [line for line in run.log().splitlines() if line.startswith("Internal error")]
 
 
 @contextlib.contextmanager
@@ -166,8 +166,8 @@ def test_a_client_that_reads_late_gets_every_answer(running: runs.Start, tmp_pat
 
 
 def test_a_signal_without_a_name_is_told_by_its_number() -> None:
-    assert how_it_ended(-9) == "was ended by SIGKILL"
-    assert how_it_ended(-40) == "was ended by signal 40"
+    assert how_it_ended(-9) == "was killed by SIGKILL"
+    assert how_it_ended(-40) == "was killed by signal 40"
 
 
 @pytest.mark.attack(
@@ -179,7 +179,7 @@ def test_a_signal_without_a_name_is_told_by_its_number() -> None:
 def test_a_signal_without_a_name_ends_one_process_only(running: runs.Start, tmp_path: Path) -> None:
     run, _ = start(running, tmp_path, "-b", "werkzeug://127.0.0.1:0", "-b", "waitress://127.0.0.1:0")
     os.kill(run.servers()[0].pid, 40)
-    run.wait_for("was ended by signal 40; it is started again")
+    run.wait_for("was killed by signal 40; it is started again")
     run.wait_for("is up again after")
     run.loaders()[0].send_signal(40)
     run.wait_for("has the new code", times=2)
@@ -284,7 +284,7 @@ def test_the_limit_of_descriptors_passes(running: runs.Start, tmp_path: Path) ->
     run, control = start(running, tmp_path, "-b", "waitress://127.0.0.1:0")
     with no_descriptor_left(run):
         waiting = control.connect()
-        run.wait_for("An internal error, after which the run goes on: OSError: .*Too many open files")
+        run.wait_for("Internal error; the run continues: OSError: .*Too many open files")
         cpu, began = psutil.Process(run.pid).cpu_times().user, time.monotonic()
         assert body_of(run.url) == b"one"
         while len(re.findall(r"GET / 200", run.log())) < 20:
@@ -362,7 +362,7 @@ def test_an_app_that_writes_to_every_descriptor_ends_nothing(running: runs.Start
             OSError, http.client.HTTPException
         ):  # the app has written into its client's connection
             body_of(run.url)
-    run.wait_for("An internal error, after which the run goes on: a message cannot be read")
+    run.wait_for("Internal error; the run continues: a message cannot be read")
     assert control.call(do="status")["ok"]
     assert not [line for line in run.log().splitlines() if line.startswith("forged")]
     assert control.call(do="restart")["ok"]
@@ -379,7 +379,7 @@ def test_an_app_that_writes_to_every_descriptor_at_import_is_served(
     app = WRITES_EVERYWHERE + "scatter()\n" + APP
     run, _ = start(running, tmp_path, "-b", "waitress://127.0.0.1:0", app=app)
     assert body_of(run.url) == b"one"
-    run.wait_for("An internal error, after which the run goes on: a message cannot be read")
+    run.wait_for("Internal error; the run continues: a message cannot be read")
 
 
 # -- the log --------------------------------------------------------------------------------------

@@ -203,7 +203,7 @@ def test_code_that_cannot_be_imported_leaves_the_old_code_serving(serving: runs.
     source.write_text("import surely_not_there\n")
     out = command(running, "reload", code=2)
     assert "surely_not_there" in out
-    running.wait_for("The old code goes on serving")
+    running.wait_for("The old code keeps running")
     assert [raw_http.get(url).status for url in running.urls] == [200, 200]
     source.write_text(APP.replace(b"%s".decode(), "new %s"))
     command(running, "reload")

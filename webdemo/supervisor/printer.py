@@ -65,7 +65,7 @@ class Printer:
             while self._lines:
                 batch = [self._lines.popleft() for _ in range(min(len(self._lines), _LINES_AT_ONCE))]
                 if self._dropped:
-                    batch.append(f"({self._dropped} lines were dropped: nobody read them in time)")
+                    batch.append(f"({self._dropped} lines were dropped because they were not read in time)")
                     self._dropped = 0
                 is_read = is_read and self._write_all("".join(f"{line}\n" for line in batch))
 
@@ -112,7 +112,7 @@ class Printer:
     def _failure_lines(self, event: events.Failure) -> list[str]:
         match event:
             case events.LoadFailed(error, old_code_serves):
-                after = ["The old code goes on serving."] if old_code_serves else []
+                after = ["The old code keeps running."] if old_code_serves else []
                 return [
                     *self._all_said("app", traceback_lines(error)),
                     *problem_lines(error, colour=self._colour),
@@ -123,13 +123,15 @@ class Printer:
                 who = f"{service} (pid {pid})" if pid else service
                 return [self._red(f"{who} {how}; it is started again {when}.")]
             case events.GivenUp(service, deaths, tail):
-                problem = f"{service} ended {deaths} times in a row: it is given up, its port is closed."
+                problem = (
+                    f"{service} is given up after {deaths} deaths in quick succession; its port is closed."
+                )
                 return [self._red(problem), *self._all_said(service, tail)]
             case events.ReplaceFailed(service, why, tail):
-                problem = f"The new {service} {why}; the old one goes on serving."
+                problem = f"The new {service} {why}; the old one keeps running."
                 return [self._red(problem), *self._all_said(service, tail)]
             case events.InternalError(what, trace):
-                problem = f"An internal error, after which the run goes on: {what}"
+                problem = f"Internal error; the run continues: {what}"
                 return [self._red(problem), *self._all_said("webdemo", trace.rstrip().split("\n"))]
             case events.CutOff(pids, grace):
                 return [self._red(f"Requests of process {_listed(pids)} were cut off after {grace:g} s.")]

@@ -174,7 +174,7 @@ def how_it_ended(code: int | None) -> str:
     if code is None:
         return "ended"
     if code < 0:
-        return f"was ended by {_signal_name(-code)}"
+        return f"was killed by {_signal_name(-code)}"
     return f"ended with exit code {code}"
 
 
