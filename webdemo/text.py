@@ -1,19 +1,102 @@
-"""Untrusted text made safe to print: one policy for every log and terminal."""
+"""Text for people: hostile text made safe to print, sizes, durations and tables.
+
+The rule: text that webdemo did not write itself (from clients, peers, apps, file names, other programs)
+passes one of three policies, named after the place where it is printed:
+
+terminal_line   one line of a terminal or of a log's free text: unsafe characters are escaped
+plain_field     a field without markup, in a page or a protocol's reply: unsafe characters become U+FFFD
+log_field       one field of a log record: one word, and different texts never look alike
+
+Unsafe is what Python does not count as printable: control and formatting characters (bidirectional and
+invisible ones included), line separators, surrogates, private use and unassigned characters. So no new
+version of Unicode can bring a character that passes.
+"""
 
 from __future__ import annotations
 
-import re
+import math
+from collections.abc import Iterable, Sequence
 
-# Control characters, line separators, bidirectional and invisible formatting characters, lone surrogates.
-# Not the joiners that Persian and emoji need, nor the spaces of French.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u2028-\u202e"
-    "\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
+# Not printable for Python, but harmless: tab, the spaces of all languages, and the two joiners that Persian,
+# Indian scripts and emoji need.
+_HARMLESS = frozenset(
+    "\t\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000\u200c\u200d"
+)
+# Per unit: the value that takes the next one, its length, its name.
+_SIZES = (
+    (1e3, 1, "B"),
+    (1e6, 1e3, "kB"),
+    (1e9, 1e6, "MB"),
+    (1e12, 1e9, "GB"),
+    (1e15, 1e12, "TB"),
+    (math.inf, 1e15, "PB"),
+)
+_DURATIONS = (
+    (1e-3, 1e-6, "µs"),
+    (1, 1e-3, "ms"),
+    (60, 1, "s"),
+    (3600, 60, "min"),
+    (2 * 86400, 3600, "h"),
+    (math.inf, 86400, "days"),
 )
 
 
-def printable(text: str) -> str:
-    """The text on one line; characters that could control a terminal or mislead a reader are escaped."""
-    if text.isprintable():
+def terminal_line(text: str, *, limit: int | None = None) -> str:
+    """The text on one line of at most `limit` characters, unsafe ones as Python's escapes."""
+    line = text if limit is None else text[: limit + 1]
+    if not line.isprintable():
+        line = "".join(c if _is_safe(c) else _escape(c) for c in line)
+    return line if limit is None or len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def plain_field(text: str) -> str:
+    """The text on one line, unsafe characters as U+FFFD. `<` and `&` stay: a page's template escapes them."""
+    return text if text.isprintable() else "".join(c if _is_safe(c) else "\ufffd" for c in text)
+
+
+def plain_text(text: str) -> str:
+    """Several lines, each as a plain field; they end with LF, whatever ended them before."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(map(plain_field, lines))
+
+
+def log_field(text: str) -> str:
+    """The text as one word: spaces, backslashes and all that is not printable are escaped."""
+    if text.isprintable() and " " not in text and "\\" not in text:
         return text
-    return _UNSAFE.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+    return "".join(c if c.isprintable() and c not in " \\" else _escape(c) for c in text)
+
+
+def format_size(size_bytes: float) -> str:
+    """About two digits, in decimal units: 999 B, 1.5 kB, 20 MB."""
+    return _in_units(size_bytes, _SIZES)
+
+
+def format_duration(seconds: float) -> str:
+    """About two digits, in one unit: 350 µs, 1.5 ms, 12 s, 3 min, 2 days."""
+    return _in_units(seconds, _DURATIONS) if seconds > 0 else "0 s"
+
+
+def table(rows: Iterable[Sequence[str]]) -> list[str]:
+    """The rows as lines with left-aligned columns; cells may be hostile text."""
+    cells = [[terminal_line(cell).replace("\t", r"\t") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def _is_safe(character: str) -> bool:
+    return character.isprintable() or character in _HARMLESS
+
+
+def _escape(character: str) -> str:
+    return r"\x20" if character == " " else character.encode("unicode_escape").decode()
+
+
+def _in_units(value: float, units: Iterable[tuple[float, float, str]]) -> str:
+    # What would be rounded up to 1000 takes the next unit.
+    length, name = next((length, name) for end, length, name in units if value < end * 0.9995)
+    number = value / length
+    return f"{number:.2g} {name}" if number < 9.95 else f"{number:.0f} {name}"

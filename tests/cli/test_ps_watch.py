@@ -124,7 +124,7 @@ def test_the_table_follows_the_servers_and_ends_with_q(served: runs.Running, fol
         heading = terminal.wait_for(r"SERVER +PORT +STATE.*RESTARTS")
         assert f"webdemo {served.pid}, served:app, up " in heading
         raw_http.get(served.url, "/fail")
-        terminal.wait_for(r"waitress +\d+ +up +\d+ +[\d.]+ +[\d.]+ +0 +1 +\d+ MB +\d+% +0")
+        terminal.wait_for(r"waitress +\d+ +up +\d+ +[\d.]+ [µm]?s +[\d.]+ [µm]?s +0 +1 +[\d.]+ MB +\d+% +0")
         [process] = [p for p in served.servers() if p.pid in served.rows()[0].pids]
         process.kill()
         terminal.wait_for(r"waitress .*% +1 ")

@@ -13,7 +13,7 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 
-# It echoes the request and names its server; /slow takes a second; /cut is shorter than announced on one server.
+# It echoes the request and names its server; /slow takes a second; /cut is shorter than announced on one.
 APP = """
 import time
 

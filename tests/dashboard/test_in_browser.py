@@ -73,7 +73,7 @@ def test_cards_fill_and_load_shows_in_the_lines(dashboard: Dashboard, page: Page
                 "href", f"http://127.0.0.1:{port}/"
             )
             expect(figure(card, "requests/s")).to_have_text(re.compile("[1-9]"), timeout=SOON_MS)
-            expect(figure(card, "p50")).to_have_text(re.compile(r"\d ms"), timeout=SOON_MS)
+            expect(figure(card, "p50")).to_have_text(re.compile(r"\d [µm]s"), timeout=SOON_MS)
             expect(figure(card, "memory")).to_have_text(re.compile("MB"))
             expect(card.locator("path.line").first).to_have_attribute(
                 "d", re.compile("M.*L.*L"), timeout=SOON_MS

@@ -32,11 +32,10 @@ from webdemo.errors import BindTextError, UrlRefused
 from webdemo.middleware.access_log import Line
 from webdemo.middleware.proxy_headers import ForwardedHeaders
 from webdemo.net.bind import Bind, parse_ports
-from webdemo.servers import one_line
 from webdemo.services import mail_message
 from webdemo.supervisor import control
 from webdemo.supervisor.control_messages import Command, Completed
-from webdemo.text import printable
+from webdemo.text import plain_text, terminal_line
 from webdemo.trace.recognition import recognise
 from webdemo.trace.url import parse_url, redirected
 from webdemo.web import Request
@@ -394,9 +393,9 @@ TARGETS = (
     Target("inspected form", _inspect_body("application/x-www-form-urlencoded"), size=1024),
     Target("mail", mail_message.take_apart, (*_ADDRESS, *_PARTS), _MAIL_UNITS),
     Target("head of a mail", mail_message.summarize, _ADDRESS, _MAIL_UNITS),
-    Target("envelope", _text(one_line)),
+    Target("envelope", _text(plain_text)),
     Target("access log line", _text(_line)),
-    Target("output of an app", _text(printable), more_units=(b"\x1b[31m", b"\x1e")),
+    Target("output of an app", _text(terminal_line), more_units=(b"\x1b[31m", b"\x1e")),
     Target(
         "control message",
         _control,

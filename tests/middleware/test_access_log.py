@@ -14,12 +14,10 @@ from wsgiref.util import FileWrapper, setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests import running as runs
 from tests.raw_http import get
-from webdemo.middleware.access_log import AccessLog, Line, coloured, mark_of, plain
+from webdemo.middleware.access_log import AccessLog, Line, coloured, mark_of
 from webdemo.middleware.observe import watch
 from webdemo.stats.counters import RequestCounter, SharedCounters
 
@@ -168,15 +166,6 @@ def test_what_a_client_sends_cannot_make_a_line_or_a_field_or_a_colour(log: Make
     assert text.isprintable()
     assert r" 1.2.3.4\n GE\x1bT\x20X /a\x20b\r\n\x1e12:00:00\x20fake\x1b[2J\u202e\x9b\\x 200 5B " in text
     assert len(text.split(" ")) == 10
-
-
-@given(st.text())
-def test_plain_text_is_one_printable_word_and_no_two_texts_look_alike(text: str) -> None:
-    word = plain(text)
-    assert word.isprintable()
-    assert " " not in word
-    read_back = re.sub(r"\\(x..|u.{4}|U.{8}|[tnr\\])", lambda m: m[0].encode().decode("unicode_escape"), word)
-    assert read_back == text
 
 
 def test_json_stays_one_line_whatever_the_path_holds(log: Make) -> None:

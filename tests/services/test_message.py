@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webdemo.services.mail_message import MOST_CHARACTERS, MOST_PARTS, shown, summarize, take_apart
+from webdemo.services.mail_message import MOST_CHARACTERS, MOST_PARTS, summarize, take_apart
 
 ENVELOPE = b"Return-Path: <a@b>\r\nX-Envelope-To: <c@d>\r\n"
 
@@ -78,7 +78,9 @@ def test_long_text_is_cut_where_it_is_shown() -> None:
 
 
 def test_what_cannot_be_seen_or_turns_text_round_is_replaced() -> None:
-    assert shown("a\0b\x1b[31mc\u202ed\r\ne\tf\udcff") == "a�b�[31mc�d\ne\tf?"
+    mail = take_apart("Subject: a\0b\x1b[31mc\u202ed\r\n\r\ne\u2066\r\nf\tg".encode())
+    assert mail.summary.subject == "a�b�[31mc�d"
+    assert mail.parts[0].text == "e�\nf\tg"
 
 
 MULTIPART = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"

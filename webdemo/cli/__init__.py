@@ -18,6 +18,7 @@ from webdemo import config, servers
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.supervisor.plan import Plan
+from webdemo.text import table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -208,6 +209,5 @@ def _with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in table(rows):
+        click.echo(line)

@@ -13,6 +13,7 @@ import click
 from webdemo.errors import PortInUse
 from webdemo.net.bind import Bind
 from webdemo.net.listener import DEFAULT_PORT, listen_all, listen_default
+from webdemo.text import terminal_line
 
 Opened = list[tuple[Bind, list[socket.socket]]]
 
@@ -51,7 +52,7 @@ def choose_remedy(error: PortInUse, wanted: Sequence[Bind]) -> Sequence[Bind]:
     """Ask for a remedy, apply it, and return the binds to try next; raises `error` if the user gives up."""
     from webdemo.net import stopping
 
-    click.echo(error.problem, err=True)
+    click.echo(terminal_line(error.problem), err=True)
     remedies = {}
     if error.pid is not None:
         remedies["stop it, and use the port"] = "stop"

@@ -9,10 +9,10 @@ import click
 
 from webdemo.cli import print_table
 from webdemo.errors import UsageError
-from webdemo.net.holders import format_age
 from webdemo.supervisor.actions import ACTIONS
 from webdemo.supervisor.control import instances
 from webdemo.supervisor.control_messages import ActionCommand, Completed, Stop
+from webdemo.text import format_duration
 from webdemo.worker.codec import build, plain
 
 
@@ -47,7 +47,7 @@ def ps(as_json: bool, watch: bool) -> None:
                     " ".join(str(process.pid) for process in service.processes) or "-",
                     str(service.workers),
                     str(service.restarts),
-                    format_age(time.time() - since) if since else "-",
+                    format_duration(time.time() - since) if since else "-",
                 )
             )
     print_table(rows)
@@ -92,4 +92,4 @@ def _send(name: str, command: ActionCommand, pid: int | None) -> None:
     if isinstance(command, Stop) and port is None:
         done = "stopping"  # the reply comes first
     where = f" {port}" if port else ""
-    click.echo(f"webdemo {found[0].pid}{where}: {done} after {(time.monotonic() - began) * 1000:.0f} ms.")
+    click.echo(f"webdemo {found[0].pid}{where}: {done} after {format_duration(time.monotonic() - began)}.")

@@ -22,11 +22,10 @@ from rich.table import Table
 from rich.text import Text
 
 from webdemo.errors import ControlUnavailable
-from webdemo.net.holders import format_age
 from webdemo.stats.figures import INTERVAL_SECONDS
 from webdemo.supervisor.control import instances
 from webdemo.supervisor.control_messages import RunStatus, ServiceStatus
-from webdemo.text import printable
+from webdemo.text import format_duration, format_size, terminal_line
 from webdemo.worker.codec import plain
 
 _ANSWER_SECONDS = 5.0
@@ -35,7 +34,7 @@ _WIDTH_WITHOUT_TERMINAL = 240
 _MOST_PORTS = 4
 _NONE_RUNS = "No webdemo of yours is running."
 _LEFT = ("SERVER", "PORT", "STATE")
-_RIGHT = ("REQ/S", "P50 ms", "P99 ms", "IN FLIGHT", "ERRORS", "MEMORY", "CPU", "RESTARTS")
+_RIGHT = ("REQ/S", "P50", "P99", "IN FLIGHT", "ERRORS", "MEMORY", "CPU", "RESTARTS")
 
 
 def watch(*, as_json: bool) -> None:
@@ -110,8 +109,8 @@ def picture(found: list[RunStatus]) -> Group:
     """A heading and a table for each webdemo."""
     parts: list[Text | Table] = [] if found else [Text(_NONE_RUNS)]
     for status in found:
-        age = format_age(time.time() - status.since)
-        app = printable(status.target)
+        age = format_duration(time.time() - status.since)
+        app = terminal_line(status.target)
         parts.append(Text(f"webdemo {status.pid}, {app}, up {age}", style="bold", no_wrap=True))
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
         for name in _LEFT:
@@ -130,11 +129,11 @@ def _cells(service: ServiceStatus) -> list[str]:
     if figures is not None:
         counted = [
             f"{figures.requests_per_second:.0f}",
-            _milliseconds(figures.p50_ms),
-            _milliseconds(figures.p99_ms),
+            _latency(figures.p50_ms),
+            _latency(figures.p99_ms),
             str(figures.in_flight),
             str(figures.errors),
-            f"{figures.memory_bytes / 1e6:.0f} MB",
+            format_size(figures.memory_bytes),
             f"{figures.cpu_percent:.0f}%",
         ]
     return [
@@ -148,8 +147,8 @@ def _cells(service: ServiceStatus) -> list[str]:
 
 def _ports(ports: Sequence[str]) -> str:
     more = f" +{len(ports) - _MOST_PORTS}" if len(ports) > _MOST_PORTS else ""
-    return printable(" ".join(ports[:_MOST_PORTS])) + more
+    return terminal_line(" ".join(ports[:_MOST_PORTS])) + more
 
 
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def _latency(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else format_duration(milliseconds / 1000)

@@ -16,6 +16,7 @@ from webdemo.dashboard.overview import Card, Port, Watch
 from webdemo.errors import ControlUnavailable, UsageError
 from webdemo.supervisor.actions import ACTIONS, Action
 from webdemo.supervisor.control_messages import Completed, Kill, Killed, Start, Stop
+from webdemo.text import format_duration
 from webdemo.worker.codec import build
 
 _TRY_EVERY_SECONDS = 0.01
@@ -34,7 +35,7 @@ class Outcome:
 
     def describe(self, port: str) -> str:
         """One sentence for the user."""
-        text = f"{self.action.done.capitalize()} after {self.milliseconds:.0f} ms."
+        text = f"{self.action.done.capitalize()} after {format_duration(self.milliseconds / 1000)}."
         if self.action.command is Stop:
             return f"{text} Port {port} is closed."
         if self.action.command is Start:

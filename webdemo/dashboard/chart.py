@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from webdemo.text import format_duration
+
 WINDOW_SECONDS = 180
 WIDTH = 360
 HEIGHT = 64
@@ -35,7 +37,7 @@ class Scales:
     @property
     def span(self) -> str:
         """The range of the latency box, in words."""
-        return f"{LEAST_MS:g} ms to {_in_words(self.milliseconds)}"
+        return f"{format_duration(LEAST_MS / 1000)} to {format_duration(self.milliseconds / 1000)}"
 
     def rate_y(self, value: float) -> float:
         return HEIGHT - value / self.requests_per_second * HEIGHT
@@ -76,10 +78,6 @@ def area(path: str) -> str:
     first = path[1:].partition(" ")[0]
     last = path.rpartition("L")[2].removeprefix("M").partition(" ")[0]
     return f"{path}L{last} {HEIGHT}L{first} {HEIGHT}Z"
-
-
-def _in_words(milliseconds: float) -> str:
-    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.0f} s"
 
 
 def _round_up(value: float) -> float:

@@ -6,7 +6,6 @@ end within RESPONSE_SECONDS.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from webdemo.client.wire import Request
 from webdemo.compare.behaviour.observation import Observation, observe
 from webdemo.dashboard.overview import Card
 from webdemo.errors import UsageError
+from webdemo.syntax import is_token
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 RESPONSE_SECONDS = 10.0
@@ -25,7 +25,6 @@ LONGEST_PATH = 4000
 LONGEST_HEADERS = 8000
 LONGEST_BODY = 64 * 1024
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Sent unchanged in a path and query, including characters that RFC 3986 section 3.3 does not allow, because
 # servers differ there; all others are percent-encoded.
 _PATH_CHARACTERS = "/?:@!$&'()*+,;=%-._~[]|\"<>^`{}\\"
@@ -60,7 +59,7 @@ def read_request(method: str, path: str, headers: str, body: str) -> Request:
 def _read_header(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     name, value = name.strip(), value.strip()
-    if not colon or not _TOKEN.fullmatch(name) or not value.isprintable() or not _is_latin(value):
+    if not colon or not is_token(name) or not value.isprintable() or not _is_latin(value):
         raise UsageError(f"{line!r} is not a header.", remedy="Write one on each line, such as Accept: */*")
     if name.lower() in _MADE_HERE:
         raise UsageError(f"{name} is sent as the body needs it.", remedy="Leave it out.")

@@ -7,8 +7,8 @@ from typing import Any
 
 from webdemo.dashboard import chart, route_map
 from webdemo.dashboard.overview import Overview
-from webdemo.dashboard.wording import format_bytes, format_count, format_milliseconds, format_percent
-from webdemo.net.holders import format_age
+from webdemo.dashboard.wording import format_count, format_milliseconds, format_percent
+from webdemo.text import format_duration, format_size
 
 
 def context(
@@ -29,7 +29,7 @@ def context(
         "act_url": act_url,
         "count": format_count,
         "milliseconds": format_milliseconds,
-        "size": format_bytes,
+        "size": format_size,
         "percent_of_cpu": format_percent,
-        "age": format_age,
+        "age": format_duration,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from webdemo.text import format_duration
+
 DASH = "–"
 
 
@@ -15,21 +17,7 @@ def format_count(value: float) -> str:
 
 
 def format_milliseconds(value: float | None) -> str:
-    if value is None:
-        return DASH
-    if value >= 9_950:
-        return f"{value / 1000:.0f} s"
-    if value >= 995:
-        return f"{value / 1000:.1f} s"
-    return f"{value:.0f} ms" if value >= 9.95 else f"{value:.1f} ms" if value >= 0.95 else f"{value:.2f} ms"
-
-
-def format_bytes(value: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if value < 999.5:
-            return f"{value:.0f} {unit}" if value >= 99.5 or unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
+    return DASH if value is None else format_duration(value / 1000)
 
 
 def format_percent(value: float) -> str:

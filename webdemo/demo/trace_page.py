@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from webdemo.demo.connection_path import trace_way
 from webdemo.demo.trace_policy import allow_loopback_and
 from webdemo.errors import UrlRefused
+from webdemo.text import format_duration
 from webdemo.web import App, Request, Response
 from webdemo.web.http_errors import prefers_json
 from webdemo.web.page import Page
@@ -106,7 +107,7 @@ def draw_hop(hop: Hop) -> list[dict[str, Any]]:
     return [
         {
             "name": step.name,
-            "milliseconds": f"{step.duration_ms:.{2 if step.duration_ms < 10 else 0}f} ms",
+            "duration": format_duration(step.duration_ms / 1000),
             "x": f"{min(step.start_ms / whole, 0.995):.2%}",
             "width": f"{max(step.duration_ms / whole, 0.005):.2%}",
             "sentences": describe(step.facts) if step.facts is not None else [],

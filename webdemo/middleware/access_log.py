@@ -20,6 +20,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from webdemo.text import log_field
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
@@ -47,9 +49,10 @@ class Line(NamedTuple):
     request_id: str
 
     def as_text(self) -> str:
+        client, method, path = map(log_field, (self.client, self.method, self.path))
         return (
-            f"{_clock(int(self.time))} {self.server} {self.bind} {plain(self.client)} {plain(self.method)} "
-            f"{plain(self.path)} {self.status:03d} {self.bytes}B {self.ms:.1f}ms {self.request_id}"
+            f"{_clock(int(self.time))} {self.server} {self.bind} {client} {method} {path} "
+            f"{self.status:03d} {self.bytes}B {self.ms:.1f}ms {self.request_id}"
         )
 
     def as_json(self) -> str:
@@ -68,17 +71,6 @@ def coloured(text: str) -> str:
 def mark_of(token: str) -> bytes:
     """The prefix of log lines in the report pipe; made of the run's secret, so that no other text has it."""
     return f"\x1e{token[:12]} ".encode()
-
-
-def plain(text: str) -> str:
-    """The text as one word: spaces, backslashes and unprintable characters are escaped."""
-    if text.isprintable() and " " not in text and "\\" not in text:
-        return text
-    return "".join(char if char.isprintable() and char not in " \\" else _written_out(char) for char in text)
-
-
-def _written_out(char: str) -> str:
-    return r"\x20" if char == " " else char.encode("unicode_escape").decode()
 
 
 @lru_cache(maxsize=4)

@@ -13,6 +13,7 @@ from typing import NoReturn
 from urllib.parse import unquote, unquote_to_bytes
 
 from webdemo.errors import BindTextError
+from webdemo.text import terminal_line
 
 HIGHEST_PORT = 65535
 # Schemes without a server's name, which mean the default server.
@@ -135,9 +136,7 @@ def refuse_zone(host: str) -> NoReturn:
 
 
 def shown(text: str) -> str:
-    """The text for a one-line message: unprintable characters escaped, cut to 120 characters."""
-    short = text if len(text) <= 120 else f"{text[:119]}…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short)
+    return terminal_line(text, limit=120)
 
 
 def refuse_high_port(port: str) -> NoReturn:

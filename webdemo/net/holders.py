@@ -6,7 +6,6 @@ The rule: report only what the system shows, and say so where it hides something
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import socket
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from webdemo.net.bindtext import authority
+from webdemo.syntax import parse_address
+from webdemo.text import format_duration, terminal_line
 
 _ESTABLISHED = "01"
 _LISTEN = "0A"
@@ -49,7 +50,7 @@ class Process:
 
     def describe(self, *, now: float | None = None) -> str:
         """The process for a message: `python3 app.py (pid 12, yours, started 3 h ago)`."""
-        age = format_age((time.time() if now is None else now) - self.started)
+        age = format_duration((time.time() if now is None else now) - self.started)
         if self.is_webdemo:
             who = "you" if self.is_mine else self.user
             return f"a webdemo that {who} started {age} ago (pid {self.pid})"
@@ -136,18 +137,6 @@ def unix_listeners() -> list[Listening]:
     return _with_processes(list(_read_unix()))
 
 
-def format_age(seconds: float) -> str:
-    """A duration in one unit, rounded down: 5 s, 12 min, 3 h, 2 days."""
-    seconds = max(0, int(seconds))
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min"
-    if seconds < 2 * 86400:
-        return f"{seconds // 3600} h"
-    return f"{seconds // 86400} days"
-
-
 def hidden_hint() -> str:
     """Why a process is hidden, and what would show it."""
     if os.geteuid() == 0:
@@ -212,15 +201,9 @@ def _lines(path: Path) -> list[str]:
 def _place(text: str) -> tuple[str, int]:
     """An address and a port from /proc/net; an IPv4-mapped IPv6 address becomes IPv4."""
     host, _, port = text.partition(":")
-    address = _address(host)
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address), int(port, 16)
-
-
-def _address(digits: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address in the kernel's format: 32-bit words in the machine's byte order."""
-    words = [int(digits[start : start + 8], 16) for start in range(0, len(digits), 8)]
-    return ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
+    # 32-bit words in the machine's byte order.
+    words = [int(host[start : start + 8], 16) for start in range(0, len(host), 8)]
+    return str(parse_address(struct.pack(f"={len(words)}I", *words))), int(port, 16)
 
 
 def _with_processes(sockets: list[_Socket]) -> list[Listening]:
@@ -295,10 +278,9 @@ def _user(uid: int) -> str:
 
 
 def _shown(words: list[str]) -> str:
-    """A command line for a message: without the program's folder, unprintable characters as spaces, cut."""
+    """A command line for a message: without the program's folder, cut."""
     text = " ".join([Path(words[0]).name or words[0], *words[1:]]).strip()
-    clean = "".join(c if c.isprintable() else " " for c in text)
-    return clean if len(clean) <= _COMMAND_LENGTH else f"{clean[: _COMMAND_LENGTH - 1]}…"
+    return terminal_line(text, limit=_COMMAND_LENGTH)
 
 
 def _is_webdemo(words: list[str]) -> bool:

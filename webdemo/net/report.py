@@ -14,11 +14,11 @@ from typing import Any
 
 from webdemo.errors import WebdemoError
 from webdemo.net.bind import Bind
-from webdemo.net.bindtext import shown
-from webdemo.net.holders import Listening, format_age, hidden_hint, tcp_listeners, unix_listeners
+from webdemo.net.holders import Listening, hidden_hint, tcp_listeners, unix_listeners
 from webdemo.net.listener import hold_next_free, listen
 from webdemo.net.ports import PortFacts, find_shadows, gather_facts, range_of, read_targets
 from webdemo.net.uses import uses
+from webdemo.text import format_duration, table, terminal_line
 
 _FULL_RANGE = 32
 """Up to this many ports are all listed; of more, only those in use or with a known use."""
@@ -75,7 +75,7 @@ def free_port() -> int:
 
 def dump_json(value: object) -> str:
     """Facts as JSON, keyed by the fields of their dataclasses; `facts` of a PortReport is flattened."""
-    return json.dumps(value, default=_as_plain, indent=2, ensure_ascii=False)
+    return json.dumps(value, default=_as_plain, indent=2)
 
 
 def render_listening(listening: Sequence[Listening]) -> str:
@@ -89,14 +89,14 @@ def render_listening(listening: Sequence[Listening]) -> str:
         rows.append(
             (
                 "unix" if one.path else str(one.port),
-                shown(one.path) or one.host,
+                one.path or one.host,
                 one.user or "?",
                 str(process.pid) if process else "?",
-                format_age(now - process.started) if process else "?",
+                format_duration(now - process.started) if process else "?",
                 process.command if process else "?",
             )
         )
-    lines = [*_columns(rows)]
+    lines = table(rows)
     hidden = sum(not one.processes for one in listening)
     if hidden:
         who = "One program is" if hidden == 1 else f"{hidden} programs are"
@@ -138,7 +138,7 @@ def render_report(report: PortReport) -> str:
     labels = [
         label if index == 0 or rows[index - 1][0] != label else "" for index, (label, _) in enumerate(rows)
     ]
-    lines = [f"  {label:<11} {text}" for label, (_, text) in zip(labels, rows, strict=True)]
+    lines = [f"  {label:<11} {terminal_line(text)}" for label, (_, text) in zip(labels, rows, strict=True)]
     return "\n".join([f"Port {facts.port}", *lines])
 
 
@@ -151,7 +151,7 @@ def render_ports(ports: Sequence[int], listening: Sequence[Listening]) -> str:
         meaning = "; ".join(use.name for use in uses(port))
         rows.append((str(port), range_of(port).name, meaning, held[port].describe() if port in held else ""))
     taken = sum(port in held for port in ports)
-    lines = _columns(rows) if picked else []
+    lines = table(rows) if picked else []
     return "\n".join([*lines, f"{len(ports)} ports, {taken} of them in use."])
 
 
@@ -201,15 +201,6 @@ def _next_free(port: int) -> int | None:
     for sock in sockets:
         sock.close()
     return bind.port
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with left-aligned columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def _as_plain(value: Any) -> dict[str, Any]:

@@ -232,11 +232,6 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)), None)
 
 
-def one_line(text: str) -> str:
-    """A client's text for a log or a header; unprintable characters become question marks."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def built_in() -> list[str]:
     """The names of webdemo's own adapters, which are the modules of this package."""
     import pkgutil

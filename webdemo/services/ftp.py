@@ -23,14 +23,14 @@ from typing import Any
 from webdemo import assets
 from webdemo.errors import FolderMissing
 from webdemo.net import BACKLOG
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, one_line, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.text import format_duration, log_field, plain_field, terminal_line
 from webdemo.web.static.tree import Place, Tree, is_served, open_file
 
 # Above Linux's default ephemeral range (32768-60999), so that no outgoing connection occupies one of them.
 _PASSIVE_PORTS = range(61000, 61200)
 _SECONDS_BETWEEN_LOOKS = 0.05
-# Control characters, line and paragraph separators, and bidirectional formatting characters.
-_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_READABLE = re.compile(r"[^\udc80-\udcff]+")
 _NOT_FOR_READERS = {"STOU", "PORT", "EPRT"}  # the other write commands fail for lack of permission
 
 
@@ -99,7 +99,7 @@ def serve(job: Job) -> None:
             super().push("\r\n".join(map(_harmless, lines)) or data)
 
         def log(self, msg: str, **more: Any) -> None:
-            super().log(one_line(msg), **more)
+            super().log(terminal_line(msg), **more)
 
         def ftp_NLST(self, path: str) -> str | None:  # noqa: N802
             try:
@@ -135,9 +135,9 @@ def serve(job: Job) -> None:
             elapsed: float,
             bytes: int,  # noqa: A002  called by name
         ) -> None:
-            path = one_line("/" + os.path.relpath(filename, root))
+            path = log_field("/" + os.path.relpath(filename, root))
             ending = "" if completed else ", not finished"
-            job.log(f"{self.remote_ip} {cmd} {path}, {bytes} bytes, {elapsed * 1000:.0f} ms{ending}")
+            job.log(f"{self.remote_ip} {cmd} {path}, {bytes} bytes, {format_duration(elapsed)}{ending}")
 
     Handler.authorizer.add_anonymous(str(root))
     loop = IOLoop()
@@ -257,8 +257,8 @@ class _Folder:
 
 
 def _harmless(text: str) -> str:
-    """Replace each character that could control a terminal or reorder text by `?`, as `ls -q` does."""
-    return _STEERING.sub("?", text)
+    """The text as a plain field. Bytes that are not UTF-8 stay, so that such names can be requested."""
+    return _READABLE.sub(lambda run: plain_field(run[0]), text)
 
 
 def _harmless_entry(line: bytes) -> bytes:

@@ -20,6 +20,8 @@ from email.message import Message
 from email.utils import collapse_rfc2231_value
 from encodings.aliases import aliases
 
+from webdemo.text import plain_field, plain_text
+
 MOST_DEPTH = 10
 MOST_PARTS = 100
 MOST_HEADERS = 200
@@ -35,9 +37,6 @@ _HEADER = re.compile(rb"([!-9;-~]{1,200}):(.*)", re.DOTALL)  # RFC 5322 2.2
 _ENCODED_WORD = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,40})?\?([bBqQ])\?([^?\s]{0,2000})\?=")
 _SLOW_CODECS = frozenset({"idna", "punycode"})
 _CODECS = frozenset({*aliases, *aliases.values()}) - _SLOW_CODECS
-_UNSEEN = (*range(9), 11, 12, *range(14, 32), *range(127, 160))
-_TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))  # bidirectional formatting characters
-_HIDDEN = dict.fromkeys((*_UNSEEN, *_TURNING), "\ufffd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +88,10 @@ def take_apart(raw: bytes) -> Mail:
         summary=_summary(headers),
         headers=tuple((name, _readable(value)) for name, value in headers[:MOST_HEADERS]),
         parts=parts,
-        source=shown(raw[:MOST_CHARACTERS].decode("utf-8", "replace")),
+        source=plain_text(raw[:MOST_CHARACTERS].decode("utf-8", "replace")),
         is_source_cut=len(raw) > MOST_CHARACTERS,
         is_understood=bool(parts),
     )
-
-
-def shown(text: str) -> str:
-    """The text with control and bidi characters and lone surrogates replaced, and LF as line end."""
-    whole = text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-    return whole.translate(_HIDDEN)
 
 
 def _summary(headers: list[tuple[str, str]]) -> Summary:
@@ -112,7 +105,7 @@ def _summary(headers: list[tuple[str, str]]) -> Summary:
     recipients = values.get("x-envelope-to", [])[:MOST_HEADERS]
     return Summary(
         sender=first("from", "return-path"),
-        recipients=tuple(shown(address).strip("<>") for address in recipients),
+        recipients=tuple(plain_field(address).strip("<>") for address in recipients),
         subject=first("subject"),
         date=first("date"),
     )
@@ -153,7 +146,7 @@ def _readable(value: str) -> str:
             pieces.append(between)
         pieces.append(_decode_word(*word.groups()))
         end = word.end()
-    return shown("".join([*pieces, value[end:]]))
+    return plain_field("".join([*pieces, value[end:]]))
 
 
 def _decode_word(charset: str, encoding: str, text: str) -> str:
@@ -222,10 +215,10 @@ def _part(number: int, head: Message, body: bytes) -> Part:
     charset = head.get_param("charset", "utf-8")
     return Part(
         number=number,
-        type=shown(kind),
+        type=plain_field(kind),
         name=_readable(head.get_filename("")),
         content=body,
-        text=shown(_text(body[:MOST_CHARACTERS], collapse_rfc2231_value(charset))) if is_shown else None,
+        text=plain_text(_text(body[:MOST_CHARACTERS], collapse_rfc2231_value(charset))) if is_shown else None,
         is_cut=is_shown and len(body) > MOST_CHARACTERS,
     )
 

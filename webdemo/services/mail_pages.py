@@ -20,9 +20,9 @@ from werkzeug.exceptions import NotFound
 from webdemo.middleware.stack import ServiceFacts
 from webdemo.services.mail_message import Part, Summary, summarize, take_apart
 from webdemo.services.spool import Spool, default_folder
+from webdemo.text import format_size
 from webdemo.web import App, Request, Response
 from webdemo.web.page import Page
-from webdemo.web.static.listing import readable_size
 from webdemo.web.visitor import is_at_this_machine
 
 MOST_ROWS = 200
@@ -71,7 +71,7 @@ def add_mail_pages(app: App, page: Page) -> None:
             Row(
                 caught.id,
                 datetime.fromtimestamp(caught.time, UTC),
-                readable_size(caught.size),
+                format_size(caught.size),
                 summarize(spool.read(caught.id, most_bytes=_HEAD_BYTES) or b""),
             )
             for caught, spool in all_caught[:MOST_ROWS]
@@ -90,7 +90,7 @@ def add_mail_pages(app: App, page: Page) -> None:
             return refusal()
         raw = find(request, mail_id)
         return page(
-            "mail_message.html", id=mail_id, mail=take_apart(raw), size=len(raw), readable_size=readable_size
+            "mail_message.html", id=mail_id, mail=take_apart(raw), size=len(raw), format_size=format_size
         )
 
     @app.get("/mail/<mail_id>/source")

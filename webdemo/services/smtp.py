@@ -15,8 +15,9 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, one_line, option
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.services.spool import Spool, default_folder
+from webdemo.text import log_field, plain_field
 
 _MOST_RECIPIENTS = 100  # the minimum that RFC 5321 section 4.5.3.1.8 requires
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -142,10 +143,11 @@ class _Handler:
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         options: Options = self._job.options
+        client = f"{plain_field(session.host_name)} ([{session.peer[0]}])"
         trace = [
             f"Return-Path: {_in_brackets(envelope.mail_from)}",
             *(f"X-Envelope-To: {_in_brackets(address)}" for address in envelope.rcpt_tos),
-            f"Received: from {one_line(session.host_name)} ([{session.peer[0]}]) by webdemo; {formatdate()}",
+            f"Received: from {client} by webdemo; {formatdate()}",
         ]
         message = "".join(f"{line}\r\n" for line in trace).encode() + envelope.original_content
         try:
@@ -157,16 +159,16 @@ class _Handler:
             if exc.errno in _FULL:
                 return "452 4.3.1 No room is left for mail"
             return "451 4.3.0 The message could not be kept; the log says why"
-        recipients = ", ".join(map(one_line, envelope.rcpt_tos))
+        recipients = ", ".join(map(log_field, envelope.rcpt_tos))
         self._job.log(
-            f"{session.peer[0]} mail from {one_line(envelope.mail_from)} to {recipients}, "
+            f"{session.peer[0]} mail from {log_field(envelope.mail_from)} to {recipients}, "
             f"{len(message)} bytes, kept as {name}"
         )
         return f"250 2.0.0 Kept as {name}"
 
 
 def _in_brackets(address: str) -> str:
-    return f"<{one_line(address).removeprefix('<').removesuffix('>')}>"
+    return f"<{plain_field(address).removeprefix('<').removesuffix('>')}>"
 
 
 adapter = Adapter(

@@ -9,7 +9,7 @@ import time
 from collections import deque
 
 from webdemo.supervisor.control_messages import KEPT_LINES, LogLine
-from webdemo.text import printable
+from webdemo.text import terminal_line
 
 
 class LastLines:
@@ -30,6 +30,6 @@ class LastLines:
         """The last `count` lines at most, oldest first."""
         lines = list(self._lines)
         return tuple(
-            LogLine(round(when, 3), is_access, printable(text))
+            LogLine(round(when, 3), is_access, terminal_line(text))
             for when, is_access, text in lines[max(0, len(lines) - count) :]
         )

@@ -21,7 +21,7 @@ from webdemo.middleware.access_log import coloured
 from webdemo.supervisor import events
 from webdemo.supervisor.actions import ACTIONS
 from webdemo.supervisor.events import Event
-from webdemo.text import printable
+from webdemo.text import format_duration, table, terminal_line
 
 _MOST_LINES = 10_000
 _LINES_AT_ONCE = 500
@@ -88,24 +88,24 @@ class Printer:
                     return [coloured(line) if self._colour else line]
                 return [self._said(source, line)]
             case events.Loaded(_, str(reason)):
-                return [f"Each server imports its own copy of the app, because {printable(reason)}."]
+                return [f"Each server imports its own copy of the app, because {terminal_line(reason)}."]
             case events.Loaded():
                 return []
             case events.Started(rows, seconds):
-                return [*self._table(rows), f"Ready in {seconds:.2f} s. Stop with Ctrl-C."]
+                return [*self._table(rows), f"Ready in {format_duration(seconds)}. Stop with Ctrl-C."]
             case events.Up(service, pids, why, seconds):
-                return [f"{service} {_UP[why]} after {seconds * 1000:.0f} ms (pid {_listed(pids)})."]
+                return [f"{service} {_UP[why]} after {format_duration(seconds)} (pid {_listed(pids)})."]
             case events.StoppedService(service):
                 return [f"{service} is stopped; its port is closed."]
             case events.Note(text):
-                return [printable(text)]
+                return [terminal_line(text)]
             case events.Changed(paths):
-                shown = ", ".join(map(printable, paths[:3])) + (" ..." if len(paths) > 3 else "")
+                shown = ", ".join(map(terminal_line, paths[:3])) + (" ..." if len(paths) > 3 else "")
                 return [f"Changed: {shown}"]
             case events.Draining(why, grace):
                 return [f"Stopping ({why}): requests in flight have {grace:g} s."]
             case events.Stopped(seconds):
-                return [f"Stopped after {seconds:.2f} s."]
+                return [f"Stopped after {format_duration(seconds)}."]
             case _:
                 return self._failure_lines(event)
 
@@ -119,7 +119,7 @@ class Printer:
                     *after,
                 ]
             case events.Died(service, pid, how, again):
-                when = "at once" if again == 0 else f"in {again:.1f} s"
+                when = "at once" if again == 0 else f"in {format_duration(again)}"
                 who = f"{service} (pid {pid})" if pid else service
                 return [self._red(f"{who} {how}; it is started again {when}.")]
             case events.GivenUp(service, deaths, tail):
@@ -154,33 +154,32 @@ class Printer:
             urls = row.urls if row.state == "up" else ("given up",)
             cells += [(row.server, row.version, urls[0], _listed(row.pids), str(row.workers))]
             cells += [("", "", url, "", "") for url in urls[1:]]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-        return [self._bold(lines[0]), *lines[1:]]
+        heading, *lines = table(cells)
+        return [self._bold(heading), *lines]
 
     def _said(self, source: str, line: str) -> str:
         """A line of foreign text, prefixed with its source so that it cannot pass for one of our own."""
-        lead = printable(source) + " |"
-        return f"\x1b[2m{lead}\x1b[0m {printable(line)}" if self._colour else f"{lead} {printable(line)}"
+        lead, line = f"{terminal_line(source)} |", terminal_line(line)
+        return f"\x1b[2m{lead}\x1b[0m {line}" if self._colour else f"{lead} {line}"
 
     def _all_said(self, source: str, lines: Iterable[str]) -> list[str]:
         return [self._said(source, line) for line in lines]
 
     def _bold(self, text: str) -> str:
-        return f"\x1b[1m{printable(text)}\x1b[0m" if self._colour else printable(text)
+        return f"\x1b[1m{terminal_line(text)}\x1b[0m" if self._colour else terminal_line(text)
 
     def _red(self, text: str) -> str:
-        return _red(text) if self._colour else printable(text)
+        return _red(text) if self._colour else terminal_line(text)
 
 
 def error_lines(error: WebdemoError, *, colour: bool) -> list[str]:
     """The app's traceback, if the failure is the app's own, then the problem and the remedy."""
-    return [*map(printable, traceback_lines(error)), *problem_lines(error, colour=colour)]
+    return [*map(terminal_line, traceback_lines(error)), *problem_lines(error, colour=colour)]
 
 
 def problem_lines(error: WebdemoError, *, colour: bool) -> list[str]:
     """The problem and the remedy, a line each."""
-    return [_red(error.problem) if colour else printable(error.problem), printable(error.remedy)]
+    return [_red(error.problem) if colour else terminal_line(error.problem), terminal_line(error.remedy)]
 
 
 def traceback_lines(error: WebdemoError) -> list[str]:
@@ -191,7 +190,7 @@ def traceback_lines(error: WebdemoError) -> list[str]:
 
 
 def _red(text: str) -> str:
-    return f"\x1b[31m{printable(text)}\x1b[0m"
+    return f"\x1b[31m{terminal_line(text)}\x1b[0m"
 
 
 def _listed(pids: tuple[int, ...]) -> str:

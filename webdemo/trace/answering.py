@@ -6,7 +6,6 @@ which can be found while both ends are open; then the holder of the listening so
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from contextlib import suppress
 
@@ -22,6 +21,7 @@ from webdemo.net.holders import (
 )
 from webdemo.supervisor import control
 from webdemo.supervisor.control_messages import RunStatus, ServiceStatus
+from webdemo.syntax import parse_address
 from webdemo.trace.facts import AnsweredBy, ConnectFacts
 
 _STATUS_SECONDS = 2.0
@@ -29,7 +29,7 @@ _STATUS_SECONDS = 2.0
 
 def is_this_machine(address: str) -> bool:
     """Whether an address (not a name) is one of this machine's."""
-    number = ipaddress.ip_address(address.partition("%")[0])
+    number = parse_address(_plain(address))
     return number.is_loopback or number.is_unspecified or _plain(address) in machine_addresses()
 
 
@@ -99,9 +99,7 @@ def _webdemo_service(name: str, pids: set[int]) -> tuple[ServiceStatus, RunStatu
 
 def _plain(address: str) -> str:
     """The address without its zone; an IPv4-mapped IPv6 address becomes IPv4."""
-    number = ipaddress.ip_address(address.partition("%")[0])
-    mapped = number.ipv4_mapped if isinstance(number, ipaddress.IPv6Address) else None
-    return str(mapped or number)
+    return str(parse_address(address.partition("%")[0]))
 
 
 def _is_same_file(one: str, other: str) -> bool:

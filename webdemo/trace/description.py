@@ -9,6 +9,7 @@ from webdemo.client.greeting import GreetingFacts
 from webdemo.client.http11 import ResponseHead
 from webdemo.client.tls import TlsFacts
 from webdemo.net.bindtext import authority
+from webdemo.text import format_duration, format_size, terminal_line
 from webdemo.trace.facts import (
     AnsweredBy,
     Attempt,
@@ -37,7 +38,7 @@ def describe(facts: Facts) -> list[str]:
         case TlsFacts():
             return _tls(facts)
         case RequestFacts():
-            return [f"{facts.method} {clean(facts.target)}, {facts.size_bytes} bytes"]
+            return [f"{facts.method} {clean(facts.target)}, {format_size(facts.size_bytes)}"]
         case ResponseHead():
             return _answer(facts)
         case GreetingFacts():
@@ -67,20 +68,7 @@ def describe_redirect(redirect: Redirect) -> list[str]:
 
 
 def clean(text: str) -> str:
-    """The text with control characters escaped, truncated to _LONGEST characters."""
-    short = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in short)
-
-
-def format_bytes(count: float) -> str:
-    """In units of 1000: 12 bytes, 1.5 kB, 20 MB."""
-    if count < 1000:
-        return f"{count:.0f} byte{'' if round(count) == 1 else 's'}"
-    for unit in ("kB", "MB"):
-        count /= 1000
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-    return f"{count / 1000:.3g} GB"
+    return terminal_line(text, limit=_LONGEST)
 
 
 def _url(facts: UrlFacts) -> list[str]:
@@ -124,7 +112,7 @@ def _connect(facts: ConnectFacts) -> list[str]:
 
 def _attempt(attempt: Attempt) -> str:
     outcome = "given up, another was faster" if attempt.outcome == "given up" else attempt.outcome
-    return f"{clean(attempt.address)}: {outcome} after {attempt.duration_ms:.1f} ms"
+    return f"{clean(attempt.address)}: {outcome} after {format_duration(attempt.duration_ms / 1000)}"
 
 
 def _tls(facts: TlsFacts) -> list[str]:
@@ -154,6 +142,6 @@ def _answer(facts: ResponseHead) -> list[str]:
 
 
 def _transfer(facts: TransferFacts) -> str:
-    rate = f", {format_bytes(facts.bytes_per_second)}/s" if facts.bytes_per_second is not None else ""
+    rate = f", {format_size(facts.bytes_per_second)}/s" if facts.bytes_per_second is not None else ""
     rest = "" if facts.is_whole else ", incomplete"
-    return f"{format_bytes(facts.body_bytes)} of body{rate}{rest}"
+    return f"{format_size(facts.body_bytes)} of body{rate}{rest}"

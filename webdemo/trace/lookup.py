@@ -17,6 +17,7 @@ from typing import Any
 from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
 from webdemo.errors import EndpointNotAllowed, EndpointUnreachable
+from webdemo.syntax import parse_address
 from webdemo.trace.facts import NameFacts
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -37,9 +38,7 @@ def loopback_only(address: IPAddress, port: int) -> bool:
 def is_allowed(address: str, port: int, allow: Allow | None) -> bool:
     if allow is None:
         return True
-    number = ipaddress.ip_address(address.partition("%")[0])
-    mapped = number.ipv4_mapped if isinstance(number, ipaddress.IPv6Address) else None
-    return allow(mapped or number, port)
+    return allow(parse_address(address.partition("%")[0]), port)
 
 
 def look_up(host: str, port: int, family: int | None, deadline: Deadline) -> list[Endpoint]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from webdemo.text import format_duration
 from webdemo.trace.description import clean, describe, describe_answering, describe_redirect
 from webdemo.trace.facts import Failure, Hop, Step, Trace
 
@@ -64,7 +65,7 @@ def _draw(hop: Hop, pen: _Pen) -> Iterable[str]:
 
 def _verdict(hop: Hop) -> tuple[str, str]:
     """The outcome of the hop, and its colour."""
-    took = f"after {_milliseconds(hop.duration_ms)}"
+    took = f"after {format_duration(hop.duration_ms / 1000)}"
     failed = next((step for step in hop.steps if step.failure is not None), None)
     if failed is not None:
         return f"ended at {failed.name} {took}", _RED
@@ -83,13 +84,9 @@ def _bar(step: Step, hop: Hop, pen: _Pen) -> str:
     code = _RED if step.failure is not None else _CYAN
     bar = " " * start + pen.paint(mark * length, code) + " " * (pen.bar - start - length)
     label = pen.paint(f"{step.name:<{_LABEL}}", _BOLD)
-    return f"{label} {bar} {_milliseconds(step.duration_ms):>{_TIME}}"
+    return f"{label} {bar} {format_duration(step.duration_ms / 1000):>{_TIME}}"
 
 
 def _explain(failure: Failure, pen: _Pen) -> Iterable[str]:
     yield from pen.wrap(clean(failure.problem), _RED)
     yield from pen.wrap(clean(failure.remedy))
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value:.2f} ms" if value < 10 else f"{value:.1f} ms" if value < 1000 else f"{value / 1000:.2f} s"

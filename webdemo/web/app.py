@@ -17,7 +17,7 @@ from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from webdemo.errors import AppUnavailable
-from webdemo.text import printable
+from webdemo.text import terminal_line
 from webdemo.web.http_errors import answer_error, not_found
 from webdemo.web.request import Request, decode_path
 from webdemo.web.response import Answer, Response, Stream, answer, make_response, redirect, type_html
@@ -270,7 +270,7 @@ class App:
             http_error = error
         else:
             http_error = InternalServerError(original_exception=error)
-            method, path = printable(request.method), printable(request.path)
+            method, path = terminal_line(request.method), terminal_line(request.path)
             _log.error("%s failed on %s %s", source(view or self), method, path, exc_info=error)
         try:
             if self._handlers and (handler := self._handler(error, http_error)) is not None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.web.static.calling import Answer, call
 from webdemo.web.static.app import StaticFiles
-from webdemo.web.static.listing import Order, readable_size
+from webdemo.web.static.listing import Order
 
 NAMES = [
     b"a b?c#d%.txt",
@@ -180,25 +180,6 @@ def test_a_second_click_turns_the_order_round() -> None:
     assert Order.parse("").link("name") == "?sort=name&order=desc"
     assert Order.parse("sort=name&order=desc").link("name") == "?sort=name&order=asc"
     assert Order.parse("").link("size") == "?sort=size&order=desc"
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (1536, "1.5 kB"),
-        (9999, "10 kB"),
-        (999_499, "999 kB"),
-        (999_500, "1.0 MB"),
-        (20_000_000, "20 MB"),
-        (3 * 10**12, "3.0 TB"),
-        (5 * 10**18, "5000 PB"),
-    ],
-)
-def test_sizes_are_readable_and_exact_in_their_title(size: int, text: str) -> None:
-    assert readable_size(size) == text
 
 
 def test_exact_bytes_stand_in_the_title(app: StaticFiles, folder: Path) -> None:

@@ -10,6 +10,7 @@ from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.wire import Exchange, Request, Response
 from webdemo.compare.results import Verdict
+from webdemo.text import terminal_line
 
 LONGEST_SHOWN = 160
 MOST_HEAD_BYTES = 64 * 1024
@@ -111,7 +112,7 @@ def printable(data: bytes) -> str:
             text = data[: len(data) - cut].decode()
         except UnicodeDecodeError:
             continue
-        return _shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+        return _shortened(terminal_line(text))
     return escaped(data)
 
 

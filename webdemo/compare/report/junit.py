@@ -6,14 +6,11 @@ installed, are skipped. It uses the subset that Jenkins, GitLab and GitHub's rep
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree
 
 from webdemo.compare.report.accepted import Judgement
 from webdemo.compare.results import Comparison, Finding, Server
-
-# Characters that XML 1.0 cannot contain, not even escaped (section 2.2).
-_IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from webdemo.text import plain_field, plain_text
 
 
 def to_junit(comparison: Comparison, judgement: Judgement) -> str:
@@ -41,26 +38,24 @@ def to_junit(comparison: Comparison, judgement: Judgement) -> str:
 def _add_start(suite: ElementTree.Element, server: Server) -> None:
     case = ElementTree.SubElement(suite, "testcase", classname=server.label, name="runs the app")
     if server.state == "missing":
-        ElementTree.SubElement(case, "skipped", message=_clean(server.problem or server.state))
+        ElementTree.SubElement(case, "skipped", message=plain_field(server.problem or server.state))
     elif server.state != "up":
-        ElementTree.SubElement(case, "error", message=_clean(server.problem or server.state))
+        ElementTree.SubElement(case, "error", message=plain_field(server.problem or server.state))
 
 
 def _add_finding(suite: ElementTree.Element, finding: Finding, passed_over: str | None) -> None:
-    case = ElementTree.SubElement(suite, "testcase", classname=finding.server, name=_clean(finding.probe))
+    case = ElementTree.SubElement(
+        suite, "testcase", classname=finding.server, name=plain_field(finding.probe)
+    )
     if finding.verdict == "right":
         return
     if finding.verdict == "missing":
         ElementTree.SubElement(case, "skipped", message="The server did not run.")
     elif passed_over is not None:
-        ElementTree.SubElement(case, "skipped", message=_clean(passed_over))
+        ElementTree.SubElement(case, "skipped", message=plain_field(passed_over))
     else:
         failure = ElementTree.SubElement(
-            case, "failure", type=finding.verdict, message=_clean(finding.what or finding.verdict)
+            case, "failure", type=finding.verdict, message=plain_field(finding.what or finding.verdict)
         )
         lines = (finding.what, finding.who_is_right, finding.meaning, finding.evidence)
-        failure.text = _clean("\n".join(line for line in lines if line))
-
-
-def _clean(text: str) -> str:
-    return _IMPOSSIBLE.sub("\N{REPLACEMENT CHARACTER}", text)
+        failure.text = plain_text("\n".join(line for line in lines if line))

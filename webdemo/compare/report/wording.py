@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from webdemo.compare.results import Figure, Finding, Measurement, Ratio, Speed
 from webdemo.compare.speed.cases import SLOW_COUNT, STEADY
+from webdemo.text import format_duration, format_size
 
 NONE = "–"
 
@@ -16,11 +17,7 @@ def count(value: float) -> str:
 
 def milliseconds(value: float) -> str:
     """Format a latency; 0 means that nothing was answered."""
-    if not value:
-        return NONE
-    if value >= 1000:
-        return f"{value / 1000:.1f} s"
-    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms" if value >= 1 else f"{value:.2f} ms"
+    return format_duration(value / 1000) if value else NONE
 
 
 def seconds(figure: Figure | None) -> str:
@@ -28,11 +25,11 @@ def seconds(figure: Figure | None) -> str:
 
 
 def microseconds(figure: Figure | None) -> str:
-    return f"{figure.value:,.0f} µs" if figure else NONE
+    return format_duration(figure.value / 1e6) if figure else NONE
 
 
 def megabytes(figure: Figure | None) -> str:
-    return f"{figure.value / 1e6:.0f} MB" if figure else NONE
+    return format_size(figure.value) if figure else NONE
 
 
 def span(figure: Figure) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, quote
 
 from webdemo import assets
+from webdemo.text import format_size, plain_field
 from webdemo.web.static.tree import Tree, is_served
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ CONTENT_SECURITY_POLICY = (
 )
 
 _FIRST_ORDER = {"name": "asc", "size": "desc", "date": "desc"}
-_UNITS = ("kB", "MB", "GB", "TB", "PB")
-_CONTROL_PICTURES = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}
 _DIGITS = re.compile("([0-9]+)")
 
 
@@ -56,21 +55,11 @@ class Entry(NamedTuple):
 
     @property
     def shown_name(self) -> str:
-        return self.name.translate(_CONTROL_PICTURES)
+        return plain_field(self.name)
 
     @property
     def readable_size(self) -> str:
-        return readable_size(self.size)
-
-
-def readable_size(size: int) -> str:
-    """Bytes to two or three digits, in decimal units: 999 B, 1.5 kB, 20 MB."""
-    shown, unit = float(size), "B"
-    for larger in _UNITS:
-        if shown < 999.5:
-            break
-        shown, unit = shown / 1000, larger
-    return f"{shown:.1f} {unit}" if unit != "B" and shown < 9.95 else f"{shown:.0f} {unit}"
+        return format_size(self.size)
 
 
 class Order(NamedTuple):
@@ -164,7 +153,7 @@ def _as_html(
         "crumbs": [(crumb, "../" * (len(names) - depth) or "./") for depth, crumb in enumerate(crumbs)],
         "asset": lambda path: f"{up or './'}{ASSETS_PREFIX[1:]}/{asset_url(path)}",
         "folder_count": sum(entry.is_folder for entry in entries),
-        "total": readable_size(sum(entry.size for entry in entries)),
+        "total": format_size(sum(entry.size for entry in entries)),
     }
     return _pages().render("listing.html", context).encode()
 
