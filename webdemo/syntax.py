@@ -15,13 +15,16 @@ FIELD_VALUE = r"[\t\x20-\x7e\x80-\xff]*+"
 """A field value: no control characters but tab (RFC 9110 section 5.5)."""
 LENGTH = "[0-9]{1,18}"
 """A Content-Length (RFC 9110 section 8.6); more digits may not fit into 64 bits."""
-HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?"
-"""Host and port as browsers send them: without RFC 3986's percent-encoding and sub-delims."""
+HOST = r"(?:\[[0-9A-Za-z:.%~_-]+\]|[0-9A-Za-z._~%!$&'()*+,;=-]*)(?::[0-9]*)?"
+"""All that Host may hold (RFC 9110 section 7.2, RFC 3986 section 3.2.2)."""
+PLAIN_HOST = r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?"
+"""Host and port as browsers send them: without percent-encoding and sub-delims."""
 
 is_token = re.compile(TOKEN).fullmatch
 is_field_value = re.compile(FIELD_VALUE).fullmatch
-match_host = re.compile(HOST).fullmatch
 is_length = re.compile(LENGTH).fullmatch
+is_host = re.compile(HOST).fullmatch
+match_plain_host = re.compile(PLAIN_HOST).fullmatch
 
 
 def parse_address(address: str | bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

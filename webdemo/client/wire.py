@@ -15,13 +15,13 @@ from typing import Any, Literal, NamedTuple
 
 from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
+from webdemo.syntax import is_length
 
 CONNECT_SECONDS = 5.0
 QUIET_SECONDS = 0.12  # of silence, after which a complete response is taken for the last
 MOST_BYTES = 4 << 20
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # which only read (RFC 9110 section 9.2.1)
 
-_LENGTH = re.compile("[0-9]{1,18}")  # RFC 9110 section 8.6; more digits than any body has are no length
 _STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) (\d{3})(?: ([^\r\n]*))?\r?\n")
 _WITHOUT_BODY = (204, 304)
 _AT_ONCE = 0.001  # seconds; a socket with a timeout of 0 raises other errors
@@ -324,7 +324,7 @@ def _with_body(
         whole = end is not None
         return response._replace(body=body, is_whole=whole, is_chunked=True), len(raw) if end is None else end
     lengths = set(response.values("Content-Length"))
-    if len(lengths) == 1 and _LENGTH.fullmatch(length := lengths.pop()):
+    if len(lengths) == 1 and is_length(length := lengths.pop()):
         end = min(start + int(length), len(raw))
         return response._replace(body=raw[start:end], is_whole=end - start == int(length)), end
     return response._replace(body=raw[start:], is_whole=at_end), len(raw)

@@ -20,11 +20,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from webdemo.syntax import parse_address
 from webdemo.web.visitor import (
     is_address,
     is_at_this_machine,
     is_loopback,
-    plain_address,
     split_host,
 )
 
@@ -150,7 +150,7 @@ def _local_end(
     # If the client's address is loopback, so is ours: loopback addresses never leave the host (RFC 1122
     # section 3.2.1.3). Then the name's only loopback address of the client's family is the one in use.
     if name and client_address and is_loopback(client_address):
-        version = plain_address(client_address).version
+        version = parse_address(client_address).version
         family = [
             entry
             for entry in addresses_of(name)

@@ -22,7 +22,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from webdemo.errors import UsageError
-from webdemo.web.visitor import BY_ANYBODY, PASSED_ON, VOUCHED_FOR, plain_address
+from webdemo.syntax import is_token, match_plain_host, parse_address
+from webdemo.web.visitor import BY_ANYBODY, PASSED_ON, VOUCHED_FOR
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -39,8 +40,6 @@ _OTHERS = (
 )
 _SCHEMES = ("http", "https")
 
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SPACE = " \t"
 _ENDS_OF_WORDS = f'{_SPACE};,"'
 _LONGEST_FORWARDED = 8000
@@ -81,7 +80,7 @@ class Networks:
         if self._all:
             return True
         try:
-            parsed = plain_address(address)
+            parsed = parse_address(address)
         except ValueError:
             return self._unix  # only a Unix peer has no address; servers use different names for it
         return any(parsed in network for network in self._networks)
@@ -115,7 +114,7 @@ class ForwardedHeaders:
         for hop in self._hops(environ):
             if hop.scheme in _SCHEMES:
                 environ["wsgi.url_scheme"] = hop.scheme
-            if _HOST.fullmatch(hop.host):
+            if match_plain_host(hop.host):
                 environ["HTTP_HOST"] = hop.host
             client, port = _node(hop.client)
             if client is None:
@@ -180,7 +179,7 @@ def _last_element(text: str, end: int) -> tuple[dict[str, str], int] | None:
         else:
             start, rest = _before_word(text, end), ""
             name, equals, value = text[start:end].partition("=")
-        if not equals or rest or not _TOKEN.fullmatch(name):
+        if not equals or rest or not is_token(name):
             return None
         pairs.setdefault(name.lower(), value)  # parsed from the right: of repeated names the last counts
         end = _before_spaces(text, start) - 1
@@ -233,7 +232,7 @@ def _node(text: str) -> tuple[str | None, str]:
     try:
         if "%" in text:
             raise ValueError("a zone, which may hold any text")
-        address = str(plain_address(text))
+        address = str(parse_address(text))
     except ValueError:
         return None, ""
     is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) < 65536

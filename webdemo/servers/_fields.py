@@ -8,7 +8,6 @@ field that allows only one value is refused, because servers would choose differ
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from email.message import Message
 
@@ -16,8 +15,6 @@ from email.message import Message
 SINGLE = frozenset(
     {"authorization", "content-length", "content-type", "host", "proxy-authorization", "transfer-encoding"}
 )
-# RFC 9110 section 5.6.2.
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 Fields = Sequence[tuple[str, str]]
 

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from webdemo.syntax import FIELD_VALUE, TOKEN, is_host, is_length
+
 if TYPE_CHECKING:
     from http.server import BaseHTTPRequestHandler as _Handler
 
@@ -27,8 +29,7 @@ _LONGEST_TRAILER = 65536
 
 # RFC 9112 sections 3, 5 and 5.2: no bare CR or LF, no other control characters, no obsolete line folding. A
 # target may contain bytes beyond ASCII, which some clients send.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
+_TOKEN, _VALUE = TOKEN.encode(), FIELD_VALUE.encode()
 _REQUEST_LINE = re.compile(_TOKEN + rb" [\x21-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n")
 _FIELD = re.compile(_TOKEN + rb":" + _VALUE + rb"\r\n")
 _FIELDS = re.compile(rb"(?:" + _FIELD.pattern + rb")*+\r\n")
@@ -36,10 +37,6 @@ _HOSTS = re.compile("\nhost:([^\r]*)")
 _LENGTHS = re.compile("\ncontent-length:([^\r]*)")
 _CODINGS = re.compile("\ntransfer-encoding:([^\r]*)")
 
-# Host: RFC 9110 section 7.2 and RFC 3986 section 3.2.2.
-_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%~_-]+\]|[0-9A-Za-z._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
-# RFC 9110 section 8.6; more digits may not fit into 64 bits.
-_LENGTH = re.compile("[0-9]{1,18}")
 # RFC 9112 sections 7.1 and 7.1.1.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*+;" + _VALUE + rb")?\r\n")
 
@@ -117,7 +114,7 @@ def check_body_length(
     if len(hosts) != 1:
         if hosts or version != "HTTP/1.0":
             raise Malformed("A request has one Host.")
-    elif not _HOST.fullmatch(hosts[0].strip(" \t")):
+    elif not is_host(hosts[0].strip(" \t")):
         raise Malformed("Its Host is malformed.")
     if codings:
         if lengths:
@@ -126,7 +123,7 @@ def check_body_length(
             raise Malformed("HTTP/1.0 has no Transfer-Encoding.")
         if len(codings) != 1 or codings[0].strip(" \t").lower() != "chunked":
             raise Malformed("The only Transfer-Encoding here is chunked.")
-    elif lengths and (len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0].strip(" \t"))):
+    elif lengths and (len(lengths) != 1 or not is_length(lengths[0].strip(" \t"))):
         raise Malformed("Its Content-Length is malformed.")  # RFC 9110 8.6 lets us refuse equal ones too
 
 

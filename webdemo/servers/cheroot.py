@@ -16,9 +16,10 @@ from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job, _framing, option
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections, is_readable
 from webdemo.servers._fair_accept import Turns
-from webdemo.servers._fields import TOKEN, BadFields, unify
+from webdemo.servers._fields import BadFields, unify
 from webdemo.servers._room import Listener, Room
 from webdemo.servers._wsgi_fixes import UNIX, answer
+from webdemo.syntax import is_token
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -191,7 +192,7 @@ def read_fields(lines: BinaryIO, fields: dict[bytes, bytes]) -> None:
     found = []
     while (line := lines.readline()) != b"\r\n":
         name, colon, value = line.decode("latin-1").partition(":")
-        if not (colon and line.endswith(b"\r\n") and TOKEN.fullmatch(name)):
+        if not (colon and line.endswith(b"\r\n") and is_token(name)):
             raise BadFields("A header line is malformed.")
         found.append((name, value.strip(" \t\r\n")))
     for name, value in unify(found):

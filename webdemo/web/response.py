@@ -17,6 +17,7 @@ from typing import Any
 from werkzeug.utils import redirect as werkzeug_redirect
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from webdemo.syntax import FIELD_VALUE, is_field_value, is_token
 from webdemo.web.request import Request
 from webdemo.web.routing import View, source
 
@@ -31,9 +32,7 @@ _light_statuses: dict[int | None, str] = {None: "200 OK"}
 _light_statuses.update(
     (code, line) for code, line in _status_lines.items() if code >= 200 and code not in (204, 304)
 )
-_status_pattern = re.compile(r"[2-5][0-9]{2} [\t -~\x80-\xff]+")
-_name_pattern = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2: token
-_value_pattern = re.compile(r"[\t -~\x80-\xff]*")  # RFC 9110 5.5: field-value
+_status_pattern = re.compile("[2-5][0-9]{2} (?!\\Z)" + FIELD_VALUE)
 
 
 class Response(WerkzeugResponse):
@@ -155,9 +154,9 @@ def check_head(status: str, headers: list[tuple[str, str]]) -> None:
     if not _status_pattern.fullmatch(status):
         raise ValueError(f"not a status that can be sent: {status!r}")
     for name, value in headers:
-        if not _name_pattern.fullmatch(name):
+        if not is_token(name):
             raise ValueError(f"not a header name (RFC 9110 5.1): {name!r}")
-        if not _value_pattern.fullmatch(value):
+        if not is_field_value(value):
             raise ValueError(f"header {name} has characters that cannot be sent: {value!r}")
 
 

@@ -19,6 +19,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from webdemo.syntax import match_plain_host, parse_address
+
 # The environ key PASSED_ON: a proxy forwarded the request, and its headers have been read or removed.
 VOUCHED_FOR = "by a trusted proxy, so that REMOTE_ADDR is what it told"
 BY_ANYBODY = "by somebody whom nobody vouches for"
@@ -35,8 +37,6 @@ _ADDED_BY_PROXIES = re.compile(
 )
 # What browsers and current clients speak; nginx before 1.29.7 speaks HTTP/1.0 to its upstreams.
 _PROTOCOLS = ("HTTP/1.1", "HTTP/2", "HTTP/2.0", "HTTP/3")
-# RFC 3986 section 3.2.2, without percent-encoding, which browsers do not send in Host.
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
 def is_at_this_machine(environ: Mapping[str, Any]) -> bool:
@@ -74,15 +74,9 @@ def is_from_this_site(environ: Mapping[str, Any]) -> bool:
 def is_loopback(text: str) -> bool:
     """Whether the text is a loopback address (RFC 1122 3.2.1.3, RFC 4291 2.5.3)."""
     try:
-        return plain_address(text).is_loopback
+        return parse_address(text).is_loopback
     except ValueError:
         return False
-
-
-def plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Parse an address; an IPv4-mapped IPv6 one (RFC 4291 2.5.5.2) becomes IPv4. Raises ValueError."""
-    address = ipaddress.ip_address(text)
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _is_loopback_host(text: str) -> bool:
@@ -95,7 +89,7 @@ def _is_loopback_host(text: str) -> bool:
 
 def split_host(text: str) -> tuple[str | None, int | None]:
     """Host and port of a Host header (RFC 9110 section 7.2); (None, None) if it is invalid."""
-    match = _HOST.fullmatch(text)
+    match = match_plain_host(text)
     if match is None:
         return None, None
     host, port = match.groups()

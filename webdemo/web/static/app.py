@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from webdemo import assets
 from webdemo.errors import FolderMissing, HeaderRefused
+from webdemo.syntax import is_field_value, is_token
 from webdemo.web.static import listing as folder_listing
 from webdemo.web.static.conditions import status_by_conditions
 from webdemo.web.static.content_coding import IDENTITY, choose
@@ -51,8 +52,6 @@ _OUR_HEADERS = frozenset(
     }
 )
 _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _LOOKS = 10
 
 
@@ -268,7 +267,7 @@ def _check_folder(directory: str | os.PathLike[str]) -> None:
 
 def _checked_headers(headers: Mapping[str, str]) -> Headers:
     for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+        if not is_token(name) or not is_field_value(value):
             raise HeaderRefused(
                 f"The header {name!r}: {value!r} may not be sent.",
                 remedy="Names are letters, digits and hyphens; values are one line of Latin-1 text.",

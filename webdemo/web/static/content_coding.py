@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from webdemo.syntax import TOKEN
+
 IDENTITY = "identity"
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 """The supported codings, best first, and their file suffixes."""
 
 _ITEM = re.compile(
-    r"""[ \t]*(?P<coding>[!#$%&'*+\-.^_`|~0-9A-Za-z]+)
+    r"[ \t]*(?P<coding>"
+    + TOKEN
+    + r""")
         (?:[ \t]*;[ \t]*[qQ]=(?P<q>0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?[ \t]*""",
     re.VERBOSE,
 )
