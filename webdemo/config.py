@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from webdemo import servers
 from webdemo.errors import UsageError
+from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
 from webdemo.servers import nearest, parse_value
 from webdemo.supervisor import plan as plans
@@ -292,14 +293,9 @@ def binds(resolved: Resolved, activated: Iterable[Bind] = ()) -> list[Bind]:
 
 
 def _with_host(bind: Bind, resolved: Resolved) -> Bind:
-    host = default_host(resolved)
-    if bind.port is None or bind.host is not None or host is None:
+    if bind.port is None or bind.host is not None:
         return bind
-    # A platform routes HTTP only; SMTP and FTP are opened to other machines only by an explicit host.
-    server = bind.server or resolved.settings.server
-    if not resolved.settings.host and not servers.find(server).runs_app:
-        return bind
-    return replace(bind, host=host)
+    return replace(bind, host=default_host(resolved, bind.server))
 
 
 def dashboard_bind(resolved: Resolved) -> Bind | None:
@@ -315,11 +311,15 @@ def dashboard_bind(resolved: Resolved) -> Bind | None:
     return Bind(server=DASHBOARD_SERVER, port=ports[0])
 
 
-def default_host(resolved: Resolved) -> str | None:
-    """The host for binds that name none; None means loopback."""
+def default_host(resolved: Resolved, server: str | None = None) -> str | None:
+    """The host for binds of this server, or of the default one, that name none; None means loopback."""
     if resolved.settings.host:
         return Bind(host=resolved.settings.host, port=0).host
-    return ALL_ADDRESSES if resolved.on_platform else None
+    adapter = servers.find(server or resolved.settings.server)
+    # A platform routes HTTP only; SMTP and FTP are opened to other machines only by an explicit host.
+    if resolved.on_platform and adapter.runs_app:
+        return ALL_ADDRESSES
+    return None if adapter.several_sockets else LOOPBACK[0]
 
 
 def why_host(resolved: Resolved) -> str | None:

@@ -256,8 +256,8 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("waitress://:1?workers=0",): ("workers cannot be 0.", "Choose from 1 to 512: ?workers=2"),
     ("waitress://:1?cpus=x",): ("cpus cannot be 'x'.", "Write numbers and ranges, or each: ?cpus=0,2-3"),
     ("paste.waitress://*:1",): (
-        "The server paste.waitress opens its port itself: one address and one process.",
-        "Name one address, for example paste.waitress://127.0.0.1:1",
+        "The server paste.waitress serves one address, and paste.waitress://*:1 may be several.",
+        "Name one: paste.waitress://127.0.0.1:1",
     ),
 }
 

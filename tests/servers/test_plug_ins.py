@@ -1,10 +1,16 @@
-"""Servers that webdemo does not ship: by entry point, by Paste's entry points, and missing ones."""
+"""Servers that webdemo does not ship: by entry point, by Paste's entry points, and missing ones.
+
+The plug-in `tiny` is the example of docs/servers.md, run as printed there. The others lack something.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
 import os
+import re
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,15 +22,31 @@ from tests.running import Running, Start
 from tests.servers.kinds import SOFTWARE
 
 PACKAGE = Path(__file__).parents[1] / "plugin_package"
+DOCS = Path(__file__).parents[2] / "docs" / "servers.md"
+
+
+def printed(language: str) -> str:
+    """The first block of code in this language below the heading about plug-ins."""
+    section = DOCS.read_text().partition("## Add a server in one small file")[2]
+    block = re.search(rf"```{language}\n(.*?)```", section, re.S)
+    assert block
+    return block[1]
 
 
 @pytest.fixture(scope="module")
 def plugged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment in which the package of tests/plugin_package is installed."""
+    """The environment in which tests/plugin_package is installed, with the example of the docs in it."""
+    folder = tmp_path_factory.mktemp("package")
     target = tmp_path_factory.mktemp("installed")
+    shutil.copytree(PACKAGE, folder, dirs_exist_ok=True)
+    (folder / "tiny_server.py").write_text(printed("python"))
+    heading, _, entry_point = printed("toml").partition("\n")
+    project = (folder / "pyproject.toml").read_text()
+    assert heading in project
+    (folder / "pyproject.toml").write_text(project + entry_point)
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-         "--disable-pip-version-check", "--target", str(target), str(PACKAGE)],
+         "--disable-pip-version-check", "--target", str(target), str(folder)],
         check=True, timeout=100, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     return {"PYTHONPATH": os.pathsep.join(filter(None, [str(target), os.environ.get("PYTHONPATH")]))}
@@ -36,33 +58,116 @@ def refused(run: Running) -> list[str]:
     return run.log().splitlines()
 
 
-def test_a_plugged_in_server_serves_with_its_options(serving: Start, plugged: dict[str, str]) -> None:
-    run = serving("-b", "tiny://127.0.0.1:0?greeting=servus&workers=2", environment=plugged)
-    [row] = run.rows()
-    assert (row.server, row.version, row.workers) == ("tiny", "1.2.3", 2)
-    answer = get(run.url)
-    assert answer.text.startswith("tiny/1.2.3")
-    assert answer.headers["X-Greeting"] == "servus"
+def test_the_example_of_the_docs_serves_as_printed(serving: Start, plugged: dict[str, str]) -> None:
+    run = serving("-b", "tiny://:0?workers=2", "-b", "tiny://:0?workers=2", environment=plugged)
+    rows = run.rows()
+    assert [(row.server, row.version, row.workers) for row in rows] == [("tiny", "1.2.3", 2)] * 2
+    assert [url.startswith("http://127.0.0.1:") for row in rows for url in row.urls] == [True, True]
+    assert [get(row.urls[0]).status for row in rows] == [200, 200]
     assert run.terminate() == 0
     run.wait_until_gone()
+    assert "Traceback" not in run.log()
+
+
+def test_a_plugged_in_server_serves_with_its_options(serving: Start, plugged: dict[str, str]) -> None:
+    run = serving("-b", "greeter://127.0.0.1:0?greeting=servus", environment=plugged)
+    assert get(run.url).headers["X-Greeting"] == "servus"
+
+
+def test_a_plug_in_that_is_the_default_server_serves_one_address(
+    serving: Start, plugged: dict[str, str]
+) -> None:
+    run = serving("--server", "tiny", environment=plugged)
+    [row] = run.rows()
+    assert [url.rpartition(":")[0] for url in row.urls] == ["http://127.0.0.1"]
+    assert get(run.url).status == 200
+
+
+def test_a_server_of_another_protocol_is_up_when_it_greets(
+    running: Start, plugged: dict[str, str], tmp_path: Path
+) -> None:
+    run = running("-b", "clock://:0", "--directory", str(tmp_path), environment=plugged)
+    [row] = run.rows()
+    [url] = row.urls
+    assert url.startswith("clock://127.0.0.1:")
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=20) as client:
+        assert client.makefile().read() == f"It serves {tmp_path.name}\n"
+    run.wait_for("told a client")
+
+
+def test_a_server_of_another_protocol_that_declares_no_greeting_is_up_when_it_says_so(
+    serving: Start, plugged: dict[str, str]
+) -> None:
+    run = serving("-b", "echo://:0", environment=plugged)
+    [row] = run.rows()
+    port = int(row.urls[0].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"hello")
+        assert client.recv(100) == b"hello"
 
 
 def test_a_plugged_in_server_is_listed(running: Start, plugged: dict[str, str]) -> None:
     run = running("servers", wait=False, environment=plugged)
     assert run.wait() == 0
-    assert "tiny" in run.log()
-    assert "1.2.3" in run.log()
+    words = [line.split() for line in run.log().splitlines()]
+    about, kept = (" ".join(line) for line in words if line[:1] == ["tiny"])
+    assert about == "tiny 1.2.3 http one request at a time"
+    assert kept == "tiny - - one shared yes yes - - -"
     assert "later" not in run.log()
 
 
 def test_an_option_that_the_plug_in_lacks_is_refused(serving: Start, plugged: dict[str, str]) -> None:
-    run = serving("-b", "tiny://:0?greetings=x", wait=False, environment=plugged)
-    assert refused(run) == ["The server tiny has no option 'greetings'.", "Did you mean greeting?"]
+    run = serving("-b", "greeter://:0?greetings=x", wait=False, environment=plugged)
+    assert refused(run) == ["The server greeter has no option 'greetings'.", "Did you mean greeting?"]
 
 
-def test_what_the_plug_in_cannot_do_is_refused(serving: Start, plugged: dict[str, str]) -> None:
-    run = serving("-b", "tiny+unix:///tmp/tiny.sock", wait=False, environment=plugged)
-    assert refused(run)[0] == "The server tiny has no Unix sockets."
+@pytest.mark.parametrize(
+    ("bind", "problem"),
+    [
+        ("bare+https://:0", "The server bare has no TLS."),
+        ("tiny+unix:///tmp/tiny.sock", "The server tiny has no Unix sockets."),
+        ("tiny://*:0", "The server tiny serves one address, and tiny://*:0 may be several."),
+        ("tiny://localhost:0", "The server tiny serves one address, and tiny://localhost:0 may be several."),
+        ("bare://:0?threads=2", "The server bare has no option 'threads'."),
+        ("paste.waitress://:0?workers=2",
+         "The server paste.waitress opens its port itself: it has one process, not 2."),
+        ("incomplete://:0",
+         "The server incomplete cannot be loaded from no_such_module: No module named 'no_such_module'."),
+        ("misnamed://:0",
+         "The server misnamed cannot be loaded from odd_servers:misnamed: the adapter is called 'tiny'."),
+    ],
+)  # fmt: skip
+def test_what_a_plug_in_does_not_declare_is_refused(
+    serving: Start, plugged: dict[str, str], bind: str, problem: str
+) -> None:
+    run = serving("-b", bind, wait=False, environment=plugged)
+    assert run.wait() != 0
+    assert problem in run.log().splitlines()
+    assert "Traceback" not in run.log()
+
+
+def test_a_server_of_one_socket_cannot_take_over_a_port_that_has_two(
+    serving: Start, plugged: dict[str, str]
+) -> None:
+    run = serving("-b", "wsgiref://:0", "-b", "wsgiref://127.0.0.1:0", environment=plugged)
+    both, one = (get_port(url) for url in (run.urls[0], run.urls[-1]))
+    environment = os.environ | plugged
+
+    def swap(port: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "webdemo", "swap", port, "tiny", "--pid", str(run.pid)],
+            capture_output=True, text=True, timeout=90, check=False, env=environment,
+        )  # fmt: skip
+
+    refusal = swap(both)
+    assert refusal.returncode != 0
+    assert f"The server tiny serves one address, and tiny://:{both} may be several." in refusal.stderr
+    assert swap(one).returncode == 0
+    assert get(f"http://127.0.0.1:{one}/").status == 200
+
+
+def get_port(url: str) -> str:
+    return url.rstrip("/").rpartition(":")[2]
 
 
 def test_a_server_whose_package_is_not_installed_says_how_to_install_it(
@@ -78,7 +183,7 @@ def test_a_server_whose_package_is_not_installed_says_how_to_install_it(
 def test_a_plug_in_that_is_no_adapter_is_named(serving: Start, plugged: dict[str, str]) -> None:
     run = serving("-b", "broken://:0", wait=False, environment=plugged)
     assert refused(run) == [
-        "The server broken cannot be loaded from tiny_server:broken: it is not a webdemo.servers.Adapter.",
+        "The server broken cannot be loaded from odd_servers:broken: it is not a webdemo.servers.Adapter.",
         "Install what it needs, report it to whoever wrote it, or choose another server.",
     ]
 
@@ -91,7 +196,7 @@ def test_a_plug_in_made_for_another_contract_is_refused(
 ) -> None:
     run = serving("-b", f"{name}://:0", wait=False, environment=plugged)
     assert refused(run) == [
-        f"The server {name} cannot be loaded from tiny_server:{name}: "
+        f"The server {name} cannot be loaded from odd_servers:{name}: "
         f"it was made for contract {contract}, and this webdemo has contract 1.",
         f"Upgrade {to_upgrade} (pip install --upgrade {to_upgrade}), or choose another server.",
     ]
@@ -110,7 +215,7 @@ def test_tls_on_waitress_is_refused_with_the_servers_that_have_it(serving: Start
 
 
 def test_a_server_with_a_paste_runner_serves_by_its_paste_name(serving: Start) -> None:
-    run = serving("-b", "paste.waitress://127.0.0.1:0")
+    run = serving("-b", "paste.waitress://:0")
     assert run.rows()[0].server == "paste.waitress"
     assert get(run.url).text.startswith(SOFTWARE["waitress"])
     run.servers()[0].kill()
@@ -133,7 +238,10 @@ def test_a_paste_runner_that_lacks_what_it_needs_says_so(serving: Start) -> None
 
 def test_a_paste_runner_cannot_have_several_addresses(serving: Start) -> None:
     run = serving("-b", "paste.waitress://*:0", wait=False)
-    assert refused(run)[0] == "The server paste.waitress opens its port itself: one address and one process."
+    assert refused(run) == [
+        "The server paste.waitress serves one address, and paste.waitress://*:0 may be several.",
+        "Name one: paste.waitress://127.0.0.1:0",
+    ]
 
 
 def test_granian_takes_no_open_socket() -> None:

@@ -172,8 +172,9 @@ def run(flags: dict[str, Any]) -> int:
     colour = sys.stdout.isatty()
     config.dashboard_bind(resolved)
     # Refuse an impossible plan before any socket is opened.
-    config.make_plan(resolved, wanted or [Bind(port=DEFAULT_PORT)], colour=colour)
-    listeners, note = open_sockets(wanted, host=config.default_host(resolved))
+    host = config.default_host(resolved)
+    config.make_plan(resolved, wanted or [Bind(host=host, port=DEFAULT_PORT)], colour=colour)
+    listeners, note = open_sockets(wanted, host=host)
     with closed_at_the_end(listeners):
         plan = config.make_plan(resolved, [bind for bind, _ in listeners], colour=colour)
         plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)

@@ -38,29 +38,39 @@ def config(flags: dict[str, Any], as_json: bool) -> None:
         print_table([("SETTING", "VALUE", "FROM"), *rows])
 
 
+_ABILITIES = ("tls", "unix", "sockets", "workers", "swap", *registry.PROMISES)
+
+
+def _abilities(fact: dict[str, Any]) -> tuple[str, ...]:
+    """A row of the table: whether a server has each of _ABILITIES; "partly": with the exceptions listed."""
+
+    def cell(has: bool | tuple[str, ...]) -> str:
+        return "partly" if isinstance(has, tuple) else "yes" if has else "-"
+
+    sockets = "several" if fact["several_sockets"] else "one"
+    kept = map(cell, fact["keeps"].values())
+    return (
+        f"  {fact['name']}",
+        *(cell(fact["tls"]), cell(fact["unix"]), sockets, fact["workers"], cell(fact["swap"]), *kept),
+    )
+
+
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME ...]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def servers(names: tuple[str, ...], as_json: bool) -> None:
-    """List the servers: installed version or the command that installs it, abilities, options."""
+    """List the servers: installed version or how to install it, what each supports and keeps, options."""
     facts = [describe(adapter) for adapter in (map(registry.find, names) if names else registry.known())]
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
-    rows = [("SERVER", "VERSION", "PROTOCOL", "TLS", "UNIX", "WORKERS", "HOW IT ANSWERS")]
+    rows = [("SERVER", "VERSION", "PROTOCOL", "HOW IT ANSWERS")]
     for fact in facts:
-        rows.append(
-            (
-                fact["name"],
-                fact["version"] or f"not installed: {fact['install']}",
-                fact["protocol"],
-                "yes" if fact["tls"] else "-",
-                "yes" if fact["unix"] else "-",
-                fact["workers"],
-                fact["summary"],
-            )
-        )
+        version = fact["version"] or f"not installed: {fact['install']}"
+        rows.append((fact["name"], version, fact["protocol"], fact["summary"]))
     print_table(rows)
+    click.echo("\nWhat each server supports and keeps")
+    print_table([("  SERVER", *map(str.upper, _ABILITIES)), *(_abilities(fact) for fact in facts)])
     lapses = [(f"  {fact['name']}", lapse) for fact in facts for lapse in fact["lapses"]]
     if lapses:
         click.echo("\nWhat a server does not keep")

@@ -209,6 +209,7 @@ def _swaps(adapter: servers.Adapter, urls: Sequence[str]) -> tuple[str, ...]:
         if other.name != adapter.name
         and other.runs_app
         and not other.opens_own_sockets
+        and (other.several_sockets or len(urls) == 1)
         and (other.tls or not tls)
         and (other.unix or not unix)
     )

@@ -121,9 +121,9 @@ class Job(NamedTuple):
     ready: Callable[[], None]  # to be called when the server is about to accept
     stopping: Stopping  # when set: stop accepting, finish the requests in flight, return
     grace_seconds: float  # after which the process is killed if it has not returned
-    directory: str | None = None  # the folder to serve instead of an app
     worker_cpus: Sequence[int] = ()  # pin each of the server's own workers to one of these
-    log: Callable[[str], None] = lambda line: None  # the access log of a server that runs no app
+    directory: str | None = None  # the folder of --directory, for a server that runs no app
+    log: Callable[[str], None] = lambda line: None  # writes to the access log, for a server that runs no app
     siblings: Callable[[], Siblings] | None = None  # called in the accepting process; None: it has none
 
 
@@ -155,30 +155,56 @@ class ConnectionOptions:
     )
 
 
+# Whether a server keeps a promise: True, False, or a tuple of the exceptions, as predicates of a sentence
+# about the server ("accepts a bare LF in a trailer").
+Keeps = bool | tuple[str, ...]
+
+# The promises of docs/servers.md that not every server keeps, by the name of their field in Adapter.
+PROMISES = ("drain", "spread", "bounds", "framing")
+
+
 class Adapter(NamedTuple):
-    """A server: how to run it, and its capabilities. Plug-ins provide an instance."""
+    """A server: how to run it, what it supports, and what it keeps. Plug-ins provide an instance."""
 
     name: str
     serve: Serve
     summary: str  # its concurrency model, in half a line
-    protocol: str = HTTP  # the scheme of its URLs; a server of any other protocol greets with "220"
     distribution: str | None = None  # the package that provides it; None: the standard library
     extra: str | None = None  # the extra of webdemo that installs it
     options: type = NoOptions  # a frozen dataclass of `option` fields
+    modules: tuple[str, ...] = ()  # modules that `serve` imports and that may be imported before the fork
+    before_import: Callable[[], None] | None = None  # must run before the app is imported
+
+    # What it supports. A bind or a command that asks for more is refused.
     tls: bool = False
     unix: bool = True
-    several_sockets: bool = True
-    modules: tuple[str, ...] = ()  # modules that `serve` imports and that may be imported before the fork
+    several_sockets: bool = True  # else each bind has a process of its own, and one address
     own_workers: bool = False  # forks its worker processes itself
-    opens_own_sockets: bool = False  # cannot serve on an inherited socket
-    before_import: Callable[[], None] | None = None  # must run before the app is imported
-    lapses: tuple[str, ...] = ()  # promises it does not keep, for example "accepts a bare LF in the head"
+    opens_own_sockets: bool = (
+        False  # cannot serve on an inherited socket: one process, which no swap replaces
+    )
+
+    # What it keeps of docs/servers.md; shown by `webdemo servers`.
+    drain: Keeps = True  # finishes the requests in flight when it is stopped
+    spread: Keeps = False  # its workers share lasting connections evenly
+    bounds: Keeps = False  # limits connections, sizes, and the time that a client may take
+    framing: Keeps = False  # refuses ambiguous and malformed requests (RFC 9112)
+
+    # A server of another protocol than HTTP runs no app.
+    protocol: str = HTTP  # the scheme of its URLs
+    greeting: bytes = b""  # how its first bytes to each client begin; the supervisor waits for them
     contract: int = 1  # the contract that the plug-in was made for; not CONTRACT, which may be newer
 
     @property
     def runs_app(self) -> bool:
         """Whether it serves a WSGI app; a mail or FTP server does not."""
         return self.protocol == HTTP
+
+    @property
+    def lapses(self) -> tuple[str, ...]:
+        """The exceptions of the promises that it keeps otherwise."""
+        kept = (getattr(self, promise) for promise in PROMISES)
+        return tuple(lapse for lapses in kept if isinstance(lapses, tuple) for lapse in lapses)
 
     def version(self) -> str | None:
         """The installed version, or None."""
@@ -192,6 +218,14 @@ class Adapter(NamedTuple):
         # Most distributions have the name of their module, which is faster to find than a version.
         name = self.distribution
         return name is None or importlib.util.find_spec(name) is not None or self.version() is not None
+
+    def import_modules(self) -> None:
+        """Import `modules`. Raises ServerBroken."""
+        for module in self.modules:
+            try:
+                importlib.import_module(module)
+            except ImportError as exc:
+                raise ServerBroken(self.name, module, str(exc)) from exc
 
     def install_command(self) -> str:
         what = f"'webdemo[{self.extra}]'" if self.extra else str(self.distribution)
@@ -291,6 +325,8 @@ def find(name: str) -> Adapter:
             raise ServerBroken(name, entry.value, f"{type(exc).__name__}: {exc}") from exc
         if not isinstance(adapter, Adapter):
             raise ServerBroken(name, entry.value, "it is not a webdemo.servers.Adapter")
+        if adapter.name != name:
+            raise ServerBroken(name, entry.value, f"the adapter is called {adapter.name!r}")
         if adapter.contract != CONTRACT:
             distribution = entry.dist.name if entry.dist else name
             raise OtherContract(

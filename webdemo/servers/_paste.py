@@ -39,4 +39,5 @@ def bridge(name: str, entry: EntryPoint) -> Adapter:
         unix=False,
         several_sockets=False,
         opens_own_sockets=True,
+        drain=False,
     )

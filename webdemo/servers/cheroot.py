@@ -213,7 +213,9 @@ adapter = Adapter(
     extra="servers",
     options=Options,
     tls=True,
-    lapses=(
+    framing=True,
+    spread=True,
+    bounds=(
         "does not answer beside as many slow clients as it has threads, for `header_timeout` seconds",
         "does not answer beside a client that begins a TLS handshake and pauses, for `body_timeout` seconds",
     ),

@@ -169,7 +169,9 @@ def serve(job: Job) -> None:
 
 adapter = Adapter(
     name="gevent",
-    lapses=(
+    bounds=True,
+    spread=True,
+    framing=(
         "accepts a bare LF in a chunk extension",
         "accepts control characters in a chunk extension",
         "accepts a trailer without a colon",

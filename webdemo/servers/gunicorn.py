@@ -290,7 +290,9 @@ adapter = Adapter(
     options=Options,
     tls=True,
     own_workers=True,
-    lapses=(
+    framing=True,
+    spread=True,
+    bounds=(
         "with threads=1, does not answer beside an idle or slow client for `timeout` seconds",
         "does not answer beside as many slow clients as it has threads, for `header_timeout` seconds",
         "waits without end for a body whose client pauses",

@@ -182,7 +182,8 @@ def chunks(body: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:
 
 adapter = Adapter(
     name="hypercorn",
-    lapses=(
+    spread=True,
+    framing=(
         "accepts a bare LF as a line's end in the head",
         "accepts a header that is continued on the next line",
         "accepts control characters in a header's value",
@@ -190,6 +191,8 @@ adapter = Adapter(
         "accepts a bare CR in a chunk extension",
         "accepts control characters in a chunk extension",
         "accepts a bare LF in a trailer",
+    ),
+    bounds=(
         "waits without end for a body whose client pauses",
         "bounds its connections by the limit of open files alone",
         "keeps the descriptor of a client that left without a request for `keepalive` seconds",

@@ -278,4 +278,7 @@ adapter = Adapter(
     distribution="waitress",
     modules=("waitress.server",),
     options=Options,
+    spread=True,
+    bounds=True,
+    framing=True,
 )

@@ -135,5 +135,8 @@ adapter = Adapter(
         "webdemo.servers._framing",
     ),
     options=ConnectionOptions,
+    spread=True,  # each connection has one request
+    bounds=True,
+    framing=True,
     tls=True,
 )

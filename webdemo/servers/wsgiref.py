@@ -98,4 +98,7 @@ adapter = Adapter(
     modules=("wsgiref.simple_server",),
     summary="a thread for each connection; HTTP/1.0, no chunked bodies; for trying things out",
     options=ConnectionOptions,
+    spread=True,  # each connection has one request
+    bounds=True,
+    framing=True,
 )

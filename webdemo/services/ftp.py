@@ -276,8 +276,10 @@ adapter = Adapter(
     serve=serve,
     summary="files to read: the folder of --directory, or the demo site's",
     protocol="ftp",
+    greeting=b"220",  # RFC 959 section 5.4
     distribution="pyftpdlib",
     extra="services",
     options=Options,
     unix=False,
+    bounds=True,
 )

@@ -176,8 +176,10 @@ adapter = Adapter(
     serve=serve,
     summary="a mail catcher: what is sent to it can be read at /mail of the demo site",
     protocol="smtp",
+    greeting=b"220",  # RFC 5321 section 3.1
     distribution="aiosmtpd",
     extra="services",
     options=Options,
     unix=False,
+    bounds=True,
 )

@@ -239,7 +239,8 @@ class Fleet:
                         give_up_at=give_up_at,
                     )
                 else:
-                    answered = probe.wait_for_greeting(endpoint, give_up_at=give_up_at)
+                    greeting = servers.find(running.service.server).greeting
+                    answered = probe.wait_for_greeting(endpoint, greeting, give_up_at=give_up_at)
             finally:
                 self._loop.post(partial(self._probed, process, answered))
 

@@ -7,6 +7,7 @@ process, so that 64 ports cost about as much as one.
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from webdemo import servers
 from webdemo.errors import UnknownOption, Unsupported, UsageError
+from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import Bind
 from webdemo.servers import Adapter, Certificate, MadeCertificate, nearest, option
 from webdemo.worker.app_import import Target
@@ -99,12 +101,11 @@ def describe(adapter: Adapter) -> dict[str, Any]:
         "install": adapter.install_command(),
         "tls": adapter.tls,
         "unix": adapter.unix,
+        "several_sockets": adapter.several_sockets,
+        "workers": "own" if adapter.own_workers else "one" if adapter.opens_own_sockets else "shared",
+        "swap": not adapter.opens_own_sockets,
+        "keeps": {promise: getattr(adapter, promise) for promise in servers.PROMISES},
         "lapses": list(adapter.lapses),
-        "workers": "its own"
-        if adapter.own_workers
-        else "one"
-        if adapter.opens_own_sockets
-        else "shared socket",
         "options": [
             {"name": f.name, "type": str(f.type), "default": f.default, "help": f.metadata["help"]}
             for kind in (adapter.options, CommonOptions)
@@ -133,12 +134,16 @@ def rebind(bind: Bind, server: str) -> Bind:
 def services(
     binds: Iterable[Bind], *, default_server: str, workers: int | None = None
 ) -> tuple[Service, ...]:
-    """Group binds into services; raises UsageError if a server cannot do what its bind asks for."""
-    grouped: dict[Service, list[Bind]] = {}
+    """Group binds into services; raises UsageError if a server cannot do what its bind asks for.
+
+    For a server that serves one socket, each bind is a service of its own.
+    """
+    grouped: dict[tuple[Service, int | None], list[Bind]] = {}
     for bind in binds:
-        key = service_for(bind, default_server=default_server, workers=workers)
-        grouped.setdefault(key, []).append(bind)
-    return tuple(service._replace(binds=tuple(group)) for service, group in grouped.items())
+        service = service_for(bind, default_server=default_server, workers=workers)
+        alone = None if servers.find(service.server).several_sockets else len(grouped)
+        grouped.setdefault((service, alone), []).append(bind)
+    return tuple(service._replace(binds=tuple(group)) for (service, _), group in grouped.items())
 
 
 def service_for(bind: Bind, *, default_server: str, workers: int | None = None) -> Service:
@@ -152,12 +157,14 @@ def service_for(bind: Bind, *, default_server: str, workers: int | None = None) 
         if name in kinds
     }
     own = {name: text for name, text in given.items() if name not in kinds}
+    workers = _workers(common.get("workers"), workers)
     _check_options(adapter, own)
-    _check_abilities(adapter, bind, common)
+    _check_abilities(adapter, bind, workers)
+    _check_certificate(adapter, bind, common)
     return Service(
         server=adapter.name,
         options=tuple(sorted(own.items())),
-        workers=_workers(common.get("workers"), workers),
+        workers=workers,
         cpus=_cpus(common.get("cpus", "")),
         cpu_each=common.get("cpus") == EACH,
         tls=bind.tls,
@@ -171,7 +178,7 @@ def _check_options(adapter: Adapter, own: dict[str, str]) -> None:
     except UnknownOption as exc:
         [name] = [n for n in own if n not in option_names(adapter.options)][:1]
         known = sorted([*option_names(adapter.options), *option_names(CommonOptions)])
-        others = [a.name for a in _like(adapter) if name in option_names(a.options)]
+        others = [other for other in _like(adapter) if name in option_names(other.options)]
         if others:
             raise Unsupported(
                 f"The server {adapter.name} has no option {name!r}.", remedy=f"{_listed(others)} has it."
@@ -179,19 +186,41 @@ def _check_options(adapter: Adapter, own: dict[str, str]) -> None:
         raise UnknownOption(adapter.name, name, nearest(name, known), known) from exc
 
 
-def _check_abilities(adapter: Adapter, bind: Bind, common: dict[str, Any]) -> None:
+def _check_abilities(adapter: Adapter, bind: Bind, workers: int) -> None:
+    """Raise Unsupported if the bind asks for what the adapter does not declare."""
     for wanted, has, what in (
         (bind.tls, "tls", "TLS"),
         (bind.path is not None, "unix", "Unix sockets"),
     ):
         if wanted and not getattr(adapter, has):
-            able = [a.name for a in _like(adapter) if getattr(a, has)]
+            able = [other for other in _like(adapter) if getattr(other, has)]
             raise Unsupported(
                 f"The server {adapter.name} has no {what}.",
-                remedy=f"These have: {', '.join(able)}."
+                remedy=f"These have: {_listed(able)}."
                 if able
                 else f"Give it a port: {adapter.name}://:{bind.port or 8000}",
             )
+    if adapter.opens_own_sockets and workers > 1:
+        raise Unsupported(
+            f"The server {adapter.name} opens its port itself: it has one process, not {workers}.",
+            remedy=f"Give it ?workers=1, or choose another server: {_listed(_like(adapter))}.",
+        )
+    if not adapter.several_sockets and bind.port is not None and not _is_address(bind.host):
+        raise Unsupported(
+            f"The server {adapter.name} serves one address, and {bind} may be several.",
+            remedy=f"Name one: {replace(bind, server=adapter.name, host=LOOPBACK[0])}",
+        )
+
+
+def _is_address(host: str | None) -> bool:
+    try:
+        ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    return True
+
+
+def _check_certificate(adapter: Adapter, bind: Bind, common: dict[str, Any]) -> None:
     if (common.get("certificate") or common.get("key")) and not bind.tls:
         raise UsageError(
             f"A certificate needs TLS, which {bind} does not ask for.",
@@ -201,11 +230,6 @@ def _check_abilities(adapter: Adapter, bind: Bind, common: dict[str, Any]) -> No
         raise UsageError(
             "A certificate and its key go together.", remedy="Give both: ?certificate=FILE&key=FILE"
         )
-    if adapter.opens_own_sockets and (bind.host == "*" or common.get("workers", 1) > 1):
-        raise Unsupported(
-            f"The server {adapter.name} opens its port itself: one address and one process.",
-            remedy=f"Name one address, for example {adapter.name}://127.0.0.1:{bind.port}",
-        )
 
 
 def _like(adapter: Adapter) -> list[Adapter]:
@@ -213,8 +237,8 @@ def _like(adapter: Adapter) -> list[Adapter]:
     return [other for other in servers.installed() if other.protocol == adapter.protocol]
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names)
+def _listed(adapters: list[Adapter]) -> str:
+    return ", ".join(adapter.name for adapter in adapters)
 
 
 def _workers(given: int | None, default: int | None) -> int:

@@ -2,9 +2,9 @@
 
 The rule: a server is up when it has answered a request. On an inherited socket a connect succeeds before
 any server runs, so a connect proves nothing. The probe is a real request over the real socket, and the
-response names the process, because the process being replaced may answer as well. An SMTP or FTP server
-speaks first and cannot be told from its predecessor: there it is enough that the process reports that it
-accepts connections and that the port sends a greeting.
+response names the process, because the process being replaced may answer as well. A server of another
+protocol cannot be told from its predecessor: there it is enough that the process reports that it accepts
+connections, and that the port sends the greeting that its adapter declares, if any.
 """
 
 from __future__ import annotations
@@ -37,21 +37,26 @@ def answered_by(endpoint: Endpoint, token: str) -> int | None:
         return None
 
 
-def greets(endpoint: Endpoint) -> bool:
-    """Whether the server there greets with 220 (RFC 5321 section 3.1, RFC 959 section 5.4)."""
-    from webdemo.client.greeting import read_greeting  # only where there is such a server
-
+def _greets(endpoint: Endpoint, greeting: bytes) -> bool:
+    """Whether the first bytes that the server sends begin so."""
     deadline = Deadline(ATTEMPT_SECONDS)
+    received = b""
     try:
         with endpoint.connect(deadline.remaining()) as sock:
-            return read_greeting(sock, deadline).code == 220
+            while len(received) < len(greeting):
+                sock.settimeout(deadline.remaining())
+                if not (data := sock.recv(4096)):
+                    break
+                received += data
     except OSError:
         return False
+    return received.startswith(greeting)
 
 
-def wait_for_greeting(endpoint: Endpoint, *, give_up_at: float) -> bool:
+def wait_for_greeting(endpoint: Endpoint, greeting: bytes, *, give_up_at: float) -> bool:
+    """Connect until the server greets; False if it has not by `give_up_at` (time.monotonic)."""
     while time.monotonic() < give_up_at:
-        if greets(endpoint):
+        if not greeting or _greets(endpoint, greeting):
             return True
         time.sleep(0.02)
     return False

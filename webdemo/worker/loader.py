@@ -73,11 +73,10 @@ class Loader:
         adapters = [servers.find(name) for name in order.servers]
         reason = None
         if order.share:
-            for adapter in adapters:
-                for module in adapter.modules:
-                    importlib.import_module(module)
             before = app_import.open_files()
             try:
+                for adapter in adapters:
+                    adapter.import_modules()
                 self._app = app_import.load(order.target)
             except WebdemoError as exc:
                 self._send(Failed.of(exc))
