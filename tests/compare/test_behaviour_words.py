@@ -192,39 +192,6 @@ def test_a_file_that_shrinks_ends_whoever_reads_on_behind_it() -> None:
     assert json.loads(told("/probe/recall")) == {"happened": [probe_app.ENDLESS, "close"]}
 
 
-def test_answers_are_taken_apart_with_what_follows_them() -> None:
-    raw = (
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-        b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nnojunk"
-    )
-    (first, second), rest = wire.parse(raw, ["GET", "GET"], at_end=False)
-    assert (first.interim, first.body, first.is_chunked, first.is_whole) == ((100,), b"hello", True, True)
-    assert (second.status, second.body, rest) == (404, b"no", b"junk")
-
-
-@pytest.mark.parametrize(
-    ("raw", "whole_at_end"),
-    [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", False),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", False),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", False),
-        (b"HTTP/1.0 200 OK\r\n\r\nhello", True),
-    ],
-)
-def test_an_answer_that_breaks_off_is_not_whole(raw: bytes, whole_at_end: bool) -> None:
-    (during,), _ = wire.parse(raw, ["GET"], at_end=False)
-    (at_end,), _ = wire.parse(raw, ["GET"], at_end=True)
-    assert not during.is_whole
-    assert at_end.is_whole is whole_at_end
-
-
-def test_an_answer_to_head_has_no_body_whatever_its_length() -> None:
-    raw = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"
-    answers, rest = wire.parse(raw, ["HEAD", "GET"], at_end=False)
-    assert [(a.status, a.is_whole) for a in answers] == [(200, True), (204, True)]
-    assert rest == b""
-
-
 def test_a_comparison_survives_json() -> None:
     finding = Finding("keep-alive", "waitress", "right", "HTTP/1.1 200 OK")
     comparison = Comparison(

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -129,25 +128,6 @@ def test_a_server_that_never_answers_gives_no_figures_and_no_hang(wrk: str | Non
     with socket.create_server(("127.0.0.1", 0)) as silent:
         load = Generator(wrk).run(silent.getsockname()[1], "/", connections=2, seconds=0.3)
     assert (load.requests, load.p99_ms) == (0, 0.0)
-
-
-def test_a_connection_that_the_server_closes_is_opened_again() -> None:
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
-
-    def serve(listener: socket.socket) -> None:
-        for _ in range(2):
-            sock, _ = listener.accept()
-            with sock:
-                sock.recv(4096)
-                sock.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=[listener])
-        thread.start()
-        client = KeepAliveClient(Endpoint.of_listener(listener, tls=False), "/", 30)
-        assert [client.get(), client.get()] == [200, 200]
-        client.close()
-        thread.join()
 
 
 def test_slow_clients_occupy_a_server_only_meanwhile(running: Start) -> None:

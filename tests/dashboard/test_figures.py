@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from webdemo.client.endpoint import Endpoint
 from webdemo.dashboard import chart
 from webdemo.dashboard.overview import Overview, read_overview
 from webdemo.dashboard.route_map import ROW, draw
@@ -170,15 +169,7 @@ def test_a_socket_file_is_called_by_its_name() -> None:
     assert card.ports[0].link is None
 
 
-# -- places and words -----------------------------------------------------------------------------
-
-
-def test_urls_of_the_supervisor_become_addresses() -> None:
-    assert Endpoint.of_url("http://127.0.0.1:8000/").address == ("127.0.0.1", 8000)
-    assert Endpoint.of_url("https://[::1]:8443/").address == ("::1", 8443)
-    assert Endpoint.of_url("https://[::1]:8443/").tls
-    assert Endpoint.of_url("https://[::1]:8443/").authority == "[::1]:8443"
-    assert Endpoint.of_url("unix:/run/site.sock").address == "/run/site.sock"
+# -- words ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

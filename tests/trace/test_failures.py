@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.net.programs import NOBODY, needs_root
-from tests.trace.conftest import Names
-from tests.trace.peers import (
+from tests.client.peers import (
     answering,
     closed_port,
     deaf,
@@ -23,6 +21,8 @@ from tests.trace.peers import (
     needs_ipv6,
     speaking,
 )
+from tests.net.programs import NOBODY, needs_root
+from tests.trace.conftest import Names
 from webdemo.trace import Failure, Trace, trace
 
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.trace.peers import SECONDS, greeting, hang_up, speaking
+from tests.client.peers import SECONDS, greeting, hang_up, speaking
 from webdemo.trace import trace
 
 

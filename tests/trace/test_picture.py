@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.trace.peers import OK, answering, closed_port, greeting, redirecting, speaking
+from tests.client.peers import OK, answering, closed_port, greeting, redirecting, speaking
 from webdemo.trace import Trace, render, trace
 
 PAINT = re.compile(r"\x1b\[[0-9]+m")

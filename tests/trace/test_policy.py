@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.client.peers import OK, needs_ipv6, redirecting, speaking
 from tests.trace.conftest import Names
-from tests.trace.peers import OK, needs_ipv6, redirecting, speaking
 from webdemo.errors import UrlRefused
 from webdemo.trace import Trace, loopback_only, to_json, trace
 from webdemo.trace.facts import NameFacts

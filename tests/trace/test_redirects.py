@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trace.peers import OK, make_certificate, redirecting, speaking
+from tests.client.peers import OK, make_certificate, redirecting, speaking
 from webdemo.trace import MOST_REDIRECTS, Redirect, Trace, trace
 
 

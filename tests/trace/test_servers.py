@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import running as runs
-from tests.trace.peers import SECONDS, closed_port, make_certificate
+from tests.client.peers import SECONDS, closed_port, make_certificate
 from webdemo.trace import AnsweredBy, Trace, trace
 from webdemo.trace.facts import TransferFacts
 

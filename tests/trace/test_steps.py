@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import pytest
 
+from tests.client.peers import OK, SECONDS, answering, deaf, needs_ipv6, read_head, speaking
 from tests.trace.conftest import Names
-from tests.trace.peers import OK, SECONDS, answering, deaf, needs_ipv6, read_head, speaking
 from webdemo.errors import UrlRefused
 from webdemo.trace import Hop, to_json, trace, tracer
 from webdemo.trace.facts import ConnectFacts, NameFacts, RequestFacts, TransferFacts, UrlFacts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trace.peers import OK, Made, make_certificate, speaking
+from tests.client.peers import OK, Made, make_certificate, speaking
 from webdemo.client.tls import TlsFacts
 from webdemo.trace import Failure, Trace, trace
 

@@ -6,6 +6,7 @@ import socket
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from webdemo.client.connection import Deadline
 from webdemo.net.addresses import LOOPBACK, WILDCARD
 from webdemo.net.bindtext import authority
 
@@ -61,15 +62,17 @@ class Endpoint(NamedTuple):
     def connect(self, timeout_seconds: float) -> socket.socket:
         """Connect, with TLS if the server uses it; the certificate is not verified. Raises OSError.
 
-        The timeout applies to the connection and to the TLS handshake each, and stays the socket's.
+        The timeout is for the connection and the TLS handshake together.
         """
+        deadline = Deadline(timeout_seconds)
         sock = socket.socket(self.family, socket.SOCK_STREAM)
         try:
-            sock.settimeout(timeout_seconds)
+            sock.settimeout(deadline.remaining())
             sock.connect(self.address)
             if self.tls:
                 from webdemo.client.tls import unverified_context
 
+                sock.settimeout(deadline.remaining())
                 return unverified_context().wrap_socket(sock)
         except BaseException:
             sock.close()

@@ -11,7 +11,7 @@ import re
 import select
 import socket
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
@@ -24,6 +24,7 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # which only read (RFC 9110 section 9
 
 _STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) (\d{3})(?: ([^\r\n]*))?\r?\n")
 _WITHOUT_BODY = (204, 304)
+_AWAIT_SECONDS = 1.0
 _AT_ONCE = 0.001  # seconds; a socket with a timeout of 0 raises other errors
 
 Ended = Literal["closed", "reset", "open"]
@@ -90,21 +91,11 @@ class Request(NamedTuple):
         )
 
 
-class AwaitResponse:
-    """A step that waits for bytes from the server, at most a second: for 100 Continue."""
-
-    seconds = 1.0
-
-
-class HalfClose:
-    """A step that shuts down the sending side of the connection; not with TLS."""
-
-
-AWAIT_RESPONSE = AwaitResponse()
-HALF_CLOSE = HalfClose()
-
-Step = bytes | float | AwaitResponse | HalfClose
-"""Bytes to send, a pause in seconds during which responses are read, or one of the steps above."""
+AWAIT_RESPONSE: Final = "await a response"
+HALF_CLOSE: Final = "half-close"
+Step = bytes | float | Literal["await a response", "half-close"]
+"""Bytes to send; a pause in seconds, during which responses are read; a pause that ends with the first byte
+of a response, for 100 Continue; or a shutdown of the sending side, which TLS does not have."""
 
 
 # -- responses ------------------------------------------------------------------------------------
@@ -192,9 +183,10 @@ def exchange(
         for step in steps:
             conversation.do(step, deadline)
             marks.append(len(conversation.raw))
-        while not conversation.is_over and conversation.whole_responses() < len(methods):
-            if not conversation.read(deadline.left):
-                break
+        while (
+            deadline.left > 0 and not conversation.is_over and conversation.whole_responses() < len(methods)
+        ):
+            conversation.read(deadline.left)
         conversation.read_for(Deadline(quiet_seconds))
         responses, rest = parse(conversation.raw, methods, at_end=conversation.ended == "closed")
         return Exchange(
@@ -217,13 +209,12 @@ class _Conversation:
     def do(self, step: Step, deadline: Deadline) -> None:
         if isinstance(step, bytes):
             self._send(step, deadline)
-        elif isinstance(step, HalfClose):
-            if not self.is_over:
-                self._sock.shutdown(socket.SHUT_WR)
-        elif isinstance(step, AwaitResponse):
-            self.read(min(step.seconds, deadline.left))
-        else:
+        elif step == AWAIT_RESPONSE:
+            self.read(min(_AWAIT_SECONDS, deadline.left))
+        elif step != HALF_CLOSE:
             self.read_for(deadline.at_most(step))
+        elif not self.is_over:
+            self._sock.shutdown(socket.SHUT_WR)
 
     def _send(self, data: bytes, deadline: Deadline) -> None:
         """Send while reading: a server may respond before it has read everything."""
@@ -242,22 +233,21 @@ class _Conversation:
                     self.read(0.1)
                     return
 
-    def read(self, seconds: float) -> bool:
-        """Wait for more bytes and receive them; returns False on timeout."""
+    def read(self, seconds: float) -> None:
+        """Wait so long for more bytes, and receive them."""
         if self.is_over:
-            return False
+            return
         self._sock.settimeout(max(seconds, _AT_ONCE))
         try:
             data = self._sock.recv(65536)
         except TimeoutError:
-            return False
+            return
         except OSError:
             self.ended = "reset"
-            return True
+            return
         self.raw += data
         if not data:
             self.ended = "closed"
-        return True
 
     def read_for(self, deadline: Deadline) -> None:
         """Read until the deadline, or until the connection is over."""

@@ -174,13 +174,11 @@ class Hop:
 
     @property
     def response(self) -> ResponseHead | None:
-        step = self.find("first byte")
-        return step.facts if step is not None and isinstance(step.facts, ResponseHead) else None
+        return next((step.facts for step in self.steps if isinstance(step.facts, ResponseHead)), None)
 
     @property
     def greeting(self) -> GreetingFacts | None:
-        step = self.find("greeting")
-        return step.facts if step is not None and isinstance(step.facts, GreetingFacts) else None
+        return next((step.facts for step in self.steps if isinstance(step.facts, GreetingFacts)), None)
 
     @property
     def failure(self) -> Failure | None:

@@ -1,4 +1,4 @@
-"""Peers for a trace: scripted servers, and certificates for them.
+"""Servers for a client: scripted ones, and certificates for them.
 
 Every wait has a deadline, and nothing outlives its `with` block.
 """
@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from webdemo.client.endpoint import Endpoint
+
 SECONDS = 60.0
 Talk = Callable[[socket.socket], None]
 NOW = datetime.datetime.now(datetime.UTC)
@@ -36,7 +38,8 @@ class Peer:
         self._listener = listener
         self._context = context
         self._threads = [threading.Thread(target=self._accept)]
-        self.port = int(listener.getsockname()[1])
+        self.endpoint = Endpoint.of_listener(listener, tls=context is not None)
+        self.port = self.endpoint.port or 0
         self.connections = 0
 
     def start(self) -> None:
@@ -82,9 +85,19 @@ class Peer:
 
 @contextlib.contextmanager
 def speaking(
-    talk: Talk, *, host: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
+    talk: Talk,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    path: Path | None = None,
+    context: ssl.SSLContext | None = None,
 ) -> Iterator[Peer]:
-    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    """A server on TCP, or on a Unix socket at `path`."""
+    if path is not None:
+        listener = socket.create_server(str(path), family=socket.AF_UNIX)
+    else:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family)
     peer = Peer(talk, listener, context)
     peer.start()
     try:
