@@ -37,14 +37,14 @@ def find_answering(connection: ConnectFacts) -> AnsweredBy | None:
     """The process at the other end of a connection; None if it is on another machine or cannot be seen."""
     path, port = connection.remote_address, connection.remote_port
     if port is None:
-        return _tell_holder([one for one in unix_listeners() if _is_same_file(one.path, path)], path)
+        return _holder([one for one in unix_listeners() if _is_same_file(one.path, path)], path)
     if not is_this_machine(connection.remote_address):
         return None
     theirs = (_plain(connection.remote_address), port)
     exact = connection_holder(theirs, (_plain(connection.local_address), connection.local_port or 0))
     if exact is None:
-        return _tell_holder(listening_at(connection.remote_address, port), str(port))
-    return _tell(exact, _webdemo_service(str(port), {exact.pid, exact.parent}), is_exact=True)
+        return _holder(listening_at(connection.remote_address, port), str(port))
+    return _answered_by(exact, _webdemo_service(str(port), {exact.pid, exact.parent}), is_exact=True)
 
 
 def listening_at(address: str, port: int) -> list[Listening]:
@@ -59,7 +59,7 @@ def listening_at(address: str, port: int) -> list[Listening]:
     return sorted(found, key=lambda one: (one.is_wildcard, one.family != same_family))
 
 
-def _tell_holder(listening: list[Listening], name: str) -> AnsweredBy | None:
+def _holder(listening: list[Listening], name: str) -> AnsweredBy | None:
     """The holder of the listening socket; for a webdemo with a single server process there, that process."""
     if not listening:
         return None
@@ -68,20 +68,18 @@ def _tell_holder(listening: list[Listening], name: str) -> AnsweredBy | None:
     serving = [one.pid for one in found[0].processes if one.pid is not None] if found else []
     process = inspect_process(serving[0]) if len(serving) == 1 else None
     if process is None and not processes:
-        return AnsweredBy(None, listening[0].describe(), False, "", None, "")
-    return _tell(process or processes[0], found, is_exact=False)
+        return AnsweredBy(None, listening[0].describe(), is_exact=False)
+    return _answered_by(process or processes[0], found, is_exact=False)
 
 
-def _tell(process: Process, found: tuple[ServiceStatus, RunStatus] | None, *, is_exact: bool) -> AnsweredBy:
-    service, run = found or (None, None)
-    return AnsweredBy(
-        pid=process.pid,
-        process=process.describe(),
-        is_exact=is_exact,
-        server=f"{service.server} {service.version}".strip() if service else "",
-        webdemo_pid=run.pid if run else None,
-        serves=run.target if run else "",
-    )
+def _answered_by(
+    process: Process, found: tuple[ServiceStatus, RunStatus] | None, *, is_exact: bool
+) -> AnsweredBy:
+    if found is None:
+        return AnsweredBy(process.pid, process.describe(), is_exact)
+    service, run = found
+    server = f"{service.server} {service.version}".strip()
+    return AnsweredBy(process.pid, process.describe(), is_exact, server, run.pid, run.target)
 
 
 def _webdemo_service(name: str, pids: set[int]) -> tuple[ServiceStatus, RunStatus] | None:

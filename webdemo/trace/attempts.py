@@ -87,7 +87,7 @@ def connect(endpoints: list[Endpoint], deadline: Deadline) -> tuple[socket.socke
         done += [key.data.end(number, deadline) for key in selector.get_map().values()]
     attempts = tuple(sorted(done, key=lambda attempt: attempt.start_ms))
     if winner is None or winner.sock is None:
-        return None, ConnectFacts(attempts, "", None, "", None, None)
+        return None, ConnectFacts(attempts)
     return winner.sock, _facts(winner.sock, winner.endpoint, attempts)
 
 
@@ -100,7 +100,7 @@ def connect_unix(endpoint: Endpoint, deadline: Deadline) -> tuple[socket.socket 
     except OSError as exc:
         number = errno.ETIMEDOUT if isinstance(exc, TimeoutError) else exc.errno or errno.EIO
     path = "" if running.sock is None else endpoint.host
-    return running.sock, ConnectFacts((running.end(number, deadline),), "", None, path, None, None)
+    return running.sock, ConnectFacts((running.end(number, deadline),), remote_address=path)
 
 
 def _begin(running: _Running, selector: selectors.BaseSelector) -> int:

@@ -75,15 +75,17 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class ConnectFacts:
+    """Without a connection, only the attempts."""
+
     attempts: tuple[Attempt, ...]
     """Staggered by 250 ms, as in RFC 8305; addresses that were never tried are not included."""
-    local_address: str
-    local_port: int | None
-    """The client's ephemeral port; None without a connection, and for a Unix socket."""
-    remote_address: str
-    """The peer's address, or the Unix socket's path; "" without a connection."""
-    remote_port: int | None
-    ephemeral_range: tuple[int, int] | None
+    local_address: str = ""
+    local_port: int | None = None
+    """The client's ephemeral port; None for a Unix socket."""
+    remote_address: str = ""
+    """The peer's address, or the Unix socket's path."""
+    remote_port: int | None = None
+    ephemeral_range: tuple[int, int] | None = None
     """The first and last of the ports from which the kernel takes local ports, if known."""
 
 
@@ -136,10 +138,10 @@ class AnsweredBy:
     process: str
     is_exact: bool
     """True if it holds this very connection, False if it holds the listening socket."""
-    server: str
-    """The server's name and version if a webdemo of this user runs it; otherwise ""."""
-    webdemo_pid: int | None
-    serves: str
+    server: str = ""
+    """The server's name and version, if a webdemo of this user runs it."""
+    webdemo_pid: int | None = None
+    serves: str = ""
     """The app or folder that this webdemo serves."""
 
 
@@ -148,11 +150,11 @@ class Redirect:
     status: int
     location: str
     """As sent by the server."""
-    url: str
+    url: str = ""
     """The absolute target; "" if it is not a valid URL."""
-    is_followed: bool
-    leaves_tls: bool
-    failure: Failure | None
+    is_followed: bool = False
+    leaves_tls: bool = False
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)

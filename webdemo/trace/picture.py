@@ -35,32 +35,35 @@ class _Pen:
     def paint(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
 
-    def wrap(self, text: str, code: str | None = None, label: str = "") -> Iterable[str]:
-        """Lines of text in the facts column; the first one begins with the label."""
-        lines = textwrap.wrap(text, self.width - _LABEL - 2, break_on_hyphens=False) or [""]
-        for number, line in enumerate(lines):
-            start = self.paint(f"{label:<{_LABEL}}", _BOLD) if number == 0 and label else " " * _LABEL
-            yield f"{start} {self.paint(line, code) if code else line}".rstrip()
+    def wrap(self, *sentences: str, code: str | None = None, label: str = "") -> Iterable[str]:
+        """Each sentence on lines of its own in the facts column; the first line begins with the label."""
+        start = self.paint(f"{label:<{_LABEL}}", _BOLD)
+        for sentence in sentences:
+            for line in textwrap.wrap(sentence, self.width - _LABEL - 2, break_on_hyphens=False) or [""]:
+                yield f"{start} {self.paint(line, code) if code else line}".rstrip()
+                start = " " * _LABEL
+
+    def explain(self, failure: Failure | None) -> Iterable[str]:
+        if failure is not None:
+            yield from self.wrap(clean(failure.problem), code=_RED)
+            yield from self.wrap(clean(failure.remedy))
 
 
 def _draw(hop: Hop, pen: _Pen) -> Iterable[str]:
     for number, line in enumerate(textwrap.wrap(clean(hop.url), pen.width - 2)):
         yield pen.paint(line, _BOLD) if number == 0 else f"  {line}"
-    yield from pen.wrap(*_verdict(hop))
+    text, code = _verdict(hop)
+    yield from pen.wrap(text, code=code)
     for step in hop.steps:
         yield _bar(step, hop, pen)
-        for sentence in describe(step.facts) if step.facts is not None else ():
-            yield from pen.wrap(sentence, _DIM)
-        if step.failure is not None:
-            yield from _explain(step.failure, pen)
+        if step.facts is not None:
+            yield from pen.wrap(*describe(step.facts), code=_DIM)
+        yield from pen.explain(step.failure)
     if hop.answered_by is not None:
-        for number, sentence in enumerate(describe_answering(hop.answered_by)):
-            yield from pen.wrap(sentence, label="process" if number == 0 else "")
+        yield from pen.wrap(*describe_answering(hop.answered_by), label="process")
     if hop.redirect is not None:
-        for number, sentence in enumerate(describe_redirect(hop.redirect)):
-            yield from pen.wrap(sentence, label="redirect" if number == 0 else "")
-        if hop.redirect.failure is not None:
-            yield from _explain(hop.redirect.failure, pen)
+        yield from pen.wrap(*describe_redirect(hop.redirect), label="redirect")
+        yield from pen.explain(hop.redirect.failure)
 
 
 def _verdict(hop: Hop) -> tuple[str, str]:
@@ -85,8 +88,3 @@ def _bar(step: Step, hop: Hop, pen: _Pen) -> str:
     bar = " " * start + pen.paint(mark * length, code) + " " * (pen.bar - start - length)
     label = pen.paint(f"{step.name:<{_LABEL}}", _BOLD)
     return f"{label} {bar} {format_duration(step.duration_ms / 1000):>{_TIME}}"
-
-
-def _explain(failure: Failure, pen: _Pen) -> Iterable[str]:
-    yield from pen.wrap(clean(failure.problem), _RED)
-    yield from pen.wrap(clean(failure.remedy))

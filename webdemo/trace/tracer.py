@@ -287,7 +287,7 @@ def _redirect(url: Url, response: ResponseHead, seen: set[str], *, follow: bool)
         target = redirected(url, location)
     except UrlRefused as exc:
         failed = TraceFailed(exc.problem, remedy=exc.remedy, kind="bad redirect")
-        return Redirect(response.status, location, "", False, False, Failure.of(failed) if follow else None)
+        return Redirect(response.status, location, failure=Failure.of(failed) if follow else None)
     leaves_tls = url.facts.scheme == "https" and target.facts.scheme == "http"
     failure = None
     if follow and target.text in seen:
