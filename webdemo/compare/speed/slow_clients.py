@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
+from webdemo.client.endpoint import Endpoint
 from webdemo.compare.speed.cases import SLOW_COUNT
 
 _PAUSE_SECONDS = 0.1
@@ -23,7 +24,7 @@ def slow_clients(port: int, count: int = SLOW_COUNT) -> Iterator[int]:
         sockets = []
         for _ in range(count):
             with contextlib.suppress(OSError):
-                sock = socket.create_connection(("127.0.0.1", port), timeout=1.0)
+                sock = Endpoint.of_port(port).connect(1.0)
                 sockets.append(stack.enter_context(sock))
         for sock in sockets:
             sock.setblocking(False)
