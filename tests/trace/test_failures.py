@@ -279,7 +279,7 @@ def test_body_without_an_end_stops_at_the_deadline() -> None:
     assert failure.problem == "The body was not complete after 0.5 s; 3 bytes had arrived."
 
 
-def test_head_without_an_end_is_not_read_for_ever() -> None:
+def test_endless_head_is_bounded() -> None:
     def flood(connection: socket.socket) -> None:
         connection.recv(4096)
         connection.sendall(b"HTTP/1.1 200 OK\r\n")

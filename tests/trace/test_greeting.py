@@ -17,7 +17,7 @@ def test_greeting_of_several_lines_is_read_to_its_last() -> None:
     assert hop.greeting.lines == ("first", "second", "last")
 
 
-def test_server_is_left_with_a_word() -> None:
+def test_quit_is_sent_after_the_greeting() -> None:
     said: list[bytes] = []
 
     def talk(connection: socket.socket) -> None:

@@ -92,7 +92,7 @@ def test_picture_says_what_the_steps_found() -> None:
         assert words in picture
 
 
-def test_failure_stands_at_its_step_with_its_remedy() -> None:
+def test_failure_is_shown_at_its_step_with_its_remedy() -> None:
     picture = render(refused(), 200)
     assert "ended at connect after " in picture
     assert "Nothing listens on 127.0.0.1:" in picture

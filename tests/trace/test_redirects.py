@@ -45,7 +45,7 @@ def test_redirect_is_reported_and_not_followed_when_asked() -> None:
 
 
 @pytest.mark.parametrize("there", [{"/": "/"}, {"/": "/a", "/a": "/b", "/b": "/a#again"}])
-def test_circle_is_broken(there: dict[str, str]) -> None:
+def test_redirect_loop_is_detected(there: dict[str, str]) -> None:
     with speaking(redirecting(lambda target: there[target])) as peer:
         found = trace(f"http://127.0.0.1:{peer.port}/")
     assert len(found.hops) == len(there)
@@ -101,7 +101,7 @@ def test_redirect_from_tls_to_plain_http_is_reported(tmp_path: Path) -> None:
     assert found.hops[1].url == f"http://127.0.0.1:{plain.port}/"
 
 
-def test_time_is_for_all_hops_together() -> None:
+def test_time_limit_covers_all_hops() -> None:
     def slow(target: str) -> str:
         import time
 

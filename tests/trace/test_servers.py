@@ -74,7 +74,7 @@ def test_both_families_of_loopback_lead_to_the_same_server(running: runs.Start) 
         assert answered(trace(url)).webdemo_pid == webdemo.pid
 
 
-def test_unix_socket_leads_to_its_server(running: runs.Start, tmp_path: Path) -> None:
+def test_unix_socket_is_traced_to_its_server(running: runs.Start, tmp_path: Path) -> None:
     webdemo = running("-b", f"waitress+unix://{tmp_path}/site.sock", app=APP)
     assert webdemo.url == f"unix:{tmp_path}/site.sock"
     who = answered(trace(f"{webdemo.url}:/old"))

@@ -118,7 +118,7 @@ def test_insecure_shows_the_reason_and_continues(tmp_path: Path) -> None:
     assert found.hops[0].response.status == 200
 
 
-def test_server_that_takes_only_an_older_tls_is_traced(
+def test_server_that_accepts_only_an_older_tls_is_traced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = make_certificate(tmp_path, "127.0.0.1")
@@ -129,7 +129,7 @@ def test_server_that_takes_only_an_older_tls_is_traced(
         assert tls_of(trace(f"https://127.0.0.1:{peer.port}/")).version == "TLSv1.2"
 
 
-def test_server_that_wants_a_certificate_of_mine_is_reported(
+def test_server_that_requires_a_client_certificate_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = make_certificate(tmp_path, "127.0.0.1")

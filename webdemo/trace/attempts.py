@@ -57,7 +57,9 @@ class _Running:
         )
 
 
-def connect(endpoints: list[Endpoint], deadline: Deadline) -> tuple[socket.socket | None, ConnectFacts]:
+def connect(
+    endpoints: list[Endpoint], deadline: Deadline
+) -> tuple[tuple[socket.socket, Endpoint] | None, ConnectFacts]:
     """Connect to the first address that answers; None if none does in time. The caller closes the socket."""
     waiting = endpoints[:MOST_ATTEMPTS]
     done: list[Attempt] = []
@@ -88,7 +90,7 @@ def connect(endpoints: list[Endpoint], deadline: Deadline) -> tuple[socket.socke
     attempts = tuple(sorted(done, key=lambda attempt: attempt.start_ms))
     if winner is None or winner.sock is None:
         return None, ConnectFacts(attempts)
-    return winner.sock, _facts(winner.sock, winner.endpoint, attempts)
+    return (winner.sock, winner.endpoint), _facts(winner.sock, winner.endpoint, attempts)
 
 
 def connect_unix(endpoint: Endpoint, deadline: Deadline) -> tuple[socket.socket | None, ConnectFacts]:

@@ -139,6 +139,6 @@ def _explain(host: str, family: int | None, cause: Exception | None) -> Endpoint
         f"The host name {host} has no {kind}.",
         remedy=f"Leave out -{family}, or check its spelling."
         if family
-        else "Check its spelling. Names of your own go into /etc/hosts; localhost is this machine.",
+        else "Check its spelling. Your own names go into /etc/hosts; localhost is this machine.",
         kind="name unknown",
     )

@@ -174,15 +174,14 @@ class _HopRunner:
             if not endpoints:
                 raise not_allowed(url.host, url.port)
         with self._step("connect") as step:
-            sock, step.facts = connect(endpoints, self.deadline)
+            connected, step.facts = connect(endpoints, self.deadline)
             step.end()
-            if sock is None:
+            if connected is None:
                 raise unreached.explain_no_connection(self.url, step.facts, self.deadline.seconds)
+            sock, self._endpoint = connected
             if not is_allowed(step.facts.remote_address, url.port, self.allow):
                 sock.close()
                 raise not_allowed(url.host, url.port)
-            won = next(one.address for one in step.facts.attempts if one.outcome == "connected")
-            self._endpoint = next(endpoint for endpoint in endpoints if endpoint.host == won)
             return sock, step.facts
 
     def _connect_unix(self, path: str) -> tuple[socket.socket, ConnectFacts]:
