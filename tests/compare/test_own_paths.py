@@ -78,10 +78,12 @@ def test_what_changes_on_the_same_server_is_no_difference_and_what_does_not_is_o
     for path in changing:
         assert [f.what for f in found.values() if f.probe == f"GET {path}" and f.what] == []
     assert found["GET /software", "waitress"].what == "waitress sends a body of its own (‘waitress at …’)."
-    assert found["GET /software", "waitress"].who_is_right == "No answer is that of most servers."
+    assert found["GET /software", "waitress"].who_is_right == "No response is that of most servers."
     [slash] = [f for f in found.values() if f.probe == "GET /a%2Fb" and f.what]
     assert slash.what == "cheroot sends another body (‘/a%2Fb’ for ‘/a/b’)."
-    assert slash.who_is_right.startswith("Most servers answer otherwise. See target-encoded-slash: cheroot ")
+    assert slash.who_is_right.startswith(
+        "Most servers respond differently. See target-encoded-slash: cheroot "
+    )
 
 
 @pytest.mark.process

@@ -164,11 +164,11 @@ def test_answers_are_bounded_in_size_and_time(
     assert responses["endless"].is_cut
     failures = {name: r.failure.does for name, r in responses.items() if r.failure}
     assert failures == {
-        "silent": "closes the connection without an answer",
-        "nonsense": "answers with what is no HTTP answer",
-        "short": "closes the connection in the middle of its answer",
-        "refused": "takes no connection",
-        "dripping": "does not answer to the end in time",
+        "silent": "closes the connection without a response",
+        "nonsense": "responds with something that is not HTTP",
+        "short": "closes the connection in the middle of its response",
+        "refused": "accepts no connection",
+        "dripping": "does not finish its response in time",
     }
     assert "refused" in responses["refused"].evidence
     assert responses["dripping"].milliseconds < 20_000
@@ -282,7 +282,7 @@ def test_a_script_in_an_answer_is_shown_and_not_run(dashboard: Dashboard) -> Non
 @pytest.mark.process
 def test_a_server_without_a_response_is_named_and_the_others_are_compared(dashboard: Dashboard) -> None:
     text = dashboard.post_with_key("/twin", {"method": "GET", "path": "/cut"}).text
-    assert re.search(r"gunicorn :\d+</strong> closes the connection in the middle of its answer", text)
+    assert re.search(r"gunicorn :\d+</strong> closes the connection in the middle of its response", text)
     assert text.count("200,") == 2
 
 

@@ -21,10 +21,10 @@ Headers = tuple[tuple[str, str], ...]
 @dataclass(frozen=True, slots=True)
 class Failure:
     verdict: Verdict
-    does: str  # a predicate: "closes the connection without an answer"
+    does: str  # a predicate: "closes the connection without a response"
 
 
-NO_CONNECTION = Failure("dropped", "takes no connection")
+NO_CONNECTION = Failure("dropped", "accepts no connection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,12 @@ def failure_of(exchange: Exchange) -> Failure | None:
     if exchange.is_answered:
         return None
     if not exchange.is_over:
-        return Failure("hung", "does not answer to the end in time")
+        return Failure("hung", "does not finish its response in time")
     if exchange.rest and not wire.is_response(exchange.rest):
-        return Failure("wrong", "answers with what is no HTTP answer")  # RFC 9112 section 4
+        return Failure("wrong", "responds with something that is not HTTP")  # RFC 9112 section 4
     if exchange.responses or exchange.rest:
-        return Failure("dropped", "closes the connection in the middle of its answer")
-    return Failure("dropped", "closes the connection without an answer")
+        return Failure("dropped", "closes the connection in the middle of its response")
+    return Failure("dropped", "closes the connection without a response")
 
 
 def evidence_of(exchange: Exchange) -> str:

@@ -1,4 +1,4 @@
-"""Does the user's app answer the same on every server? Sends its requests to each and compares the responses.
+"""Does the user's app respond the same on every server? Sends its requests to each and compares.
 
 The rule: no RFC says what is right here, so the majority's response is, and every other one differs. What
 changes on a single server (a clock, a token, a counter, the process) is ignored: GET and HEAD are sent twice,
@@ -81,7 +81,7 @@ def _probe(request: AppRequest) -> Probe:
         title=request.name,
         request=escaped(request.request.encode(HOST)),
         section="",
-        expected="What most servers answer.",
+        expected="What most servers respond.",
         meaning=_MEANING,
     )
 
@@ -174,7 +174,7 @@ def _findings(
 
 def _reason(label: str, request: AppRequest, *, has_majority: bool) -> str:
     """Why it counts as a difference, and a known quirk of the server that may explain it."""
-    reason = "Most servers answer otherwise." if has_majority else "No answer is that of most servers."
+    reason = "Most servers respond differently." if has_majority else "No response is that of most servers."
     quirks = known.quirks_of(label)
     for text, probe in _QUIRKS_OF_TARGETS:
         if quirks is not None and text in request.request.target.lower() and probe in quirks.does:
@@ -186,16 +186,16 @@ def _reason(label: str, request: AppRequest, *, has_majority: bool) -> str:
 def _differences(found: Mapping[str, Observation]) -> tuple[dict[str, list[str]], bool]:
     """How each server differs from the majority, as predicates, and whether there is a majority.
 
-    A predicate is, for example, `answers 404, where most answer 200`.
+    A predicate is, for example, `responds with 404, where most respond with 200`.
     """
     said: dict[str, list[str]] = {label: [] for label in found}
     status = status_row(found.values())
-    most = f"most answer {status.usual}" if status.usual else "others do not"
+    most = f"most respond with {status.usual}" if status.usual else "others do not"
     for response, predicates in zip(found.values(), said.values(), strict=True):
         if response.failure:
             predicates.append(response.failure.does)
         elif response.status != status.usual:
-            predicates.append(f"answers {response.status}, where {most}")
+            predicates.append(f"responds with {response.status}, where {most}")
     alike = {label: response for label, response in found.items() if not said[label]}
     absent: dict[str, list[str]] = {label: [] for label in alike}
     for row in header_rows(alike.values()):

@@ -6,7 +6,7 @@ wrong only if it violates a MUST, or if an app is told something that was not se
 
 from __future__ import annotations
 
-from webdemo.compare.corpus import answers, connection, environ, framing, headers, targets
+from webdemo.compare.corpus import connection, environ, framing, headers, responses, targets
 from webdemo.compare.corpus.case import Case
 
 GROUPS: dict[str, tuple[Case, ...]] = {
@@ -15,5 +15,5 @@ GROUPS: dict[str, tuple[Case, ...]] = {
     "headers": headers.CASES,
     "connection": connection.CASES,
     "environ": environ.CASES,
-    "answers": answers.CASES,
+    "responses": responses.CASES,
 }

@@ -22,7 +22,7 @@ Level = Literal["right", "differs", "wrong"]
 @dataclass(frozen=True, slots=True)
 class Judgement:
     level: Level
-    does: str  # "answers 400"
+    does: str  # "responds with 400"
 
 
 Judge = Callable[[Exchange], Judgement]
@@ -86,7 +86,7 @@ def wrong(does: str) -> Judgement:
 
 def _extra(exchange: Exchange) -> Judgement | None:
     if len(exchange.responses) > exchange.expected:
-        return wrong("takes what follows for one more request, and answers that as well")
+        return wrong("takes what follows for another request, and responds to it as well")
     return None
 
 
@@ -102,7 +102,7 @@ def status(
         if extra := _extra(exchange):
             return extra
         code = exchange.responses[0].status
-        does = f"answers {code}"
+        does = f"responds with {code}"
         if must_close and not exchange.is_over:
             return wrong(f"{does} and keeps the connection open")
         if code in good:
@@ -130,7 +130,7 @@ def tells(
         response = exchange.responses[0]
         if "environ" not in response.json:
             level = refusing if refusing and is_refusal(response) else otherwise
-            return Judgement(level, f"answers {response.status}")
+            return Judgement(level, f"responds with {response.status}")
         value = environ_of(response).get(key)
         does = f"gives the app no {key}" if value is None else f"gives the app {key} as {value!r}"
         if value in good:
@@ -154,9 +154,11 @@ def reads(
             return extra
         response = exchange.responses[0]
         if must_close and not exchange.is_over:
-            return wrong(f"answers {response.status} and keeps the connection open")
+            return wrong(f"responds with {response.status} and keeps the connection open")
         if "start" not in response.json:
-            return Judgement((refusing or {}).get(response.status, otherwise), f"answers {response.status}")
+            return Judgement(
+                (refusing or {}).get(response.status, otherwise), f"responds with {response.status}"
+            )
         start = response.json["start"]
         does = f"lets the app read {start!r}" if start else "lets the app read nothing"
         return right(does) if start == good else Judgement(otherwise, does)
@@ -172,9 +174,9 @@ def refuses_line(key: str, *as_sent: str) -> Judge:
             return extra
         response = exchange.responses[0]
         if response.status in (301, 400):
-            return right(f"answers {response.status}")
+            return right(f"responds with {response.status}")
         if "environ" not in response.json:
-            return differs(f"answers {response.status}")
+            return differs(f"responds with {response.status}")
         value = environ_of(response).get(key)
         return differs(f"gives the app {key} as {value!r}" + ("" if value in as_sent else ", changed"))
 

@@ -15,8 +15,8 @@ from webdemo.compare.corpus.case import (
     wrong,
 )
 
-_SLOW = "Each request costs a connection of its own; behind a proxy or with TLS that is much slower."
-_STEP = "A client, or a proxy that shares connections among clients, gets somebody else's answer."
+_SLOW = "Each request costs a connection; behind a proxy or with TLS that is much slower."
+_STEP = "A client, or a proxy that shares connections among clients, gets the response to another request."
 
 
 def _both_answered(exchange: Exchange) -> Judgement:
@@ -25,12 +25,14 @@ def _both_answered(exchange: Exchange) -> Judgement:
     if len(exchange.responses) > exchange.expected or (others and others[0].status >= 400):
         return wrong("takes the body for a request")
     if first.status >= 400:
-        return (differs if is_refusal(first) else wrong)(f"answers {first.status}")
+        return (differs if is_refusal(first) else wrong)(f"responds with {first.status}")
     if len(others) == 1:
-        return right("answers both on one connection")
+        return right("responds to both on one connection")
     if not exchange.is_over:
-        return wrong("answers the first, and leaves the connection open without answering the second")
-    return differs(f"closes behind the first answer, and {'says' if first.says_close else 'does not say'} so")
+        return wrong("responds to the first, and leaves the connection open without responding to the second")
+    return differs(
+        f"closes after the first response, and {'says so' if first.says_close else 'does not say so'}"
+    )
 
 
 def _kept_or_said(exchange: Exchange) -> Judgement:
@@ -69,30 +71,30 @@ def _plain_to_http_1_0(exchange: Exchange) -> Judgement:
 
 def _large_unread(exchange: Exchange) -> Judgement:
     if exchange.responses and exchange.responses[0].is_whole:
-        return right(f"answers {exchange.responses[0].status}, which reaches the client")
-    return differs("resets the connection, so that its answer is lost")
+        return right(f"responds with {exchange.responses[0].status}, which reaches the client")
+    return differs("resets the connection, so that its response is lost")
 
 
 def _higher_version(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if response.version not in ("1.0", "1.1"):
-        return wrong(f"says that its answer is HTTP/{response.version}, which does not exist")
-    return (right if response.status == 200 else differs)(f"answers {response.status}")
+        return wrong(f"claims that its response is HTTP/{response.version}, which does not exist")
+    return (right if response.status == 200 else differs)(f"responds with {response.status}")
 
 
 def _other_version(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if response.version not in ("1.0", "1.1"):
-        return wrong(f"says that its answer is HTTP/{response.version}, which does not exist")
-    return (right if response.status == 505 else differs)(f"answers {response.status}")
+        return wrong(f"claims that its response is HTTP/{response.version}, which does not exist")
+    return (right if response.status == 505 else differs)(f"responds with {response.status}")
 
 
 def _old_request(exchange: Exchange) -> Judgement:
     if exchange.responses:
         code = exchange.responses[0].status
-        return right(f"answers {code}") if code in (400, 505) else differs(f"answers {code}")
+        return right(f"responds with {code}") if code in (400, 505) else differs(f"responds with {code}")
     if exchange.raw:
-        return differs("answers as HTTP/0.9 did")
+        return differs("responds as HTTP/0.9 did")
     return right("closes the connection")
 
 
@@ -101,7 +103,7 @@ CASES = (
         "keep-alive",
         "a second request on the same connection",
         "RFC 9112 section 9.3 (SHOULD)",
-        "Connections persist; a server that keeps none says “close” in every answer, which is a MUST.",
+        "Connections persist; a server that keeps none sends “close” in every response, which is a MUST.",
         _SLOW,
         _kept_or_said,
         request("/probe/hello", close=False),
@@ -113,7 +115,7 @@ CASES = (
         "pipelining",
         "two requests sent at once",
         "RFC 9112 section 9.3.2 (MUST)",
-        "Both are answered in their order, or the connection is closed behind the first.",
+        "Both get responses in order, or the connection is closed after the first.",
         "Clients that pipeline have to send the second request again.",
         _both_answered,
         request("/probe/hello", close=False) + request("/probe/hello"),
@@ -121,9 +123,9 @@ CASES = (
     ),
     case(
         "pipelining-behind-body",
-        "a request right behind the body of another",
+        "a request directly after the body of another",
         "RFC 9112 section 9.3.2 (MUST)",
-        "Both are answered in their order, or the connection is closed behind the first.",
+        "Both get responses in order, or the connection is closed after the first.",
         _STEP,
         _both_answered,
         request("/probe/read", "Content-Length: 5", method="POST", body=b"hello", close=False)
@@ -134,7 +136,7 @@ CASES = (
         "unread-body",
         "a body that the app does not read, and another request",
         "RFC 9112 section 9.3 (MUST)",
-        "What the app has left of the body is read and thrown away, or the connection is closed.",
+        "The unread part of the body is discarded, or the connection is closed.",
         _STEP,
         _both_answered,
         request(
@@ -152,7 +154,7 @@ CASES = (
         "unread-chunked-body",
         "a chunked body that the app does not read, and another request",
         "RFC 9112 section 9.3 (MUST)",
-        "What the app has left of the body is read and thrown away, or the connection is closed.",
+        "The unread part of the body is discarded, or the connection is closed.",
         _STEP,
         _both_answered,
         request(
@@ -170,7 +172,7 @@ CASES = (
         "unread-large-body",
         "3 MB that the app does not read",
         "RFC 9112 section 9.6",
-        "Servers typically close in stages, so that the answer reaches a client that still sends.",
+        "Servers typically close in stages, so that the response reaches a client that is still sending.",
         "An upload that is refused (401, 413) looks like a network failure to the client.",
         _large_unread,
         request("/probe/hello", "Content-Length: 3000000", method="POST", body=b"x" * 3_000_000),
@@ -178,9 +180,9 @@ CASES = (
     ),
     case(
         "no-length-keep-alive",
-        "an answer without a length, and a second request",
+        "a response without a length, and a second request",
         "RFC 9112 section 9.3 (SHOULD)",
-        "The answer is sent in chunks and the connection persists, or its end is said.",
+        "The response is chunked and the connection persists, or the response announces its end.",
         _SLOW,
         _both_answered,
         request("/probe/stream", close=False),
@@ -192,8 +194,8 @@ CASES = (
         "connection-close",
         "Connection: close",
         "RFC 9112 section 9.6 (MUST)",
-        "The server closes behind its answer, and SHOULD say “close” in it.",
-        "Clients wait for an end that does not come.",
+        "The server closes after its response, and SHOULD send “close” in it.",
+        "Clients wait for an end that never comes.",
         _closes,
         request("/probe/hello"),
     ),
@@ -201,8 +203,8 @@ CASES = (
         "http-1.0-closes",
         "HTTP/1.0",
         "RFC 9112 section 9.3",
-        "The connection is closed behind the answer.",
-        "Old clients wait for an end that does not come.",
+        "The connection is closed after the response.",
+        "Old clients wait for an end that never comes.",
         lambda exchange: right("closes") if exchange.is_over else differs("keeps the connection open"),
         request("/probe/hello", version="1.0", close=False),
     ),
@@ -210,17 +212,17 @@ CASES = (
         "http-1.0-keep-alive",
         "HTTP/1.0 with Connection: keep-alive",
         "RFC 9112 section 9.3",
-        "The connection may persist, if the server wishes; clients go by keep-alive in the answer.",
+        "The connection may persist, if the server wishes; clients rely on keep-alive in the response.",
         "Old proxies and ApacheBench (ab -k) hang, or make a connection for each request.",
         _keeps_http_1_0,
         request("/probe/hello", "Connection: keep-alive", version="1.0", close=False),
     ),
     case(
         "http-1.0-stream",
-        "an answer without a length, to HTTP/1.0",
+        "a response without a length, to HTTP/1.0",
         "RFC 9112 section 6.1 (MUST)",
         "Chunks are not sent to HTTP/1.0: the end of the connection is the end of the body.",
-        "Old clients and proxies take the chunks' sizes for a part of the page.",
+        "Old clients and proxies take the chunk sizes for part of the page.",
         _plain_to_http_1_0,
         request("/probe/stream", version="1.0", close=False),
     ),
@@ -228,8 +230,8 @@ CASES = (
         "http-9.9",
         "HTTP/9.9",
         "RFC 9110 section 6.2",
-        "505 can be the answer to a major version that is not supported; no other one may be claimed.",
-        "None, as a rule: nobody sends it.",
+        "An unsupported major version may be refused with 505; the response must not claim an unknown one.",
+        "Usually none: no client sends it.",
         _other_version,
         request(version="9.9"),
     ),
@@ -237,17 +239,17 @@ CASES = (
         "http-1.2",
         "HTTP/1.2",
         "RFC 9110 section 6.2 (SHOULD)",
-        "It is processed as the highest known one, HTTP/1.1. To claim it in the answer is against a MUST.",
-        "None, as a rule: there is no HTTP/1.2.",
+        "It is processed as the highest known one, HTTP/1.1. To claim it in the response violates a MUST.",
+        "Usually none: there is no HTTP/1.2.",
         _higher_version,
         request(version="1.2"),
     ),
     case(
         "http-lower-case",
-        "http/1.1 in small letters",
+        "http/1.1 in lower case",
         "RFC 9112 section 2.3, 3.2 (SHOULD)",
-        "The name is case-sensitive: the request line is invalid, and to be answered with 400.",
-        "None, as a rule: nobody sends it.",
+        "The name is case-sensitive: the request line is invalid and should be refused with 400.",
+        "Usually none: no client sends it.",
         status(400, 505, otherwise="differs"),
         b"GET / http/1.1\r\nHost: probe.example\r\nConnection: close\r\n\r\n",
     ),
@@ -255,8 +257,8 @@ CASES = (
         "http-0.9",
         "a request line without a version",
         "RFC 9112 section 3, 3.2 (SHOULD)",
-        "It is no valid request line: 400 is the answer to be given, or the connection is closed.",
-        "Port scanners and broken probes get an answer that no client of today can read.",
+        "It is not a valid request line: it should be refused with 400, or the connection is closed.",
+        "Port scanners and broken probes get a response that no current client can read.",
         _old_request,
         b"GET /\r\n\r\n",
         judges_breaks=True,
@@ -265,17 +267,17 @@ CASES = (
         "empty-line-first",
         "an empty line before the request",
         "RFC 9112 section 2.2 (SHOULD)",
-        "A server is to ignore at least one.",
-        "Old clients that send CRLF behind a body fail.",
+        "A server should ignore at least one.",
+        "Old clients that send CRLF after a body fail.",
         status(200, otherwise="differs"),
         b"\r\n" + request("/probe/hello"),
     ),
     case(
         "slow-request",
-        "a request that comes in three pieces",
+        "a request that arrives in three pieces",
         "RFC 9112 section 2.2 (MUST)",
         "A message is a sequence of octets, however they arrive.",
-        "Clients on slow lines fail.",
+        "Clients on slow networks fail.",
         tells("PATH_INFO", "/a"),
         b"GET /a HT",
         0.15,
@@ -285,7 +287,7 @@ CASES = (
     ),
     case(
         "upgrade",
-        "Upgrade to a protocol that nobody knows",
+        "Upgrade to an unknown protocol",
         "RFC 9110 section 7.8 (MAY)",
         "It may be ignored.",
         "Clients that offer h2c or websockets fail.",

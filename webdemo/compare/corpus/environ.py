@@ -26,9 +26,9 @@ def _required(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     environ = environ_of(response)
     if not environ:
-        return wrong(f"answers {response.status}")
+        return wrong(f"responds with {response.status}")
     if not response.json["is_dict"]:
-        return wrong("gives the app an environ that is no dict")
+        return wrong("gives the app an environ that is not a dict")
     missing = [key for key in _REQUIRED if key not in environ] + response.json["no_streams"]
     if missing == ["SCRIPT_NAME"]:
         return differs("leaves SCRIPT_NAME out, which is empty")
@@ -37,7 +37,7 @@ def _required(exchange: Exchange) -> Judgement:
     if empty := [key for key in _NEVER_EMPTY if environ[key] == ""]:
         return wrong(f"gives {', '.join(empty)} as an empty string")
     if response.json["not_native"]:
-        return wrong(f"gives {', '.join(response.json['not_native'])} in another type than str")
+        return wrong(f"gives {', '.join(response.json['not_native'])} in a type other than str")
     if response.json["version"] != [1, 0]:
         return wrong(f"gives wsgi.version as {response.json['version']}")
     return right("gives the app all of them")
@@ -46,7 +46,7 @@ def _required(exchange: Exchange) -> Judgement:
 def _file_wrapper(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if not environ_of(response):
-        return wrong(f"answers {response.status}")
+        return wrong(f"responds with {response.status}")
     if response.json["file_wrapper"]:
         return right("has wsgi.file_wrapper")
     return differs("has no wsgi.file_wrapper")
@@ -55,7 +55,7 @@ def _file_wrapper(exchange: Exchange) -> Judgement:
 def _raw_target(exchange: Exchange) -> Judgement:
     environ = environ_of(exchange.responses[0])
     if not environ:
-        return wrong(f"answers {exchange.responses[0].status}")
+        return wrong(f"responds with {exchange.responses[0].status}")
     found = [key for key in ("RAW_URI", "REQUEST_URI") if key in environ]
     if not found:
         return right("gives the app neither")
@@ -75,7 +75,7 @@ def _content_keys(exchange: Exchange) -> Judgement:
 def _no_guess(exchange: Exchange) -> Judgement:
     environ = environ_of(exchange.responses[0])
     if not environ:
-        return wrong(f"answers {exchange.responses[0].status}")
+        return wrong(f"responds with {exchange.responses[0].status}")
     if value := environ.get("CONTENT_TYPE"):
         return wrong(f"gives the app CONTENT_TYPE as {value!r}")
     if value := environ.get("CONTENT_LENGTH"):
@@ -87,7 +87,9 @@ def _server_name(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     name = environ_of(response).get("SERVER_NAME")
     if not name:
-        return wrong("gives the app no SERVER_NAME" if environ_of(response) else f"answers {response.status}")
+        return wrong(
+            "gives the app no SERVER_NAME" if environ_of(response) else f"responds with {response.status}"
+        )
     does = f"gives the app SERVER_NAME as {name!r}"
     return right(does) if name in ("127.0.0.1", "localhost") else differs(does)
 
@@ -95,25 +97,25 @@ def _server_name(exchange: Exchange) -> Judgement:
 def _remote_port(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if not environ_of(response):
-        return wrong(f"answers {response.status}")
+        return wrong(f"responds with {response.status}")
     return right("gives it") if "REMOTE_PORT" in environ_of(response) else differs("has none")
 
 
 def _nothing_of_the_process(exchange: Exchange) -> Judgement:
     environ = environ_of(exchange.responses[0])
     if not environ:
-        return wrong(f"answers {exchange.responses[0].status}")
+        return wrong(f"responds with {exchange.responses[0].status}")
     shown = [key for key in ("PATH", "HOME", "XDG_RUNTIME_DIR") if key in environ]
     if shown:
-        return differs(f"shows the app the process's environment: {', '.join(shown)}")
-    return right("leaves the process's environment out")
+        return differs(f"exposes the process's environment to the app: {', '.join(shown)}")
+    return right("leaves out the process's environment")
 
 
 def _lines(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     parts = response.json.get("parts")
     if parts is None:
-        return wrong(f"answers {response.status}")
+        return wrong(f"responds with {response.status}")
     if "".join(parts) != "one\ntwo\nthree\nfour" or parts[:2] != ["one\n", "tw"]:
         return wrong(f"lets the app read {parts}")
     return right("lets the app read lines, parts and all the rest")
@@ -123,15 +125,15 @@ def _past_end(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if response.json.get("start") == "hello":
         return right("lets the read end with the body")
-    return differs(f"answers {response.status}")
+    return differs(f"responds with {response.status}")
 
 
 CASES = (
     case(
         "environ-required",
-        "the variables that must be there",
+        "the required variables",
         "PEP 3333, environ Variables (must)",
-        "All are there, native strings, in a dict; only what is empty may be left out.",
+        "All are present, as native strings, in a dict; only empty ones may be left out.",
         "Frameworks fail with KeyError.",
         _required,
         request("/x?a=1"),
@@ -141,7 +143,7 @@ CASES = (
         "SERVER_PROTOCOL",
         _PEP,
         "It is the version of the request.",
-        "Apps that stream, or choose 303 over 302 by it, behave otherwise.",
+        "Apps that stream, or choose 303 over 302 by it, behave differently.",
         tells("SERVER_PROTOCOL", "HTTP/1.1", otherwise="differs"),
         request("/x?a=1"),
     ),
@@ -149,8 +151,8 @@ CASES = (
         "environ-server-name",
         "SERVER_NAME",
         _PEP,
-        "It is never empty, and stands for the host where there is no Host.",
-        "Where Host is missing, apps make URLs that lead nowhere.",
+        "It is never empty, and is the host if there is no Host.",
+        "If Host is missing, apps build broken URLs.",
         _server_name,
         request("/x?a=1"),
     ),
@@ -158,8 +160,8 @@ CASES = (
         "environ-remote-port",
         "REMOTE_PORT",
         _PEP,
-        "PEP 3333 does not have it; most servers do.",
-        "Logs and audits by REMOTE_PORT have a gap.",
+        "PEP 3333 does not define it; most servers set it.",
+        "Logs and audits that need REMOTE_PORT have gaps.",
         _remote_port,
         request("/x?a=1"),
     ),
@@ -167,7 +169,7 @@ CASES = (
         "environ-raw-target",
         "the target as it was sent",
         _PEP,
-        "PEP 3333 has no variable for it.",
+        "PEP 3333 defines no variable for it.",
         "Apps that need the undecoded path (signatures, names with slashes) find it under two names, or not.",
         _raw_target,
         request("/x?a=1"),
@@ -177,7 +179,7 @@ CASES = (
         "wsgi.file_wrapper",
         "PEP 3333, Optional Platform-Specific File Handling (may)",
         "It is optional.",
-        "Files are copied by the app, piece by piece, where it is missing.",
+        "Without it the app copies files piece by piece.",
         _file_wrapper,
         request("/x?a=1"),
     ),
@@ -185,8 +187,8 @@ CASES = (
         "environ-process",
         "the process's own environment variables",
         "PEP 3333, environ Variables (may)",
-        "A server may add them; with them come the secrets of the deployment.",
-        "Debug pages that show the environ show secrets.",
+        "A server may add them; they can contain the secrets of the deployment.",
+        "Debug pages that show the environ leak secrets.",
         _nothing_of_the_process,
         request("/x?a=1"),
     ),
@@ -194,7 +196,7 @@ CASES = (
         "environ-no-content",
         "CONTENT_TYPE and CONTENT_LENGTH of a request without a body",
         _PEP,
-        "They hold what was sent: empty or absent here. A type that nobody sent is made up.",
+        "They hold what was sent: empty or absent here. A default type is invented.",
         "An app takes a request without a body for a form.",
         _no_guess,
         request("/x?a=1"),
@@ -203,7 +205,7 @@ CASES = (
         "environ-content",
         "CONTENT_TYPE and CONTENT_LENGTH of a request with a body",
         _PEP,
-        "They are there, without HTTP_ before them.",
+        "They are present, without an HTTP_ prefix.",
         "Apps that look at all HTTP_ variables see them twice, or miss them.",
         _content_keys,
         request("/x", "Content-Type: text/x-probe", "Content-Length: 5", method="POST", body=b"hello"),
@@ -212,14 +214,14 @@ CASES = (
         "input-methods",
         "readline, read, readlines and iteration of wsgi.input",
         "PEP 3333, Input and Error Streams (must)",
-        "All are there, and go on where the last one ended.",
+        "All exist, and each continues where the last one ended.",
         "Parsers of forms and uploads fail.",
         _lines,
         request("/probe/read-lines", "Content-Length: 18", method="POST", body=b"one\ntwo\nthree\nfour"),
     ),
     case(
         "input-past-end",
-        "more is read than CONTENT_LENGTH says",
+        "a read beyond CONTENT_LENGTH",
         "PEP 3333, Input and Error Streams (should)",
         "The read ends with the body, as at the end of a file.",
         "WebDAV servers and upload parsers that read to the end hang.",
@@ -228,14 +230,14 @@ CASES = (
     ),
     case(
         "input-without-length",
-        "the body of a request that has none is read",
+        "a read of the body of a request without one",
         "PEP 3333, Input and Error Streams (should)",
-        "It is empty, and a read of it ends.",
+        "It is empty, and the read returns.",
         "An app that reads the body of every request hangs.",
         lambda e: (
             right("gives the app an empty body")
             if e.responses[0].json.get("length") == 0
-            else differs(f"answers {e.responses[0].status}")
+            else differs(f"responds with {e.responses[0].status}")
         ),
         request("/probe/read", method="POST", close=False),
     ),

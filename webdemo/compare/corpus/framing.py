@@ -47,17 +47,17 @@ def _refuses_body(recovered: str | None) -> Judge:
         if not exchange.responses:
             return right("closes the connection")
         if len(exchange.responses) > 1:
-            return wrong("takes what follows for one more request")
+            return wrong("takes what follows for another request")
         response = exchange.responses[0]
         if "start" in response.json:
             start = response.json["start"]
             level = differs if start == recovered else wrong
-            return level(f"lets the app read {start!r}, as though the body were whole")
+            return level(f"lets the app read {start!r}, as if the body were complete")
         if 400 <= response.status < 500:
-            return right(f"answers {response.status}")
+            return right(f"responds with {response.status}")
         if response.status == 500:
             return right("lets the app's read fail")
-        return differs(f"answers {response.status}")
+        return differs(f"responds with {response.status}")
 
     return judge
 
@@ -65,7 +65,7 @@ def _refuses_body(recovered: str | None) -> Judge:
 def _sees_length(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if "start" not in response.json:
-        return (differs if response.status == 411 else wrong)(f"answers {response.status}")
+        return (differs if response.status == 411 else wrong)(f"responds with {response.status}")
     length = response.json["content_length"]
     if not length:
         return right("gives the app no CONTENT_LENGTH, so that it reads nothing by it")
@@ -77,7 +77,7 @@ def _sees_length(exchange: Exchange) -> Judgement:
 def _tells_the_end(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if "start" not in response.json:
-        return (differs if response.status == 411 else wrong)(f"answers {response.status}")
+        return (differs if response.status == 411 else wrong)(f"responds with {response.status}")
     if response.json["terminated"]:
         return right("gives the app wsgi.input_terminated")
     return differs("gives the app no wsgi.input_terminated")
@@ -91,14 +91,14 @@ def _cut_off(as_whole: Level) -> Judge:
             return right("closes the connection")
         response = exchange.responses[0]
         if not exchange.is_over:
-            return wrong(f"answers {response.status} and keeps the connection open")
+            return wrong(f"responds with {response.status} and keeps the connection open")
         if "start" in response.json:
-            return Judgement(as_whole, "gives the app what has come, as though it were all")
+            return Judgement(as_whole, "passes the truncated body to the app as if it were complete")
         if response.status == 500:
             return right("lets the app's read fail")
         if 400 <= response.status < 500:
-            return right(f"answers {response.status}")
-        return differs(f"answers {response.status}")
+            return right(f"responds with {response.status}")
+        return differs(f"responds with {response.status}")
 
     return judge
 

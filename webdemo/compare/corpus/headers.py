@@ -17,28 +17,28 @@ from webdemo.compare.corpus.case import (
     wrong,
 )
 
-_LOST = "The app is told something else than was sent."
+_LOST = "The app gets something else than was sent."
 _FORGED = "A header that a proxy sets, and the app trusts, can be forged by a client."
-_SPLIT = "Behind a proxy that reads it otherwise, checks made there are evaded."
+_SPLIT = "Behind a proxy that reads it differently, its checks are bypassed."
 _REFUSED = range(400, 500)
-_HOST = "An app that makes URLs from Host, or tells sites apart by it, meets one that should not be."
+_HOST = "An app that builds URLs from Host, or selects the site by it, gets an invalid one."
 
 
 def _continue(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if not exchange.marks[1]:  # nothing arrived before the body was sent
-        return wrong("says nothing until the body comes")
+        return wrong("sends nothing until the body arrives")
     if not response.interim:
-        return right(f"answers {response.status} at once")
+        return right(f"responds with {response.status} at once")
     if response.json.get("start") == "hello":
-        return right("says 100, then answers")
-    return wrong(f"says 100, then answers {response.status}")
+        return right("sends 100, then responds")
+    return wrong(f"sends 100, then responds with {response.status}")
 
 
 def _ignores_expect(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if response.interim:
-        return wrong("says 100 to HTTP/1.0")
+        return wrong("sends 100 to HTTP/1.0")
     return status(200)(exchange)
 
 
@@ -46,19 +46,19 @@ def _names_kept(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     environ = environ_of(response)
     if not environ:
-        return (differs if is_refusal(response) else wrong)(f"answers {response.status}")
+        return (differs if is_refusal(response) else wrong)(f"responds with {response.status}")
     user = environ.get("HTTP_X_USER")
     if user == "real":
-        return right("gives the app the one with the hyphen alone")
+        return right("gives the app only the one with the hyphen")
     return differs(f"gives the app HTTP_X_USER as {user!r}")
 
 
 def _fold(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if response.status == 400:
-        return right("answers 400")
+        return right("responds with 400")
     if "environ" not in response.json:
-        return wrong(f"answers {response.status}")
+        return wrong(f"responds with {response.status}")
     value = environ_of(response).get("HTTP_X_FOLDED")
     if value is not None and value.split() == ["one", "two"] and not set(value) & set("\r\n\t"):
         return right(f"gives the app {value!r}")
@@ -71,12 +71,12 @@ def _control(replaced: str) -> Judge:
     def judge(exchange: Exchange) -> Judgement:
         response = exchange.responses[0]
         if 400 <= response.status < 500:
-            return right(f"answers {response.status}")
+            return right(f"responds with {response.status}")
         environ = environ_of(response)
         if not environ:
-            return wrong(f"answers {response.status}")
+            return wrong(f"responds with {response.status}")
         if "HTTP_X_HIDDEN" in environ:
-            return wrong("takes what follows for a header of its own")
+            return wrong("takes what follows for another header")
         value = environ.get("HTTP_X_ODD")
         if value is None:
             return differs("leaves the header out")
@@ -88,20 +88,20 @@ def _control(replaced: str) -> Judge:
 def _space_first(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if 400 <= response.status < 500:
-        return right(f"answers {response.status}")
+        return right(f"responds with {response.status}")
     if "environ" not in response.json:
-        return differs(f"answers {response.status}")  # refused, though as a server error
+        return differs(f"responds with {response.status}")  # refused, though as a server error
     if "HTTP_X_FIRST" in environ_of(response):
         return wrong("gives the app the header")
-    return right("leaves the line out")
+    return right("ignores the line")
 
 
 def _large(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if response.status == 431:
-        return right("answers 431")
+        return right("responds with 431")
     return Judgement("differs" if response.status == 200 or 400 <= response.status < 500 else "wrong",
-                     f"answers {response.status}")  # fmt: skip
+                     f"responds with {response.status}")  # fmt: skip
 
 
 def _cookies(exchange: Exchange) -> Judgement:
@@ -113,7 +113,7 @@ CASES = (
         "header-twice",
         "a header sent twice",
         "RFC 9110 section 5.2, 5.3 (MAY)",
-        "The values are joined by a comma and a space, in their order, and none is lost.",
+        "The values are joined by a comma and a space, in order, and none is lost.",
         "X-Forwarded-For, Accept or Forwarded in two lines lose a part, or are not split by “, ” alone.",
         tells("HTTP_X_TWICE", "1, 2", also=("1,2",)),
         request("/", "X-Twice: 1", "X-Twice: 2"),
@@ -122,9 +122,9 @@ CASES = (
         "cookie-twice",
         "Cookie sent twice",
         "RFC 9113 section 8.2.3",
-        "A client sends one, and who passes HTTP/2 on joins by “; ”. A server that meets two loses none; "
+        "A client sends one, a gateway from HTTP/2 joins them by “; ”. A server that gets two loses none; "
         "joined by a comma, most apps read one.",
-        "Behind a careless proxy that speaks HTTP/2 to browsers, cookies are lost: sessions end at random.",
+        "Behind a careless proxy that speaks HTTP/2 to browsers, cookies are lost, and sessions with them.",
         _cookies,
         request("/", "Cookie: a=1", "Cookie: b=2"),
     ),
@@ -159,7 +159,7 @@ CASES = (
         "header-space-before-colon",
         "a space before the colon",
         "RFC 9112 section 5.1 (MUST)",
-        "Whitespace between a name and its colon is answered with 400.",
+        "Whitespace between a name and its colon is refused with 400.",
         _SPLIT,
         status(400),
         request("/", "X-Space : 1"),
@@ -168,7 +168,7 @@ CASES = (
         "header-space-first",
         "a space before the first header",
         "RFC 9112 section 2.2 (MUST)",
-        "It is refused, or such lines are left out.",
+        "It is refused, or such lines are ignored.",
         _SPLIT,
         _space_first,
         b"GET / HTTP/1.1\r\n X-First: 1\r\nHost: probe.example\r\nConnection: close\r\n\r\n",
@@ -177,7 +177,7 @@ CASES = (
         "header-without-colon",
         "a line without a colon",
         "RFC 9112 section 2.2 (SHOULD)",
-        "It is no header: the message is invalid, and to be answered with 400.",
+        "It is not a header: the message is invalid and should be refused with 400.",
         _SPLIT,
         status(400, otherwise="differs"),
         request("/", "nonsense"),
@@ -186,7 +186,7 @@ CASES = (
         "header-without-name",
         "a header without a name",
         "RFC 9112 section 2.2 (SHOULD)",
-        "A name has one character at least: the message is invalid, and to be answered with 400.",
+        "A name has at least one character: the message is invalid and should be refused with 400.",
         _SPLIT,
         status(400, otherwise="differs"),
         request("/", ": value"),
@@ -195,7 +195,7 @@ CASES = (
         "header-name-not-a-token",
         "a header name with a character that is not allowed",
         "RFC 9112 section 2.2 (SHOULD)",
-        "A name is a token: the message is invalid, and to be answered with 400.",
+        "A name is a token: the message is invalid and should be refused with 400.",
         _SPLIT,
         status(400, otherwise="differs"),
         request("/", "X(Y): 1"),
@@ -213,16 +213,16 @@ CASES = (
         "header-padded",
         "a value with spaces and tabs around it",
         "RFC 9110 section 5.5 (MUST)",
-        "Whitespace around a value is no part of it.",
+        "Whitespace around a value is not part of it.",
         _LOST,
         tells("HTTP_X_PADDED", "a b"),
         request("/", "X-Padded: \t  a b \t "),
     ),
     case(
         "header-beyond-ascii",
-        "a value beyond ASCII",
+        "a non-ASCII value",
         "PEP 3333, Unicode Issues (must)",
-        "It is opaque data: its bytes are given to the app as Latin-1.",
+        "It is opaque data: its bytes are passed to the app as Latin-1.",
         _LOST,
         tells("HTTP_X_NAME", "caf\xc3\xa9", refusing="differs"),
         request("/", "X-Name: café"),
@@ -238,7 +238,7 @@ CASES = (
     ),
     case(
         "header-bare-cr",
-        "a CR alone in a value",
+        "a bare CR in a value",
         "RFC 9112 section 2.2 (MUST)",
         "It is refused, or the CR is replaced by a space.",
         _SPLIT,
@@ -247,10 +247,10 @@ CASES = (
     ),
     case(
         "header-bare-lf",
-        "lines that end with LF alone",
+        "lines that end with a bare LF",
         "RFC 9112 section 2.2 (MAY)",
-        "A recipient may take LF alone for a line's end; one that does not may wait for CRLF.",
-        "Scripts that talk HTTP by hand work on one server and not on another.",
+        "A recipient may accept a bare LF as the end of a line; one that does not may wait for CRLF.",
+        "Hand-written HTTP clients work on one server and not on another.",
         status(200, also=(400,)),
         b"GET / HTTP/1.1\nHost: probe.example\nConnection: close\n\n",
     ),
@@ -258,7 +258,7 @@ CASES = (
         "header-8000",
         "a header of 8,000 bytes",
         "RFC 9110 section 5.4 (MUST)",
-        "No limit is set; large cookies and tokens come near this. Beyond a server's own: a 4xx.",
+        "No limit is specified; large cookies and tokens come near this. Beyond a server's limit: a 4xx.",
         "Requests with large cookies or tokens (Kerberos, OIDC) are refused.",
         status(200, also=_REFUSED),
         request("/", "X-Long: " + "a" * 8000),
@@ -267,7 +267,7 @@ CASES = (
         "header-300000",
         "a header of 300,000 bytes",
         "RFC 9110 section 5.4 (MUST)",
-        "What is larger than the server wishes to process is answered with a 4xx, best 431.",
+        "A header larger than the server wishes to process is refused with a 4xx, preferably 431.",
         "A client cannot tell what was wrong, or a server without a limit holds it in memory.",
         _large,
         request("/", "X-Long: " + "a" * 300_000),
@@ -276,7 +276,7 @@ CASES = (
         "headers-90",
         "90 headers",
         "RFC 9110 section 5.4 (MUST)",
-        "No limit is set; 100 is a usual one. Beyond a server's own the answer is a 4xx.",
+        "No limit is specified; 100 is common. Beyond a server's limit: a 4xx.",
         "Requests through several proxies are refused.",
         status(200, also=_REFUSED),
         request("/", *tuple(f"X-{number}: {number}" for number in range(90))),
@@ -285,7 +285,7 @@ CASES = (
         "headers-200",
         "200 headers",
         "RFC 9110 section 5.4 (MUST)",
-        "They are taken, or refused with a 4xx, best 431.",
+        "They are accepted, or refused with a 4xx, preferably 431.",
         "A client cannot tell what was wrong.",
         status(200, 431, also=_REFUSED),
         request("/", *tuple(f"X-{number}: {number}" for number in range(200))),
@@ -294,7 +294,7 @@ CASES = (
         "header-proxy",
         "Proxy, which becomes HTTP_PROXY",
         "RFC 3875 section 4.1.18",
-        "It is a header like another; as HTTP_PROXY some programs take it for their own setting (httpoxy).",
+        "It is a header like any other; some programs take HTTP_PROXY for their own setting (httpoxy).",
         "CGI programs that the app starts may send their traffic through a client's proxy.",
         tells("HTTP_PROXY", "http://evil.example", also=(None,), refusing="differs"),
         request("/", "Proxy: http://evil.example"),
@@ -303,18 +303,18 @@ CASES = (
         "forwarded-proto",
         "X-Forwarded-Proto: https from this machine",
         "RFC 9112 section 3.3",
-        "It is the scheme of the URL as the server was asked, unless a gateway that it trusts says another; "
-        "nobody has said whom to trust.",
+        "It is the scheme of the URL that the server was sent, unless a trusted gateway says otherwise; "
+        "no gateway has been declared as trusted.",
         "Redirects and secure cookies depend on it: on one server any local client can say https.",
         tells("wsgi.url_scheme", "http", otherwise="differs"),
         request("/", "X-Forwarded-Proto: https"),
     ),
     case(
         "forwarded-headers",
-        "X-Forwarded-For on its way to the app",
+        "X-Forwarded-For, passed to the app",
         "PEP 3333, environ Variables",
         "It reaches the app, which decides whom to trust.",
-        "An app's own ProxyFix has no effect where the server takes the header away.",
+        "An app's own ProxyFix has no effect where the server removes the header.",
         tells("HTTP_X_FORWARDED_FOR", "203.0.113.7", otherwise="differs"),
         request("/", "X-Forwarded-For: 203.0.113.7"),
     ),
@@ -322,7 +322,7 @@ CASES = (
         "host-missing",
         "no Host",
         "RFC 9112 section 3.2 (MUST)",
-        "HTTP/1.1 without Host is answered with 400.",
+        "HTTP/1.1 without Host is refused with 400.",
         _HOST,
         status(400),
         request(host=None),
@@ -331,16 +331,16 @@ CASES = (
         "host-twice",
         "two Hosts",
         "RFC 9112 section 3.2 (MUST)",
-        "More than one Host is answered with 400.",
+        "More than one Host is refused with 400.",
         _HOST,
         status(400),
         request("/", "Host: other.example"),
     ),
     case(
         "host-invalid",
-        "a Host that cannot be one",
+        "an invalid Host",
         "RFC 9112 section 3.2 (MUST)",
-        "An invalid Host is answered with 400.",
+        "An invalid Host is refused with 400.",
         _HOST,
         status(400),
         request(host="a b/c@d"),
@@ -349,7 +349,7 @@ CASES = (
         "host-missing-http-1.0",
         "no Host in HTTP/1.0",
         "RFC 9112 section 3.3",
-        "HTTP/1.0 needs none; a server without a name of its own to put there may refuse it.",
+        "HTTP/1.0 needs none; a server without a default name may refuse it.",
         "Old health checks fail.",
         status(200, also=(400,)),
         request(host=None, version="1.0"),
@@ -358,9 +358,9 @@ CASES = (
         "expect-continue",
         "Expect: 100-continue, and a body that waits for it",
         "RFC 9110 section 10.1.1 (MUST)",
-        "100 or a final answer is sent before the body comes. (PEP 3333 lets a server wait for the client, "
+        "100 or a final response is sent before the body arrives. (PEP 3333 lets a server wait, "
         "and advises against it.)",
-        "curl waits a second before each upload over 1 MB; other clients may wait for ever.",
+        "curl waits a second before each upload over 1 MB; other clients may wait forever.",
         _continue,
         request("/probe/read", "Content-Length: 5", "Expect: 100-continue", method="POST"),
         AWAIT_RESPONSE,
@@ -370,7 +370,7 @@ CASES = (
         "expect-without-body",
         "Expect: 100-continue with Content-Length: 0",
         "RFC 9110 section 10.1.1",
-        "No client is to send it, and there is nothing to wait for: it is answered, with or without 100.",
+        "No client should send it, and there is nothing to wait for: a response comes, with or without 100.",
         "Clients that always send Expect hang.",
         status(200),
         request("/probe/read", "Content-Length: 0", "Expect: 100-continue", method="POST"),
@@ -380,7 +380,7 @@ CASES = (
         "Expect: 100-continue in HTTP/1.0",
         "RFC 9110 section 10.1.1 (MUST)",
         "The expectation is ignored.",
-        "An old client takes the 100 for its answer.",
+        "An old client takes the 100 for its response.",
         _ignores_expect,
         request(
             "/probe/read",
@@ -393,10 +393,10 @@ CASES = (
     ),
     case(
         "expect-unknown",
-        "an expectation that nobody knows",
+        "an unknown expectation",
         "RFC 9110 section 10.1.1 (MAY)",
-        "417 may be the answer; most let it pass.",
-        "None, as a rule: nobody sends it.",
+        "The response may be 417; most ignore it.",
+        "Usually none: no client sends it.",
         status(200, also=(417,)),
         request("/", "Expect: something"),
     ),

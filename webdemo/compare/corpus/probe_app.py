@@ -107,11 +107,19 @@ def recall(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[
 # -- responses ------------------------------------------------------------------------------------
 
 
-def answer(
-    status: str = "200 OK", headers: Iterable[tuple[str, str]] = (TEXT,), body: Iterable[Any] = (b"hello",)
+def respond(
+    *headers: tuple[str, str],
+    status: str = "200 OK",
+    body: Iterable[Any] = (b"hello",),
+    length: int | None = 5,
+    content_type: bool = True,
 ) -> WSGIApplication:
+    sent = [*([TEXT] if content_type else []), *headers]
+    if length is not None:
+        sent.append(("Content-Length", str(length)))
+
     def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response(status, list(headers))
+        start_response(status, list(sent))
         return list(body)
 
     return page
@@ -240,7 +248,7 @@ def closing_endless(environ: WSGIEnvironment, start_response: StartResponse) -> 
 def closing_failed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     def parts() -> Iterator[bytes]:
         yield b"one"
-        raise RuntimeError("the probe's: in the middle of an answer")
+        raise RuntimeError("the probe's: in the middle of a response")
 
     start_response("200 OK", [TEXT])
     return Closing(environ["QUERY_STRING"], parts())
@@ -304,15 +312,15 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
     "read-by-length": read_by_length,
     "read-lines": read_lines,
     "read-past-end": read_past_end,
-    "hello": answer(headers=[TEXT, ("Content-Length", "5")]),
-    "no-length": answer(),
-    "204-with-body": answer("204 No Content", []),
-    "304-with-body": answer("304 Not Modified", [("ETag", '"x"')]),
-    "304-with-length": answer("304 Not Modified", [("ETag", '"x"'), ("Content-Length", "5")], [b""]),
+    "hello": respond(),
+    "no-length": respond(length=None),
+    "204-with-body": respond(status="204 No Content", length=None, content_type=False),
+    "304-with-body": respond(("ETag", '"x"'), status="304 Not Modified", length=None, content_type=False),
+    "304-with-length": respond(("ETag", '"x"'), status="304 Not Modified", body=[b""], content_type=False),
     "stream": stream(0, b"one ", b"two ", b"three"),
     "stream-slowly": stream(PAUSE_SECONDS, b"first ", b"second"),
     "stream-empty-parts": stream(0, b"one ", b"", b"two ", b"", b"three"),
-    "large": answer(headers=[TEXT, ("Content-Length", str(LARGE_BYTES))], body=[b"x" * LARGE_BYTES]),
+    "large": respond(body=[b"x" * LARGE_BYTES], length=LARGE_BYTES),
     "by-write": by_write,
     "file": file,
     "file-shrinks": file_shrinks,
@@ -327,21 +335,17 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
     "start-again-late": start_again_late,
     "start-twice": start_twice,
     "start-never": start_never,
-    "too-short": answer(headers=[TEXT, ("Content-Length", "100")]),
-    "too-long": answer(headers=[TEXT, ("Content-Length", "3")]),
-    "text-body": answer(body=["hello"]),
-    "hop-by-hop": answer(headers=[TEXT, ("Keep-Alive", "timeout=99"), ("Content-Length", "5")]),
-    "own-transfer-encoding": answer(headers=[TEXT, ("Transfer-Encoding", "chunked")]),
-    "line-break-in-header": answer(
-        headers=[TEXT, ("X-Made", "a\r\nX-Injected: yes"), ("Content-Length", "5")]
-    ),
-    "latin-1-header": answer(headers=[TEXT, ("X-Name", "caf\xe9"), ("Content-Length", "5")]),
-    "wide-header": answer(headers=[TEXT, ("X-Name", "5 \u20ac"), ("Content-Length", "5")]),
-    "two-cookies": answer(
-        headers=[TEXT, ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("Content-Length", "5")]
-    ),
-    "lower-case-header": answer(headers=[TEXT, ("x-mIxed-case", "1"), ("Content-Length", "5")]),
-    "own-date": answer(headers=[TEXT, ("Date", "Thu, 01 Jan 1998 00:00:00 GMT"), ("Content-Length", "5")]),
-    "own-server": answer(headers=[TEXT, ("Server", "the-app"), ("Content-Length", "5")]),
-    "odd-status": answer("299 Quite Odd", [TEXT, ("Content-Length", "5")]),
+    "too-short": respond(length=100),
+    "too-long": respond(length=3),
+    "text-body": respond(body=["hello"], length=None),
+    "hop-by-hop": respond(("Keep-Alive", "timeout=99")),
+    "own-transfer-encoding": respond(("Transfer-Encoding", "chunked"), length=None),
+    "line-break-in-header": respond(("X-Made", "a\r\nX-Injected: yes")),
+    "latin-1-header": respond(("X-Name", "caf\xe9")),
+    "wide-header": respond(("X-Name", "5 \u20ac")),
+    "two-cookies": respond(("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")),
+    "lower-case-header": respond(("x-mIxed-case", "1")),
+    "own-date": respond(("Date", "Thu, 01 Jan 1998 00:00:00 GMT")),
+    "own-server": respond(("Server", "the-app")),
+    "odd-status": respond(status="299 Quite Odd"),
 }

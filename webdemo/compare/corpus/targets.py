@@ -18,14 +18,16 @@ from webdemo.compare.corpus.case import (
 
 _LONGEST_LINE = 8000  # without CRLF; every server should accept this length (RFC 9112 section 3)
 _METHODS = "Methods of APIs, WebDAV or CalDAV do not reach the app, or reach it changed."
-_ROUTING = "The app routes to another page than on other servers, or checks another path than it serves."
+_ROUTING = (
+    "The app routes to a different page than on other servers, or checks a different path than it serves."
+)
 
 
 def _absolute(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     environ = environ_of(response)
     if not environ:  # 421: the form is accepted, but not this host
-        return (differs if response.status == 421 else wrong)(f"answers {response.status}")
+        return (differs if response.status == 421 else wrong)(f"responds with {response.status}")
     path, host = environ.get("PATH_INFO", ""), environ.get("HTTP_HOST")
     if path != "/path":
         return wrong(f"gives the app PATH_INFO as {path!r}")
@@ -36,29 +38,29 @@ def _absolute(exchange: Exchange) -> Judgement:
 
 def _head(exchange: Exchange) -> Judgement:
     if not exchange.responses:
-        return wrong("closes the connection without an answer")
+        return wrong("closes the connection without a response")
     head, *others = exchange.responses
     length = head.header("Content-Length")
     if length not in (None, "5"):  # RFC 9110 section 8.6
-        return wrong(f"sends Content-Length: {length}, which the answer to GET does not have")
+        return wrong(f"sends Content-Length: {length}, which the response to GET does not have")
     if others and others[0].status == 200 and others[0].body == b"hello":
-        return right("sends no body, and answers the next request")
+        return right("sends no body, and responds to the next request")
     if exchange.rest or (others and others[0].body != b"hello"):
-        behind = "closes behind it" if exchange.is_over else "loses step on the connection"
+        behind = "closes after it" if exchange.is_over else "loses sync on the connection"
         what = "the end of a chunked body" if exchange.rest == b"0\r\n\r\n" else "the body"
         return wrong(f"sends {what}, and {behind}")
     if exchange.is_over and not others:
         return differs(f"sends no body, closes, and {'says' if head.says_close else 'does not say'} so")
-    return wrong("does not answer the next request")
+    return wrong("does not respond to the next request")
 
 
 CASES = (
     case(
         "head-with-body",
-        "HEAD to an app that sends a body even so",
+        "HEAD to an app that sends a body anyway",
         "RFC 9110 section 9.3.2 (MUST)",
-        "The answer to HEAD has no content.",
-        "A client that keeps its connection takes the body for the next answer.",
+        "The response to HEAD has no content.",
+        "A client that keeps its connection takes the body for the next response.",
         _head,
         request("/probe/no-length", method="HEAD", close=False),
         request("/probe/hello"),
@@ -76,16 +78,16 @@ CASES = (
     ),
     case(
         "method-unknown",
-        "a method that nobody knows",
+        "an unknown method",
         "RFC 9110 section 9.1 (SHOULD)",
-        "The app decides; a server that does so itself answers 501.",
+        "The app decides; a server that decides itself responds with 501.",
         _METHODS,
         tells("REQUEST_METHOD", "FROB", refusing="differs"),
         request("/x", method="FROB"),
     ),
     case(
         "method-lower-case",
-        "get in small letters",
+        "get in lower case",
         "RFC 9110 section 9.1",
         "Methods are case-sensitive: get is not GET.",
         _METHODS,
@@ -96,7 +98,7 @@ CASES = (
         "method-not-a-token",
         "a method with a character that is not allowed",
         "RFC 9112 section 3.2 (SHOULD)",
-        "A method is a token; an invalid request line is to be answered with 400.",
+        "A method is a token; an invalid request line should be refused with 400.",
         _METHODS,
         status(400, also=(405, 501), otherwise="differs"),
         request("/x", method="G@T"),
@@ -105,7 +107,7 @@ CASES = (
         "method-options-star",
         "OPTIONS *",
         "RFC 9112 section 3.2.4",
-        "The server as a whole is asked, and no path; what an app is told then is nowhere said.",
+        "The request is for the server as a whole, not a path; what an app gets is not specified.",
         _METHODS,
         tells("PATH_INFO", "*", also=("", "/", "/*"), refusing="differs", otherwise="differs"),
         request("*", method="OPTIONS"),
@@ -124,15 +126,15 @@ CASES = (
         "%2F in a path",
         "RFC 3875 section 4.1.5 (MAY)",
         "PATH_INFO is decoded; a server may refuse an encoded slash, as its meaning is lost.",
-        "An app sees “/a/b” on one server and “/a%2Fb” on another: names with a slash in URLs do not travel.",
+        "An app sees “/a/b” on one server and “/a%2Fb” on another: a slash in a name is not portable.",
         tells("PATH_INFO", "/a/b", otherwise="differs"),
         request("/a%2Fb"),
     ),
     case(
         "target-double-slash",
-        "slashes twice",
+        "double slashes",
         "RFC 3986 section 3.3",
-        "A path may have empty segments, which mean something; a server may tell a canonical form.",
+        "A path may have empty segments, which are significant; a server may normalize them.",
         _ROUTING,
         tells("PATH_INFO", "//a//b", refusing="differs", otherwise="differs"),
         request("//a//b"),
@@ -141,7 +143,7 @@ CASES = (
         "target-dots",
         "dot segments",
         "RFC 3986 section 6.2.2.3",
-        "Who normalizes removes them; whether a server does is its choice, and most leave it to the app.",
+        "Normalization removes them; whether a server does is its choice, and most leave it to the app.",
         _ROUTING,
         tells("PATH_INFO", "/a/../b/./c", also=("/b/c",), refusing="differs"),
         request("/a/../b/./c"),
@@ -150,7 +152,7 @@ CASES = (
         "target-encoded-dots",
         "dot segments, encoded",
         "RFC 3875 section 4.1.5",
-        "PATH_INFO is decoded: the app sees dots, and has to deal with them.",
+        "PATH_INFO is decoded: the app sees dots, and has to handle them.",
         _ROUTING,
         tells("PATH_INFO", "/a/../b", also=("/b",), refusing="differs"),
         request("/a/%2e%2e/b"),
@@ -159,7 +161,7 @@ CASES = (
         "target-utf-8",
         "an é, as browsers send it",
         "PEP 3333, Unicode Issues (must)",
-        "Bytes beyond ASCII are given to the app as Latin-1.",
+        "Non-ASCII bytes are passed to the app as Latin-1.",
         "Paths in other languages than English lead to 404.",
         tells("PATH_INFO", "/caf\xc3\xa9", refusing="differs"),
         request("/caf%C3%A9"),
@@ -168,7 +170,7 @@ CASES = (
         "target-raw-utf-8",
         "an é that is not encoded",
         "RFC 9112 section 3.2 (SHOULD)",
-        "It is no valid target: 400 is the answer to be given. Some let it pass, one of them changed.",
+        "It is not a valid target and should be refused with 400. Some accept it, one of them changed.",
         _ROUTING,
         refuses_line("PATH_INFO", "/caf\xc3\xa9"),
         request("/café"),
@@ -178,7 +180,7 @@ CASES = (
         "%00 in a path",
         "RFC 3875 section 4.1.5 (MAY)",
         "It is a valid target; a server may refuse it.",
-        "An app that opens files by PATH_INFO meets a NUL, for which open() raises ValueError.",
+        "An app that opens files by PATH_INFO gets a NUL, for which open() raises ValueError.",
         tells("PATH_INFO", "/a\0b", refusing="differs", otherwise="differs"),
         request("/a%00b"),
     ),
@@ -186,7 +188,7 @@ CASES = (
         "target-bad-percent",
         "%zz in a path",
         "RFC 9112 section 3.2 (SHOULD)",
-        "It is no valid target: 400 is the answer to be given, though all let it pass.",
+        "It is not a valid target and should be refused with 400, though all accept it.",
         _ROUTING,
         refuses_line("PATH_INFO", "/a%zzb"),
         request("/a%zzb"),
@@ -195,7 +197,7 @@ CASES = (
         "target-plus",
         "a plus sign in a path",
         "RFC 3986 section 3.3",
-        "In a path it is a plus, and no space.",
+        "In a path it is a plus, not a space.",
         _ROUTING,
         tells("PATH_INFO", "/a+b"),
         request("/a+b"),
@@ -214,7 +216,7 @@ CASES = (
         "a query with encoded characters",
         "RFC 3875 section 4.1.7 (MUST)",
         "QUERY_STRING is not decoded.",
-        "Values with & or = in them are taken apart wrongly.",
+        "Values that contain & or = are split wrongly.",
         tells("QUERY_STRING", "a=%2F%26&b=c%20d+e"),
         request("/x?a=%2F%26&b=c%20d+e"),
     ),
@@ -222,16 +224,16 @@ CASES = (
         "target-query-raw",
         "a query with an é that is not encoded",
         "RFC 9112 section 3.2 (SHOULD)",
-        "It is no valid target: 400 is the answer to be given. Some let it pass, one of them changed.",
+        "It is not a valid target and should be refused with 400. Some accept it, one of them changed.",
         "Links that people type by hand work on one server and not on another.",
         refuses_line("QUERY_STRING", "name=\xc3\xa9"),
         request("/x?name=é"),
     ),
     case(
         "target-fragment",
-        "a fragment, which is not to be sent",
+        "a fragment, which must not be sent",
         "RFC 9112 section 3.2 (SHOULD)",
-        "A target has no fragment: 400 is the answer to be given.",
+        "A target has no fragment: it should be refused with 400.",
         _ROUTING,
         refuses_line("PATH_INFO", "/a", "/a#b"),
         request("/a#b"),
@@ -240,8 +242,8 @@ CASES = (
         "target-absolute",
         "a whole URL as the target",
         "RFC 9112 section 3.2.2 (MUST)",
-        "An origin server accepts it, and its host counts, whatever Host says: apps read it in HTTP_HOST.",
-        "Behind a proxy the app makes links to, or believes in, a host that the client did not ask.",
+        "An origin server accepts it, and its host overrides Host: apps read it in HTTP_HOST.",
+        "Behind a proxy the app links to, or trusts, a host that the client did not request.",
         _absolute,
         request("http://target.example/path?q=1"),
     ),
@@ -249,7 +251,7 @@ CASES = (
         "target-relative",
         "a target without its slash",
         "RFC 9112 section 3.2 (SHOULD)",
-        "An invalid request line is to be answered with 400.",
+        "An invalid request line should be refused with 400.",
         _ROUTING,
         refuses_line("PATH_INFO", "path"),
         request("path"),
@@ -258,7 +260,7 @@ CASES = (
         "target-with-space",
         "a space in the target",
         "RFC 9112 section 3.2 (SHOULD)",
-        "An invalid request line is to be answered with 400, and not to be put right.",
+        "An invalid request line should be refused with 400, and not be repaired.",
         _ROUTING,
         refuses_line("PATH_INFO", "/a b"),
         request("/a b"),
@@ -267,7 +269,7 @@ CASES = (
         "target-8000",
         "a request line of 8,000 bytes",
         "RFC 9112 section 3 (RECOMMENDED)",
-        "Request lines of 8,000 octets, and shorter ones, are to be supported.",
+        "Request lines of up to 8,000 octets should be supported.",
         "Long queries (filters, signed URLs) fail.",
         status(200, otherwise="differs"),
         request("/" + "a" * (_LONGEST_LINE - len("GET / HTTP/1.1"))),
@@ -276,7 +278,7 @@ CASES = (
         "target-100000",
         "a target of 100,000 bytes",
         "RFC 9112 section 3 (MUST)",
-        "A target that is longer than the server wishes to parse is answered with 414.",
+        "A target that is longer than the server wishes to parse is refused with 414.",
         "A client cannot tell what was wrong.",
         status(414, also=(200,)),
         request("/" + "a" * 99999),

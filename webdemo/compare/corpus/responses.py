@@ -20,11 +20,11 @@ from webdemo.compare.corpus.probe_app import ENDLESS, LARGE_BYTES, MOST_READS, S
 
 _CALLABLE = "PEP 3333, The start_response() Callable"
 _LENGTH = "PEP 3333, Handling the Content-Length Header"
-_WHOLE = "A client, or a cache, keeps half an answer for a whole one."
-_STEP = "A client that keeps its connection takes the body for the next answer."
+_WHOLE = "A client, or a cache, takes half a response for a complete one."
+_STEP = "A client that keeps its connection takes the body for the next response."
 
 
-def _answer(judge: Callable[[Response], Judgement]) -> Judge:
+def _of_response(judge: Callable[[Response], Judgement]) -> Judge:
     return lambda exchange: judge(exchange.responses[0])
 
 
@@ -32,9 +32,9 @@ def _body(expected: bytes) -> Judge:
     def judge(response: Response) -> Judgement:
         if response.status == 200 and response.body == expected:
             return right("sends it all")
-        return wrong(f"answers {response.status} with {response.body[:40]!r}")
+        return wrong(f"responds with {response.status} and {response.body[:40]!r}")
 
-    return _answer(judge)
+    return _of_response(judge)
 
 
 def _without_body(exchange: Exchange) -> Judgement:
@@ -48,16 +48,16 @@ def _without_body(exchange: Exchange) -> Judgement:
         if first.status == 204 and first.values(name):
             return wrong(f"sends {name} with it")
     if len(others) == 1:
-        return right("sends no body, and answers the next request")
+        return right("sends no body, and responds to the next request")
     if not exchange.is_over:
-        return wrong("does not answer the next request")
-    return differs(f"sends no body, closes, and {'says' if first.says_close else 'does not say'} so")
+        return wrong("does not respond to the next request")
+    return differs(f"sends no body, closes, and {'says so' if first.says_close else 'does not say so'}")
 
 
 def _no_made_up_length(response: Response) -> Judgement:
     length = response.header("Content-Length")
     if response.status != 304:
-        return wrong(f"answers {response.status}")
+        return wrong(f"responds with {response.status}")
     if length in (None, "5"):
         return right("sends " + ("the length" if length else "no length"))
     return wrong(f"sends Content-Length: {length}")
@@ -76,26 +76,26 @@ def _cut(exchange: Exchange) -> Judgement:
         return right("closes the connection before anything is sent")
     response = exchange.responses[0]
     if response.status == 500:
-        return right("answers 500, as nothing had been sent yet")
+        return right("responds with 500, as nothing had been sent yet")
     if not response.is_whole:
         return _unfinished(exchange)
     if b"sorry" in response.body:
-        return wrong("lets the app go on as though nothing had failed")
+        return wrong("lets the app continue as if nothing had failed")
     if response.body != b"hello":
-        return differs("ends the body with a message of its own")
+        return differs("ends the body with its own message")
     if response.header("Content-Length") is None and not response.is_chunked:
-        return differs("ends a body without a length, which looks whole")
-    return wrong("ends the body as though it were whole")
+        return differs("ends a body without a length, which looks complete")
+    return wrong("ends the body as if it were complete")
 
 
 def _too_short(exchange: Exchange) -> Judgement:
     if not exchange.responses:
-        return differs("closes the connection without an answer")
+        return differs("closes the connection without a response")
     response = exchange.responses[0]
     if response.status == 500:
-        return right("answers 500")
+        return right("responds with 500")
     if response.is_whole:
-        return differs("announces another length than the app")
+        return differs("announces a different length than the app")
     return _unfinished(exchange)
 
 
@@ -105,14 +105,14 @@ def _too_long(exchange: Exchange) -> Judgement:
     first, *others = exchange.responses
     if exchange.rest or (others and others[0].body != b"hello"):
         if not others and b"HTTP/" not in exchange.rest:
-            return differs("sends more than was announced, and nothing behind it")
-        return wrong("sends more than was announced, and another answer behind it")
+            return differs("sends more than was announced, then nothing")
+        return wrong("sends more than was announced, then another response")
     if first.status == 500:
-        return right("answers 500")
+        return right("responds with 500")
     if not first.is_whole:
         return _unfinished(exchange)
     if others:
-        return right("sends as much as was announced, and answers the next request")
+        return right("sends as much as was announced, and responds to the next request")
     return right("sends as much as was announced, and closes")
 
 
@@ -120,7 +120,7 @@ def _first_part_early(exchange: Exchange) -> Judgement:
     early = exchange.raw[: exchange.marks[1]]
     if b"first" in early:
         return right("sends the first part at once")
-    return wrong("keeps the first part back until the second is there")
+    return wrong("holds the first part back until the second is available")
 
 
 def _closed(exchange: Exchange) -> Judgement:
@@ -143,7 +143,7 @@ def _own_transfer_encoding(exchange: Exchange) -> Judgement:
     if response.status == 500:
         return right("refuses it with 500")
     if response.is_whole and response.body == b"hello":
-        return differs("makes the chunks that the app promised" if response.is_chunked else "leaves it out")
+        return differs("sends the chunks that the app announced" if response.is_chunked else "leaves it out")
     return wrong("sends a body without the chunks that it announces")
 
 
@@ -160,14 +160,13 @@ def _latin_1(response: Response) -> Judgement:
     value = response.header("X-Name")
     if value == "caf\xe9":
         return right("sends it as Latin-1")
-    return wrong(f"answers {response.status}" if value is None else f"sends {value!r}")
+    return wrong(f"responds with {response.status}" if value is None else f"sends {value!r}")
 
 
 def _wide(exchange: Exchange) -> Judgement:
     if not exchange.responses:
-        return differs(
-            f"closes the connection {'amid the headers' if exchange.rest else 'without an answer'}"
-        )
+        where = "in the middle of the headers" if exchange.rest else "without a response"
+        return differs(f"closes the connection {where}")
     response = exchange.responses[0]
     if response.status == 500:
         return right("refuses it with 500")
@@ -202,7 +201,7 @@ def _own(header: str, value: str, without: Level) -> Judge:
             return differs("sends its own instead")
         return Judgement(without if not values else "wrong", f"sends {header} {len(values)} times")
 
-    return _answer(judge)
+    return _of_response(judge)
 
 
 def _odd_status(response: Response) -> Judgement:
@@ -210,7 +209,7 @@ def _odd_status(response: Response) -> Judgement:
         return right("sends it as it is")
     if response.status == 299:
         return differs(f"sends the reason {response.reason!r}")
-    return wrong(f"answers {response.status}")
+    return wrong(f"responds with {response.status}")
 
 
 def _text(exchange: Exchange) -> Judgement:
@@ -221,23 +220,23 @@ def _text(exchange: Exchange) -> Judgement:
         return right("refuses it with 500")
     if not response.is_whole:
         return _unfinished(exchange)
-    return differs(f"answers {response.status} with {response.body[:40]!r}")
+    return differs(f"responds with {response.status} and {response.body[:40]!r}")
 
 
 def _shrunk(exchange: Exchange) -> Judgement:
     """A file that became shorter than its announced length."""
     if ENDLESS in exchange.recorded.get("happened", []):
         return wrong(
-            f"reads on for ever behind the file's end (the probe stopped it after {MOST_READS} times)"
+            f"reads past the end of the file forever (the probe stopped it after {MOST_READS} times)"
         )
     if not exchange.responses:
-        return differs("closes the connection without an answer")
+        return differs("closes the connection without a response")
     response = exchange.responses[0]
     if response.status == 500:
-        return right("answers 500")
+        return right("responds with 500")
     if response.is_whole:
         says_more = len(response.body) > SHRUNK_BYTES
-        return wrong("fills it up") if says_more else differs("announces the length that is left")
+        return wrong("pads it") if says_more else differs("announces the length that is left")
     return _unfinished(exchange)
 
 
@@ -247,7 +246,7 @@ CASES = (
             f"{code}-with-body",
             f"{code} with a body",
             "RFC 9112 section 6.3",
-            f"An answer of {code} ends with its headers, whatever they say.",
+            f"A {code} response ends with its headers, whatever they say.",
             _STEP,
             _without_body,
             request(f"/probe/{code}-with-body", close=False),
@@ -259,47 +258,47 @@ CASES = (
     ),
     case(
         "304-with-length",
-        "304 with the length of what it stands for",
+        "304 with the length of the selected representation",
         "RFC 9110 section 8.6 (MUST)",
-        "An app may give it the length of the 200 answer; no other may be sent.",
-        "Caches keep a wrong length, or an app's 304 fails.",
-        _answer(_no_made_up_length),
+        "An app may send the length of the 200 response; no other may be sent.",
+        "Caches store a wrong length, or an app's 304 fails.",
+        _of_response(_no_made_up_length),
         request("/probe/304-with-length"),
     ),
     case(
         "stream",
-        "an answer in parts, without a length",
+        "a response in parts, without a length",
         "RFC 9112 section 6.3",
-        "All parts arrive, and an end that can be told.",
-        "Downloads are cut, or hang.",
+        "All parts arrive, with a recognizable end.",
+        "Downloads are truncated, or hang.",
         _body(b"one two three"),
         request("/probe/stream"),
     ),
     case(
         "stream-slowly",
-        "the first part of an answer whose second takes its time",
+        "the first part of a response whose second part is slow",
         "PEP 3333, Buffering and Streaming (must)",
-        "No part is kept back until the next one is there.",
-        "Server-sent events and progress arrive late, or not before the end.",
+        "No part is held back until the next one is available.",
+        "Server-sent events and progress arrive late, or only at the end.",
         _first_part_early,
         request("/probe/stream-slowly"),
         0.35,
     ),
     case(
         "stream-empty-parts",
-        "empty parts within an answer",
+        "empty parts in a response",
         "PEP 3333, Middleware Handling of Block Boundaries",
-        "An empty part is no end; middleware has to yield some.",
-        "Answers of apps that yield b'' to give way are cut.",
+        "An empty part is not the end; middleware has to yield some.",
+        "Responses of apps that yield b'' to give other threads a turn are truncated.",
         _body(b"one two three"),
         request("/probe/stream-empty-parts"),
     ),
     case(
         "large",
-        "an answer of 1 MB",
+        "a response of 1 MB",
         "RFC 9112 section 6.3",
-        "It arrives whole.",
-        "Downloads are cut.",
+        "It arrives completely.",
+        "Downloads are truncated.",
         _body(b"x" * LARGE_BYTES),
         request("/probe/large"),
     ),
@@ -308,16 +307,16 @@ CASES = (
         "write() and a body",
         "PEP 3333, The write() Callable (must)",
         "What was written comes first, then the body.",
-        "Old apps lose a part of their answer.",
+        "Old apps lose a part of their response.",
         _body(b"written, and returned"),
         request("/probe/by-write"),
     ),
     case(
         "file",
-        "a file, by wsgi.file_wrapper where there is one",
+        "a file, through wsgi.file_wrapper if there is one",
         "PEP 3333, Optional Platform-Specific File Handling",
-        "It arrives whole.",
-        "Downloads are cut.",
+        "It arrives completely.",
+        "Downloads are truncated.",
         _body(bytes(range(256)) * 256),
         request("/probe/file"),
     ),
@@ -325,8 +324,8 @@ CASES = (
         "file-shrinks",
         "a file that becomes shorter while it is sent",
         f"{_LENGTH} (should)",
-        "The file's end ends the answer, and the connection is closed, so that the client knows.",
-        "A log that is rotated during its download leaves a client waiting, or a processor busy for ever.",
+        "The end of the file ends the response, and the connection is closed, so that the client knows.",
+        "A log that is rotated during its download leaves a client waiting, or a processor busy forever.",
         _shrunk,
         request("/probe/file-shrinks?{id}", close=False),
         judges_breaks=True,
@@ -337,15 +336,15 @@ CASES = (
             name,
             title,
             "PEP 3333, Specification Details (must)",
-            "close() is called however the answer ends.",
-            "Database connections and files are not given back.",
+            "close() is called however the response ends.",
+            "Database connections and files are not released.",
             _closed,
             *steps,
             judges_breaks=True,
             recalls=True,
         )
         for name, title, steps in (
-            ("close", "close() of an answer", (request("/probe/closing?{id}"),)),
+            ("close", "close() of a response", (request("/probe/closing?{id}"),)),
             (
                 "close-left",
                 "close() when the client leaves early",
@@ -359,7 +358,7 @@ CASES = (
         "an exception before start_response",
         "PEP 3333, Error Handling",
         "Nothing is sent yet: 500.",
-        "A client cannot tell a failure of the app from one of the network.",
+        "A client cannot distinguish a failure of the app from one of the network.",
         status(500),
         request("/probe/raise-before"),
     ),
@@ -376,7 +375,7 @@ CASES = (
         "raise-in-body",
         "an exception in the middle of a body",
         "RFC 9112 section 8",
-        "The answer is left unfinished, so that the client knows.",
+        "The response is left incomplete, so that the client knows.",
         _WHOLE,
         _cut,
         request("/probe/raise-in-body", close=False),
@@ -386,7 +385,7 @@ CASES = (
         "raise-in-body-with-length",
         "an exception in the middle of a body with a length",
         "RFC 9112 section 8",
-        "The answer is left unfinished, so that the client knows.",
+        "The response is left incomplete, so that the client knows.",
         _WHOLE,
         _cut,
         request("/probe/raise-in-body-with-length", close=False),
@@ -405,7 +404,7 @@ CASES = (
         "start-again-late",
         "start_response again, with exc_info, in the middle of the body",
         f"{_CALLABLE} (must)",
-        "It raises: the answer is left unfinished.",
+        "It raises: the response is left incomplete.",
         _WHOLE,
         _cut,
         request("/probe/start-again-late", close=False),
@@ -415,7 +414,7 @@ CASES = (
         "start-twice",
         "start_response twice, without exc_info",
         _CALLABLE,
-        "It is a fatal error in the app; what a server is to do about it is not said.",
+        "It is a fatal error in the app; what a server should do is not specified.",
         "A mistake goes unnoticed on one server, and fails on another.",
         status(500, otherwise="differs"),
         request("/probe/start-twice"),
@@ -424,7 +423,7 @@ CASES = (
         "start-never",
         "an app that does not call start_response",
         "PEP 3333, Specification Details",
-        "It is an error in the app: 500, and no answer with a status that nobody gave.",
+        "It is an error in the app: 500, and never a status that the app did not set.",
         "A mistake goes unnoticed on one server, and fails on another.",
         status(500),
         request("/probe/start-never"),
@@ -434,7 +433,7 @@ CASES = (
         "a body shorter than its Content-Length",
         f"{_LENGTH} (should)",
         "The connection is closed, so that the client knows.",
-        "The client waits for the rest until its time is over.",
+        "The client waits for the rest until it times out.",
         _too_short,
         request("/probe/too-short", close=False),
         judges_breaks=True,
@@ -443,7 +442,7 @@ CASES = (
         "too-long",
         "a body longer than its Content-Length",
         f"{_LENGTH} (should)",
-        "No more is sent than was announced; least of all before another answer on the same connection.",
+        "No more is sent than was announced, above all before another response on the same connection.",
         _STEP,
         _too_long,
         request("/probe/too-long", close=False),
@@ -456,7 +455,7 @@ CASES = (
         "text-body",
         "a body of str instead of bytes",
         "PEP 3333, A Note On String Types",
-        "It is an error in the app: 500, or the answer is left unfinished.",
+        "It is an error in the app: 500, or the response is left incomplete.",
         "A mistake goes unnoticed on one server, and fails on another.",
         _text,
         request("/probe/text-body"),
@@ -464,19 +463,19 @@ CASES = (
     ),
     case(
         "hop-by-hop",
-        "an app that sends Keep-Alive, a header of the connection",
+        "an app that sends Keep-Alive, a hop-by-hop header",
         f"{_CALLABLE} (should)",
-        "Apps are forbidden to; a server is to treat it as an error.",
-        "Clients are told what the server does not hold to.",
-        _answer(_hop_by_hop),
+        "Apps must not; a server should treat it as an error.",
+        "Clients are promised what the server does not do.",
+        _of_response(_hop_by_hop),
         request("/probe/hop-by-hop"),
     ),
     case(
         "own-transfer-encoding",
         "an app that sends Transfer-Encoding: chunked, and no chunks",
         f"{_CALLABLE} (should)",
-        "Apps are forbidden to; a server is to treat it as an error. What it announces it has to send.",
-        "Clients cannot read the answer.",
+        "Apps must not; a server should treat it as an error. What it announces it has to send.",
+        "Clients cannot read the response.",
         _own_transfer_encoding,
         request("/probe/own-transfer-encoding"),
         judges_breaks=True,
@@ -485,8 +484,8 @@ CASES = (
         "line-break-in-header",
         "CR and LF in a header that an app sends",
         "RFC 9110 section 2.2, 5.5 (MUST)",
-        "Apps are forbidden to, and a sender sends no header that the grammar does not know.",
-        "User input in a redirect or a cookie can add headers to the answer, or a body of its own.",
+        "Apps must not, and a sender must not send a header that violates the grammar.",
+        "User input in a redirect or a cookie can add headers to the response, or a body.",
         _injected,
         request("/probe/line-break-in-header"),
         judges_breaks=True,
@@ -496,8 +495,8 @@ CASES = (
         "an é in a header that an app sends",
         "PEP 3333, Unicode Issues (must)",
         "It is sent as Latin-1.",
-        "File names in Content-Disposition arrive spoilt.",
-        _answer(_latin_1),
+        "File names in Content-Disposition arrive corrupted.",
+        _of_response(_latin_1),
         request("/probe/latin-1-header"),
     ),
     case(
@@ -505,7 +504,7 @@ CASES = (
         "a € in a header that an app sends, which Latin-1 does not have",
         "PEP 3333, Unicode Issues",
         "It is a fatal error in the app: 500.",
-        "User input in a header makes an answer fail, and on some servers the client wait.",
+        "User input in a header makes a response fail, and on some servers the client hang.",
         _wide,
         request("/probe/wide-header"),
         judges_breaks=True,
@@ -514,9 +513,9 @@ CASES = (
         "two-cookies",
         "two Set-Cookie headers",
         "RFC 9110 section 5.3",
-        "They stay two: they cannot be joined.",
+        "They stay separate: they cannot be joined.",
         "All cookies but one are lost.",
-        _answer(_cookies),
+        _of_response(_cookies),
         request("/probe/two-cookies"),
     ),
     case(
@@ -525,43 +524,43 @@ CASES = (
         "RFC 9110 section 5.1",
         "Names are case-insensitive.",
         "Tests and clients that compare names exactly fail.",
-        _answer(_name_kept),
+        _of_response(_name_kept),
         request("/probe/lower-case-header"),
     ),
     case(
         "date",
-        "Date, where the app gives none",
+        "Date, if the app sets none",
         "RFC 9110 section 6.6.1 (MUST)",
         "A server with a clock sends Date.",
-        "Caches cannot tell the age of a page.",
-        _answer(_date),
+        "Caches cannot determine the age of a page.",
+        _of_response(_date),
         request("/probe/hello"),
     ),
     case(
         "own-date",
-        "an app that gives Date itself",
+        "an app that sets Date itself",
         "RFC 9110 section 5.3, 6.6.1 (MUST)",
-        "Date is sent once; whose it is, the app's or the server's, is open.",
-        "Clients and caches meet two dates.",
+        "Date is sent once, either the app's or the server's.",
+        "Clients and caches get two dates.",
         _own("Date", "Thu, 01 Jan 1998 00:00:00 GMT", without="wrong"),
         request("/probe/own-date"),
     ),
     case(
         "own-server",
-        "an app that gives Server itself",
+        "an app that sets Server itself",
         "RFC 9110 section 5.3 (MUST)",
         "Server is sent at most once.",
-        "Who hides the server's name finds it shown even so.",
+        "A server name that was meant to be hidden is shown anyway.",
         _own("Server", "the-app", without="differs"),
         request("/probe/own-server"),
     ),
     case(
         "odd-status",
-        "a status that nobody knows",
+        "an unknown status",
         _CALLABLE,
         "The status is the app's.",
-        "Statuses of an app's own are replaced.",
-        _answer(_odd_status),
+        "An app's own status codes are replaced.",
+        _of_response(_odd_status),
         request("/probe/odd-status"),
     ),
 )
