@@ -1,4 +1,4 @@
-// Sends the form's request to every server through the dashboard, shows the answers, and keeps the page's own
+// Sends the form's request to every server through the dashboard, shows the responses, and keeps the page's own
 // address a link to the same request.
 import { headers, problemOf } from "./key.js";
 
@@ -29,7 +29,7 @@ async function send() {
     answers.replaceChildren(...fresh.body.childNodes);
   } catch (error) {
     answers.replaceChildren();
-    problem.textContent = error instanceof TypeError ? "The dashboard does not answer." : error.message;
+    problem.textContent = error instanceof TypeError ? "The dashboard does not respond." : error.message;
     problem.hidden = false;
   }
   form.removeAttribute("aria-busy");

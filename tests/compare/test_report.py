@@ -75,7 +75,7 @@ def test_terminal_shows_every_server_case_and_difference() -> None:
         "Speed: 8 connections, beside 120 slow clients",
         "25% of waitress (24% to 26%)",
         "no significant difference",
-        "no answers",
+        "no responses",
         "back after kill -9",
         "Advice",
     ):
@@ -250,7 +250,7 @@ def test_differences_of_the_app_come_before_those_of_servers() -> None:
     order = [rule.name for rule in RULES]
     pieces = [order.index(piece.rule) for piece in advise(sample.everything())]
     assert pieces == sorted(pieces)
-    assert {"not compared", "app differs", "wrong answers"} <= rules(sample.everything())
+    assert {"not compared", "app differs", "wrong responses"} <= rules(sample.everything())
 
 
 def test_rules_have_names_of_their_own() -> None:

@@ -85,10 +85,10 @@ def test_a_server_that_crashes_fails_the_build_and_a_missing_one_does_not() -> N
     [
         ("[[accepted]\n", "Expected"),
         ('[[accepted]]\nserver = "a"\nprobe = "b"\n', "entry 1 has no why"),
-        ('[[accepted]]\nsever = "a"\n', "server was meant"),
-        ("[[accepted]]\nserver = 1\n", "entry 1 is no table of texts"),
+        ('[[accepted]]\nsever = "a"\n', "did you mean server"),
+        ("[[accepted]]\nserver = 1\n", "entry 1 is not a table of strings"),
         ('[[accepted]]\nserver = "a"\nprobe = "b"\nwhy = "c"\nverdict = "bad"\n', "'bad'"),
-        ("[other]\n", "it holds other"),
+        ("[other]\n", "it contains other"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, text: str, problem: str) -> None:

@@ -118,7 +118,7 @@ def test_what_does_not_start_is_a_row_in_every_report_with_the_reason(folder: Pa
     }  # fmt: skip
     assert rows["absent"].problem == "The server absent is not installed: pip install no-such-distribution"
     assert "RuntimeError: not on <wsgiref>" in str(rows["wsgiref"].problem)
-    assert rows["werkzeug"].problem == "It did not answer within 20 s."
+    assert rows["werkzeug"].problem == "It did not respond within 20 s."
     flat = " ".join(text.split())
     html = unescape((folder / "a.html").read_text())
     suites = {suite.get("name"): suite for suite in ElementTree.parse(folder / "a.xml").getroot()}

@@ -182,7 +182,7 @@ def test_every_server_is_measured_in_every_case(app_folder: Target) -> None:
 def test_an_error_page_is_not_measured_in_silence(app_folder: Target) -> None:
     with running(choose(["waitress"]), app_folder) as runs:
         speed = measure(runs, app_folder, lambda _: None, path="/nowhere", seconds_per_round=0.05, rounds=1)
-    assert "/nowhere is answered with status 404: an error is what was measured." in speed.notes
+    assert "/nowhere responds with status 404: the figures are those of an error." in speed.notes
 
 
 @pytest.mark.process

@@ -168,7 +168,7 @@ def test_twin_mode_shows_a_real_difference_and_is_a_link(dashboard: Dashboard, p
 def test_twin_mode_warns_of_what_may_change_something(dashboard: Dashboard, page: Page) -> None:
     open_dashboard(page, dashboard)
     page.goto(f"{dashboard.url}/twin?method=DELETE&path=/things")
-    warning = page.get_by_label("This may change something")
+    warning = page.get_by_label("This may change data")
     expect(warning).to_be_visible()
     page.get_by_role("button", name="Send to 3 servers").click()
     expect(page.locator("#answers-title")).to_have_count(0)

@@ -291,7 +291,7 @@ def test_a_method_that_may_change_something_wants_a_confirmation(dashboard: Dash
     fields = {"method": "DELETE", "path": "/everything"}
     refused = dashboard.post_with_key("/twin", fields)
     assert refused.status == 400
-    assert "may change something" in refused.json["problem"]
+    assert "may change data" in refused.json["problem"]
     assert dashboard.post_with_key("/twin", fields | {"confirmed": "yes"}).status == 200
     log = "\n".join(dashboard.run.wait_for(r"^.*DELETE /everything.*$", times=3))
     assert log.count("DELETE /everything") == 3

@@ -24,8 +24,8 @@ a MUST, or data is lost or invented. dropped: the connection ended before or dur
 before the deadline. missing: the server did not run."""
 
 State = Literal["up", "crashed", "hung", "missing"]
-"""up: it answered. crashed: it died, or was given up, before that or during the comparison. hung: it accepted
-connections but did not answer. missing: it is not installed, or cannot run here."""
+"""up: it responded. crashed: it died, or was given up, before that or during the comparison. hung: it
+accepted connections but did not respond. missing: it is not installed, or cannot run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Lifecycle:
     server: str
     start_seconds: Figure | None
     stop_seconds: Figure | None  # from the request to stop to the run's end, with requests in flight
-    lost_at_stop: int | None  # requests in flight that were not answered
+    lost_at_stop: int | None  # requests in flight that got no response
     back_seconds: Figure | None  # from kill -9 to the next response
 
 
@@ -193,12 +193,12 @@ def from_json(text: str) -> Comparison:
         if data["schema"] != SCHEMA:
             raise UsageError(
                 f"The comparison has schema {data['schema']}; this webdemo reads {SCHEMA}.",
-                remedy="Make it again: webdemo compare --json FILE",
+                remedy="Create it again: webdemo compare --json FILE",
             )
         comparison: Comparison = _read(Comparison, data)
     except (ValueError, KeyError, TypeError) as exc:
         raise UsageError(
-            "The file is no comparison.", remedy="Make one: webdemo compare --json FILE"
+            "The file is not a comparison.", remedy="Create one: webdemo compare --json FILE"
         ) from exc
     return comparison
 

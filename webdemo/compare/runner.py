@@ -89,7 +89,7 @@ class Run:
         self._began = time.monotonic()
         self._popen: subprocess.Popen[str] | None = None
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._last_problem = "it ended without a word"
+        self._last_problem = "it ended without output"
         self._deaths: list[str] = []  # how its processes died after it was up
         try:
             version = servers.find(choice.name).version()
@@ -129,7 +129,7 @@ class Run:
                 return True
             if event is not None and event["event"] == "Died":
                 self._deaths.append(str(event["how"]))
-                self.problem = self._what_befell()
+                self.problem = self._describe_deaths()
             if event is None or event["event"] == "GivenUp":
                 self.state = "crashed"
                 how = _problem(event) if event else self._ended()
@@ -148,7 +148,7 @@ class Run:
             problem=self.problem,
         )
 
-    def _what_befell(self) -> str:
+    def _describe_deaths(self) -> str:
         times = f", {len(self._deaths)} times in all" if len(self._deaths) > 1 else ""
         return f"A process {self._deaths[-1]} during the comparison and was started again{times}."
 
@@ -161,11 +161,11 @@ class Run:
         return self._last_problem
 
     def wait_until_up(self, deadline: float) -> None:
-        """Wait until it has answered, has ended, or `deadline` (time.monotonic) is over; sets `state`."""
+        """Wait until it has responded, has ended, or `deadline` (time.monotonic) is over; sets `state`."""
         if self._popen is None:
             return
         self.state = "hung"
-        self.problem = f"It did not answer within {START_SECONDS:g} s."
+        self.problem = f"It did not respond within {START_SECONDS:g} s."
         while True:
             try:
                 event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))

@@ -137,8 +137,8 @@ def make_app(control: str, *, key: str, read_only: bool) -> App:
                 raise Forbidden(access.READ_ONLY)
             if "confirmed" not in form:
                 raise UsageError(
-                    f"{asked.method} may change something, and every server would do it.",
-                    remedy="Say that this is meant, and send it again.",
+                    f"{asked.method} may change data on every server.",
+                    remedy="Confirm it, and send it again.",
                 )
         overview = watch.look(afresh=True)
         responses = twin.send_to_all(asked, overview.cards)

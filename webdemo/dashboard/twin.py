@@ -40,10 +40,10 @@ class ServerResponse:
 def read_request(method: str, path: str, headers: str, body: str) -> Request:
     """Build a request from form fields; headers are lines of `Name: value`. Raises UsageError."""
     if method not in METHODS:
-        raise UsageError(f"The method {method!r} is not sent.", remedy=f"Choose one of {', '.join(METHODS)}.")
+        raise UsageError(f"The method {method!r} is not allowed.", remedy=f"Use one of {', '.join(METHODS)}.")
     if not path.startswith("/") or len(path) > LONGEST_PATH:
         raise UsageError(
-            "A path begins with /, and names no server: the request goes to those of this run.",
+            "A path must begin with /: the request goes only to the servers of this run.",
             remedy=f"For example /inspect?colour=blue; at most {LONGEST_PATH} characters.",
         )
     data = body.encode()
@@ -62,9 +62,9 @@ def _read_header(line: str) -> tuple[str, str]:
     if not colon or not is_token(name) or not value.isprintable() or not _is_latin(value):
         raise UsageError(f"{line!r} is not a header.", remedy="Write one on each line, such as Accept: */*")
     if name.lower() in _MADE_HERE:
-        raise UsageError(f"{name} is sent as the body needs it.", remedy="Leave it out.")
+        raise UsageError(f"{name} is set automatically.", remedy="Leave it out.")
     if name.lower() == "transfer-encoding" and value.lower() != "chunked":
-        raise UsageError(f"The transfer coding {value} is not sent.", remedy="Transfer-Encoding: chunked")
+        raise UsageError(f"Transfer coding {value} is not supported.", remedy="Transfer-Encoding: chunked")
     return name, value
 
 

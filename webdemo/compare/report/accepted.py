@@ -69,7 +69,7 @@ def read(path: Path) -> tuple[Entry, ...]:
         raise AcceptedUnreadable(path, str(exc)) from exc
     entries = data.pop("accepted", [])
     if data or not isinstance(entries, list):
-        raise AcceptedUnreadable(path, f"it holds {', '.join(data) or 'something else'}")
+        raise AcceptedUnreadable(path, f"it contains {', '.join(data) or 'something else'}")
     return tuple(_entry(path, number, entry) for number, entry in enumerate(entries, 1))
 
 
@@ -103,11 +103,11 @@ def _entry(path: Path, number: int, entry: Any) -> Entry:
         raise AcceptedUnreadable(path, f"entry {number} {why}")
 
     if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
-        refuse("is no table of texts")
+        refuse("is not a table of strings")
     for key in entry:
         if key not in _KEYS:
             guess = difflib.get_close_matches(key, _KEYS, 1)
-            refuse(f"has a key {key!r}; {f'{guess[0]} was meant?' if guess else 'there is none such'}")
+            refuse(f"has a key {key!r}; {f'did you mean {guess[0]}?' if guess else 'there is no such key'}")
     for key in ("server", "probe", "why"):
         if not entry.get(key):
             refuse(f"has no {key}")

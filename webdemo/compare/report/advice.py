@@ -194,9 +194,9 @@ def _leaders(comparison: Comparison) -> list[str]:
 
 
 RULES = (
-    Rule("not compared", "A server is missing, crashed, or did not answer at the start.", _not_up),
-    Rule("app differs", "Probes were made of the app’s own paths: some, or none, differ.", _app_differs),
-    Rule("wrong answers", "Servers differ in how many probes are wrong, dropped or hung.", _wrong),
+    Rule("not compared", "A server is missing, crashed, or did not respond on startup.", _not_up),
+    Rule("app differs", "The app’s own paths were compared: some, or none, differ.", _app_differs),
+    Rule("wrong responses", "Servers differ in how many probes are wrong, dropped or hung.", _wrong),
     Rule(
         "fastest",
         f"With {TYPICAL.connections} connections, every other server’s throughput differs significantly.",
@@ -220,13 +220,15 @@ RULES = (
     Rule("for development", f"One of the fastest is {' or '.join(DEVELOPMENT)}.", _development),
     Rule(
         "slow clients",
-        f"Beside slow clients a server answers less than {BLOCKED:.0%} of what it answers without.",
+        f"With slow clients a server serves less than {BLOCKED:.0%} of the requests that it serves without.",
         _blocked,
     ),
-    Rule("lost at stop", "Requests in flight at a stop were not answered.", _lost),
-    Rule("errors", "Under load there were failed connections or error answers.", _errors),
+    Rule("lost at stop", "Requests in flight at a stop got no response.", _lost),
+    Rule("errors", "Under load there were failed connections or error responses.", _errors),
     Rule(
-        "client was the limit", "The load’s processor was busy for 85 % of the time or more.", _client_limit
+        "client was the limit",
+        "The load generator’s processor was busy for 85 % of the time or more.",
+        _client_limit,
     ),
     Rule("uneven", f"A server’s rounds are spread over more than {UNEVEN:.0%} of their median.", _uneven),
 )

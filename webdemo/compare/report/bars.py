@@ -34,7 +34,7 @@ class Latency:
 @dataclass(frozen=True, slots=True)
 class Chart:
     rate: Rate
-    latency: Latency | None  # None: no request was answered
+    latency: Latency | None  # None: there was no response
 
 
 def charts(speed: Speed) -> dict[Measurement, Chart]:
@@ -52,10 +52,10 @@ def charts(speed: Speed) -> dict[Measurement, Chart]:
             return (math.log10(ms) - floor) / (top - floor) * WIDTH
 
         rate = m.requests_per_second
-        is_answered = m.p50_ms.value > 0
+        has_responses = m.p50_ms.value > 0
         return Chart(
             Rate(along(rate.value), along(rate.low), along(rate.high)),
-            Latency(far(m.p50_ms.value), far(m.p90_ms.value), far(m.p99_ms.value)) if is_answered else None,
+            Latency(far(m.p50_ms.value), far(m.p90_ms.value), far(m.p99_ms.value)) if has_responses else None,
         )
 
     return {m: chart(m) for m in speed.measurements}
@@ -63,8 +63,8 @@ def charts(speed: Speed) -> dict[Measurement, Chart]:
 
 def latency_scale(speed: Speed) -> tuple[float, float]:
     """The milliseconds at the edges of a latency box: powers of ten that enclose all values."""
-    answered = [m for m in speed.measurements if m.p50_ms.value]
-    least = min((m.p50_ms.value for m in answered), default=1.0)
-    most = max((m.p99_ms.value for m in answered), default=1.0)
+    measured = [m for m in speed.measurements if m.p50_ms.value]
+    least = min((m.p50_ms.value for m in measured), default=1.0)
+    most = max((m.p99_ms.value for m in measured), default=1.0)
     floor = math.floor(math.log10(least))
     return 10.0**floor, 10.0 ** max(math.ceil(math.log10(most)), floor + 1)

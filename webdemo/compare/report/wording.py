@@ -16,7 +16,7 @@ def count(value: float) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Format a latency; 0 means that nothing was answered."""
+    """Format a latency; 0 means that there was no response."""
     return format_duration(value / 1000) if value else NONE
 
 
@@ -49,7 +49,7 @@ def case_title(measurement: Measurement) -> str:
 def standing(ratio: Ratio | None, measurement: Measurement, *, is_best: bool) -> str:
     """The throughput in words, compared with the best of the case."""
     if not measurement.requests_per_second.value:
-        return "no answers"
+        return "no responses"
     if is_best:
         return "the most"
     if ratio is None:

@@ -17,7 +17,7 @@ from webdemo.compare.speed.processes import with_descendants
 from webdemo.worker.app_import import Target
 
 LIVES = 3
-_ASKERS = 8
+_CLIENTS = 8
 _BACK_SECONDS = 15.0
 # How long the clients send requests before the stop, so that some are in flight.
 _RUN_UP_SECONDS = 0.15
@@ -64,8 +64,8 @@ def _kill(run: Run, path: str) -> float | None:
     return None
 
 
-class _Asker(threading.Thread):
-    """Sends requests, each on a new connection; the last one is in flight when it is told to end."""
+class _Client(threading.Thread):
+    """Sends requests, each on a new connection; the last one is in flight when `over` is set."""
 
     def __init__(self, port: int, path: str, over: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -84,14 +84,14 @@ class _Asker(threading.Thread):
 
 
 def _stop_under_load(run: Run, path: str) -> tuple[float, int]:
-    """Returns the seconds that the stop took, and the number of unanswered requests."""
+    """Returns the seconds that the stop took, and the number of requests without a response."""
     over = threading.Event()
-    askers = [_Asker(run.port, path, over) for _ in range(_ASKERS)]
-    for asker in askers:
-        asker.start()
+    clients = [_Client(run.port, path, over) for _ in range(_CLIENTS)]
+    for client in clients:
+        client.start()
     time.sleep(_RUN_UP_SECONDS)
     over.set()
     seconds = run.stop()
-    for asker in askers:
-        asker.join()
-    return seconds, sum(asker.lost for asker in askers)
+    for client in clients:
+        client.join()
+    return seconds, sum(client.lost for client in clients)

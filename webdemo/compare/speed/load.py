@@ -31,14 +31,14 @@ _SOCKET_ERRORS = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\
 _TRANSFER = re.compile(r"Transfer/sec: +([\d.]+)([KMG]?B)$", re.MULTILINE)
 _STATUS_ERRORS = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 # A server that was given up during the comparison must not end the comparison.
-_NOBODY_THERE = "unable to connect to "
+_NOT_CONNECTED = "unable to connect to "
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the clients saw; latencies are 0 if no request was answered."""
+    """What the clients saw; latencies are 0 without responses."""
 
     requests: int
     seconds: float
@@ -134,11 +134,11 @@ def find_generator(cpus: frozenset[int] | None) -> Generator:
 
 def read_wrk(text: str, cpu_seconds: float) -> Load:
     """Parse the output of `wrk --latency`; raises LoadImpossible for anything else."""
-    if text.startswith(_NOBODY_THERE):
+    if text.startswith(_NOT_CONNECTED):
         return Load(0, 1.0, 0.0, 0.0, 0.0, 1, 0, cpu_seconds)
     count = _COUNT.search(text)
     if count is None:
-        raise LoadImpossible(f"wrk said {_first_line(text)!r}.")
+        raise LoadImpossible(f"wrk printed {_first_line(text)!r}.")
     latencies = {int(p): float(value) * _SECONDS[unit] * 1000 for p, value, unit in _LATENCY.findall(text)}
     transfer = _TRANSFER.search(text)
 
@@ -164,7 +164,7 @@ def read_own(text: str, cpu_seconds: float) -> Load:
     try:
         figures = json.loads(text)
     except ValueError as exc:
-        raise LoadImpossible(f"The client said {_first_line(text)!r}.") from exc
+        raise LoadImpossible(f"The client printed {_first_line(text)!r}.") from exc
     return Load(**figures, client_cpu_seconds=cpu_seconds)
 
 

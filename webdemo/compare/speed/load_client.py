@@ -31,7 +31,8 @@ def load(port: int, path: str, *, connections: int, seconds: float) -> dict[str,
     tallies = [_Tally() for _ in range(connections)]
     began = time.perf_counter()
     threads = [
-        threading.Thread(target=_keep_asking, args=(port, path, began + seconds, tally)) for tally in tallies
+        threading.Thread(target=_send_requests, args=(port, path, began + seconds, tally))
+        for tally in tallies
     ]
     for thread in threads:
         thread.start()
@@ -51,7 +52,7 @@ def load(port: int, path: str, *, connections: int, seconds: float) -> dict[str,
     return figures
 
 
-def _keep_asking(port: int, path: str, until: float, tally: _Tally) -> None:
+def _send_requests(port: int, path: str, until: float, tally: _Tally) -> None:
     client = KeepAliveClient(Endpoint.of_port(port), path, RESPONSE_SECONDS)
     try:
         while (began := time.perf_counter()) < until:

@@ -126,8 +126,8 @@ def _notes(generator: Generator, *, shared_cpus: bool) -> list[str]:
     notes = []
     if generator.wrk is None:
         notes.append(
-            "wrk is not installed, and our own client is slower than the faster servers: "
-            "where it was the limit, they are faster than it says here."
+            "wrk is not installed, and the built-in client is slower than the faster servers: "
+            "where it was the limit, they are faster than reported here."
         )
     if shared_cpus:
         notes.append("Servers and load shared a processor: they slowed each other down.")
@@ -135,17 +135,17 @@ def _notes(generator: Generator, *, shared_cpus: bool) -> list[str]:
 
 
 def _warm_up(generator: Generator, run: Run, path: str) -> list[str]:
-    """Warm up the server, and check that the path is answered; returns notes on problems."""
+    """Warm up the server, and check that the path gets a response; returns notes on problems."""
     generator.run(run.port, path, connections=2, seconds=WARM_UP_SECONDS)
     client = KeepAliveClient(Endpoint.of_port(run.port), path, RESPONSE_SECONDS)
     try:
         status = client.get()
     except OSError:
-        return [f"{run.choice.label} did not answer a request for {path}."]
+        return [f"{run.choice.label} did not respond to a request for {path}."]
     finally:
         client.close()
     return (
-        [f"{path} is answered with status {status}: an error is what was measured."] if status >= 400 else []
+        [f"{path} responds with status {status}: the figures are those of an error."] if status >= 400 else []
     )
 
 
@@ -191,7 +191,7 @@ def _measurement(label: str, case: Case, rounds: _Rounds) -> Measurement:
         for cpu, load in zip(rounds.server_cpu_seconds, loads, strict=True)
         if load.requests and cpu > 0
     ]
-    answered = [load for load in loads if load.requests]
+    responded = [load for load in loads if load.requests]
 
     def latency(values: list[float]) -> Figure:
         return intervals.figure(values or [0.0])
@@ -201,9 +201,9 @@ def _measurement(label: str, case: Case, rounds: _Rounds) -> Measurement:
         case=case.name,
         connections=case.connections,
         requests_per_second=intervals.figure([load.per_second for load in loads]),
-        p50_ms=latency([load.p50_ms for load in answered]),
-        p90_ms=latency([load.p90_ms for load in answered]),
-        p99_ms=latency([load.p99_ms for load in answered]),
+        p50_ms=latency([load.p50_ms for load in responded]),
+        p90_ms=latency([load.p90_ms for load in responded]),
+        p99_ms=latency([load.p99_ms for load in responded]),
         errors=sum(load.errors for load in loads),
         cpu_us_per_request=intervals.figure(cpu_per_request) if cpu_per_request else None,
         memory_bytes=intervals.figure(rounds.memory_bytes) if all(rounds.memory_bytes) else None,
