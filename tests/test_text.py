@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.web.static.calling import call
 from webdemo.client.http11 import ResponseHead
-from webdemo.errors import AppUnavailable, WebdemoError
+from webdemo.errors import WebdemoError
 from webdemo.middleware.access_log import Line
 from webdemo.net import report
 from webdemo.net.bind import Bind
@@ -145,7 +145,7 @@ def printed_events(text: str) -> str:
         happened: list[events.Event] = [
             events.Started((events.Row(text, text, (text,), (1,), 1, "up"),), 1.0),
             events.Loaded(1.0, text),
-            events.LoadFailed(AppUnavailable(text, remedy=text), old_code_serves=True),
+            events.LoadFailed(WebdemoError(text, remedy=text), old_code_serves=True),
             events.Died("waitress on 8000", 1, text, 1.0),
             events.GivenUp("waitress on 8000", 5, (text,)),
             events.ReplaceFailed("waitress on 8000", text, (text,)),

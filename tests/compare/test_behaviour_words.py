@@ -18,7 +18,7 @@ from webdemo.compare.behaviour import app_requests, known, probing
 from webdemo.compare.corpus import GROUPS, probe_app
 from webdemo.compare.corpus.case import Case
 from webdemo.compare.results import Behaviour, Comparison, Finding, Machine, Server, from_json
-from webdemo.errors import UnknownServer, UsageError
+from webdemo.errors import UsageError
 
 CASES = [case for cases in GROUPS.values() for case in cases]
 BY_NAME = {case.name: case for case in CASES}
@@ -214,7 +214,7 @@ def test_servers_are_chosen_by_name_with_their_options() -> None:
     for wrong in (["waitress", "waitress"], ["waitress?thread=1"], ["smtp"]):
         with pytest.raises(UsageError):
             runner.choose(wrong)
-    with pytest.raises(UnknownServer):
+    with pytest.raises(UsageError, match="no server called 'waitres'"):
         runner.choose(["waitres"])
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.compare import sample
 from webdemo.compare.report.accepted import Entry, judge, read
 from webdemo.compare.report.junit import to_junit
-from webdemo.errors import AcceptedUnreadable
+from webdemo.errors import UsageError
 
 FINDINGS = (
     sample.finding("same", "waitress", "right"),
@@ -92,14 +92,14 @@ def test_a_server_that_crashes_fails_the_build_and_a_missing_one_does_not() -> N
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, text: str, problem: str) -> None:
-    with pytest.raises(AcceptedUnreadable) as caught:
+    with pytest.raises(UsageError) as caught:
         read(accepted_file(tmp_path, text))
     assert problem in caught.value.problem
     assert caught.value.exit_code == 2
 
 
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
-    with pytest.raises(AcceptedUnreadable, match="No such file"):
+    with pytest.raises(UsageError, match="No such file"):
         read(tmp_path / "none.toml")
 
 

@@ -23,7 +23,7 @@ from webdemo.compare.speed.lifecycle import live
 from webdemo.compare.speed.load import Generator, read_own, read_wrk
 from webdemo.compare.speed.rounds import Step, limit, measure
 from webdemo.compare.speed.slow_clients import slow_clients
-from webdemo.errors import LoadImpossible
+from webdemo.errors import WebdemoError
 from webdemo.worker.app_import import Target
 
 APP = """
@@ -82,7 +82,7 @@ def test_what_wrk_prints_is_understood() -> None:
 
 @pytest.mark.parametrize("read", [read_wrk, read_own])
 def test_a_generator_that_says_something_else_is_an_error(read: object) -> None:
-    with pytest.raises(LoadImpossible, match="Killed"):
+    with pytest.raises(WebdemoError, match="Killed"):
         read("Killed\nby someone", 0.0)  # type: ignore[operator]
 
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from webdemo.errors import DescriptorUnusable
+from webdemo.errors import PortUnavailable
 from webdemo.net.activation import Activated, take_activated
 from webdemo.net.bind import Bind
 
@@ -94,6 +94,6 @@ def test_variables_without_sense_are_refused(
     monkeypatch.setenv("LISTEN_FDS", count)
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDNAMES", names)
-    with pytest.raises(DescriptorUnusable) as caught:
+    with pytest.raises(PortUnavailable) as caught:
         take_activated()
     assert caught.value.problem == problem

@@ -13,11 +13,9 @@ import pytest
 
 from tests.net.programs import needs_root, program, run_as_nobody
 from webdemo.errors import (
-    AddressUnavailable,
-    DescriptorUnusable,
-    NameUnknown,
-    OverlappingBinds,
     PortInUse,
+    PortUnavailable,
+    UsageError,
 )
 from webdemo.net.addresses import machine_addresses, urls
 from webdemo.net.bind import Bind
@@ -202,7 +200,7 @@ def test_all_are_given_in_their_order() -> None:
 )
 def test_binds_that_overlap_are_refused_before_any_is_opened(one: str, other: str, what: str) -> None:
     one, other = one.format(p=8765), other.format(p=8765)
-    with pytest.raises(OverlappingBinds) as caught:
+    with pytest.raises(UsageError) as caught:
         listen_all([Bind.parse(one), Bind.parse(other)])
     assert caught.value.problem == f"{one} and {other} ask for the same {what}."
     remedy = "give it another port." if what == "port" else "change it."
@@ -265,7 +263,7 @@ def sockets_port(bind: Bind) -> int:
 
 def test_address_of_another_machine_is_refused_with_those_of_this_one() -> None:
     mine = ", ".join(["127.0.0.1", *machine_addresses()])
-    with pytest.raises(AddressUnavailable) as caught:
+    with pytest.raises(PortUnavailable) as caught:
         listen(Bind.parse("waitress://192.0.2.254:8000"))
     assert caught.value.problem == "192.0.2.254 is not an address of this machine."
     assert caught.value.remedy == (
@@ -274,7 +272,7 @@ def test_address_of_another_machine_is_refused_with_those_of_this_one() -> None:
 
 
 def test_name_without_an_address_is_refused() -> None:
-    with pytest.raises(NameUnknown) as caught:
+    with pytest.raises(PortUnavailable) as caught:
         listen(Bind.parse("no-such-name.invalid:8000"))
     assert caught.value.problem == "The name no-such-name.invalid leads to no address."
     assert caught.value.remedy == "Check its spelling, or use an address of this machine: 127.0.0.1:8000"
@@ -339,7 +337,7 @@ def test_inherited_listening_socket_is_taken_over() -> None:
 
 
 def test_descriptor_that_is_not_open_is_refused() -> None:
-    with pytest.raises(DescriptorUnusable) as caught:
+    with pytest.raises(PortUnavailable) as caught:
         listen(Bind(fd=99999))
     assert caught.value.problem == "Descriptor 99999 is not open."
     assert caught.value.remedy == "Let the parent process open it and pass it on."
@@ -353,7 +351,7 @@ def test_descriptor_that_does_not_listen_is_refused_and_left_open(kind: str, tmp
         else:
             type_ = socket.SOCK_DGRAM if kind == "datagram" else socket.SOCK_STREAM
             fd = stack.enter_context(socket.socket(type=type_)).fileno()
-        with pytest.raises(DescriptorUnusable) as caught:
+        with pytest.raises(PortUnavailable) as caught:
             listen(Bind(fd=fd))
         os.fstat(fd)
     assert caught.value.problem == f"Descriptor {fd} is not a listening stream socket."

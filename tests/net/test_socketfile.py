@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.net.programs import listening, needs_root, run_as_nobody
-from webdemo.errors import SocketFileUnavailable
+from webdemo.errors import PortUnavailable
 from webdemo.net.addresses import urls
 from webdemo.net.bind import Bind
 from webdemo.net.listener import listen
@@ -65,7 +65,7 @@ def test_stale_socket_is_replaced(path: Path) -> None:
 @pytest.mark.process
 def test_live_socket_is_left_and_its_holder_named(path: Path) -> None:
     with listening("AF_UNIX", str(path)) as (process, _):
-        with pytest.raises(SocketFileUnavailable) as caught:
+        with pytest.raises(PortUnavailable) as caught:
             listen(Bind(path=str(path)))
         assert connects(path)
         assert caught.value.problem.startswith(f"{path} is already in use by python")
@@ -85,7 +85,7 @@ def test_live_socket_whose_queue_is_full_is_left(path: Path) -> None:
             clients.append(client)
             if client.connect_ex(str(path)) == errno.EAGAIN:
                 break
-        with pytest.raises(SocketFileUnavailable):
+        with pytest.raises(PortUnavailable, match="is already in use by"):
             listen(Bind(path=str(path)))
         for client in clients:
             client.close()
@@ -100,7 +100,7 @@ def test_what_is_no_socket_is_never_removed(path: Path, kind: str) -> None:
         path.mkdir()
     else:
         path.symlink_to("precious")
-    with pytest.raises(SocketFileUnavailable) as caught:
+    with pytest.raises(PortUnavailable) as caught:
         listen(Bind(path=str(path)))
     assert caught.value.problem == f"{path} exists and is not a socket."
     assert caught.value.remedy == "Choose another path: the file is left as it is."
@@ -130,7 +130,7 @@ def test_forked_child_that_closes_its_copy_leaves_the_file(path: Path) -> None:
 
 
 def test_missing_folder_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(SocketFileUnavailable) as caught:
+    with pytest.raises(PortUnavailable) as caught:
         listen(Bind(path=f"{tmp_path}/none/site.sock"))
     assert caught.value.problem == f"There is no folder {tmp_path}/none for the socket."
     assert caught.value.remedy == f"Make it: mkdir -p {tmp_path}/none"

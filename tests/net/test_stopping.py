@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.net.programs import listening, needs_root, program
-from webdemo.errors import HolderNotYours, NothingListens
+from webdemo.errors import PortNotPermitted, PortUnavailable
 from webdemo.net.bind import Bind
 from webdemo.net.holders import tcp_listeners
 from webdemo.net.listener import listen
@@ -82,20 +82,20 @@ def test_process_that_has_taken_over_the_number_of_another_is_left_alone() -> No
 
 def test_port_without_a_listener_has_nothing_to_stop() -> None:
     port = free_port()
-    with pytest.raises(NothingListens) as caught:
+    with pytest.raises(PortUnavailable) as caught:
         find_stoppable(port)
     assert str(caught.value) == f"Nothing listens on port {port}.\nThere is nothing to stop."
 
 
 def test_process_does_not_stop_itself() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(HolderNotYours):
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(PortNotPermitted, match="held by"):
         find_stoppable(server.getsockname()[1])
 
 
 @needs_root
 def test_program_of_another_user_is_not_stopped() -> None:
     with listening(as_nobody=True) as (process, port):
-        with pytest.raises(HolderNotYours) as caught:
+        with pytest.raises(PortNotPermitted) as caught:
             find_stoppable(port)
         assert caught.value.exit_code == 77
         assert caught.value.problem.startswith(f"Port {port} is held by python")

@@ -184,7 +184,7 @@ def test_a_plug_in_that_is_no_adapter_is_named(serving: Start, plugged: dict[str
     run = serving("-b", "broken://:0", wait=False, environment=plugged)
     assert refused(run) == [
         "The server broken cannot be loaded from odd_servers:broken: it is not a webdemo.servers.Adapter.",
-        "Install what it needs, report it to whoever wrote it, or choose another server.",
+        "Install what it needs, report it to its authors, or choose another server.",
     ]
 
 

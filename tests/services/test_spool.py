@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from webdemo.errors import SpoolUnavailable
+from webdemo.errors import UsageError
 from webdemo.services.spool import Spool
 
 ROOMY = {"most_messages": 100, "most_bytes": 1_000_000}
@@ -88,14 +88,14 @@ def test_folder_that_others_may_write_is_refused_and_not_read(spool: Path) -> No
     spool.mkdir()
     spool.chmod(0o777)
     (spool / ("0" * 20 + "-00000000.eml")).write_text("forged")
-    with pytest.raises(SpoolUnavailable, match="not yours alone"):
+    with pytest.raises(UsageError, match="not yours alone"):
         Spool(spool).make()
     assert Spool(spool).messages() == []
 
 
 def test_file_in_place_of_the_folder_is_refused(spool: Path) -> None:
     spool.write_text("")
-    with pytest.raises(SpoolUnavailable, match="cannot be made"):
+    with pytest.raises(UsageError, match="cannot be made"):
         Spool(spool).make()
 
 

@@ -23,7 +23,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from tests.web.serving import Reply, call, collect, environ
 from webdemo import App, Request, Response, abort, redirect
-from webdemo.errors import AppUnavailable, UsageError
+from webdemo.errors import UsageError, WebdemoError
 
 
 def reply_to(result: Any, method: str = "GET", **more: Any) -> Reply:
@@ -549,15 +549,15 @@ def page(request):
 @pytest.mark.parametrize("kind", ["templates", "static"])
 def test_folder_that_does_not_exist_fails_when_the_app_is_made(kind: str, tmp_path: Path) -> None:
     missing: Any = {kind: tmp_path / "missing"}
-    with pytest.raises(AppUnavailable, match=f"The {kind} folder .*missing does not exist"):
+    with pytest.raises(WebdemoError, match=f"The {kind} folder .*missing does not exist"):
         App(**missing)
 
 
 def test_pages_and_assets_without_their_folder_name_the_remedy() -> None:
     app = App()
-    with pytest.raises(AppUnavailable, match="no templates folder"):
+    with pytest.raises(WebdemoError, match="no templates folder"):
         app.render("x.html")
-    with pytest.raises(AppUnavailable, match="no static folder"):
+    with pytest.raises(WebdemoError, match="no static folder"):
         app.static_url("x.css")
 
 

@@ -18,10 +18,6 @@ import pytest
 
 from webdemo.errors import (
     AppImportFailed,
-    AttributeMissing,
-    FolderMissing,
-    ModuleMissing,
-    NotCallable,
     UsageError,
     WebdemoError,
 )
@@ -135,7 +131,7 @@ def test_a_folder_is_served_with_its_listing(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FolderMissing, match=str(tmp_path / "none")):
+    with pytest.raises(UsageError, match=str(tmp_path / "none")):
         load(Target(directory=str(tmp_path / "none")))
 
 
@@ -144,7 +140,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_module_is_told_from_one_whose_own_import_fails(module: Module, tmp_path: Path) -> None:
     name = module("import webdemo_no_such_library\n")
-    missing = refusal(ModuleMissing, "zzzzzz:app")
+    missing = refusal(WebdemoError, "zzzzzz:app")
     assert str(missing) == (
         "There is no module 'zzzzzz' for the app 'zzzzzz:app'.\n"
         f"Start in the folder that holds it (this is {tmp_path})."
@@ -165,13 +161,13 @@ def test_a_missing_module_is_told_from_one_whose_own_import_fails(module: Module
 
 def test_a_module_that_is_almost_named_right_is_suggested(module: Module) -> None:
     module(APP, file="storefront.py")
-    assert refusal(ModuleMissing, "storefrnt:app").remedy == "Did you mean storefront?"
+    assert refusal(WebdemoError, "storefrnt:app").remedy == "Did you mean storefront?"
 
 
 def test_a_missing_submodule_is_named_and_a_sibling_suggested(module: Module) -> None:
     name = module("", file="{}/__init__.py")
     Path(name, "checkout.py").write_text(APP)
-    missing = refusal(ModuleMissing, f"{name}.chekout:app")
+    missing = refusal(WebdemoError, f"{name}.chekout:app")
     assert str(missing) == (
         f"There is no module '{name}.chekout' for the app '{name}.chekout:app'.\n"
         f"Did you mean {name}.checkout?"
@@ -180,7 +176,7 @@ def test_a_missing_submodule_is_named_and_a_sibling_suggested(module: Module) ->
 
 def test_a_module_without_submodules_is_no_package(module: Module) -> None:
     name = module(APP)
-    assert refusal(ModuleMissing, f"{name}.main:app").problem == (
+    assert refusal(WebdemoError, f"{name}.main:app").problem == (
         f"There is no module '{name}.main' for the app '{name}.main:app'."
     )
 
@@ -279,20 +275,20 @@ def test_the_traceback_has_the_apps_frames_and_not_the_libraries(module: Module,
 
 def test_a_missing_attribute_is_named_and_the_nearest_suggested(module: Module) -> None:
     name = module(APP + "class shop:\n    web = staticmethod(app)\n")
-    assert str(refusal(AttributeMissing, f"{name}:ap")) == (
+    assert str(refusal(WebdemoError, f"{name}:ap")) == (
         f"The module '{name}' has no 'ap'.\nDid you mean app?"
     )
-    assert str(refusal(AttributeMissing, f"{name}:shop.wbe")) == (
+    assert str(refusal(WebdemoError, f"{name}:shop.wbe")) == (
         f"The module '{name}' has no 'shop.wbe'.\nDid you mean shop.web?"
     )
-    assert str(refusal(AttributeMissing, f"{name}:zzzzzz.app")) == (
+    assert str(refusal(WebdemoError, f"{name}:zzzzzz.app")) == (
         f"The module '{name}' has no 'zzzzzz'.\nName its app: --app {name}:NAME"
     )
 
 
 def test_a_module_without_any_usual_name_asks_for_the_name(module: Module) -> None:
     name = module("x = 1")
-    assert str(refusal(AttributeMissing, name)) == (
+    assert str(refusal(WebdemoError, name)) == (
         f"The module '{name}' has none of app, application, wsgi, create_app(), make_app().\n"
         f"Name the app: --app {name}:NAME"
     )
@@ -301,8 +297,8 @@ def test_a_module_without_any_usual_name_asks_for_the_name(module: Module) -> No
 def test_a_module_hidden_by_one_of_pythons_is_told(module: Module) -> None:
     module(APP, file="json.py")
     remedy = "Python has a module 'json' of its own, which hides yours: rename json.py."
-    assert refusal(AttributeMissing, "json:app").remedy == remedy
-    assert refusal(AttributeMissing, "json").remedy == remedy
+    assert refusal(WebdemoError, "json:app").remedy == remedy
+    assert refusal(WebdemoError, "json").remedy == remedy
 
 
 @pytest.mark.parametrize(
@@ -320,10 +316,10 @@ def test_an_expression_that_is_no_name_and_no_plain_call_is_refused(module: Modu
 def test_what_cannot_be_called_is_no_app(module: Module) -> None:
     name = module("app = 1\ndef make():\n    return None\n")
     remedy = "A WSGI app is called with (environ, start_response); name the attribute that holds it."
-    assert str(refusal(NotCallable, f"{name}:app")) == (
+    assert str(refusal(WebdemoError, f"{name}:app")) == (
         f"{name}:app is no WSGI app: it is an int, which cannot be called.\n{remedy}"
     )
-    assert str(refusal(NotCallable, f"{name}:make()")) == (
+    assert str(refusal(WebdemoError, f"{name}:make()")) == (
         f"{name}:make() is no WSGI app: it is a NoneType, which cannot be called.\n{remedy}"
     )
 
@@ -335,14 +331,14 @@ def test_a_factory_an_asgi_app_and_another_function_are_told_from_an_app(module:
         def other(a, b, c, d): ...
         """)
     problem = "is no WSGI app: it cannot be called with (environ, start_response)."
-    assert str(refusal(NotCallable, f"{name}:make")) == (
+    assert str(refusal(WebdemoError, f"{name}:make")) == (
         f"{name}:make {problem}\nIf it makes the app, call it: --app '{name}:make()'"
     )
-    assert str(refusal(NotCallable, f"{name}:asgi")) == (
+    assert str(refusal(WebdemoError, f"{name}:asgi")) == (
         f"{name}:asgi {problem}\n"
         "It looks like an ASGI app (scope, receive, send), and webdemo serves WSGI apps."
     )
-    assert refusal(NotCallable, f"{name}:other").remedy == (
+    assert refusal(WebdemoError, f"{name}:other").remedy == (
         "Name the attribute that holds the app, or call what makes it: --app 'MODULE:make_app()'"
     )
 
@@ -374,7 +370,7 @@ def test_an_app_that_is_made_when_asked_for_and_fails_is_not_called_missing(modu
         assert refusal(AppImportFailed, text).problem == (
             f"The app '{name}:app' cannot be loaded: AttributeError: 'list' object has no attribute 'nothing'"
         )
-    assert refusal(AttributeMissing, f"{name}:web").problem == f"The module '{name}' has no 'web'."
+    assert refusal(WebdemoError, f"{name}:web").problem == f"The module '{name}' has no 'web'."
 
 
 # -- effects of the import, seen from another process -----------------------------------------------

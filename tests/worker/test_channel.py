@@ -212,7 +212,7 @@ got = []
 while not got:
     try:
         got += b.receive()
-    except errors.TooManyFiles as error:
+    except errors.PortUnavailable as error:
         print(error)
 print(got, len(os.listdir("/dev/fd")) - before)
 """

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from webdemo import servers
 from webdemo.compare import one_run
 from webdemo.compare.results import Server, State
-from webdemo.errors import ServerBroken, ServerMissing, UsageError
+from webdemo.errors import ServerUnavailable, UsageError
 from webdemo.net.bind import Bind
 from webdemo.supervisor import plan as plans
 from webdemo.worker import interpreter
@@ -71,7 +71,7 @@ def choose(labels: Sequence[str]) -> list[Choice]:
     for choice in choices:
         if not servers.find(choice.name).runs_app:
             raise UsageError(f"The server {choice.name} runs no app.", remedy="See: webdemo servers")
-        with contextlib.suppress(ServerMissing, ServerBroken):
+        with contextlib.suppress(ServerUnavailable):
             plans.services([Bind.parse(choice.bind_text())], default_server=choice.name)
     return choices
 
@@ -93,7 +93,7 @@ class Run:
         self._deaths: list[str] = []  # how its processes died after it was up
         try:
             version = servers.find(choice.name).version()
-        except ServerBroken as exc:
+        except ServerUnavailable as exc:
             self.problem = exc.problem
             return
         if version is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from webdemo.errors import DescriptorUnusable
+from webdemo.errors import PortUnavailable
 from webdemo.net.bind import Bind
 
 FIRST_FD = 3
@@ -24,18 +24,18 @@ class Activated(NamedTuple):
 def take_activated() -> list[Activated]:
     """The sockets that LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES pass to this process, as `fd://` binds.
 
-    Removes the three variables from the environment. Raises DescriptorUnusable if they are invalid.
+    Removes the three variables from the environment. Raises PortUnavailable if they are invalid.
     """
     count, pid, names = (os.environ.pop(name, "") for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"))
     if not count or pid != str(os.getpid()):
         return []
     if not (count.isascii() and count.isdigit()) or len(count) > 5:
-        raise DescriptorUnusable(
+        raise PortUnavailable(
             f"LISTEN_FDS is {count[:40]!a}, not a number of sockets.", remedy="Unset it, or start by systemd."
         )
     named = names.split(":") if names else []
     if named and len(named) != int(count):
-        raise DescriptorUnusable(
+        raise PortUnavailable(
             f"LISTEN_FDS counts {int(count)} sockets, LISTEN_FDNAMES names {len(named)}.",
             remedy="Give each socket a name (FileDescriptorName=), or none.",
         )

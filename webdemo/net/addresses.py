@@ -10,7 +10,7 @@ import socket
 from dataclasses import replace
 from typing import NamedTuple
 
-from webdemo.errors import NameUnknown
+from webdemo.errors import PortUnavailable
 from webdemo.net.bind import ALL_ADDRESSES, Bind
 from webdemo.net.bindtext import authority
 
@@ -34,7 +34,7 @@ class Address(NamedTuple):
 
 
 def resolve(bind: Bind) -> list[Address]:
-    """The addresses to listen on, IPv4 first. Blocks during name resolution; raises NameUnknown."""
+    """The addresses to listen on, IPv4 first. Blocks during name resolution; raises PortUnavailable."""
     assert bind.port is not None, "only a bind with a port has addresses"
     if bind.host is None or bind.host.lower() == "localhost":
         return _both(LOOPBACK, bind.port)
@@ -46,7 +46,7 @@ def resolve(bind: Bind) -> list[Address]:
         found = socket.getaddrinfo(host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as exc:
         loopback = replace(bind, host=LOOPBACK[0])
-        raise NameUnknown(
+        raise PortUnavailable(
             f"The name {bind.host} leads to no address.",
             remedy=f"Check its spelling, or use an address of this machine: {loopback}",
         ) from exc

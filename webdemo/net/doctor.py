@@ -12,12 +12,9 @@ import resource  # at the top, because a process without a free descriptor canno
 from dataclasses import replace
 
 from webdemo.errors import (
-    AddressUnavailable,
     PortInUse,
     PortNotPermitted,
     PortUnavailable,
-    SocketFileUnavailable,
-    TooManyFiles,
     WebdemoError,
 )
 from webdemo.net.addresses import Address, machine_addresses
@@ -77,20 +74,20 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
     )
 
 
-def explain_live_socket(path: str) -> SocketFileUnavailable:
+def explain_live_socket(path: str) -> PortUnavailable:
     """The error to raise for a Unix socket on which a program listens."""
     from webdemo.net.holders import unix_listeners
 
     holder = next((one.describe() for one in unix_listeners() if one.path == path), "another program")
-    return SocketFileUnavailable(
+    return PortUnavailable(
         f"{path} is already in use by {holder}.", remedy="Stop it, or choose another path."
     )
 
 
-def explain_too_many_files(place: str) -> TooManyFiles:
+def explain_too_many_files(place: str) -> PortUnavailable:
     """The error to raise when the limit of open files is reached (EMFILE, ENFILE)."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return TooManyFiles(
+    return PortUnavailable(
         f"The limit of {limit} open files leaves no room for a socket on {place}.",
         remedy="Raise it (ulimit -n 4096), or serve fewer binds.",
     )
@@ -116,10 +113,10 @@ def _explain_permission(bind: Bind, address: Address) -> PortNotPermitted:
     )
 
 
-def _explain_address(bind: Bind, address: Address) -> AddressUnavailable:
+def _explain_address(bind: Bind, address: Address) -> PortUnavailable:
     named = f"{bind.host} ({address.host})" if bind.host not in (None, address.host) else address.host
     mine = ", ".join(["127.0.0.1", *machine_addresses()])
-    return AddressUnavailable(
+    return PortUnavailable(
         f"{named} is not an address of this machine.",
         remedy=f"Use one of its own ({mine}), such as {_local(bind)}, or * for all of them.",
     )

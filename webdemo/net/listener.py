@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from webdemo.errors import DescriptorUnusable, OverlappingBinds, PortInUse, WebdemoError
+from webdemo.errors import PortInUse, PortUnavailable, UsageError, WebdemoError
 from webdemo.net import BACKLOG, doctor
 from webdemo.net.addresses import Address, resolve
 from webdemo.net.bind import Bind
@@ -51,7 +51,7 @@ def listen(bind: Bind, *, backlog: int = BACKLOG) -> list[socket.socket]:
 def listen_all(binds: Iterable[Bind], *, backlog: int = BACKLOG) -> list[tuple[Bind, list[socket.socket]]]:
     """Listen on every bind, or on none.
 
-    Raises OverlappingBinds before anything is opened, and the errors of `listen`.
+    Raises UsageError before anything is opened, and the errors of `listen`.
     """
     wanted = [(bind, _places(bind)) for bind in binds]
     _refuse_overlaps(wanted)
@@ -162,11 +162,11 @@ def _open(address: Address, backlog: int) -> socket.socket:
 
 
 def _adopt(fd: int) -> socket.socket:
-    """Take over an inherited descriptor. Raises DescriptorUnusable unless it is a listening stream socket."""
+    """Take over an inherited descriptor. Raises PortUnavailable unless it is a listening stream socket."""
     try:
         is_socket = stat.S_ISSOCK(os.fstat(fd).st_mode)
     except OSError as exc:
-        raise DescriptorUnusable(
+        raise PortUnavailable(
             f"Descriptor {fd} is not open.", remedy="Let the parent process open it and pass it on."
         ) from exc
     if is_socket:
@@ -178,7 +178,7 @@ def _adopt(fd: int) -> socket.socket:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         sock.detach()
-    raise DescriptorUnusable(
+    raise PortUnavailable(
         f"Descriptor {fd} is not a listening stream socket.",
         remedy="Let the parent process bind it and call listen() before it passes it on.",
     )
@@ -199,11 +199,11 @@ def _explain(bind: Bind, failure: _OpenError) -> WebdemoError:
 def _refuse_overlaps(wanted: Sequence[tuple[Bind, list[Address]]]) -> None:
     for (one, ones), (other, others) in combinations(wanted, 2):
         if _same_file(one, other) or (one.fd is not None and one.fd == other.fd):
-            raise OverlappingBinds(
+            raise UsageError(
                 f"{one} and {other} ask for the same socket.", remedy="Leave one of them out, or change it."
             )
         if any(_overlap(a, b) for a in ones for b in others):
-            raise OverlappingBinds(
+            raise UsageError(
                 f"{one} and {other} ask for the same port.",
                 remedy="Leave one of them out, or give it another port.",
             )

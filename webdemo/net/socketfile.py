@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import NoReturn
 
-from webdemo.errors import PortNotPermitted, SocketFileUnavailable
+from webdemo.errors import PortNotPermitted, PortUnavailable, WebdemoError
 from webdemo.net import doctor
 
 _CONNECT_SECONDS = 1.0
@@ -43,7 +43,7 @@ class UnixListener(socket.socket):
 def listen_on_path(path: str, *, mode: int, backlog: int) -> UnixListener:
     """Listen at `path` with the permissions `mode`; replaces a stale socket, but never a live one.
 
-    Raises SocketFileUnavailable, PortNotPermitted or TooManyFiles.
+    Raises PortUnavailable, PortNotPermitted.
     """
     sock = UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -59,7 +59,7 @@ def listen_on_path(path: str, *, mode: int, backlog: int) -> UnixListener:
     except OSError as exc:
         sock.close()
         _explain(path, exc)
-    except SocketFileUnavailable:
+    except WebdemoError:
         sock.close()
         raise
     return sock
@@ -71,7 +71,7 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(status.st_mode):
-        raise SocketFileUnavailable(
+        raise PortUnavailable(
             f"{path} exists and is not a socket.", remedy="Choose another path: the file is left as it is."
         )
     if _is_live(path):
@@ -110,11 +110,11 @@ def _explain(path: str, exc: OSError) -> NoReturn:
             remedy=f"Choose a folder of your own, or let this user write to {folder}.",
         ) from exc
     if exc.errno in (errno.ENOENT, errno.ENOTDIR):
-        raise SocketFileUnavailable(
+        raise PortUnavailable(
             f"There is no folder {folder} for the socket.", remedy=f"Make it: mkdir -p {folder}"
         ) from exc
     if exc.errno in (errno.EMFILE, errno.ENFILE):
         raise doctor.explain_too_many_files(path) from exc
-    raise SocketFileUnavailable(
+    raise PortUnavailable(
         f"The socket {path} cannot be made: {exc.strerror or exc}.", remedy="Choose another path."
     ) from exc

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from webdemo.errors import HolderNotYours, NothingListens
+from webdemo.errors import PortNotPermitted, PortUnavailable
 from webdemo.net.holders import Process, tcp_listeners
 
 GRACE_SECONDS = 10.0
@@ -34,15 +34,15 @@ class Stopped:
 def find_stoppable(port: int) -> list[Process]:
     """The user's processes that listen on the port, parents first.
 
-    Raises NothingListens, or HolderNotYours if all of them belong to other users.
+    Raises PortUnavailable, or PortNotPermitted if all of them belong to other users.
     """
     listening = tcp_listeners(port)
     if not listening:
-        raise NothingListens(f"Nothing listens on port {port}.", remedy="There is nothing to stop.")
+        raise PortUnavailable(f"Nothing listens on port {port}.", remedy="There is nothing to stop.")
     found = {process.pid: process for one in listening for process in one.processes}
     mine = [process for process in found.values() if process.is_mine and process.pid != os.getpid()]
     if not mine:
-        raise HolderNotYours(
+        raise PortNotPermitted(
             f"Port {port} is held by {listening[0].describe()}, not by a program of yours to stop.",
             remedy="Ask its owner to stop it, or use another port: webdemo port --free prints one.",
         )

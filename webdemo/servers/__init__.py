@@ -22,11 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from webdemo.errors import (
-    OtherContract,
-    ServerBroken,
-    ServerMissing,
-    UnknownOption,
-    UnknownServer,
+    ServerUnavailable,
     UsageError,
 )
 
@@ -220,26 +216,37 @@ class Adapter(NamedTuple):
         return name is None or importlib.util.find_spec(name) is not None or self.version() is not None
 
     def import_modules(self) -> None:
-        """Import `modules`. Raises ServerBroken."""
+        """Import `modules`. Raises ServerUnavailable."""
         for module in self.modules:
             try:
                 importlib.import_module(module)
             except ImportError as exc:
-                raise ServerBroken(self.name, module, str(exc)) from exc
+                raise not_loadable(self.name, module, str(exc)) from exc
 
     def install_command(self) -> str:
         what = f"'webdemo[{self.extra}]'" if self.extra else str(self.distribution)
         return f"pip install {what}"
 
     def parse_options(self, given: Mapping[str, str]) -> Any:
-        """Parse options into an instance of `self.options`. Raises UnknownOption or UsageError."""
+        """Parse options into an instance of `self.options`. Raises UsageError."""
         fields = {f.name: f for f in dataclasses.fields(self.options)}
         values = {}
         for name, text in given.items():
             if name not in fields:
-                raise UnknownOption(self.name, name, nearest(name, fields), sorted(fields))
+                raise unknown_option(self.name, name, fields)
             values[name] = parse_value(f"{self.name}'s option {name}", str(fields[name].type), text)
         return self.options(**values)
+
+
+def unknown_option(server: str, name: str, known: Iterable[str]) -> UsageError:
+    names = sorted(known)
+    if similar := nearest(name, names):
+        remedy = f"Did you mean {similar}?"
+    elif names:
+        remedy = f"It has {', '.join(names)}."
+    else:
+        remedy = f"It has none; see: webdemo servers {server}"
+    return UsageError(f"The server {server} has no option {name!r}.", remedy=remedy)
 
 
 def parse_value(what: str, kind: str, text: str) -> Any:
@@ -311,7 +318,7 @@ def _pasted() -> dict[str, EntryPoint]:
 
 
 def find(name: str) -> Adapter:
-    """The adapter called `name`; does not import the server. Raises UnknownServer or ServerBroken."""
+    """The adapter called `name`; does not import the server. Raises UsageError or ServerUnavailable."""
     if name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
         return importlib.import_module(f"{__name__}.{name}").adapter  # type: ignore[no-any-return]
     if name.startswith(PASTE) and (runner := _pasted().get(name)):
@@ -322,25 +329,44 @@ def find(name: str) -> Adapter:
         try:
             adapter = entry.load()
         except Exception as exc:
-            raise ServerBroken(name, entry.value, f"{type(exc).__name__}: {exc}") from exc
+            raise not_loadable(name, entry.value, f"{type(exc).__name__}: {exc}") from exc
         if not isinstance(adapter, Adapter):
-            raise ServerBroken(name, entry.value, "it is not a webdemo.servers.Adapter")
+            raise not_loadable(name, entry.value, "it is not a webdemo.servers.Adapter")
         if adapter.name != name:
-            raise ServerBroken(name, entry.value, f"the adapter is called {adapter.name!r}")
+            raise not_loadable(name, entry.value, f"the adapter is called {adapter.name!r}")
         if adapter.contract != CONTRACT:
             distribution = entry.dist.name if entry.dist else name
-            raise OtherContract(
-                name, entry.value, distribution=distribution, theirs=adapter.contract, ours=CONTRACT
+            older = distribution if adapter.contract < CONTRACT else "webdemo"
+            raise not_loadable(
+                name,
+                entry.value,
+                f"it was made for contract {adapter.contract}, and this webdemo has contract {CONTRACT}",
+                remedy=f"Upgrade {older} (pip install --upgrade {older}), or choose another server.",
             )
         return adapter
-    raise UnknownServer(name, nearest(name, names()), names())
+    similar = nearest(name, names())
+    raise UsageError(
+        f"There is no server called {name!r}.",
+        remedy=f"Did you mean {similar}?" if similar else f"These are known: {', '.join(names())}.",
+    )
+
+
+def not_loadable(
+    name: str,
+    origin: str,
+    why: str,
+    remedy: str = "Install what it needs, report it to its authors, or choose another server.",
+) -> ServerUnavailable:
+    return ServerUnavailable(f"The server {name} cannot be loaded from {origin}: {why}.", remedy=remedy)
 
 
 def find_installed(name: str) -> Adapter:
-    """The adapter called `name`. Raises UnknownServer, ServerBroken or ServerMissing."""
+    """The adapter called `name`. Raises UsageError or ServerUnavailable."""
     adapter = find(name)
     if not adapter.is_installed():
-        raise ServerMissing(name, adapter.install_command())
+        raise ServerUnavailable(
+            f"The server {name} is not installed.", remedy=f"Install it: {adapter.install_command()}"
+        )
     return adapter
 
 
@@ -348,7 +374,7 @@ def known() -> list[Adapter]:
     """All servers, installed or not; broken plug-ins are skipped (`find` raises for them)."""
     found = []
     for name in names():
-        with contextlib.suppress(ServerBroken):
+        with contextlib.suppress(ServerUnavailable):
             found.append(find(name))
     return found
 

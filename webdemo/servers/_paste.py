@@ -9,8 +9,7 @@ from __future__ import annotations
 import signal
 from importlib.metadata import EntryPoint
 
-from webdemo.errors import ServerBroken
-from webdemo.servers import Adapter, Job
+from webdemo.servers import Adapter, Job, not_loadable
 
 
 def bridge(name: str, entry: EntryPoint) -> Adapter:
@@ -18,7 +17,7 @@ def bridge(name: str, entry: EntryPoint) -> Adapter:
         try:
             runner = entry.load()
         except ImportError as exc:
-            raise ServerBroken(name, entry.value, str(exc)) from exc
+            raise not_loadable(name, entry.value, str(exc)) from exc
         [listener] = job.sockets
         host, port = listener.getsockname()[:2]
         listener.close()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from webdemo import assets
-from webdemo.errors import FolderMissing
+from webdemo.errors import UsageError
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.text import format_duration, log_field, plain_field, terminal_line
@@ -52,7 +52,7 @@ def serve(job: Job) -> None:
 
     root = Path(job.options.directory or job.directory or assets.STATIC).resolve()
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
-        raise FolderMissing(
+        raise UsageError(
             f"The folder {root} cannot be served: it is not there, or may not be read.",
             remedy="Name another: ftp://:2121?directory=DIR",
         )

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from webdemo.errors import SpoolUnavailable
+from webdemo.errors import UsageError
 
 _ID = re.compile(r"[0-9]{20}-[0-9a-f]{8}\Z")
 _SUFFIX = ".eml"
@@ -46,7 +46,7 @@ class Spool:
         self.folder = folder
 
     def make(self) -> None:
-        """Create the folder if missing. Raises SpoolUnavailable, also if other users can write to it."""
+        """Create the folder if missing. Raises UsageError, also if other users can write to it."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._is_ours():
@@ -54,7 +54,7 @@ class Spool:
             problem = "is not yours alone"
         except OSError as exc:
             problem = f"cannot be made: {exc.strerror}"
-        raise SpoolUnavailable(
+        raise UsageError(
             f"The folder for mail, {self.folder}, {problem}.", remedy="Name another: smtp://:2525?spool=DIR"
         )
 

@@ -16,13 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from webdemo.errors import (
-    CertificateExpired,
-    CertificateMalformed,
-    CertificateMissing,
-    CertificateNotYetValid,
-    CertificateUnreadable,
-    KeyEncrypted,
-    KeyMismatch,
+    UsageError,
 )
 from webdemo.servers import Certificate
 from webdemo.supervisor.plan import Plan, Service
@@ -47,7 +41,7 @@ class CertificateFacts:
 def check(certificate: Certificate, hosts: Iterable[str] = ()) -> CertificateFacts:
     """Return the certificate's facts, and which of `hosts` (names or addresses) it does not cover.
 
-    Raises a subclass of CertificateUnusable if it cannot be served or no client would accept it today.
+    Raises a subclass of UsageError if it cannot be served or no client would accept it today.
     """
     _check_chain_file(certificate.chain)
     _check_key_file(certificate.key)
@@ -59,12 +53,12 @@ def check(certificate: Certificate, hosts: Iterable[str] = ()) -> CertificateFac
     begins, expires = _date(facts["notBefore"]), _date(facts["notAfter"])
     now = datetime.now(UTC)
     if now > expires:
-        raise CertificateExpired(
+        raise UsageError(
             f"The certificate {certificate.chain} expired on {expires:%Y-%m-%d at %H:%M} UTC.",
             remedy="Renew it; browsers refuse an expired one.",
         )
     if now < begins:
-        raise CertificateNotYetValid(
+        raise UsageError(
             f"The certificate {certificate.chain} is not valid before {begins:%Y-%m-%d at %H:%M} UTC.",
             remedy=f"Check this machine's clock ({now:%Y-%m-%d %H:%M} UTC), or use another certificate.",
         )
@@ -89,7 +83,7 @@ def _check_chain_file(path: Path) -> None:
     if b"-----BEGIN CERTIFICATE-----" in text:
         return
     if b"PRIVATE KEY-----" in text:
-        raise CertificateMalformed(
+        raise UsageError(
             f"{path} holds a private key, not a certificate.",
             remedy="Give the certificate as certificate=FILE, its key as key=FILE.",
         )
@@ -99,14 +93,14 @@ def _check_chain_file(path: Path) -> None:
 def _check_key_file(path: Path) -> None:
     text = _read(path, "key")
     if b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in text or b"Proc-Type: 4,ENCRYPTED" in text:
-        raise KeyEncrypted(
+        raise UsageError(
             f"The key {path} is encrypted, and a server cannot be asked for its password.",
             remedy=f"Store it decrypted, readable to its owner only: openssl pkey -in {path} -out FILE",
         )
     if b"PRIVATE KEY-----" in text:
         return
     if b"-----BEGIN CERTIFICATE-----" in text:
-        raise CertificateMalformed(
+        raise UsageError(
             f"{path} holds a certificate, not a private key.",
             remedy="Give the certificate as certificate=FILE, its key as key=FILE.",
         )
@@ -117,32 +111,32 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as exc:
-        raise CertificateMissing(
+        raise UsageError(
             f"There is no {what} {path}.",
             remedy="Check the path; without certificate= and key= one is made at start, self-signed.",
         ) from exc
     except OSError as exc:
-        raise CertificateUnreadable(
+        raise UsageError(
             f"The {what} {path} cannot be read: {exc.strerror}.",
             remedy="Let the user that runs webdemo read it, or give another file.",
         ) from exc
 
 
-def _not_pem(path: Path, content: bytes, what: str, convert: str) -> CertificateMalformed:
+def _not_pem(path: Path, content: bytes, what: str, convert: str) -> UsageError:
     if content.startswith(b"\x30\x82"):
-        return CertificateMalformed(
+        return UsageError(
             f"The {what} {path} is in DER form, not PEM.",
             remedy=f"Convert it: {convert} -in {path} -out FILE.pem",
         )
     marker = {"certificate": "CERTIFICATE", "key": "PRIVATE KEY"}[what]
-    return CertificateMalformed(
+    return UsageError(
         f"The {what} {path} is no PEM file.", remedy=f"A PEM file has a line -----BEGIN {marker}-----."
     )
 
 
-def _malformed(certificate: Certificate, exc: ssl.SSLError) -> CertificateMalformed:
+def _malformed(certificate: Certificate, exc: ssl.SSLError) -> UsageError:
     reason = getattr(exc, "verify_message", "") or (exc.reason or "not understood").replace("_", " ").lower()
-    return CertificateMalformed(
+    return UsageError(
         f"The certificate {certificate.chain} with the key {certificate.key} cannot be used: {reason}.",
         remedy=f"Look at it: openssl x509 -in {certificate.chain} -noout -text",
     )
@@ -157,7 +151,7 @@ def _server_context(certificate: Certificate) -> ssl.SSLContext:
         context.load_cert_chain(certificate.chain, certificate.key, password=_no_password)
     except ssl.SSLError as exc:
         if exc.reason == "KEY_VALUES_MISMATCH" or exc.reason == "KEY_TYPE_MISMATCH":
-            raise KeyMismatch(
+            raise UsageError(
                 f"The key {certificate.key} does not belong to the certificate {certificate.chain}.",
                 remedy="Give the key it was made for; in a chain the server's own certificate comes first.",
             ) from exc
@@ -211,7 +205,7 @@ def with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
     """Return the plan with a valid certificate for each TLS service, and notes to print about them.
 
     One self-signed certificate is made per run for all services that have none of their own. Raises
-    CertificateUnusable, or ExtraMissing if one has to be made without the package `cryptography`.
+    UsageError, or UsageError if one has to be made without the package `cryptography`.
     """
     notes = []
     bare = [s for s in plan.services if s.tls and s.certificate is None]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from webdemo import servers
-from webdemo.errors import AppUnavailable, SystemRefusal, WebdemoError
+from webdemo.errors import SystemRefusal, WebdemoError
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.plan import Service
 from webdemo.supervisor.processes import Gone, LoaderProcess, OnOutput, how_it_ended
@@ -156,7 +156,7 @@ class Generation:
 
 def _ended_while_loading(target: Target, code: int | None) -> WebdemoError:
     module = target.app.partition(":")[0]
-    return AppUnavailable(
+    return WebdemoError(
         f"The app {str(target)!r} cannot be loaded: the process that imported it {how_it_ended(code)}.",
         remedy=f"Import it by hand to see why: python -c 'import {module}'",
     )

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from webdemo import servers
-from webdemo.errors import UnknownOption, Unsupported, UsageError
+from webdemo.errors import UsageError
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import Bind
-from webdemo.servers import Adapter, Certificate, MadeCertificate, nearest, option
+from webdemo.servers import Adapter, Certificate, MadeCertificate, option, unknown_option
 from webdemo.worker.app_import import Target
 
 DEFAULT_SERVER = "werkzeug"
@@ -173,40 +173,39 @@ def service_for(bind: Bind, *, default_server: str, workers: int | None = None) 
 
 
 def _check_options(adapter: Adapter, own: dict[str, str]) -> None:
-    try:
-        adapter.parse_options(own)
-    except UnknownOption as exc:
-        [name] = [n for n in own if n not in option_names(adapter.options)][:1]
-        known = sorted([*option_names(adapter.options), *option_names(CommonOptions)])
-        others = [other for other in _like(adapter) if name in option_names(other.options)]
+    unknown = next((name for name in own if name not in option_names(adapter.options)), None)
+    if unknown is not None:
+        others = [other for other in _like(adapter) if unknown in option_names(other.options)]
         if others:
-            raise Unsupported(
-                f"The server {adapter.name} has no option {name!r}.", remedy=f"{_listed(others)} has it."
-            ) from exc
-        raise UnknownOption(adapter.name, name, nearest(name, known), known) from exc
+            raise UsageError(
+                f"The server {adapter.name} has no option {unknown!r}.", remedy=f"{_listed(others)} has it."
+            )
+        known = [*option_names(adapter.options), *option_names(CommonOptions)]
+        raise unknown_option(adapter.name, unknown, known)
+    adapter.parse_options(own)
 
 
 def _check_abilities(adapter: Adapter, bind: Bind, workers: int) -> None:
-    """Raise Unsupported if the bind asks for what the adapter does not declare."""
+    """Raise UsageError if the bind asks for what the adapter does not declare."""
     for wanted, has, what in (
         (bind.tls, "tls", "TLS"),
         (bind.path is not None, "unix", "Unix sockets"),
     ):
         if wanted and not getattr(adapter, has):
             able = [other for other in _like(adapter) if getattr(other, has)]
-            raise Unsupported(
+            raise UsageError(
                 f"The server {adapter.name} has no {what}.",
                 remedy=f"These have: {_listed(able)}."
                 if able
                 else f"Give it a port: {adapter.name}://:{bind.port or 8000}",
             )
     if adapter.opens_own_sockets and workers > 1:
-        raise Unsupported(
+        raise UsageError(
             f"The server {adapter.name} opens its port itself: it has one process, not {workers}.",
             remedy=f"Give it ?workers=1, or choose another server: {_listed(_like(adapter))}.",
         )
     if not adapter.several_sockets and bind.port is not None and not _is_address(bind.host):
-        raise Unsupported(
+        raise UsageError(
             f"The server {adapter.name} serves one address, and {bind} may be several.",
             remedy=f"Name one: {replace(bind, server=adapter.name, host=LOOPBACK[0])}",
         )
@@ -253,7 +252,7 @@ def _cpus(text: str) -> tuple[int, ...]:
     if not text:
         return ()
     if not hasattr(os, "sched_getaffinity"):
-        raise Unsupported(
+        raise UsageError(
             "This system cannot pin processes to processors.", remedy="Leave the option cpus out."
         )
     present = os.sched_getaffinity(0)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from webdemo.errors import ExtraMissing
+from webdemo.errors import UsageError
 from webdemo.net.addresses import machine_addresses
 from webdemo.servers import MadeCertificate
 
@@ -34,7 +34,7 @@ class SelfSigned:
 def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> SelfSigned:
     """Make a certificate for `hosts` and the loopback names and addresses.
 
-    A wildcard host stands for every address of this machine. Raises ExtraMissing without the package
+    A wildcard host stands for every address of this machine. Raises UsageError without the package
     `cryptography`.
     """
     try:
@@ -43,7 +43,10 @@ def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> S
         from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
     except ImportError as exc:
-        raise ExtraMissing("To make a certificate", package="cryptography", extra="tls") from exc
+        raise UsageError(
+            "To make a certificate, webdemo needs cryptography, which is not installed.",
+            remedy="Install it: pip install 'webdemo[tls]'",
+        ) from exc
 
     names = _names_for(hosts)
     subject_names = [

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webdemo.errors import AppUnavailable, ControlUnavailable, WebdemoError
+from webdemo.errors import ControlUnavailable, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.stats.figures import INTERVAL_SECONDS, Figures
 from webdemo.stats.usage import UsageTable
@@ -259,7 +259,7 @@ class Supervisor:
             self._fleet.drain(process)
         self.emit(events.GivenUp(str(running), running.restarts, running.tail()))
         if all(s.state == "given up" for s in self._app_services()):
-            self._exit_code = AppUnavailable.exit_code
+            self._exit_code = WebdemoError.exit_code
             self.drain("every server gave up")
         elif not self._started:
             self._tell_start()
@@ -326,7 +326,7 @@ class Supervisor:
             error = process.failure.error()
             self.emit(events.LoadFailed(error, old_code_serves=True))
         else:
-            error = AppUnavailable(
+            error = WebdemoError(
                 f"The new {process.service} did not come up: it {how}.",
                 remedy="The old one goes on serving; the log says more.",
             )

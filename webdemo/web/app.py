@@ -16,7 +16,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, 
 from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from webdemo.errors import AppUnavailable
+from webdemo.errors import WebdemoError
 from webdemo.text import terminal_line
 from webdemo.web.http_errors import answer_error, not_found
 from webdemo.web.request import Request, decode_path
@@ -53,7 +53,7 @@ class App:
 
     `templates` and `static` are folders; the defaults are those beside the caller's file, if they
     exist. `converters` adds Werkzeug converters for rules; limits are set on a `request_class`.
-    Raises AppUnavailable when a folder given does not exist.
+    Raises WebdemoError when a folder given does not exist.
     """
 
     def __init__(
@@ -154,10 +154,10 @@ class App:
     def static_url(self, path: str) -> str:
         """The fingerprinted URL of a static file: `static('app.css')` in templates.
 
-        Raises AppUnavailable when the app has no static folder.
+        Raises WebdemoError when the app has no static folder.
         """
         if self._static is None:
-            raise AppUnavailable(
+            raise WebdemoError(
                 "The app has no static folder.", remedy="Make one, or name it: App(static=...)"
             )
         return f"{quote_root(self._script_name.get())}/static/{self._static.url(path)}"
@@ -165,13 +165,13 @@ class App:
     def render(self, template: str, /, **context: Any) -> str:
         """Render a template; `url_for` and `static` are available in every template.
 
-        Raises AppUnavailable when the app has no templates folder.
+        Raises WebdemoError when the app has no templates folder.
         """
         if self._pages is None:
             from webdemo.web.templates import Pages
 
             if self._templates is None:
-                raise AppUnavailable(
+                raise WebdemoError(
                     f"The app has no templates folder to find {template} in.",
                     remedy="Make one beside the app's file, or name it: App(templates=...)",
                 )
@@ -304,12 +304,12 @@ def _close(body: Iterable[bytes]) -> None:
 
 
 def _folder(kind: str, given: str | Path | None, beside: Path) -> Path | None:
-    """The folder given, which must exist (AppUnavailable), or else the one beside the caller, if any."""
+    """The folder given, which must exist (WebdemoError), or else the one beside the caller, if any."""
     folder = Path(given) if given is not None else beside / kind
     if folder.is_dir():
         return folder.resolve()
     if given is None:
         return None
-    raise AppUnavailable(
+    raise WebdemoError(
         f"The {kind} folder {folder} does not exist.", remedy=f"Make it, or name another: App({kind}=...)."
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from webdemo.errors import AttributeMissing, ModuleMissing, NotCallable, UsageError
+from webdemo.errors import UsageError, WebdemoError
 from webdemo.servers import nearest
 from webdemo.worker.user_code import failure, is_own
 
@@ -39,7 +39,7 @@ class Target(NamedTuple):
 
 
 def load(target: Target) -> WSGIApplication:
-    """Import the app, which runs the user's code. Raises AppUnavailable or UsageError."""
+    """Import the app, which runs the user's code. Raises WebdemoError or UsageError."""
     if target.directory is not None:
         from webdemo.web.static.app import StaticFiles
 
@@ -89,7 +89,7 @@ def _import(name: str, text: str) -> ModuleType:
             if guess
             else f"Start in the folder that holds it (this is {Path.cwd()})."
         )
-        raise ModuleMissing(f"There is no module {exc.name!r} for the app {text!r}.", remedy=remedy) from exc
+        raise WebdemoError(f"There is no module {exc.name!r} for the app {text!r}.", remedy=remedy) from exc
     except (Exception, SystemExit) as exc:
         raise failure(name, exc) from exc
 
@@ -130,7 +130,7 @@ def _usual_name(module: ModuleType, module_name: str) -> str:
             continue
         if callable(found):
             return name
-    raise AttributeMissing(
+    raise WebdemoError(
         f"The module {module_name!r} has none of {', '.join(_USUAL_NAMES)}.",
         remedy=_hidden_by(module) or f"Name the app: --app {module_name}:NAME",
     )
@@ -155,7 +155,7 @@ def _evaluate(
                 if guess
                 else _hidden_by(module) or f"Name its app: --app {module_name}:NAME"
             )
-            raise AttributeMissing(
+            raise WebdemoError(
                 f"The module {module_name!r} has no {'.'.join(path[: depth + 1])!r}.", remedy=remedy
             ) from exc
     if call is None:
@@ -215,9 +215,9 @@ def _hidden_by(module: ModuleType) -> str | None:
 
 
 def _check_callable(found: Any, name: str) -> None:
-    """Raise NotCallable for an object that is not a WSGI app, as far as its signature shows."""
+    """Raise WebdemoError for an object that is not a WSGI app, as far as its signature shows."""
     if not callable(found):
-        raise NotCallable(
+        raise WebdemoError(
             f"{name} is no WSGI app: it is {_a(type(found).__name__)}, which cannot be called.",
             remedy="A WSGI app is called with (environ, start_response); name the attribute that holds it.",
         )
@@ -233,7 +233,7 @@ def _check_callable(found: Any, name: str) -> None:
         remedy = f"If it makes the app, call it: --app '{name}()'"
     else:
         remedy = "Name the attribute that holds the app, or call what makes it: --app 'MODULE:make_app()'"
-    raise NotCallable(
+    raise WebdemoError(
         f"{name} is no WSGI app: it cannot be called with (environ, start_response).", remedy=remedy
     )
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from webdemo.errors import TooManyFiles
+from webdemo.errors import PortUnavailable
 from webdemo.worker.codec import Codec, InvalidMessage, shown
 
 S = TypeVar("S", bound=NamedTuple)
@@ -28,7 +28,7 @@ _LONGEST_LINE = 16 << 20  # far longer than any message
 _ANCILLARY_BYTES = socket.CMSG_LEN(_MOST_DESCRIPTORS * _INT_BYTES)
 
 
-class DescriptorsMissing(TooManyFiles):
+class DescriptorsMissing(PortUnavailable):
     """`message` was received without all of its descriptors."""
 
     def __init__(self, message: NamedTuple, count: int) -> None:

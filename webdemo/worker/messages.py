@@ -5,7 +5,7 @@ Orders go to a loader, reports come back from it and, through a pipe of its own,
 
 from typing import NamedTuple
 
-from webdemo.errors import AppImportFailed, AppUnavailable, UsageError, WebdemoError
+from webdemo.errors import AppImportFailed, UsageError, WebdemoError
 from webdemo.middleware.stack import EdgeSettings
 from webdemo.servers import Certificate, MadeCertificate
 from webdemo.worker.app_import import Target
@@ -89,7 +89,7 @@ class Failed(NamedTuple):
     def error(self) -> WebdemoError:
         if self.traceback:
             return AppImportFailed(self.problem, remedy=self.remedy, traceback=self.traceback)
-        kind = UsageError if self.exit_code == UsageError.exit_code else AppUnavailable
+        kind = UsageError if self.exit_code == UsageError.exit_code else WebdemoError
         return kind(self.problem, remedy=self.remedy)
 
 

@@ -15,7 +15,7 @@ import zstandard
 
 from tests.net.programs import needs_root
 from tests.web.static.calling import call
-from webdemo.errors import CompressionFailed, FolderMissing
+from webdemo.errors import UsageError, WebdemoError
 from webdemo.web.static import compress as compressing
 from webdemo.web.static.app import StaticFiles
 from webdemo.web.static.compress import FileDone, Summary, codings, compress
@@ -141,7 +141,7 @@ def test_a_full_disk_leaves_nothing_half_made(assets: Path) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
     try:
-        with pytest.raises(CompressionFailed, match=r"large\.txt cannot be compressed: File too large"):
+        with pytest.raises(WebdemoError, match=r"large\.txt cannot be compressed: File too large"):
             list(compress(assets, threads=1))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -164,7 +164,7 @@ def test_what_can_be_made_here_is_told() -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FolderMissing, match="There is no folder"):
+    with pytest.raises(UsageError, match="There is no folder"):
         list(compress(tmp_path / "none"))
 
 

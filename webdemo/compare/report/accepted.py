@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from webdemo.compare.results import Comparison, Finding, Server, Verdict
-from webdemo.errors import AcceptedUnreadable
+from webdemo.errors import UsageError
 
 _KEYS = ("server", "probe", "verdict", "why")
 _VERDICTS = tuple(verdict for verdict in typing.get_args(Verdict) if verdict not in ("right", "missing"))
@@ -60,17 +60,24 @@ class Judgement:
 
 
 def read(path: Path) -> tuple[Entry, ...]:
-    """Read the entries of a file; raises AcceptedUnreadable."""
+    """Read the entries of a file; raises UsageError."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise AcceptedUnreadable(path, exc.strerror or str(exc)) from exc
+        raise _unusable(path, exc.strerror or str(exc)) from exc
     except ValueError as exc:
-        raise AcceptedUnreadable(path, str(exc)) from exc
+        raise _unusable(path, str(exc)) from exc
     entries = data.pop("accepted", [])
     if data or not isinstance(entries, list):
-        raise AcceptedUnreadable(path, f"it contains {', '.join(data) or 'something else'}")
+        raise _unusable(path, f"it contains {', '.join(data) or 'something else'}")
     return tuple(_entry(path, number, entry) for number, entry in enumerate(entries, 1))
+
+
+def _unusable(path: Path, why: str) -> UsageError:
+    return UsageError(
+        f"The accepted differences in {path} cannot be used: {why}.",
+        remedy="An entry is a table [[accepted]] with server, probe and why, and a verdict if need be.",
+    )
 
 
 def judge(comparison: Comparison, entries: tuple[Entry, ...] = ()) -> Judgement:
@@ -100,7 +107,7 @@ def judge(comparison: Comparison, entries: tuple[Entry, ...] = ()) -> Judgement:
 
 def _entry(path: Path, number: int, entry: Any) -> Entry:
     def refuse(why: str) -> typing.NoReturn:
-        raise AcceptedUnreadable(path, f"entry {number} {why}")
+        raise _unusable(path, f"entry {number} {why}")
 
     if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
         refuse("is not a table of strings")

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from webdemo.errors import LoadImpossible
+from webdemo.errors import WebdemoError
 from webdemo.worker import interpreter
 
 # wrk is interrupted when the time is over, because its -d takes whole seconds only.
@@ -77,7 +77,7 @@ class Generator:
     def run(
         self, port: int, path: str, *, connections: int, seconds: float, headers: Sequence[str] = ()
     ) -> Load:
-        """Load the path on this port; raises LoadImpossible if the generator itself fails.
+        """Load the path on this port; raises WebdemoError if the generator itself fails.
 
         Only wrk sends `headers`, lines of `Name: value`.
         """
@@ -109,7 +109,7 @@ class Generator:
                     process.send_signal(signal.SIGINT)
                 output, _ = process.communicate(timeout=seconds + _END_SECONDS)
             except subprocess.TimeoutExpired as exc:
-                raise LoadImpossible(f"{command[0]} does not end.") from exc
+                raise _no_load(f"{command[0]} does not end.") from exc
             finally:
                 process.kill()
         return output
@@ -128,17 +128,21 @@ class Generator:
             os.sched_setaffinity(0, before)
 
 
+def _no_load(problem: str) -> WebdemoError:
+    return WebdemoError(problem, remedy="Install wrk, or compare without it: --only behaviour")
+
+
 def find_generator(cpus: frozenset[int] | None) -> Generator:
     return Generator(shutil.which("wrk"), cpus)
 
 
 def read_wrk(text: str, cpu_seconds: float) -> Load:
-    """Parse the output of `wrk --latency`; raises LoadImpossible for anything else."""
+    """Parse the output of `wrk --latency`; raises WebdemoError for anything else."""
     if text.startswith(_NOT_CONNECTED):
         return Load(0, 1.0, 0.0, 0.0, 0.0, 1, 0, cpu_seconds)
     count = _COUNT.search(text)
     if count is None:
-        raise LoadImpossible(f"wrk printed {_first_line(text)!r}.")
+        raise _no_load(f"wrk printed {_first_line(text)!r}.")
     latencies = {int(p): float(value) * _SECONDS[unit] * 1000 for p, value, unit in _LATENCY.findall(text)}
     transfer = _TRANSFER.search(text)
 
@@ -160,11 +164,11 @@ def read_wrk(text: str, cpu_seconds: float) -> Load:
 
 
 def read_own(text: str, cpu_seconds: float) -> Load:
-    """Parse the output of our own client; raises LoadImpossible for anything else."""
+    """Parse the output of our own client; raises WebdemoError for anything else."""
     try:
         figures = json.loads(text)
     except ValueError as exc:
-        raise LoadImpossible(f"The client printed {_first_line(text)!r}.") from exc
+        raise _no_load(f"The client printed {_first_line(text)!r}.") from exc
     return Load(**figures, client_cpu_seconds=cpu_seconds)
 
 

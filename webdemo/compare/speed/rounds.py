@@ -66,7 +66,7 @@ def measure(
 ) -> Speed:
     """Measure the runs that are up; then, in new runs, how each starts, stops and recovers.
 
-    Each measurement takes `seconds_per_round`. Raises LoadImpossible if the load generator fails.
+    Each measurement takes `seconds_per_round`. Raises WebdemoError if the load generator fails.
     """
     began = time.monotonic()
     up = [run for run in runs if run.state == "up"]

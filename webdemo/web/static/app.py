@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from webdemo import assets
-from webdemo.errors import FolderMissing, HeaderRefused
+from webdemo.errors import UsageError
 from webdemo.syntax import is_field_value, is_token
 from webdemo.web.static import listing as folder_listing
 from webdemo.web.static.conditions import status_by_conditions
@@ -64,7 +64,7 @@ class StaticFiles:
         revalidate each time (and mostly get a 304). Fingerprinted URLs, made by `url`, never expire.
     headers: extra headers for every file; those that StaticFiles sets itself are refused.
 
-    Raises FolderMissing and HeaderRefused.
+    Raises UsageError and UsageError.
     """
 
     def __init__(
@@ -256,11 +256,11 @@ def _with_slash(environ: WSGIEnvironment) -> str:
 def _check_folder(directory: str | os.PathLike[str]) -> None:
     path = os.fspath(directory)
     if not os.path.exists(path):  # noqa: PTH110
-        raise FolderMissing(f"The folder {path} does not exist.", remedy="Make it, or name one that exists.")
+        raise UsageError(f"The folder {path} does not exist.", remedy="Make it, or name one that exists.")
     if not os.path.isdir(path):  # noqa: PTH112
-        raise FolderMissing(f"{path} is a file, not a folder.", remedy="Name the folder that holds it.")
+        raise UsageError(f"{path} is a file, not a folder.", remedy="Name the folder that holds it.")
     if not os.access(path, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise FolderMissing(
+        raise UsageError(
             f"The folder {path} may not be read by this user.", remedy=f"Let it: chmod o+rx {path}"
         )
 
@@ -268,12 +268,12 @@ def _check_folder(directory: str | os.PathLike[str]) -> None:
 def _checked_headers(headers: Mapping[str, str]) -> Headers:
     for name, value in headers.items():
         if not is_token(name) or not is_field_value(value):
-            raise HeaderRefused(
+            raise UsageError(
                 f"The header {name!r}: {value!r} may not be sent.",
                 remedy="Names are letters, digits and hyphens; values are one line of Latin-1 text.",
             )
         if name.lower() in _OUR_HEADERS:
-            raise HeaderRefused(
+            raise UsageError(
                 f"The header {name} is set by StaticFiles itself.",
                 remedy="Leave it out; for Cache-Control, use max_age.",
             )

@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from webdemo.errors import CompressionFailed, FolderMissing
+from webdemo.errors import UsageError, WebdemoError
 from webdemo.web.static.content_coding import SUFFIXES
 from webdemo.web.static.media_types import is_compressed
 from webdemo.web.static.tree import is_served, open_file, open_folder, signature
@@ -88,12 +88,12 @@ def compress(directory: str | os.PathLike[str], *, threads: int | None = None) -
     """Make the missing and stale siblings below a folder; yields an event for each file processed.
 
     Skipped: siblings themselves, media types that are already compressed, names that are not served,
-    symlinks. Raises FolderMissing, and CompressionFailed when a file cannot be read or a sibling cannot be
+    symlinks. Raises UsageError, and WebdemoError when a file cannot be read or a sibling cannot be
     written (a full disk, for example); no partial file is left behind.
     """
     root = Path(directory)
     if not root.is_dir():
-        raise FolderMissing(f"There is no folder {root}.", remedy="Name a folder that exists.")
+        raise UsageError(f"There is no folder {root}.", remedy="Name a folder that exists.")
     available, _ = codings()
     path = root
     with ExitStack() as stack:
@@ -109,7 +109,7 @@ def compress(directory: str | os.PathLike[str], *, threads: int | None = None) -
                 size, outcome, made = future.result()
                 yield FileDone(path, size, outcome, made, done, len(found))
         except OSError as error:
-            raise CompressionFailed(
+            raise WebdemoError(
                 f"{path} cannot be compressed: {error.strerror}.",
                 remedy="Make room, or give the rights that are missing, and run it again.",
             ) from error
