@@ -139,7 +139,7 @@ def _started() -> list[Limit]:
         )
     for server in ("werkzeug", "waitress", "cheroot", "gevent", "hypercorn", "wsgiref"):
         limits.append(
-            Limit(f"stop when idle, {server}", f"start.stop.{server}", at_most=20, unit=1e-3, unit_name=" ms")
+            Limit(f"stop when idle, {server}", f"start.stop.{server}", at_most=60, unit=1e-3, unit_name=" ms")
         )
     return limits
 

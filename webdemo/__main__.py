@@ -15,13 +15,13 @@ if not sys.flags.safe_path:
 
 import gc
 
-from webdemo.worker import lifetime
+from webdemo.worker import startup
 
 
 def main() -> None:
     """Run the command and exit with its exit code."""
     gc.disable()  # imports create only objects that stay alive
-    lifetime.prepare()
+    startup.open_closed_streams()
     end_early = None
     if _serves(sys.argv[1:]):
         from webdemo.worker import interpreter, loader
@@ -35,10 +35,6 @@ def main() -> None:
     gc.enable()
     try:
         command()
-    except SystemExit as exc:
-        if isinstance(exc.code, int):
-            lifetime.with_code(exc.code)
-        raise
     finally:
         if end_early is not None:
             end_early()

@@ -35,7 +35,7 @@ from webdemo.supervisor.placeholder import StandIn
 from webdemo.supervisor.plan import Plan
 from webdemo.supervisor.processes import LoaderProcess, how_it_ended
 from webdemo.supervisor.service import Listener, RunningService, ServerProcess, State
-from webdemo.worker import interpreter, lifetime
+from webdemo.worker import interpreter, startup
 from webdemo.worker.codec import InvalidMessage
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Supervisor:
             return
         self._started = True
         rows = tuple(running.row() for running in self._app_services())
-        self.emit(events.Started(rows, time.monotonic() - lifetime.BEGAN))
+        self.emit(events.Started(rows, time.monotonic() - startup.BEGAN))
         self._notifier.ready()
         url = next((url for row in rows for url in row.urls if url.startswith("http")), None)
         if self.plan.open_browser and url:

@@ -9,6 +9,7 @@ When the supervisor dies, the loader stops its children and itself.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from webdemo import servers
 from webdemo.errors import SystemRefusal, WebdemoError
-from webdemo.worker import app_import, interpreter, lifetime, server_process
+from webdemo.worker import app_import, interpreter, server_process, startup
 from webdemo.worker.channel import Channel, DescriptorsMissing
 from webdemo.worker.messages import (
     LOADER_REPORTS,
@@ -60,7 +61,6 @@ class Loader:
         self._channel = channel
         self._grace_seconds = grace_seconds
         self._app: WSGIApplication | None = None
-        self._has_opened_files = False
         self._children: dict[int, int] = {}  # pid -> webdemo's number of the process
 
     def load(self, order: Load) -> bool:
@@ -82,7 +82,6 @@ class Loader:
                 self._send(Failed.of(exc))
                 return False
             reason = app_import.started_at_import(before)
-            self._has_opened_files = sys.platform != "linux" or bool(app_import.open_files() - before)
         self._send(
             Loaded(
                 seconds=time.perf_counter() - began if order.share else 0.0,
@@ -151,7 +150,6 @@ class Loader:
             # A process group for it and the workers that it forks, so that they can be killed together.
             os.setpgid(0, 0)
             self._channel.close()
-            lifetime.flush_files_at_the_end(frozen_ones_too=self._has_opened_files)
             return order, descriptors, None if order.own_import else self._app
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         for fd in descriptors:
@@ -231,9 +229,10 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     child = _load_and_fork(Channel(sock, LOADER_REPORTS, ORDERS), is_early=is_early)
     if isinstance(child, int):
-        return lifetime.with_code(child)
+        return child
     gc.enable()
-    return lifetime.with_code(server_process.serve(*child))
+    atexit.register(gc.unfreeze)  # the interpreter's teardown reaches the app's objects: files are flushed
+    return server_process.serve(*child)
 
 
 def _load_and_fork(channel: _LoaderChannel, *, is_early: bool) -> int | _Child:
@@ -261,5 +260,5 @@ def _load_and_fork(channel: _LoaderChannel, *, is_early: bool) -> int | _Child:
 
 
 if __name__ == "__main__":
-    lifetime.prepare()
+    startup.open_closed_streams()
     sys.exit(main(interpreter.channel_of_fresh()))

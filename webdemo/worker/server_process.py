@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING
 
 from webdemo import servers
@@ -38,48 +39,27 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     # The loader has opened stdin as /dev/null.
     os.dup2(output, 1)
     os.dup2(output, 2)
-    stopping = servers.Stopping()
-    mine: SiblingCounts | None = None
-
-    def siblings() -> SiblingCounts:
-        nonlocal mine
-        mine = counter.siblings()
-        if stopping.is_set():
-            mine.leave()
-        return mine
-
-    def drain(*_: object) -> None:
-        stopping.set()
-        if mine is not None:
-            mine.leave()
-
-    def ready() -> None:
-        try:
-            tell(reports, Ready(sources))
-        except BrokenPipeError:  # the supervisor has died
-            stopping.set()
-
+    drain = _Drain()
     signal.signal(signal.SIGTERM, drain)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     for name in (signal.SIGINT, signal.SIGHUP):
         signal.signal(name, lambda *_: None)  # not SIG_IGN, which programs started by the app would inherit
     if order.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, order.cpus)
-    adapter = servers.find(order.server)
-    settings = order.settings
-    sources: tuple[str, ...] = ()
     cleanup = contextlib.ExitStack()
     try:
-        counter = RequestCounter(SharedCounters(counting), settings.service)
-        if not adapter.runs_app:
-            app = stack.not_loaded
-        else:
-            if app is None:
-                if adapter.before_import is not None:
-                    adapter.before_import()
-                app = app_import.load(order.target)
-                sources = app_import.source_folders()
-            app = stack.wrap(app, settings, reports, draining, counter)
+        adapter = servers.find(order.server)
+        counter = RequestCounter(SharedCounters(counting), order.settings.service)
+        app, sources = _load(adapter, order, app)
+        if adapter.runs_app:
+            app = stack.wrap(app, order.settings, reports, draining, counter)
+
+        def ready() -> None:
+            try:
+                tell(reports, Ready(sources))
+            except BrokenPipeError:  # the supervisor has died
+                drain.stopping.set()
+
         adapter.serve(
             servers.Job(
                 app=app,
@@ -89,11 +69,11 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
                 worker_cpus=order.worker_cpus,
                 certificate=cleanup.enter_context(_certificate(order)),
                 ready=ready,
-                stopping=stopping,
+                stopping=drain.stopping,
                 grace_seconds=order.grace_seconds,
                 directory=order.target.directory,
-                siblings=siblings if order.has_siblings else None,
-                log=_log if settings.access_log else lambda line: None,
+                siblings=partial(drain.siblings, counter) if order.has_siblings else None,
+                log=_log if order.settings.access_log else lambda line: None,
             )
         )
     except WebdemoError as exc:
@@ -107,6 +87,39 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
+
+
+class _Drain:
+    """The handler of SIGTERM: makes the server drain, and its siblings take all further connections."""
+
+    def __init__(self) -> None:
+        self.stopping = servers.Stopping()
+        self._siblings: SiblingCounts | None = None
+
+    def __call__(self, *_: object) -> None:
+        self.stopping.set()
+        if self._siblings is not None:
+            self._siblings.leave()
+
+    def siblings(self, counter: RequestCounter) -> SiblingCounts:
+        """The connection counts of this process and its siblings; called in the process that accepts."""
+        self._siblings = counter.siblings()
+        if self.stopping.is_set():
+            self._siblings.leave()
+        return self._siblings
+
+
+def _load(
+    adapter: servers.Adapter, order: Spawn, app: WSGIApplication | None
+) -> tuple[WSGIApplication, tuple[str, ...]]:
+    """The app, and the folders of its code if this process imports its own copy."""
+    if not adapter.runs_app:
+        return stack.not_loaded, ()
+    if app is not None:
+        return app, ()
+    if adapter.before_import is not None:
+        adapter.before_import()
+    return app_import.load(order.target), app_import.source_folders()
 
 
 def _certificate(order: Spawn) -> contextlib.AbstractContextManager[servers.Certificate | None]:
