@@ -100,9 +100,9 @@ def test_a_factory_takes_literal_arguments(module: Module) -> None:
     text = f'{name}:make(1, -2.5, "a:b", [None, True], sep={{"k": (1, 2)}}, debug=False)'
     assert answer(load(Target(text))) == b"((1, -2.5, 'a:b', [None, True]), {'k': (1, 2)}, {'debug': False})"
     assert answer(load(Target(f"{name}:inner.make()"))) == b"((), ' ', {})"
-    keyed = Target(f"{name}:inner.make", arguments={"key": "secret"})
+    keyed = Target(f"{name}:inner.make", arguments=("secret",))
     assert "secret" not in str(keyed)
-    assert answer(load(keyed)) == b"((), ' ', {'key': 'secret'})"
+    assert answer(load(keyed)) == b"(('secret',), ' ', {})"
 
 
 def test_a_class_an_instance_and_a_name_with_a_hyphen_are_apps(module: Module, tmp_path: Path) -> None:

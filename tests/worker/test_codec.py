@@ -165,7 +165,7 @@ _SETTINGS = EdgeSettings(
     process_id=1, token="t", service="waitress 8000", server="waitress", version="3", binds={"8000": ":8000"},
     access_log=None, services=(ServiceFacts("smtp", ("smtp://[::1]:25",), {"spool": "x"}),),
 )  # fmt: skip
-_TARGET = Target("webdemo.dashboard.app:make_app", arguments={"key": "k", "read_only": False})
+_TARGET = Target("webdemo.dashboard.app:make_app", arguments=("k", False))
 _SPAWN = Spawn(
     process=1, own_import=True, server="waitress", options={"threads": "4"}, workers=1, has_siblings=False,
     cpus=(0, 1), worker_cpus=(), certificate=Certificate(Path("/a"), Path("/b")), made_certificate=None,

@@ -38,7 +38,7 @@ def add_dashboard(
         binds=(bind,),
         target=Target(
             "webdemo.dashboard.app:make_app",
-            arguments={"control": str(control.own_path()), "key": key, "read_only": read_only},
+            arguments=(str(control.own_path()), key, read_only),
         ),
     )
     host, port = sockets[0].getsockname()[:2]

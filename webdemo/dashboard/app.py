@@ -54,7 +54,7 @@ class _DashboardRequest(Request):
     max_content_length = 2 * twin.LONGEST_BODY * 3  # percent-encoding may triple the size of a body
 
 
-def make_app(control: str, *, key: str, read_only: bool) -> App:
+def make_app(control: str, key: str, read_only: bool) -> App:
     """The dashboard of the run with this control socket (a path); `key` is needed to act."""
     path = Path(control)
     watch = Watch(Instance(int(path.stem), path))

@@ -122,6 +122,15 @@ class ServiceStatus(NamedTuple):
     restarts: int
     processes: tuple[ProcessStatus, ...]
     figures: Sample | None  # None in the first second of a run
+    other_processes: tuple[ProcessStatus, ...] = ()  # on its ports, and about to take over or to end
+
+
+class ChangeStatus(NamedTuple):
+    """Something that is wished, and not yet so."""
+
+    what: str  # such as "swap 8000 to gunicorn"
+    for_seconds: float
+    waits_for: str
 
 
 class RunStatus(NamedTuple):
@@ -130,6 +139,7 @@ class RunStatus(NamedTuple):
     since: float  # epoch seconds
     stopping: bool
     services: tuple[ServiceStatus, ...]
+    changes: tuple[ChangeStatus, ...] = ()
 
 
 class RunHistory(NamedTuple):

@@ -53,6 +53,7 @@ class Died(NamedTuple):
     pid: int
     how: str
     again_in_seconds: float
+    times: int  # how often processes of this service have died so far
 
 
 class GivenUp(NamedTuple):
@@ -69,6 +70,13 @@ class ReplaceFailed(NamedTuple):
     service: str
     why: str
     last_lines: tuple[str, ...]
+
+
+class LoaderLost(NamedTuple):
+    """A loader ended unexpectedly. The servers keep running; the app is loaded again."""
+
+    how: str
+    again_in_seconds: float
 
 
 class StoppedService(NamedTuple):
@@ -124,5 +132,5 @@ class Output(NamedTuple):
     complete: bool
 
 
-Failure = LoadFailed | Died | GivenUp | ReplaceFailed | InternalError | CutOff
+Failure = LoadFailed | Died | GivenUp | ReplaceFailed | LoaderLost | InternalError | CutOff
 Event = Started | Loaded | Up | StoppedService | Note | Changed | Draining | Stopped | Output | Failure

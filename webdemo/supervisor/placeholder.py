@@ -1,50 +1,53 @@
-"""Serves 503 while the app is not loaded yet; with --health it reports live but not ready.
+"""Serves 503 where no server can accept connections; with --health it reports live but not ready.
 
 Runs in threads of the main process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import partial
 
 from webdemo import servers
 from webdemo.middleware import stack
+from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.loop import Loop
-from webdemo.supervisor.service import RunningService
+from webdemo.supervisor.plan import Service
 
 
-class StandIn:
-    """A wsgiref server per service, in threads of the supervisor, on duplicates of the services' sockets."""
+class Placeholder:
+    """A wsgiref server per port, in a thread of the supervisor, on duplicates of the port's sockets."""
 
-    def __init__(self, loop: Loop, *, health: bool) -> None:
+    def __init__(self, loop: Loop, listeners: Mapping[str, Listener], *, health: bool) -> None:
         self._loop = loop
+        self._listeners = listeners
         self._app = stack.health(stack.not_loaded, lambda: False) if health else stack.not_loaded
-        self._stopping: list[servers.Stopping] = []
+        self._running: dict[str, servers.Stopping] = {}
 
-    def serve(self, services: Iterable[RunningService]) -> None:
-        """Serve until `end`. TLS ports are left out: the supervisor does not handle private keys."""
-        if self._stopping:
-            return
+    def serve(self, services: Mapping[str, Service], ports: frozenset[str]) -> None:
+        """Serve on these ports, and on no others. `services`: the service of each port.
+
+        TLS ports are left out: the supervisor does not handle private keys.
+        """
+        for port in self._running.keys() - ports:
+            self._running.pop(port).set()
+        for port in sorted(ports - self._running.keys()):
+            if not services[port].tls and services[port].runs_app:
+                self._running[port] = self._start(port)
+
+    def _start(self, port: str) -> servers.Stopping:
         from webdemo.servers import wsgiref  # few runs need it
 
-        for running in services:
-            if not running.service.tls and running.service.runs_app:
-                stopping = servers.Stopping()
-                job = servers.Job(
-                    app=self._app,
-                    sockets=[sock.dup() for sock in running.sockets()],
-                    options=wsgiref.adapter.options(),
-                    workers=1,
-                    certificate=None,
-                    ready=lambda: None,
-                    stopping=stopping,
-                    grace_seconds=1.0,
-                )
-                self._loop.in_thread(partial(wsgiref.serve, job))
-                self._stopping.append(stopping)
-
-    def end(self) -> None:
-        for stopping in self._stopping:
-            stopping.set()
-        self._stopping.clear()
+        stopping = servers.Stopping()
+        job = servers.Job(
+            app=self._app,
+            sockets=[sock.dup() for sock in self._listeners[port].sockets],
+            options=wsgiref.adapter.options(),
+            workers=1,
+            certificate=None,
+            ready=lambda: None,
+            stopping=stopping,
+            grace_seconds=1.0,
+        )
+        self._loop.in_thread(partial(wsgiref.serve, job))
+        return stopping

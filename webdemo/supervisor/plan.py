@@ -51,7 +51,7 @@ class Service(NamedTuple):
     target: Target | None = None  # served instead of the plan's app (the dashboard)
 
     def __str__(self) -> str:
-        return f"{self.server} {' '.join(map(place, self.binds))}"
+        return " ".join([self.server, *map(place, self.binds)])
 
     @property
     def scheme(self) -> str:
@@ -61,6 +61,20 @@ class Service(NamedTuple):
     @property
     def runs_app(self) -> bool:
         return servers.find(self.server).runs_app
+
+    @property
+    def shares_import(self) -> bool:
+        """Whether its processes may be forked from a loader that has imported the app."""
+        return self.target is None and self.runs_app and servers.find(self.server).before_import is None
+
+    @property
+    def opens_own_sockets(self) -> bool:
+        return servers.find(self.server).opens_own_sockets
+
+    @property
+    def is_of_app(self) -> bool:
+        """Whether it belongs to the user's plan; False for the dashboard."""
+        return self.target is None
 
     @property
     def processes(self) -> int:
@@ -73,6 +87,7 @@ class Plan(NamedTuple):
 
     target: Target = Target()
     services: tuple[Service, ...] = ()
+    start_seconds: float = 60.0
     grace_seconds: float = 8.0
     access_log: str | None = "text"
     colour: bool = False

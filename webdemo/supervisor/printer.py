@@ -118,14 +118,18 @@ class Printer:
                     *problem_lines(error, colour=self._colour),
                     *after,
                 ]
-            case events.Died(service, pid, how, again):
+            case events.Died(service, pid, how, again, times):
                 when = "at once" if again == 0 else f"in {format_duration(again)}"
                 who = f"{service} (pid {pid})" if pid else service
-                return [self._red(f"{who} {how}; it is started again {when}.")]
+                often = f" (for the {times}th time)" if times > 3 else ""
+                return [self._red(f"{who} {how}{often}; it is started again {when}.")]
+            case events.LoaderLost(how, again):
+                when = "" if again == 0 else f" in {format_duration(again)}"
+                problem = f"The loader {how}; the servers keep running, and the app is loaded again{when}."
+                return [self._red(problem)]
             case events.GivenUp(service, deaths, tail):
-                problem = (
-                    f"{service} is given up after {deaths} deaths in quick succession; its port is closed."
-                )
+                often = f" after {deaths} deaths in quick succession" if deaths > 1 else ""
+                problem = f"{service} is given up{often}; its port is closed."
                 return [self._red(problem), *self._all_said(service, tail)]
             case events.ReplaceFailed(service, why, tail):
                 problem = f"The new {service} {why}; the old one keeps running."

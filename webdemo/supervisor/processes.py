@@ -5,27 +5,42 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
+import struct
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import cast
 
+from webdemo.supervisor.desired import Spec
+from webdemo.supervisor.log_tail import LastLines
 from webdemo.supervisor.loop import Loop
 from webdemo.worker import interpreter
 from webdemo.worker.channel import Channel, DescriptorsMissing
 from webdemo.worker.codec import InvalidMessage
-from webdemo.worker.messages import LOADER_REPORTS, ORDERS, Load, LoaderReport, Order
+from webdemo.worker.loader import send_signal
+from webdemo.worker.messages import (
+    LOADER_REPORTS,
+    ORDERS,
+    SERVER_REPORTS,
+    Failed,
+    Load,
+    LoaderReport,
+    Order,
+    ServerReport,
+    Signal,
+)
 
 _LONGEST_LINE = 8192
+_LONGEST_REPORT = 1 << 20  # far longer than any real one
+_OUTPUT_RESTS_SECONDS = 0.005
+_TAIL_LINES = 20
+_SEND_TIMEOUT = struct.pack("@ll", 2, 0)  # struct timeval: a loader that does not read must not hold us up
 _LOADER_ENDS_SECONDS = 2.0  # after its channel was closed
 
 OnOutput = Callable[[str, str, bool], None]
 """Called with each line: its source, its text, and whether it is an access log line."""
-
-
-class Gone(NamedTuple):
-    """A loader has ended; `code` is None if unknown."""
-
-    code: int | None
 
 
 class LineReader:
@@ -107,24 +122,26 @@ class LineReader:
 
 
 class LoaderProcess:
-    """A loader, started with its first order."""
+    """A loader, started with its first order. Raises SystemRefusal if that is impossible.
+
+    It must be reaped by whoever handles SIGCHLD; `wait` is for the end of the run.
+    """
 
     def __init__(
         self,
         loop: Loop,
         order: Load,
         *,
-        on_message: Callable[[LoaderProcess, LoaderReport | Gone], None],
+        on_report: Callable[[LoaderReport, Sequence[int]], None],
         on_output: OnOutput,
     ) -> None:
         self.share = order.share
-        self.alive = True
-        self.retired = False
-        self.children = 0
+        self.has_channel = True
         self._loop = loop
-        self._on_message = on_message
+        self._on_report = on_report
         # The one started early has imported modules that a server may have to patch first.
         self._interpreter = interpreter.take_early() if order.share else interpreter.fresh()
+        self._interpreter.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
         self._channel = Channel(self._interpreter.socket, ORDERS, LOADER_REPORTS)
         self.pid = self._interpreter.pid
         LineReader(loop, self._interpreter.output, lambda line: on_output("app", as_text(line), False))
@@ -132,37 +149,159 @@ class LoaderProcess:
         self.send(order)
 
     def send(self, order: Order, descriptors: Sequence[int] = ()) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        try:
             self._channel.send(order, descriptors)
-
-    def retire(self) -> None:
-        """Let it exit when its last child has."""
-        self.retired = True
-        if not self.children and self.alive:
-            self.close()
+        except BlockingIOError:  # it has not read for _SEND_SECONDS, and part of the order may be sent
+            self.kill()
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it has ended, which SIGCHLD tells
 
     def close(self) -> None:
         """Close the channel; the loader then stops its children and exits."""
-        if self.alive:
-            self.alive = False
+        if self.has_channel:
+            self.has_channel = False
             self._loop.forget(self._channel)
             self._channel.close()
+
+    def kill(self) -> None:
+        self.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, timeout_seconds: float) -> int | None:
         """Wait for its exit, and kill it after `timeout_seconds`; returns the exit code, if known."""
         return self._interpreter.wait(timeout_seconds)
 
     def _receive(self) -> None:
-        while self.alive:
+        while self.has_channel:
             try:
-                for message, _ in self._channel.receive():
-                    self._loop.barrier.call(partial(self._on_message, self, message))
+                for report, descriptors in self._channel.receive():
+                    self._loop.barrier.call(partial(self._on_report, report, descriptors))
                 return
-            except (InvalidMessage, DescriptorsMissing) as exc:
+            except DescriptorsMissing as exc:
+                self._loop.barrier.call(partial(self._on_report, cast(LoaderReport, exc.message), ()))
+            except InvalidMessage as exc:
                 self._loop.barrier.report(exc)
             except EOFError:
                 self.close()
-                self._on_message(self, Gone(self.wait(_LOADER_ENDS_SECONDS)))
+                # It is about to exit. If it does not, it is of no use any more.
+                self._loop.after(_LOADER_ENDS_SECONDS, self.kill_if_running)
+
+    def kill_if_running(self) -> None:
+        if not self._interpreter.has_ended:
+            self.kill()
+
+
+class ServerProcess:
+    """A server process, from the order to fork it until its end.
+
+    Signals go to it directly, through a descriptor that stands for exactly this process (Linux); elsewhere
+    through the loader, because only the parent can be sure that a pid was not reused.
+    """
+
+    def __init__(self, number: int, spec: Spec, source: str, log: LastLines, loader: LoaderProcess) -> None:
+        self.number = number
+        self.spec = spec
+        self.source = source
+        self.log = log
+        self.loader = loader
+        self.pid: int | None = None
+        self.cpu: int | None = None  # the processor that it is pinned to
+        self.started_at = time.time()
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.failure: Failed | None = None
+        self._pidfd: int | None = None
+        self._readers: list[LineReader] = []
+        self._has_ended = False
+
+    def read(
+        self,
+        loop: Loop,
+        output: int,
+        reports: int,
+        *,
+        mark: bytes,
+        on_output: OnOutput,
+        on_report: Callable[[ServerReport], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        """Pass on what it writes to its pipes.
+
+        `output`: its stdout and stderr. `reports`: access log lines, which begin with `mark`, and messages.
+        """
+
+        def line(data: bytes) -> None:
+            text = as_text(data)
+            self.log.add(text, is_access=False)
+            self.tail.append(text)
+            on_output(self.source, text, False)
+
+        def report(data: bytes) -> None:
+            if data.startswith(mark):
+                text = as_text(data[len(mark) :])
+                self.log.add(text, is_access=True)
+                on_output(self.source, text, True)
+            elif data:
+                on_report(SERVER_REPORTS.decode(data))
+
+        printed = LineReader(loop, output, line, rest_seconds=_OUTPUT_RESTS_SECONDS)
+        reported = LineReader(
+            loop,
+            reports,
+            report,
+            on_end,
+            longest=_LONGEST_REPORT,
+            before=printed.take_rest,  # what the app printed before its response comes before the access line
+            rest_seconds=_OUTPUT_RESTS_SECONDS,
+        )
+        self._readers = [printed, reported]
+
+    @property
+    def has_pidfd(self) -> bool:
+        return self._pidfd is not None
+
+    def take_output(self) -> None:
+        """Read what it has written so far."""
+        for reader in self._readers:
+            reader.take_rest()
+
+    def spawned(self, loop: Loop, pid: int, pidfd: int | None, on_end: Callable[[], None]) -> None:
+        """It exists; `on_end` is called when it has exited, even if its loader cannot tell."""
+        self.pid = pid
+        if pidfd is None:
+            return
+        self._pidfd = pidfd
+
+        def ended() -> None:
+            loop.forget(pidfd)
+            on_end()
+
+        loop.on_readable(pidfd, ended)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal; SIGKILL goes to the workers that it has forked as well."""
+        if self._has_ended:
+            return
+        if self._pidfd is not None and self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                if number == signal.SIGKILL:
+                    send_signal(self.pid, number)
+                else:
+                    signal.pidfd_send_signal(self._pidfd, number)
+        elif self.loader.has_channel:
+            self.loader.send(Signal(self.number, int(number)))
+        elif self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                send_signal(self.pid, number)
+
+    def ended(self, loop: Loop) -> None:
+        """It has exited: read the rest, and let go of it."""
+        self.take_output()
+        self._has_ended = True
+        if self._pidfd is not None:
+            loop.forget(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
 
 
 def as_text(data: bytes) -> str:

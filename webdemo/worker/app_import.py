@@ -32,7 +32,7 @@ class Target(NamedTuple):
 
     app: str = DEMO_SITE
     directory: str | None = None
-    arguments: dict[str, str | bool] | None = None  # call what `app` names with these; may be secret
+    arguments: tuple[str | bool, ...] | None = None  # call what `app` names with these; may be secret
 
     def __str__(self) -> str:
         return self.directory if self.directory is not None else self.app
@@ -137,12 +137,12 @@ def _usual_name(module: ModuleType, module_name: str) -> str:
 
 
 def _evaluate(
-    module: ModuleType, module_name: str, expression: str, arguments: dict[str, str | bool] | None
+    module: ModuleType, module_name: str, expression: str, arguments: tuple[str | bool, ...] | None
 ) -> Any:
     """Evaluate `a.b` in the module, call it with `arguments`, or evaluate `a.b(1, key="x")` with literals."""
     path, call = _parse(module_name, expression)
     if arguments is not None:
-        call = [], arguments
+        call = list(arguments), {}
     found: Any = module
     for depth, part in enumerate(path):
         try:

@@ -42,7 +42,7 @@ class Interpreter:
         self.pid = pid
         self.socket = sock
         self.output = output
-        self._has_ended = False
+        self.has_ended = False
         self._exit_code: int | None = None
 
     def wait(self, timeout_seconds: float) -> int | None:
@@ -53,15 +53,15 @@ class Interpreter:
         return self._exit_code
 
     def _collect(self, options: int) -> bool:
-        if not self._has_ended:
+        if not self.has_ended:
             try:
                 pid, status = os.waitpid(self.pid, options)
             except ChildProcessError:  # it has been reaped elsewhere
-                self._has_ended = True
+                self.has_ended = True
             else:
-                self._has_ended = bool(pid)
+                self.has_ended = bool(pid)
                 self._exit_code = os.waitstatus_to_exitcode(status) if pid else None
-        return self._has_ended
+        return self.has_ended
 
     def end(self) -> None:
         """Discard it: close its channel, and kill it."""

@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,8 +156,18 @@ class Loader:
         for fd in descriptors:
             os.close(fd)
         self._children[pid] = order.process
-        self._send(Spawned(order.process, pid))
+        self._report_child(order.process, pid)
         return None
+
+    def _report_child(self, number: int, pid: int) -> None:
+        """Report the child, with a descriptor that stands for it: a pid could be reused."""
+        pidfd = None
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):  # an old kernel, or no free descriptor
+                pidfd = os.pidfd_open(pid)
+        self._send(Spawned(number, pid), [] if pidfd is None else [pidfd])
+        if pidfd is not None:
+            os.close(pidfd)
 
     def _refuse(self, order: Spawn, error: WebdemoError) -> None:
         """Report that the child could not be started."""
@@ -176,9 +187,10 @@ class Loader:
                 pass
             self._send(Exited(self._children.pop(pid), code))
 
-    def _send(self, message: LoaderReport) -> None:
+    def _send(self, report: LoaderReport, descriptors: Sequence[int] = ()) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._channel.send(message)  # if the supervisor is gone, the next receive raises EOFError
+            # If the supervisor is gone, the next receive raises EOFError.
+            self._channel.send(report, descriptors)
 
     def _end_children(self) -> None:
         """The supervisor has died: drain the children, and kill those that outlive the grace time."""

@@ -1,0 +1,342 @@
+"""The reconciler, driven through random histories by a model of the machine with a made-up clock."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import textwrap
+from collections import deque
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.supervisor.simulation import (
+    BROKEN,
+    ERROR,
+    GOOD,
+    HANGS,
+    LIMITS,
+    OWN_IMPORT,
+    OWN_SOCKET,
+    SHARING,
+    TWO,
+    UNSHARED,
+    Broken,
+    Machine,
+    Service,
+    simulate,
+)
+from webdemo.errors import WebdemoError
+from webdemo.supervisor import facts, reconciler
+from webdemo.supervisor.reconciler import MOST_QUICK_DEATHS, Reconciler, State
+
+T = TypeVar("T")
+
+
+def machine(*slots: tuple[Service, tuple[str, ...]]) -> Machine:
+    """A machine with these services, all up."""
+    run = Machine(slots)
+    run.advance(5)
+    return run
+
+
+def told(run: Machine, kind: type[T]) -> list[T]:
+    return [event for event in run.told if isinstance(event, kind)]
+
+
+# -- random histories -----------------------------------------------------------------------------
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.binary(max_size=120))
+def test_after_any_history_the_promises_hold(history: bytes) -> None:
+    simulate(history)
+
+
+@pytest.mark.deep
+@settings(max_examples=10_000, deadline=None)
+@given(st.binary(max_size=240))
+def test_after_any_of_many_histories_the_promises_hold(history: bytes) -> None:
+    simulate(history)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        pytest.param(bytes(numbers), id=name)
+        for name, numbers in {
+            "an answer is given twice when the run ends in the same moment": [36, 36, 134, 4, 11, 13],
+            "a start waits for code that could not be loaded": [162, 184, 139, 255],
+            "a restart is settled while the reload of a lost loader is under way":
+                [103, 125, 110, 232, 207, 132, 35, 80, 37, 224],
+            "a swap beside a reload, before anything is up": [210, 212, 101, 30, 91, 232, 157, 162],
+            "a start beside a reload of a server that opens its own port":
+                [143, 116, 245, 18, 197, 89, 41, 51, 16, 134, 132, 235],
+            "a port is closed and opened again in the same moment":
+                [232, 198, 49, 221, 246, 224, 108, 53, 78, 218, 247, 129, 195, 50, 229, 42, 95, 85],
+            "a reload is settled while an old process waits for a queue":
+                [171, 151, 55, 33, 50, 220, 128, 91, 39, 44, 95, 6, 9, 113],
+            "a stop, a start, a restart of all and a reload at once":
+                [202, 243, 153, 27, 163, 201, 115, 234, 177, 204, 210],
+        }.items()
+    ],
+)  # fmt: skip
+def test_a_history_that_once_broke_a_promise(history: bytes) -> None:
+    simulate(history)
+
+
+# -- what users meet ------------------------------------------------------------------------------
+
+
+def test_a_reload_replaces_each_process_once_the_new_ones_are_up() -> None:
+    run = machine((SHARING, ("8000",)), (TWO, ("8001",)))
+    before = set(run.processes)
+    wish = run.wish("reload")
+    assert set(run.processes) == before, "the old ones serve while the app is loaded"
+    run.advance(10)
+    assert run.answers == {wish: None}
+    assert len(run.processes) == 3
+    assert before.isdisjoint(run.processes)
+
+
+def test_a_reload_that_cannot_be_loaded_changes_nothing() -> None:
+    run = machine((SHARING, ("8000",)))
+    before = set(run.processes)
+    run.code = BROKEN
+    wish = run.wish("reload")
+    run.advance(10)
+    assert run.answers == {wish: ERROR}
+    assert set(run.processes) == before
+    assert told(run, facts.TellLoadFailed) == [facts.TellLoadFailed(ERROR, old_code_serves=True)]
+
+
+def test_of_a_reload_either_all_services_take_over_or_none() -> None:
+    run = machine((SHARING, ("8000",)), (OWN_IMPORT, ("8001",)))
+    before = set(run.processes)
+    run.broken_server = str(OWN_IMPORT)
+    wish = run.wish("reload")
+    run.advance(10)
+    assert isinstance(run.answers[wish], WebdemoError)
+    assert set(run.processes) == before
+
+
+def test_reloads_in_quick_succession_end_in_one_release_and_are_all_answered() -> None:
+    run = machine((SHARING, ("8000",)), (OWN_IMPORT, ("8001",)))
+    wishes = []
+    for _ in range(10):
+        wishes.append(run.wish("reload"))
+        run.advance(0.1)
+    run.advance(20)
+    assert run.answers == dict.fromkeys(wishes)
+    assert len(run.processes) == 2
+    assert len(run.loaders) == 2
+
+
+def test_a_fixed_file_is_loaded_though_the_import_before_it_hangs() -> None:
+    run = machine((SHARING, ("8000",)))
+    run.code = HANGS
+    first = run.wish("reload")
+    run.advance(1)
+    run.code = GOOD
+    second = run.wish("reload")
+    run.advance(3)
+    assert run.answers == {first: None, second: None}
+
+
+def test_a_first_import_that_hangs_is_replaced_as_well() -> None:
+    run = Machine(((SHARING, ("8000",)),), code=HANGS)
+    run.advance(1)
+    run.code = GOOD
+    wish = run.wish("reload")
+    run.advance(3)
+    assert run.answers == {wish: None}
+    assert len(run.processes) == 1
+
+
+@pytest.mark.parametrize("what", ["restart", "stop", "swap"])
+def test_a_command_is_obeyed_at_once_while_an_import_hangs(what: str) -> None:
+    run = machine((SHARING, ("8000",)), (TWO, ("8001",)))
+    run.code = HANGS
+    run.wish("reload")
+    run.advance(1)
+    wish = run.wish(what)
+    run.advance(1.5)
+    assert run.answers == {wish: None}
+
+
+def test_a_later_command_for_a_port_replaces_an_earlier_one() -> None:
+    run = machine((SHARING, ("8000",)))
+    run.code = HANGS
+    swap = run.wish("swap", 2 * 7)  # to a server that imports its own copy, which hangs
+    run.advance(1)
+    restart = run.wish("restart")
+    error = run.answers[swap]
+    assert error is not None
+    assert error.problem == "Swap 8000 to gevent: it was replaced by a later command, restart 8000."
+    run.advance(2)
+    assert run.answers[restart] is None
+
+
+def test_an_import_that_never_ends_is_given_up_after_the_limit() -> None:
+    run = machine((SHARING, ("8000",)))
+    run.code = HANGS
+    wish = run.wish("reload")
+    run.advance(LIMITS.start_seconds + 0.1)
+    error = run.answers[wish]
+    assert error is not None
+    assert "did not load it within 10 s" in error.problem
+    assert len(run.loaders) == 1
+
+
+def test_a_process_that_came_up_is_started_again_however_often_it_dies() -> None:
+    run = machine((SHARING, ("8000",)))
+    pauses = []
+    for _ in range(20):
+        run.crash_all()
+        run.act()
+        [*_, died] = told(run, facts.TellDied)
+        pauses.append(died.again_in_seconds)
+        run.advance(4)
+    assert len(run.processes) == 1
+    assert not told(run, facts.TellGivenUp)
+    assert pauses[:6] == [0.0, 0.1, 0.2, 0.4, 0.8, 1.6]
+    assert max(pauses) <= 3.0
+
+
+def test_what_never_comes_up_is_given_up_and_revived_by_a_reload() -> None:
+    run = Machine(((SHARING, ("8000",)), (TWO, ("8001",))))
+    run.broken_server = str(TWO)
+    run.advance(20)
+    [given_up] = told(run, facts.TellGivenUp)
+    assert given_up.deaths == MOST_QUICK_DEATHS
+    assert run.open_ports == {"8000"}
+    run.broken_server = ""
+    run.wish("reload")
+    run.advance(10)
+    assert run.open_ports == {"8000", "8001"}
+    assert len(run.processes) == 3
+
+
+def test_a_first_load_that_fails_ends_the_run_or_waits_for_the_next_change() -> None:
+    for waits, exit_code in ((False, 1), (True, None)):
+        run = Machine(((SHARING, ("8000",)),), limits=LIMITS._replace(waits_for_fix=waits), code=BROKEN)
+        run.advance(30)
+        assert run.exit_code == exit_code
+        if waits:
+            run.code = GOOD
+            run.wish("reload")
+            run.advance(5)
+            assert len(run.processes) == 1
+
+
+def test_a_start_that_fails_leaves_the_port_closed() -> None:
+    run = machine((OWN_IMPORT, ("8000",)), (SHARING, ("8001",)))
+    run.wish("stop")
+    run.advance(5)
+    assert run.open_ports == {"8001"}
+    run.code = BROKEN
+    wish = run.wish("start")
+    run.advance(5)
+    assert run.answers[wish] is ERROR
+    assert run.open_ports == {"8001"}
+
+
+def test_a_lost_loader_is_replaced_with_all_that_it_served() -> None:
+    run = machine((SHARING, ("8000",)), (TWO, ("8001",)))
+    before = set(run.processes)
+    run.kill_loader(0)
+    run.advance(10)
+    assert len(run.processes) == 3
+    assert before.isdisjoint(run.processes)
+    assert len(run.loaders) == 1
+
+
+def test_an_app_that_must_not_be_shared_is_imported_by_each_process() -> None:
+    run = Machine(((SHARING, ("8000",)), (TWO, ("8001",))), code=UNSHARED)
+    run.advance(10)
+    assert [loader.share for loader in run.loaders.values()] == [False]
+    assert len(run.processes) == 3
+
+
+def test_a_hung_process_is_replaced_beside_itself_first() -> None:
+    run = machine((SHARING, ("8000",)))
+    [hung] = run.processes
+    run.processes[hung].is_frozen = True
+    run.declare_hung(0)
+    run.act()
+    assert run.reconciler.processes[hung].state is State.UP
+    run.advance(1)
+    assert run.reconciler.processes[hung].state is State.DRAINING
+    run.advance(LIMITS.grace_seconds + 1)
+    assert hung not in run.processes
+    assert len(run.processes) == 1
+
+
+def test_a_server_that_opens_its_port_itself_is_started_when_the_old_one_is_gone() -> None:
+    run = machine((OWN_SOCKET, ("8000",)))
+    [before] = run.processes
+    wish = run.wish("restart")
+    assert set(run.processes) == {before}
+    run.advance(5)
+    assert before not in run.processes
+    assert len(run.processes) == 1
+    assert run.answers == {wish: None}
+
+
+def test_a_frozen_loader_does_not_hold_up_the_end() -> None:
+    run = machine((SHARING, ("8000",)))
+    run.freeze_loader(0)
+    run.end(at_once=False)
+
+
+def test_requests_that_outlast_the_grace_time_are_cut_off() -> None:
+    run = machine((SHARING, ("8000",)))
+    run.freeze_process(0)
+    run.end(at_once=False)
+    assert len(told(run, facts.TellCutOff)) == 1
+    assert run.exit_code == 1
+
+
+# -- what the histories are worth -----------------------------------------------------------------
+
+
+FAULTS = {
+    "settle before the new processes are up": (
+        "_settle_one", "all(self._is_full", "(lambda _: True)(self._is_full",
+    ),
+    "do not drain old processes": (
+        "_compare_processes", "self._actions.append(facts.Drain(process.number))", "pass",
+    ),
+    "never kill what does not drain": ("_expire", "process.state is State.DRAINING", "False"),
+    "keep loaders that are not needed": ("_compare_loaders", "loader.number not in used", "False"),
+    "start one process too many": ("_spawn_missing", "range(missing", "range(missing + 1"),
+    "do not answer a wish whose change failed": ("_drop", "self._answer(change.wishes, error)", "pass"),
+    "answer before clients meet the result": ("_answer_settled", "self._is_seen(settled, now)", "True"),
+    "forget a reload that came during another": ("_reload_again", "change.again is not None", "False"),
+    "give up what had come up": ("_crashed", "not history.ever_up and has_begun", "has_begun"),
+    "load the code again under the same release": (
+        "_new_release", "return number", "return self.settled.release",
+    ),
+    "keep the port of a stopped service open": (
+        "_compare_ports", "facts.ClosePort(name)", "facts.OpenPort(name)",
+    ),
+    "stop the old processes first": ("_wanted", "dict.fromkeys(self._settled_specs())", "{}"),
+    "answer twice": ("_answer", "for wish in wishes", "for wish in [*wishes, *wishes]"),
+}  # fmt: skip
+"""What is wrong: the method, and the text in it that is replaced."""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_random_histories_find_each_deliberate_fault(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, old, new = FAULTS[fault]
+    source = textwrap.dedent(inspect.getsource(getattr(Reconciler, name)))
+    assert source.count(old) == 1
+    faulty: dict[str, Any] = {}
+    exec(source.replace(old, new), vars(reconciler), faulty)
+    monkeypatch.setattr(Reconciler, name, faulty[name])
+    chance = random.Random(1)
+    histories = (chance.randbytes(chance.randrange(4, 80)) for _ in range(3000))
+    with pytest.raises((Broken, KeyError)):
+        deque(map(simulate, histories), maxlen=0)

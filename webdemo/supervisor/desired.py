@@ -1,0 +1,151 @@
+"""What the run should be: one release of the code, and the services on their ports. Runs in the main process.
+
+The rule: everything here is immutable data. A change is an edit that is applied to a `Desired` and gives
+another one, so it can be applied again when something else has changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+
+class ServiceLike(Protocol):
+    """What the reconciler must know about a service; plan.Service is one."""
+
+    @property
+    def processes(self) -> int:
+        """How many processes it needs."""
+
+    @property
+    def shares_import(self) -> bool:
+        """Whether its processes may be forked from a loader that has imported the app."""
+
+    @property
+    def opens_own_sockets(self) -> bool:
+        """Whether its process opens the port itself, so that two of them cannot exist at once."""
+
+    @property
+    def is_of_app(self) -> bool:
+        """Whether it belongs to the user's plan; False for the dashboard."""
+
+
+class Slot(NamedTuple):
+    """A service on some ports, running or stopped. A restart increases the revision."""
+
+    service: ServiceLike
+    ports: tuple[str, ...]
+    is_running: bool = True
+    revision: int = 0
+
+
+class Spec(NamedTuple):
+    """What a process is started for. A process whose spec is no longer desired is drained."""
+
+    release: int
+    slot: Slot
+
+
+class Desired(NamedTuple):
+    release: int
+    slots: tuple[Slot, ...]
+
+    def specs(self) -> list[Spec]:
+        return [Spec(self.release, slot) for slot in self.slots if slot.is_running]
+
+    def slot_of(self, port: str) -> Slot | None:
+        return next((slot for slot in self.slots if port in slot.ports), None)
+
+
+class Reload(NamedTuple):
+    """Another release of the code for every service."""
+
+    release: int
+    why: str = "reload"
+
+    def apply(self, desired: Desired) -> Desired:
+        return desired._replace(release=self.release)
+
+
+class Restart(NamedTuple):
+    """New processes for the services on these ports."""
+
+    ports: tuple[str, ...]
+    revision: int
+    why: str = "restart"
+
+    def apply(self, desired: Desired) -> Desired:
+        return desired._replace(
+            slots=tuple(
+                slot._replace(revision=self.revision)
+                if slot.is_running and not set(self.ports).isdisjoint(slot.ports)
+                else slot
+                for slot in desired.slots
+            )
+        )
+
+
+class Start(NamedTuple):
+    """Start what is stopped, or was given up."""
+
+    port: str
+    revision: int
+    why: str = "start"
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        return (self.port,)
+
+    def apply(self, desired: Desired) -> Desired:
+        return desired._replace(
+            slots=tuple(
+                slot._replace(is_running=True, revision=self.revision) if self.port in slot.ports else slot
+                for slot in desired.slots
+            )
+        )
+
+
+class Stop(NamedTuple):
+    """Close one port; the service continues on its other ones."""
+
+    port: str
+    why: str = "stop"
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        return (self.port,)
+
+    def apply(self, desired: Desired) -> Desired:
+        return _split(desired, self.port, first=False, is_running=False)
+
+
+class Swap(NamedTuple):
+    """Another service on one port."""
+
+    port: str
+    service: ServiceLike
+    revision: int
+    why: str = "swap"
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        return (self.port,)
+
+    def apply(self, desired: Desired) -> Desired:
+        return _split(desired, self.port, first=True, service=self.service, revision=self.revision)
+
+
+Edit = Reload | Restart | Start | Stop | Swap
+
+
+def _split(desired: Desired, port: str, *, first: bool, **fields: object) -> Desired:
+    """Give the port a slot of its own, with these fields, before or after the rest of its slot."""
+    slots: list[Slot] = []
+    for slot in desired.slots:
+        if port not in slot.ports:
+            slots.append(slot)
+            continue
+        others = tuple(other for other in slot.ports if other != port)
+        rest = [slot._replace(ports=others)] if others else []
+        own = slot._replace(ports=(port,), **fields)  # type: ignore[arg-type]
+        slots += [own, *rest] if first else [*rest, own]
+    return desired._replace(slots=tuple(slots))

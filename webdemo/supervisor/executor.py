@@ -1,0 +1,432 @@
+"""Carries out the reconciler's actions on real processes and sockets, and reports facts. Runs in the main
+process.
+
+The rule: nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from webdemo import servers
+from webdemo.errors import SystemRefusal, UsageError, WebdemoError
+from webdemo.middleware import stack
+from webdemo.middleware.access_log import mark_of
+from webdemo.net.listener import listen
+from webdemo.stats.counters import SharedCounters, service_name
+from webdemo.supervisor import facts, probe
+from webdemo.supervisor.desired import Slot, Spec
+from webdemo.supervisor.facts import Action, Fact
+from webdemo.supervisor.listeners import Listener
+from webdemo.supervisor.log_tail import LastLines
+from webdemo.supervisor.loop import Loop
+from webdemo.supervisor.placeholder import Placeholder
+from webdemo.supervisor.plan import Plan, Service, place
+from webdemo.supervisor.processes import LoaderProcess, OnOutput, ServerProcess, how_it_ended
+from webdemo.worker import interpreter
+from webdemo.worker.messages import (
+    Exited,
+    Failed,
+    Load,
+    Loaded,
+    LoaderReport,
+    Ready,
+    Refused,
+    ServerReport,
+    Spawn,
+    Spawned,
+)
+
+_LOOK_AGAIN_SECONDS = 1.0
+_REPORT_SECONDS = 0.25  # for a loader to report the exit code of a process that has exited
+_QUEUE_SECONDS = 0.005  # between two looks at an accept queue
+_MOST_ENDED = 64
+
+
+class Hooks(NamedTuple):
+    """The callbacks of the executor."""
+
+    on_fact: Callable[[Fact], None]
+    on_output: OnOutput
+    on_loaded: Callable[[Loaded, bool], None]  # and whether the loader shares what it has imported
+    on_sources: Callable[[Sequence[str]], None]  # the folders of the app's code
+    services: Callable[[], tuple[Slot, ...]]  # all of the run
+
+
+class Executor:
+    """The processes and sockets of a run, by the reconciler's numbers and names."""
+
+    def __init__(self, loop: Loop, plan: Plan, listeners: dict[str, Listener], hooks: Hooks) -> None:
+        self.processes: dict[int, ServerProcess] = {}
+        self.counters = SharedCounters.create()
+        self.listeners = listeners
+        self._loop = loop
+        self._plan = plan
+        self._hooks = hooks
+        self._loaders: dict[int, LoaderProcess] = {}
+        self._failed_loaders: dict[int, WebdemoError] = {}
+        self._ended: OrderedDict[int, ServerProcess] = OrderedDict()
+        self._logs: dict[tuple[str, ...], LastLines] = {}
+        self._placeholder = Placeholder(loop, listeners, health=plan.health)
+        self._token = os.urandom(24).hex()
+        self._mark = mark_of(self._token)
+        self._draining_read, self._draining_write = os.pipe()
+
+    def carry_out(self, action: Action) -> None:
+        match action:
+            case facts.StartLoader(number, _, share):
+                self._start_loader(number, share=share)
+            case facts.CloseLoader(number):
+                self._loaders[number].close()
+            case facts.KillLoader(number):
+                if number in self._loaders:
+                    self._loaders[number].kill()
+            case facts.Spawn(number, spec, loader):
+                self._spawn(number, spec, loader)
+            case facts.Probe(number):
+                self._probe(number)
+            case facts.Drain(number):
+                self._signal(number, signal.SIGTERM)
+            case facts.Kill(number):
+                self._signal(number, signal.SIGKILL)
+            case facts.OpenPort(port):
+                self._open(port)
+            case facts.ShrinkQueue(port):
+                self.listeners[port].shrink_backlog()
+                self._look_at_queue(port)
+            case facts.ClosePort(port):
+                self.listeners[port].close()
+            case facts.FailReadiness():
+                os.write(self._draining_write, b"!")
+            case facts.ServePlaceholder(ports):
+                self._placeholder.serve(
+                    {port: service_of(slot) for slot in self._hooks.services() for port in slot.ports},
+                    ports,
+                )
+
+    def close(self) -> None:
+        """Give back everything; loaders that have not exited are killed."""
+        self._placeholder.serve({}, frozenset())
+        for listener in self.listeners.values():
+            listener.close()
+        for loader in self._loaders.values():
+            loader.kill()
+            loader.wait(0)
+        os.close(self._draining_read)
+        os.close(self._draining_write)
+        self.counters.close()
+
+    # -- loaders ---------------------------------------------------------------------------------
+
+    def _start_loader(self, number: int, *, share: bool) -> None:
+        names = {service_of(slot).server for slot in self._hooks.services()}
+        try:
+            loader = LoaderProcess(
+                self._loop,
+                Load(
+                    target=self._plan.target,
+                    servers=tuple(sorted(names)),
+                    share=share,
+                    wants_sources=self._plan.reload,
+                    grace_seconds=self._plan.grace_seconds,
+                ),
+                on_report=partial(self._loader_reports, number),
+                on_output=self._hooks.on_output,
+            )
+        except SystemRefusal as exc:
+            self._hooks.on_fact(facts.LoaderFailed(number, exc))
+            return
+        self._loaders[number] = loader
+
+    def _loader_reports(self, number: int, report: LoaderReport, descriptors: Sequence[int]) -> None:
+        match report:
+            case Loaded():
+                servers.remember_versions(report.versions)
+                self._hooks.on_sources(report.sources)
+                self._hooks.on_loaded(report, self._loaders[number].share)
+                self._hooks.on_fact(facts.LoaderReady(number, report.not_shared_because))
+            case Failed():
+                self._failed_loaders[number] = report.error()
+            case Spawned(process, pid):
+                pidfd = descriptors[0] if descriptors else None
+                if process in self.processes:
+                    self.processes[process].spawned(self._loop, pid, pidfd, partial(self._exited, process))
+                elif pidfd is not None:
+                    os.close(pidfd)
+            case Refused(process, failure):
+                self._refused(process, failure.error())
+            case Exited(process, code):
+                self._process_ended(process, how_it_ended(code))
+
+    def reap(self, pid: int) -> bool:
+        """Reap the loader with this pid and report its end; False if there is none."""
+        for number, loader in self._loaders.items():
+            if loader.pid == pid:
+                how = how_it_ended(loader.wait(0))
+                loader.close()
+                del self._loaders[number]
+                error = self._failed_loaders.pop(number, None)
+                self._hooks.on_fact(
+                    facts.LoaderEnded(number, how) if error is None else facts.LoaderFailed(number, error)
+                )
+                return True
+        return False
+
+    # -- server processes ------------------------------------------------------------------------
+
+    def _spawn(self, number: int, spec: Spec, loader: int) -> None:
+        try:
+            self._order(number, spec, self._loaders[loader])
+        except WebdemoError as exc:
+            self._loop.post(partial(self._refused, number, exc))
+        except OSError as exc:
+            refusal = SystemRefusal(interpreter.NO_PROCESS, exc)
+            self._loop.post(partial(self._refused, number, refusal))
+        except KeyError:
+            ended = WebdemoError("Its loader has ended.", remedy="Try again in a moment.")
+            self._loop.post(partial(self._refused, number, ended))
+
+    def _order(self, number: int, spec: Spec, loader: LoaderProcess) -> None:
+        """Tell a loader to fork the process; raises OSError or WebdemoError if that is impossible."""
+        service, ports = service_of(spec.slot), spec.slot.ports
+        adapter = servers.find(service.server)
+        listeners = [self.listeners[port] for port in ports]
+        source = f"{service.server} {' '.join(place(listener.bind) for listener in listeners)}"
+        process = ServerProcess(number, spec, source, self.log_of(ports), loader)
+        process.cpu = self._free_cpu(spec) if service.cpu_each and not adapter.own_workers else None
+        if adapter.opens_own_sockets:
+            for listener in listeners:
+                if not listener.sockets:  # they were closed when the previous process took the port over
+                    listener.sockets = listen(listener.bind)
+        certificate = service.certificate
+        order = Spawn(
+            process=number,
+            own_import=not loader.share,
+            server=service.server,
+            options=dict(service.options),
+            workers=service.workers if adapter.own_workers else 1,
+            has_siblings=service.workers > 1,
+            cpus=(process.cpu,) if process.cpu is not None else service.cpus,
+            worker_cpus=service.cpus if service.cpu_each and adapter.own_workers else (),
+            certificate=None if isinstance(certificate, servers.MadeCertificate) else certificate,
+            made_certificate=certificate if isinstance(certificate, servers.MadeCertificate) else None,
+            grace_seconds=self._plan.grace_seconds,
+            settings=self._edge_settings(number, spec),
+            target=service.target or self._plan.target,
+        )
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            reports, output = _pipe(ours, theirs), _pipe(ours, theirs)
+            loader.send(
+                order,
+                [
+                    reports[1],
+                    output[1],
+                    self._draining_read,
+                    self.counters.fileno(),
+                    *(sock.fileno() for listener in listeners for sock in listener.sockets),
+                ],
+            )
+            ours.pop_all()
+        self.processes[number] = process
+        if adapter.opens_own_sockets:
+            for listener in listeners:
+                listener.close()
+        process.read(
+            self._loop,
+            output[0],
+            reports[0],
+            mark=self._mark,
+            on_output=self._hooks.on_output,
+            on_report=partial(self._process_reports, number),
+            on_end=partial(self._hung_up, number),
+        )
+
+    def _free_cpu(self, spec: Spec) -> int:
+        """The processor that the fewest of the service's processes are pinned to."""
+        taken = Counter(p.cpu for p in self.processes.values() if p.spec == spec)
+        return min(service_of(spec.slot).cpus, key=lambda cpu: taken[cpu])
+
+    def _edge_settings(self, number: int, spec: Spec) -> stack.EdgeSettings:
+        plan, service = self._plan, service_of(spec.slot)
+        if service.target is not None:
+            # The dashboard polls itself once a second, which would fill the access log; and no proxy
+            # may claim that a client is local.
+            plan = plan._replace(access_log=None, trusted_proxies=())
+        return stack.EdgeSettings(
+            process_id=number,
+            token=self._token,
+            service=service_name(service.server, spec.slot.ports),
+            server=service.server,
+            version=version_of(service),
+            binds={port: self.listeners[port].label() for port in spec.slot.ports},
+            health=plan.health,
+            metrics=plan.metrics,
+            metrics_networks=plan.metrics_networks,
+            access_log=plan.access_log,
+            trusted_proxies=plan.trusted_proxies,
+            rfc7239=plan.forwarded == "forwarded",
+            trace_hosts=plan.trace_hosts,
+            services=tuple(
+                stack.ServiceFacts(service_of(slot).server, self.urls(slot), dict(service_of(slot).options))
+                for slot in self._hooks.services()
+                if service_of(slot).is_of_app
+            ),
+        )
+
+    def _process_reports(self, number: int, report: ServerReport) -> None:
+        match report:
+            case Failed():
+                if number in self.processes:
+                    self.processes[number].failure = report
+            case Ready(sources):
+                self._hooks.on_sources(sources)
+                self._hooks.on_fact(facts.ProcessReady(number))
+
+    def _probe(self, number: int) -> None:
+        """Probe the port, in a thread, until this process has answered or its time is over."""
+        process = self.processes.get(number)
+        if process is None:
+            return
+        service, ports = service_of(process.spec.slot), set(process.spec.slot.ports)
+        is_alone = not any(
+            other is not process and not ports.isdisjoint(other.spec.slot.ports)
+            for other in self.processes.values()
+        )
+        endpoint = self.listeners[process.spec.slot.ports[0]].endpoints[0]
+        give_up_at = time.monotonic() + self._plan.start_seconds
+
+        def ask() -> None:
+            if service.runs_app:
+                answered = probe.wait_for(
+                    endpoint,
+                    self._token,
+                    number,
+                    alone=is_alone,
+                    give_up_at=give_up_at,
+                )
+            else:
+                greeting = servers.find(service.server).greeting
+                answered = probe.wait_for_greeting(endpoint, greeting, give_up_at=give_up_at)
+            if answered:
+                self._loop.post(partial(self._hooks.on_fact, facts.ProcessUp(number)))
+
+        try:
+            self._loop.in_thread(ask)
+        except RuntimeError:  # the thread limit is reached
+            self._loop.after(_LOOK_AGAIN_SECONDS, partial(self._probe, number))
+
+    def _signal(self, number: int, what: signal.Signals) -> None:
+        if number in self.processes:
+            self.processes[number].signal(what)
+
+    def _exited(self, number: int) -> None:
+        """The process has exited; its loader tells the exit code, unless it cannot."""
+        process = self.processes.get(number)
+        if process is not None:
+            wait = _REPORT_SECONDS if process.loader.has_channel else 0.0
+            self._loop.after(wait, partial(self._process_ended, number, how_it_ended(None)))
+
+    def _hung_up(self, number: int) -> None:
+        """Its pipe is closed. If its loader is dead as well, no exit message will come: treat it as ended."""
+        process = self.processes.get(number)
+        if process is None:
+            return
+        if process.loader.has_channel or process.has_pidfd:
+            return
+        self._process_ended(number, how_it_ended(None))
+
+    def _refused(self, number: int, error: WebdemoError) -> None:
+        """The process could not be created."""
+        how = f"could not be started ({error.problem.removesuffix('.')})"
+        self._process_ended(number, how, error, has_begun=False)
+
+    def _process_ended(
+        self, number: int, how: str, error: WebdemoError | None = None, *, has_begun: bool = True
+    ) -> None:
+        process = self.processes.pop(number, None)
+        if process is not None:
+            process.ended(self._loop)
+            if process.failure is not None:
+                error = process.failure.error()
+            self._ended[number] = process
+            if len(self._ended) > _MOST_ENDED:
+                self._ended.popitem(last=False)
+        self._hooks.on_fact(facts.ProcessEnded(number, how, error, has_begun))
+
+    # -- ports -----------------------------------------------------------------------------------
+
+    def _open(self, port: str) -> None:
+        listener = self.listeners[port]
+        try:
+            if listener.sockets:
+                listener.restore_backlog()
+            elif listener.bind.fd is not None:
+                raise UsageError(
+                    f"The socket {listener.bind} was inherited; once closed it cannot be opened again.",
+                    remedy="Restart webdemo by what opened it.",
+                )
+            else:
+                listener.sockets = listen(listener.bind)
+        except WebdemoError as exc:
+            self._hooks.on_fact(facts.PortFailed(port, exc))
+        except OSError as exc:
+            self._hooks.on_fact(facts.PortFailed(port, SystemRefusal(f"Port {port} cannot be opened", exc)))
+        else:
+            self._hooks.on_fact(facts.PortOpened(port))
+
+    def _look_at_queue(self, port: str) -> None:
+        listener = self.listeners[port]
+        if not listener.sockets:
+            return
+        if listener.waiting():
+            self._loop.after(_QUEUE_SECONDS, partial(self._look_at_queue, port))
+        else:
+            self._hooks.on_fact(facts.QueueEmpty(port))
+
+    # -- what is known about them ----------------------------------------------------------------
+
+    def urls(self, slot: Slot) -> tuple[str, ...]:
+        scheme = service_of(slot).scheme
+        return tuple(url for port in slot.ports for url in self.listeners[port].urls(scheme))
+
+    def log_of(self, ports: tuple[str, ...]) -> LastLines:
+        """The last log lines on these ports; some ports of a service begin with a copy of its log."""
+        if ports not in self._logs:
+            earlier = [log for key, log in self._logs.items() if set(ports) <= set(key)]
+            self._logs[ports] = earlier[-1].copy() if earlier else LastLines()
+        return self._logs[ports]
+
+    def of(self, spec: Spec) -> list[ServerProcess]:
+        return [process for process in self.processes.values() if process.spec == spec]
+
+    def pid_of(self, number: int) -> int | None:
+        process = self.processes.get(number) or self._ended.get(number)
+        return process.pid if process is not None else None
+
+    def tail_of(self, number: int | None) -> tuple[str, ...]:
+        """The last lines of a process that has ended, or is about to."""
+        process = None if number is None else self._ended.get(number) or self.processes.get(number)
+        return tuple(process.tail) if process is not None else ()
+
+
+def service_of(slot: Slot) -> Service:
+    assert isinstance(slot.service, Service)
+    return slot.service
+
+
+def version_of(service: Service) -> str:
+    return servers.find(service.server).version() or ""
+
+
+def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
+    read, write = os.pipe()
+    ours.callback(os.close, read)
+    theirs.callback(os.close, write)
+    return read, write

@@ -1,0 +1,272 @@
+"""What the reconciler is told (facts), and what it orders (actions). Runs in the main process."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from webdemo.errors import WebdemoError
+from webdemo.supervisor.desired import Slot, Spec
+
+# -- facts: what has happened ---------------------------------------------------------------------
+
+
+class LoaderReady(NamedTuple):
+    """The loader can fork server processes. `not_shared_because`: why they import their own copies."""
+
+    loader: int
+    not_shared_because: str | None = None
+
+
+class LoaderFailed(NamedTuple):
+    """The loader could not be started, or the app could not be imported."""
+
+    loader: int
+    error: WebdemoError
+
+
+class LoaderEnded(NamedTuple):
+    """The loader has exited, or its channel is closed; `how` in words."""
+
+    loader: int
+    how: str = "ended"
+
+
+class ProcessReady(NamedTuple):
+    """The server process reports that it accepts connections."""
+
+    process: int
+
+
+class ProcessUp(NamedTuple):
+    """The server process has answered the probe."""
+
+    process: int
+
+
+class ProcessEnded(NamedTuple):
+    """The server process has exited, or could not be created (`has_begun` is False)."""
+
+    process: int
+    how: str = "ended"
+    error: WebdemoError | None = None  # what it reported before
+    has_begun: bool = True
+
+
+class ProcessHung(NamedTuple):
+    """The server process has stopped serving, though it is alive."""
+
+    process: int
+
+
+class PortOpened(NamedTuple):
+    port: str
+
+
+class PortFailed(NamedTuple):
+    """The port could not be opened."""
+
+    port: str
+    error: WebdemoError
+
+
+class QueueEmpty(NamedTuple):
+    """No connection waits in the accept queue of a port that is being closed."""
+
+    port: str
+
+
+Fact = (
+    LoaderReady
+    | LoaderFailed
+    | LoaderEnded
+    | ProcessReady
+    | ProcessUp
+    | ProcessHung
+    | ProcessEnded
+    | PortOpened
+    | PortFailed
+    | QueueEmpty
+)
+
+# -- actions: what to do next ---------------------------------------------------------------------
+
+
+class StartLoader(NamedTuple):
+    """Start a loader; with `share` it imports the app."""
+
+    loader: int
+    release: int
+    share: bool
+
+
+class CloseLoader(NamedTuple):
+    """Let the loader exit: it has no children left."""
+
+    loader: int
+
+
+class KillLoader(NamedTuple):
+    loader: int
+
+
+class Spawn(NamedTuple):
+    """Have the loader fork a server process."""
+
+    process: int
+    spec: Spec
+    loader: int
+
+
+class Probe(NamedTuple):
+    """Probe until this process answers."""
+
+    process: int
+
+
+class Drain(NamedTuple):
+    """Send SIGTERM: finish the requests in flight, then exit."""
+
+    process: int
+
+
+class Kill(NamedTuple):
+    """Send SIGKILL."""
+
+    process: int
+
+
+class OpenPort(NamedTuple):
+    port: str
+
+
+class ShrinkQueue(NamedTuple):
+    """Take no new connections, and report when those in the accept queue have been accepted."""
+
+    port: str
+
+
+class ClosePort(NamedTuple):
+    port: str
+
+
+class FailReadiness(NamedTuple):
+    """From now on /readyz says 503."""
+
+
+class ServePlaceholder(NamedTuple):
+    """On these ports the supervisor itself responds with 503; on all others it does not."""
+
+    ports: frozenset[str]
+
+
+class Answer(NamedTuple):
+    """The wish has been fulfilled, or `error` says why not."""
+
+    wish: int
+    error: WebdemoError | None = None
+
+
+class End(NamedTuple):
+    """Nothing is left to wait for."""
+
+    exit_code: int
+
+
+# -- what users are told --------------------------------------------------------------------------
+
+
+class TellStarted(NamedTuple):
+    """Every service is up or was given up, for the first time."""
+
+
+class TellUp(NamedTuple):
+    """A service serves: for the first time after this change, or again after a death."""
+
+    slot: Slot
+    why: str
+    seconds: float
+
+
+class TellStopped(NamedTuple):
+    slot: Slot
+
+
+class TellDied(NamedTuple):
+    """A process died unexpectedly, or could not be created."""
+
+    process: int
+    slot: Slot
+    how: str
+    deaths: int
+    again_in_seconds: float
+
+
+class TellGivenUp(NamedTuple):
+    slot: Slot
+    process: int | None  # the last one that died
+    deaths: int
+
+
+class TellLoadFailed(NamedTuple):
+    error: WebdemoError
+    old_code_serves: bool
+
+
+class TellChangeFailed(NamedTuple):
+    """A new process did not come up; the old ones continue to serve."""
+
+    process: int
+    slot: Slot
+    how: str
+
+
+class TellLoaderLost(NamedTuple):
+    """A loader ended unexpectedly; what depends on it is tried again after a while."""
+
+    how: str
+    again_in_seconds: float
+
+
+class TellDraining(NamedTuple):
+    why: str
+
+
+class TellCutOff(NamedTuple):
+    """The grace time was over before its requests were."""
+
+    process: int
+
+
+class TellDrained(NamedTuple):
+    """No server process is left."""
+
+    seconds: float
+
+
+Action = (
+    StartLoader
+    | CloseLoader
+    | KillLoader
+    | Spawn
+    | Probe
+    | Drain
+    | Kill
+    | OpenPort
+    | ShrinkQueue
+    | ClosePort
+    | FailReadiness
+    | ServePlaceholder
+    | Answer
+    | End
+    | TellStarted
+    | TellUp
+    | TellStopped
+    | TellDied
+    | TellGivenUp
+    | TellLoadFailed
+    | TellChangeFailed
+    | TellLoaderLost
+    | TellDraining
+    | TellCutOff
+    | TellDrained
+)

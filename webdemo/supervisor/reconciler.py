@@ -1,0 +1,983 @@
+"""Compares what is desired with what is there, and names the next actions. Runs in the main process.
+
+Pure: no process, socket, signal or clock; time is an argument, in seconds of any monotonic clock. Wishes edit
+what is desired, facts edit what is there, and `next_actions` compares the two. Nothing else in webdemo
+decides that something starts, drains or is killed.
+
+The rules:
+- What is settled has come up, or has nothing before it that could be lost. It is kept running: what dies is
+  started again, after growing pauses. Only what never came up is given up.
+- A change (a reload, a restart, a swap ...) is an edit of what is settled. Its new processes start beside
+  the old ones. When all of them are up, its result is what is settled, and the old ones are drained. If one
+  of them does not come up, the change has failed: its new processes end and nothing else happens.
+- Changes do not wait for each other. When one is settled, the others are applied to the new state. A later
+  one for the same port, or a later reload, replaces an earlier one.
+- Whatever can take long has a deadline.
+- Each wish is answered once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from webdemo.errors import UsageError, WebdemoError
+from webdemo.supervisor import facts
+from webdemo.supervisor.desired import (
+    Desired,
+    Edit,
+    Reload,
+    Restart,
+    ServiceLike,
+    Slot,
+    Spec,
+    Start,
+    Stop,
+    Swap,
+)
+from webdemo.supervisor.facts import Action, Fact
+
+MOST_QUICK_DEATHS = 5
+QUICK_SECONDS = 5.0  # a process that lives shorter than this has died quickly
+_LONGEST_PAUSE_SECONDS = 3.0
+_LONGEST_RELOAD_PAUSE_SECONDS = 30.0
+_PATIENCE_SECONDS = 1.0  # for a reload that a later reload will replace
+_STOPS_ACCEPTING_SECONDS = 0.25  # by then a draining server has stopped accepting
+_KILL_AGAIN_SECONDS = 5.0
+_ENDS_WHEN_KILLED_SECONDS = 1.0
+
+
+class State(Enum):
+    """The states of a server process; it is forgotten when it has ended."""
+
+    STARTING = "starting"
+    READY = "ready"  # it reports that it accepts connections
+    UP = "up"  # it has answered a probe
+    DRAINING = "draining"
+    KILLED = "killed"  # its end has not been seen yet
+
+
+class LoaderState(Enum):
+    LOADING = "loading"
+    READY = "ready"
+    CLOSING = "closing"
+    KILLED = "killed"
+
+
+class PortState(Enum):
+    OPEN = "open"
+    CLOSING = "closing"  # takes no new connections; those in the accept queue are still accepted
+    CLOSED = "closed"
+    OPENING = "opening"
+
+
+_ALIVE = (State.STARTING, State.READY, State.UP)
+
+
+class Limits(NamedTuple):
+    """How long things may take, and two policies of the run."""
+
+    start_seconds: float = 60.0  # for importing the app, and again for starting a server
+    grace_seconds: float = 8.0
+    readiness_seconds: float = 0.0  # between failing /readyz and draining, for load balancers to notice
+    queue_seconds: float = 1.0  # for the connections in the accept queue of a port that is closed
+    loader_seconds: float = 2.0  # for a loader to exit when it has no children left
+    waits_for_fix: bool = False  # with --reload, code that cannot be loaded does not end the run
+    placeholder_at_start: bool = False  # respond with 503 while the app is loaded for the first time
+
+    @property
+    def change_seconds(self) -> float:
+        return 2 * self.start_seconds + self.grace_seconds
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """A server process as far as its state matters here."""
+
+    number: int
+    spec: Spec
+    loader: int
+    ordered_at: float
+    since: float
+    state: State = State.STARTING
+    was_up: bool = False
+    is_hung: bool = False
+    is_cut_off: bool = False
+
+    def enter(self, state: State, now: float) -> None:
+        self.state, self.since = state, now
+
+
+@dataclass(slots=True, eq=False)
+class Loader:
+    number: int
+    release: int
+    share: bool
+    since: float
+    state: LoaderState = LoaderState.LOADING
+
+    @property
+    def can_fork(self) -> bool:
+        return self.state is LoaderState.READY
+
+    def enter(self, state: LoaderState, now: float) -> None:
+        self.state, self.since = state, now
+
+
+@dataclass(slots=True, eq=False)
+class Port:
+    state: PortState
+    since: float = 0.0
+    is_queue_empty: bool = False
+
+    def enter(self, state: PortState, now: float) -> None:
+        self.state, self.since, self.is_queue_empty = state, now, False
+
+
+@dataclass(slots=True, eq=False)
+class Change:
+    """An edit that is not settled yet, and who waits for it."""
+
+    edit: Edit
+    wishes: list[int]
+    since: float
+    again: list[int] | None = None  # a later reload follows this one; the wishes that wait for it
+    again_by: float = 0.0  # or replaces it at this time
+
+
+@dataclass(slots=True, eq=False)
+class Settled:
+    """A change that is settled; its wishes are answered when clients meet the result."""
+
+    edit: Edit
+    wishes: list[int]
+    ports: list[str]  # of its new processes
+    old: list[Process]
+    until: float
+
+
+@dataclass(slots=True, eq=False)
+class History:
+    """What has happened to the processes of one spec."""
+
+    deaths: int = 0
+    quick_deaths: int = 0
+    retry_at: float = 0.0
+    ever_up: bool = False
+    given_up: WebdemoError | None = None
+    tell: str | None = None  # why it will be news that the service is up
+    tell_since: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Release:
+    """One state of the app's code."""
+
+    shares: bool = True  # False: each process imports its own copy
+    failed: WebdemoError | None = None
+    is_lost: bool = False  # its loader has died; the code on disk may be different by now
+
+
+@dataclass(slots=True)
+class _Retry:
+    failures: int = 0
+    at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Stop:
+    since: float
+    is_immediate: bool = False
+
+
+class Reconciler:
+    """The state of a run. Its ports are open already; `next_actions` makes everything else."""
+
+    def __init__(self, services: Iterable[tuple[ServiceLike, tuple[str, ...]]], limits: Limits) -> None:
+        self.limits = limits
+        self.settled = Desired(1, tuple(Slot(service, ports) for service, ports in services))
+        self.releases = {1: Release()}
+        self.changes: list[Change] = []
+        self.processes: dict[int, Process] = {}
+        self.loaders: dict[int, Loader] = {}
+        self.ports = {port: Port(PortState.OPEN) for slot in self.settled.slots for port in slot.ports}
+        self.restarts: Counter[tuple[str, ...]] = Counter()
+        self.is_started = False
+        self.exit_code = 0
+        self.stopping: _Stop | None = None
+        self._settling: list[Settled] = []
+        self._histories: dict[Spec, History] = {}
+        self._numbers = itertools.count(2)
+        self._loader_retries: dict[tuple[int, bool], _Retry] = {}
+        self._reload_retry = _Retry()
+        self._patience_seconds = _PATIENCE_SECONDS
+        self._placeholder: frozenset[str] = frozenset()
+        self._has_failed_readiness = False
+        self._has_ended = False
+        self._actions: list[Action] = []
+
+    # -- wishes ----------------------------------------------------------------------------------
+
+    def reload(self, now: float) -> int:
+        """Load the code anew, and replace every service when it has come up with it."""
+        wish = next(self._numbers)
+        if self._refuses(wish):
+            return wish
+        pending = self._pending_reload()
+        if pending is None:
+            self.changes.append(Change(Reload(self._new_release()), [wish], now))
+        elif pending.again is None:
+            pending.again, pending.again_by = [wish], now + self._patience_seconds
+        else:
+            pending.again.append(wish)
+        return wish
+
+    def restart(self, ports: Iterable[str], now: float) -> int:
+        return self._wish(Restart(tuple(ports), next(self._numbers)), now)
+
+    def start(self, port: str, now: float) -> int:
+        return self._wish(Start(port, next(self._numbers)), now)
+
+    def stop(self, port: str, now: float) -> int:
+        return self._wish(Stop(port), now)
+
+    def swap(self, port: str, service: ServiceLike, now: float) -> int:
+        return self._wish(Swap(port, service, next(self._numbers)), now)
+
+    def kill(self, port: str) -> list[int]:
+        """The numbers of the processes behind the port; they are killed, and replaced."""
+        slot = self.settled.slot_of(port)
+        numbers = [p.number for p in self.processes.values() if slot and p.spec == self.spec_of(slot)]
+        self._actions += map(facts.Kill, numbers)
+        return numbers
+
+    def stop_all(self, why: str, now: float, *, exit_code: int = 0) -> None:
+        """Drain everything and end the run."""
+        if self.stopping is not None:
+            return
+        self.stopping = _Stop(now)
+        self.exit_code = exit_code
+        for change in self.changes:
+            self._answer([*change.wishes, *(change.again or [])], _STOPPING)
+        self.changes.clear()
+        self._actions.append(facts.TellDraining(why))
+
+    def stop_now(self, now: float) -> None:
+        """Kill everything and end the run."""
+        self.stop_all("asked to stop at once", now)
+        self.stopping = _Stop(now, is_immediate=True)
+        self.exit_code = self.exit_code or 1
+        for process in self.processes.values():
+            self._kill(process, now)
+        for loader in self.loaders.values():
+            self._kill_loader(loader, now)
+
+    def _wish(self, edit: Restart | Start | Stop | Swap, now: float) -> int:
+        wish = next(self._numbers)
+        if not self._refuses(wish):
+            self._replace_earlier(edit)
+            self.changes.append(Change(edit, [wish], now))
+            release = self.releases[self.settled.release]
+            if (release.failed is not None or release.is_lost) and self._pending_reload() is None:
+                self.changes.append(Change(Reload(self._new_release()), [], now))
+        return wish
+
+    def _refuses(self, wish: int) -> bool:
+        if self.stopping is not None:
+            self._answer([wish], _STOPPING)
+        return self.stopping is not None
+
+    def _replace_earlier(self, later: Restart | Start | Stop | Swap) -> None:
+        for change in list(self.changes):
+            if isinstance(change.edit, Reload) or set(change.edit.ports).isdisjoint(later.ports):
+                continue
+            rest = tuple(port for port in change.edit.ports if port not in later.ports)
+            if rest and isinstance(change.edit, Restart):
+                change.edit = change.edit._replace(ports=rest)
+            else:
+                self._drop(change, _replaced(change.edit, later))
+
+    def _pending_reload(self) -> Change | None:
+        return next((change for change in self.changes if isinstance(change.edit, Reload)), None)
+
+    def _new_release(self) -> int:
+        number = next(self._numbers)
+        self.releases[number] = Release()
+        return number
+
+    # -- what users are shown --------------------------------------------------------------------
+
+    @property
+    def is_reloading(self) -> bool:
+        return self._pending_reload() is not None or any(
+            isinstance(settled.edit, Reload) for settled in self._settling
+        )
+
+    def has_change(self, port: str) -> bool:
+        """Whether something else than what is settled is wished for this port."""
+        return any(not isinstance(c.edit, Reload) and port in c.edit.ports for c in self.changes)
+
+    def state_of(self, slot: Slot) -> str:
+        """One of "stopped", "given up", "up", "waiting" (for a restart) and "starting"."""
+        spec = self.spec_of(slot)
+        history = self._histories.get(spec, _NO_HISTORY)
+        if not slot.is_running:
+            return "stopped"
+        if history.given_up is not None:
+            return "given up"
+        if self._is_full(spec):
+            return "up"
+        return "waiting" if history.tell == "again" else "starting"
+
+    def process_state(self, number: int) -> str:
+        process = self.processes.get(number)
+        return process.state.value if process is not None else State.STARTING.value
+
+    def pending(self, now: float) -> Iterator[tuple[str, float, str]]:
+        """For each change: what it is, since when it is wished, and what it waits for."""
+        for change in self.changes:
+            new = self._new_specs(change)
+            waits = [f"{label(spec.slot)} to come up" for spec in new if not self._is_full(spec)] or [
+                "the old ones to end"
+            ]
+            if not self._is_loaded(change, new):
+                waits = ["the app to be loaded"]
+            yield describe(change.edit), change.since, waits[0]
+
+    # -- facts -----------------------------------------------------------------------------------
+
+    def happened(self, fact: Fact, now: float) -> None:
+        match fact:
+            case facts.LoaderReady(number, reason):
+                self._loader_ready(number, reason, now)
+            case facts.LoaderFailed(number, error):
+                self._loader_gone(number, error, now)
+            case facts.LoaderEnded(number, how):
+                self._loader_gone(number, _loader_error(how), now, how)
+            case facts.ProcessReady(number):
+                process = self.processes.get(number)
+                if process is not None and process.state is State.STARTING:
+                    process.enter(State.READY, now)
+                    self._actions.append(facts.Probe(number))
+            case facts.ProcessUp(number):
+                process = self.processes.get(number)
+                if process is not None and process.state is State.READY:
+                    process.enter(State.UP, now)
+                    process.was_up = self._history(process.spec).ever_up = True
+            case facts.ProcessHung(number):
+                process = self.processes.get(number)
+                if process is not None and process.state is State.UP:
+                    process.is_hung = True
+            case facts.ProcessEnded(number, how, error, has_begun):
+                process = self.processes.pop(number, None)
+                if process is not None and process.state in _ALIVE:
+                    self._died(process, how, error, now, has_begun=has_begun)
+            case facts.PortOpened(name):
+                if self.ports[name].state is PortState.OPENING:
+                    self.ports[name].enter(PortState.OPEN, now)
+            case facts.PortFailed(name, error):
+                self._port_failed(name, error, now)
+            case facts.QueueEmpty(name):
+                self.ports[name].is_queue_empty = True
+
+    def _loader_ready(self, number: int, not_shared_because: str | None, now: float) -> None:
+        loader = self.loaders.get(number)
+        if loader is None or loader.state is not LoaderState.LOADING:
+            return
+        loader.enter(LoaderState.READY, now)
+        self._loader_retries.pop((loader.release, loader.share), None)
+        if not_shared_because is not None:
+            self.releases[loader.release].shares = False
+
+    def _loader_gone(self, number: int, error: WebdemoError, now: float, how: str = "") -> None:
+        loader = self.loaders.pop(number, None)
+        if loader is None or loader.state in (LoaderState.CLOSING, LoaderState.KILLED):
+            return
+        self._loader_failed(loader, error, how or "failed", now, was_ready=loader.can_fork)
+
+    def _loader_failed(
+        self, loader: Loader, error: WebdemoError, how: str, now: float, *, was_ready: bool
+    ) -> None:
+        """What follows when a loader has failed: for the changes that need it, and for what is settled."""
+        release = self.releases[loader.release]
+        for change in list(self.changes):
+            new = self._new_specs(change)
+            if any(spec.release == loader.release and self._shares(spec) is loader.share for spec in new):
+                if loader.release != self.settled.release:
+                    self._actions.append(facts.TellLoadFailed(error, self._serves()))
+                self._fail(change, error, now)
+        if loader.release != self.settled.release:
+            return
+        if loader.share and was_ready:
+            # Its code is gone: what is on disk now may be another release.
+            release.is_lost = True
+            self._actions.append(facts.TellLoaderLost(how, max(0.0, self._reload_retry.at - now)))
+        elif loader.share:
+            release.failed = error
+            self._actions.append(facts.TellLoadFailed(error, old_code_serves=False))
+        elif any(not self._shares(spec) for spec in self._settled_specs()):
+            retry = self._loader_retries.setdefault((loader.release, False), _Retry())
+            pause = _postpone(retry, now, _LONGEST_RELOAD_PAUSE_SECONDS)
+            self._actions.append(facts.TellLoaderLost(how, pause))
+
+    def _died(
+        self, process: Process, how: str, error: WebdemoError | None, now: float, *, has_begun: bool
+    ) -> None:
+        """Decide what follows from the unexpected end of a process."""
+        if process.spec in self._settled_specs():
+            self._crashed(process, how, error, now, has_begun=has_begun)
+            return
+        for change in list(self.changes):
+            if process.spec in self._new_specs(change):
+                if process.was_up:
+                    self._crashed(process, how, error, now, has_begun=has_begun)
+                    return
+                self._did_not_come_up(change, process, how, error, now)
+
+    def _did_not_come_up(
+        self, change: Change, process: Process, how: str, error: WebdemoError | None, now: float
+    ) -> None:
+        slot = process.spec.slot
+        if error is None:
+            error = WebdemoError(
+                f"The new {label(slot)} did not come up: it {how}.",
+                remedy="The old one keeps running; the log says more.",
+            )
+            self._actions.append(facts.TellChangeFailed(process.number, slot, how))
+        else:
+            self._actions.append(facts.TellLoadFailed(error, self._serves()))
+        self._fail(change, error, now)
+
+    def _crashed(
+        self, process: Process, how: str, error: WebdemoError | None, now: float, *, has_begun: bool
+    ) -> None:
+        spec = process.spec
+        history = self._history(spec)
+        history.deaths += 1
+        is_quick = now - process.ordered_at < QUICK_SECONDS
+        history.quick_deaths = history.quick_deaths + 1 if is_quick else 0
+        self.restarts[spec.slot.ports] += 1
+        never_came_up = not history.ever_up and has_begun
+        if never_came_up and error is not None:
+            self._actions.append(facts.TellLoadFailed(error, old_code_serves=False))
+        if never_came_up and (error is not None or history.quick_deaths >= MOST_QUICK_DEATHS):
+            self._give_up(spec, process.number, error or _gave_up(spec.slot, history.deaths))
+            return
+        pause = _pause(history.quick_deaths - 1, _LONGEST_PAUSE_SECONDS)
+        history.retry_at = now + pause
+        if history.tell is None:
+            history.tell, history.tell_since = "again", now + pause
+        self._actions.append(facts.TellDied(process.number, spec.slot, how, history.deaths, pause))
+
+    def _give_up(self, spec: Spec, process: int | None, error: WebdemoError) -> None:
+        history = self._history(spec)
+        history.given_up = error
+        self._actions.append(facts.TellGivenUp(spec.slot, process, history.deaths))
+
+    def _port_failed(self, name: str, error: WebdemoError, now: float) -> None:
+        self.ports[name].enter(PortState.CLOSED, now)
+        for change in list(self.changes):
+            if any(name in spec.slot.ports for spec in self._new_specs(change)):
+                self._fail(change, error, now)
+        for spec in self._settled_specs():
+            if name in spec.slot.ports:
+                self._actions.append(facts.TellLoadFailed(error, old_code_serves=False))
+                self._give_up(spec, None, error)
+
+    # -- the comparison --------------------------------------------------------------------------
+
+    def next_actions(self, now: float) -> list[Action]:
+        """Compare, and return what is to be done now, in this order. The state already takes it as done."""
+        self._expire(now)
+        while self._settle_one(now):
+            pass
+        wanted = self._wanted(now)
+        self._compare_loaders(wanted, now)
+        self._compare_ports(wanted, now)
+        self._compare_processes(wanted, now)
+        self._compare_placeholder()
+        self._tell_news(now)
+        self._answer_settled(now)
+        self._end_if_over(now)
+        self._forget(wanted)
+        actions, self._actions = self._actions, []
+        return actions
+
+    def next_look(self, now: float) -> float | None:
+        """When `next_actions` must be called again although nothing has happened; None for never."""
+        return min((at for at in self._deadlines() if at > now), default=None)
+
+    def _deadlines(self) -> Iterator[float]:
+        limits = self.limits
+        for process in self.processes.values():
+            match process.state:
+                case State.STARTING | State.READY:
+                    yield process.since + limits.start_seconds
+                case State.DRAINING:
+                    yield process.since + limits.grace_seconds
+                    yield process.since + _STOPS_ACCEPTING_SECONDS
+                case State.KILLED:
+                    yield process.since + _KILL_AGAIN_SECONDS
+        for loader in self.loaders.values():
+            match loader.state:
+                case LoaderState.LOADING:
+                    yield loader.since + limits.start_seconds
+                case LoaderState.CLOSING:
+                    yield loader.since + limits.loader_seconds
+                case LoaderState.KILLED:
+                    yield loader.since + _KILL_AGAIN_SECONDS
+        for change in self.changes:
+            yield change.since + limits.change_seconds
+            if change.again is not None:
+                yield change.again_by
+        for port in self.ports.values():
+            if port.state is PortState.CLOSING:
+                yield port.since + limits.queue_seconds
+        yield from (history.retry_at for history in self._histories.values())
+        yield from (retry.at for retry in self._loader_retries.values())
+        yield from (settled.until for settled in self._settling)
+        yield self._reload_retry.at
+        if self.stopping is not None:
+            yield self.stopping.since + limits.readiness_seconds
+            yield self.stopping.since + _ENDS_WHEN_KILLED_SECONDS
+
+    def _expire(self, now: float) -> None:
+        """Whatever has exceeded its time ends."""
+        limits = self.limits
+        for process in list(self.processes.values()):
+            waited = now >= process.since + limits.start_seconds
+            if process.state in (State.STARTING, State.READY) and waited:
+                self._kill(process, now)
+                how = f"did not answer within {limits.start_seconds:g} s"
+                self._died(process, how, None, now, has_begun=True)
+            elif process.state is State.DRAINING and now >= process.since + limits.grace_seconds:
+                self._kill(process, now)
+                self._actions.append(facts.TellCutOff(process.number))
+                if self.stopping is not None:
+                    self.exit_code = self.exit_code or 1
+            elif process.state is State.KILLED and now >= process.since + _KILL_AGAIN_SECONDS:
+                self._kill(process, now)
+        for loader in list(self.loaders.values()):
+            if loader.state is LoaderState.LOADING and now >= loader.since + limits.start_seconds:
+                self._kill_loader(loader, now)
+                error = _loader_error(f"did not load it within {limits.start_seconds:g} s")
+                self._loader_failed(loader, error, "took too long", now, was_ready=False)
+            elif (loader.state is LoaderState.CLOSING and now >= loader.since + limits.loader_seconds) or (
+                loader.state is LoaderState.KILLED and now >= loader.since + _KILL_AGAIN_SECONDS
+            ):
+                self._kill_loader(loader, now)
+        for change in list(self.changes):
+            if now >= change.since + limits.change_seconds:
+                self._fail(change, _late(change.edit, limits.change_seconds), now)
+            elif change.again is not None and now >= change.again_by:
+                # Still not there: the later reload replaces it.
+                change.edit = Reload(self._new_release())
+                change.wishes += change.again
+                change.again = None
+                change.since = now
+                self._patience_seconds = min(2 * self._patience_seconds, limits.start_seconds)
+        settled = self.releases[self.settled.release]
+        if (
+            settled.is_lost
+            and self.stopping is None
+            and self._pending_reload() is None
+            and now >= self._reload_retry.at
+        ):
+            _postpone(self._reload_retry, now, _LONGEST_RELOAD_PAUSE_SECONDS)
+            self.changes.append(Change(Reload(self._new_release()), [], now))
+
+    def _settle_one(self, now: float) -> bool:
+        """Settle one change whose processes are all up; False if there is none."""
+        for change in self.changes:
+            target = change.edit.apply(self.settled)
+            new = self._new_specs(change)
+            if self._is_loaded(change, new) and all(self._is_full(spec) for spec in self._must_prove(change)):
+                self._settle(change, target, new, now)
+                return True
+        return False
+
+    def _is_loaded(self, change: Change, new: list[Spec]) -> bool:
+        if not isinstance(change.edit, Reload):
+            return True
+        needed = {self._shares(spec) for spec in new}
+        return all(self._loader(change.edit.release, share, can_fork=True) for share in needed)
+
+    def _must_prove(self, change: Change) -> list[Spec]:
+        """The new specs that must be up before the change is settled.
+
+        A service that opens its port itself can only start when the old one is gone. With a new release, a
+        service that does not serve now has nothing to lose, and does not hold up the others.
+        """
+        new = [spec for spec in self._new_specs(change) if not spec.slot.service.opens_own_sockets]
+        if isinstance(change.edit, Reload):
+            return [spec for spec in new if self._serving(spec._replace(release=self.settled.release))]
+        return new
+
+    def _settle(self, change: Change, target: Desired, new: list[Spec], now: float) -> None:
+        before = self.settled
+        self.settled = target
+        self.changes.remove(change)
+        for slot in target.slots:
+            earlier = before.slot_of(slot.ports[0])
+            if earlier is not None and slot.ports not in self.restarts:
+                self.restarts[slot.ports] = self.restarts[earlier.ports]
+            if not slot.is_running and (earlier is None or earlier.is_running):
+                self._actions.append(facts.TellStopped(slot))
+        for spec in new:
+            history = self._history(spec)
+            history.tell, history.tell_since = change.edit.why, change.since
+        if isinstance(change.edit, Reload):
+            self._patience_seconds = _PATIENCE_SECONDS
+            self._reload_retry = _Retry()
+        until = now + self.limits.change_seconds
+        ports = [port for spec in new for port in spec.slot.ports]
+        wanted = {*target.specs(), *(spec for other in self.changes for spec in self._new_specs(other))}
+        old = [
+            process
+            for process in self.processes.values()
+            if process.state in _ALIVE
+            and process.spec not in wanted
+            and not set(ports).isdisjoint(process.spec.slot.ports)
+        ]
+        self._settling.append(Settled(change.edit, change.wishes, ports, old, until))
+        self._reload_again(change, now)
+
+    def _fail(self, change: Change, error: WebdemoError, now: float) -> None:
+        if change not in self.changes:
+            return
+        self._drop(change, error)
+        self._reload_again(change, now)
+        release = self.releases[self.settled.release]
+        if isinstance(change.edit, Reload) and (release.failed is not None or release.is_lost):
+            for other in list(self.changes):  # they waited for code that can be loaded
+                if not all(map(self._can_start, self._new_specs(other))):
+                    self._fail(other, error, now)
+
+    def _drop(self, change: Change, error: WebdemoError) -> None:
+        self.changes.remove(change)
+        self._answer(change.wishes, error)
+
+    def _reload_again(self, change: Change, now: float) -> None:
+        if change.again is not None and self.stopping is None:
+            self.changes.append(Change(Reload(self._new_release()), change.again, now))
+
+    def _wanted(self, now: float) -> dict[Spec, Change | None]:
+        """The specs that should have processes: those of what is settled, then those of the changes."""
+        if self._is_over(now):
+            return {}
+        wanted: dict[Spec, Change | None] = dict.fromkeys(self._settled_specs())
+        for change in self.changes:
+            for spec in filter(self._can_start, self._new_specs(change)):
+                wanted.setdefault(spec, change)
+        return wanted
+
+    def _is_over(self, now: float) -> bool:
+        """Whether the run is stopping, and load balancers have had their time to notice."""
+        if self.stopping is None:
+            return False
+        if self.stopping.is_immediate or not any(p.state is State.UP for p in self.processes.values()):
+            return True
+        return now >= self.stopping.since + self.limits.readiness_seconds
+
+    def _compare_loaders(self, wanted: dict[Spec, Change | None], now: float) -> None:
+        needed = {(spec.release, self._shares(spec)): None for spec in wanted}
+        for release, share in sorted(needed, key=lambda key: (key[0], not key[1])):
+            is_lost = share and self.releases[release].is_lost
+            retry = self._loader_retries.get((release, share), _NEVER_FAILED)
+            if self._loader(release, share) is None and not is_lost and now >= retry.at:
+                loader = Loader(next(self._numbers), release, share, now)
+                self.loaders[loader.number] = loader
+                self._actions.append(facts.StartLoader(loader.number, release, share))
+        used = {process.loader for process in self.processes.values()}
+        for loader in self.loaders.values():
+            if (loader.release, loader.share) in needed:
+                continue
+            if loader.state is LoaderState.LOADING:
+                self._kill_loader(loader, now)
+            elif loader.state is LoaderState.READY and loader.number not in used:
+                loader.enter(LoaderState.CLOSING, now)
+                self._actions.append(facts.CloseLoader(loader.number))
+
+    def _compare_ports(self, wanted: dict[Spec, Change | None], now: float) -> None:
+        wanted_open = {port for spec in wanted for port in spec.slot.ports}
+        if self.limits.waits_for_fix and self.stopping is None:
+            wanted_open |= {port for slot in self.settled.slots if slot.is_running for port in slot.ports}
+        served = {port for p in self.processes.values() if p.state is State.UP for port in p.spec.slot.ports}
+        for name, port in self.ports.items():
+            is_wanted = name in wanted_open
+            if is_wanted and port.state in (PortState.CLOSED, PortState.CLOSING):
+                port.enter(PortState.OPENING, now)
+                self._actions.append(facts.OpenPort(name))
+            elif not is_wanted and port.state is PortState.OPEN and name in served:
+                port.enter(PortState.CLOSING, now)
+                self._actions.append(facts.ShrinkQueue(name))
+            elif (not is_wanted and port.state in (PortState.OPEN, PortState.OPENING)) or (
+                port.state is PortState.CLOSING
+                and (
+                    port.is_queue_empty or name not in served or now >= port.since + self.limits.queue_seconds
+                )
+            ):
+                port.enter(PortState.CLOSED, now)
+                self._actions.append(facts.ClosePort(name))
+
+    def _compare_processes(self, wanted: dict[Spec, Change | None], now: float) -> None:
+        for process in self.processes.values():
+            if process.spec in wanted and not (process.is_hung and self._is_full(process.spec)):
+                continue
+            if process.state is State.STARTING:  # it has no requests to finish
+                self._kill(process, now)
+            elif process.state in (State.READY, State.UP) and not self._is_queue_waiting(process):
+                process.enter(State.DRAINING, now)
+                self._actions.append(facts.Drain(process.number))
+        for spec, change in wanted.items():
+            if now >= self._history(spec).retry_at and self._may_spawn(spec, change):
+                self._spawn_missing(spec, now)
+
+    def _is_queue_waiting(self, process: Process) -> bool:
+        return any(self.ports[name].state is PortState.CLOSING for name in process.spec.slot.ports) and not (
+            self.stopping is not None and self.stopping.is_immediate
+        )
+
+    def _may_spawn(self, spec: Spec, change: Change | None) -> bool:
+        if not spec.slot.service.opens_own_sockets:
+            return all(self.ports[name].state is PortState.OPEN for name in spec.slot.ports)
+        holders = {port for p in self.processes.values() for port in p.spec.slot.ports}
+        return change is None and holders.isdisjoint(spec.slot.ports)
+
+    def _spawn_missing(self, spec: Spec, now: float) -> None:
+        loader = self._loader(spec.release, self._shares(spec), can_fork=True)
+        missing = spec.slot.service.processes - sum(
+            process.spec == spec and process.state in _ALIVE and not process.is_hung
+            for process in self.processes.values()
+        )
+        for _ in range(missing if loader is not None else 0):
+            assert loader is not None
+            process = Process(next(self._numbers), spec, loader.number, now, now)
+            self.processes[process.number] = process
+            self._actions.append(facts.Spawn(process.number, spec, loader.number))
+
+    def _compare_placeholder(self) -> None:
+        """Respond with 503 where no server will accept connections until somebody acts."""
+        settled = self.releases[self.settled.release]
+        is_loading = self.limits.placeholder_at_start and not self.is_started
+        waits = is_loading or settled.failed is not None or settled.is_lost
+        ports = {
+            port
+            for spec in self.settled.specs()
+            if waits or self._history(spec).given_up is not None
+            for port in spec.slot.ports
+            if self.ports[port].state is PortState.OPEN
+        }
+        for process in self.processes.values():
+            if process.state in (State.READY, State.UP):
+                ports.difference_update(process.spec.slot.ports)
+        if frozenset(ports) != self._placeholder:
+            self._placeholder = frozenset(ports)
+            self._actions.append(facts.ServePlaceholder(self._placeholder))
+
+    # -- what follows from the comparison --------------------------------------------------------
+
+    def _tell_news(self, now: float) -> None:
+        for spec in self._settled_specs():
+            history = self._history(spec)
+            if history.tell is not None and self._is_full(spec):
+                if self.is_started:
+                    self._actions.append(facts.TellUp(spec.slot, history.tell, now - history.tell_since))
+                history.tell = None
+        if not self.is_started and self.stopping is None:
+            specs = self.settled.specs()
+            done = [self._is_full(spec) for spec in specs if self._history(spec).given_up is None]
+            if done and all(done):
+                self.is_started = True
+                self._actions.append(facts.TellStarted())
+
+    def _answer_settled(self, now: float) -> None:
+        for settled in list(self._settling):
+            specs = [
+                spec for spec in self.settled.specs() if not set(settled.ports).isdisjoint(spec.slot.ports)
+            ]
+            errors = [self._history(spec).given_up for spec in specs]
+            error = next((error for error in errors if error is not None), None)
+            if now >= settled.until:
+                error = _late(settled.edit, self.limits.change_seconds)
+            if error is not None or (all(map(self._is_full, specs)) and self._is_seen(settled, now)):
+                self._settling.remove(settled)
+                self._answer(settled.wishes, error)
+
+    def _is_seen(self, settled: Settled, now: float) -> bool:
+        """Whether the old processes have stopped accepting, so that clients meet the new ones."""
+        if isinstance(settled.edit, Stop):
+            port = settled.edit.port
+            is_held = any(port in process.spec.slot.ports for process in self.processes.values())
+            return self.ports[port].state is PortState.CLOSED and not is_held
+        return all(
+            process.number not in self.processes
+            or process.state is State.KILLED
+            or (process.state is State.DRAINING and now >= process.since + _STOPS_ACCEPTING_SECONDS)
+            for process in settled.old
+        )
+
+    def _end_if_over(self, now: float) -> None:
+        if self.stopping is None:
+            error = self._failure()
+            if error is not None and not self.changes and not self.limits.waits_for_fix:
+                if self.releases[self.settled.release].failed is not None:
+                    self.stop_all("the app cannot be loaded", now, exit_code=error.exit_code)
+                else:
+                    self.stop_all("every server gave up", now, exit_code=WebdemoError.exit_code)
+                self._actions = self.next_actions(now)
+            return
+        if not self._has_failed_readiness:
+            self._has_failed_readiness = True
+            self._actions.append(facts.FailReadiness())
+        if self._has_ended:
+            return
+        is_overdue = self.stopping.is_immediate and now >= self.stopping.since + _ENDS_WHEN_KILLED_SECONDS
+        if is_overdue or (not self.processes and not self.loaders):
+            self._has_ended = True
+            for settled in self._settling:
+                self._answer(settled.wishes, None)
+            self._settling.clear()
+            self._actions += [facts.TellDrained(now - self.stopping.since), facts.End(self.exit_code)]
+
+    def _failure(self) -> WebdemoError | None:
+        """Why the run has nothing left to serve, or None."""
+        failed = self.releases[self.settled.release].failed
+        if failed is not None:
+            return failed
+        specs = [spec for spec in self.settled.specs() if spec.slot.service.is_of_app]
+        errors = [self._history(spec).given_up for spec in specs]
+        if not specs or any(error is None for error in errors):
+            return None
+        return errors[0]
+
+    def _forget(self, wanted: dict[Spec, Change | None]) -> None:
+        kept = {*wanted, *self.settled.specs()}
+        self._histories = {spec: h for spec, h in self._histories.items() if spec in kept}
+        releases = {self.settled.release, *(loader.release for loader in self.loaders.values())}
+        releases |= {spec.release for spec in wanted}
+        releases |= {change.edit.release for change in self.changes if isinstance(change.edit, Reload)}
+        self.releases = {number: r for number, r in self.releases.items() if number in releases}
+        self._loader_retries = {key: r for key, r in self._loader_retries.items() if key[0] in releases}
+
+    # -- helpers ---------------------------------------------------------------------------------
+
+    def spec_of(self, slot: Slot) -> Spec:
+        return Spec(self.settled.release, slot)
+
+    def _settled_specs(self) -> list[Spec]:
+        """The specs of what is settled, without what was given up."""
+        if self.releases[self.settled.release].failed is not None:
+            return []
+        return [spec for spec in self.settled.specs() if self._history(spec).given_up is None]
+
+    def _new_specs(self, change: Change) -> list[Spec]:
+        """The specs that the change adds to what is settled."""
+        settled = set(self.settled.specs())
+        return [spec for spec in change.edit.apply(self.settled).specs() if spec not in settled]
+
+    def _history(self, spec: Spec) -> History:
+        return self._histories.setdefault(spec, History())
+
+    def _shares(self, spec: Spec) -> bool:
+        return spec.slot.service.shares_import and self.releases[spec.release].shares
+
+    def _can_start(self, spec: Spec) -> bool:
+        """Whether its release can still be loaded, or is."""
+        release = self.releases[spec.release]
+        return release.failed is None and not (release.is_lost and self._shares(spec))
+
+    def _loader(self, release: int, share: bool, *, can_fork: bool = False) -> Loader | None:
+        for loader in self.loaders.values():
+            if (loader.release, loader.share) == (release, share) and (
+                loader.can_fork or (not can_fork and loader.state is LoaderState.LOADING)
+            ):
+                return loader
+        return None
+
+    def _is_full(self, spec: Spec) -> bool:
+        up = sum(
+            process.spec == spec and process.state is State.UP and not process.is_hung
+            for process in self.processes.values()
+        )
+        return up >= spec.slot.service.processes
+
+    def _serving(self, spec: Spec) -> bool:
+        return any(process.spec == spec and process.state is State.UP for process in self.processes.values())
+
+    def _serves(self) -> bool:
+        return any(self._serving(spec) for spec in self.settled.specs())
+
+    def _kill(self, process: Process, now: float) -> None:
+        process.enter(State.KILLED, now)
+        self._actions.append(facts.Kill(process.number))
+
+    def _kill_loader(self, loader: Loader, now: float) -> None:
+        loader.enter(LoaderState.KILLED, now)
+        self._actions.append(facts.KillLoader(loader.number))
+
+    def _answer(self, wishes: Iterable[int], error: WebdemoError | None) -> None:
+        self._actions += [facts.Answer(wish, error) for wish in wishes]
+
+
+def label(slot: Slot) -> str:
+    return f"{slot.service} {' '.join(slot.ports)}"
+
+
+def _pause(failures: int, longest: float) -> float:
+    """Seconds to wait after so many failures in a row, the first not counted: 0, 0.1, 0.2, 0.4 ..."""
+    return 0.0 if failures <= 0 else float(min(0.1 * 2 ** min(failures - 1, 20), longest))
+
+
+def _postpone(retry: _Retry, now: float, longest: float) -> float:
+    pause = _pause(retry.failures, longest)
+    retry.failures += 1
+    retry.at = now + pause
+    return pause
+
+
+def describe(edit: Edit) -> str:
+    """The edit in words, such as `swap 8000 to gunicorn`."""
+    match edit:
+        case Reload():
+            return edit.why
+        case Swap(port, service):
+            return f"{edit.why} {port} to {service}"
+        case _:
+            return f"{edit.why} {' '.join(edit.ports)}"
+
+
+_NEVER_FAILED = _Retry()
+_NO_HISTORY = History()
+_STOPPING = UsageError("This webdemo is stopping.", remedy="Start a new one.")
+
+
+def _replaced(earlier: Edit, later: Edit) -> WebdemoError:
+    return WebdemoError(
+        f"{describe(earlier).capitalize()}: it was replaced by a later command, {describe(later)}.",
+        remedy="See: webdemo ps",
+    )
+
+
+def _late(edit: Edit, seconds: float) -> WebdemoError:
+    return WebdemoError(
+        f"{describe(edit).capitalize()}: it was not done within {seconds:g} s.",
+        remedy="See: webdemo ps, and the log.",
+    )
+
+
+def _gave_up(slot: Slot, deaths: int) -> WebdemoError:
+    return WebdemoError(
+        f"{label(slot)} did not come up: it ended {deaths} times in a row.", remedy="The log says why."
+    )
+
+
+def _loader_error(how: str) -> WebdemoError:
+    return WebdemoError(
+        f"The app cannot be loaded: the process that imports it {how}.",
+        remedy="The log may say more; --start-timeout SECONDS gives it more time.",
+    )
