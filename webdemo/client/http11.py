@@ -35,46 +35,32 @@ class ResponseHead:
 class HttpConnection:
     """Requests and responses on a connected socket, whose `deadline` may be replaced for each request.
 
-    For each request call `send`, `read_head` and `read_body`, in this order. Each raises TimeoutError after
-    the deadline, and OSError if the connection fails. The caller closes the socket.
+    For each request call `send`, then `read_head` and `read_body`, or `skip_response`. Each raises
+    TimeoutError after the deadline, and OSError if the connection fails. The caller closes the socket.
     """
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self.deadline = deadline
         self._sock = sock
+        self._first = b""
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD_BYTES)
 
     def send(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> int:
         """Send a request without a body; returns its size in bytes."""
         data = self._http.send(h11.Request(method=method, target=target, headers=list(headers)))
         assert data is not None, "a request has a head"
+        self._first = b""
         self._http.send(h11.EndOfMessage())
         send(self._sock, data, self.deadline)
         return len(data)
 
     def read_head(self, at_first_byte: Callable[[], object] = lambda: None) -> ResponseHead:
         """Read the head of the response, calling `at_first_byte` when data arrives. Raises NoResponse."""
-        first = b""
         interim = []
-        while True:
-            try:
-                event = self._http.next_event()
-            except h11.RemoteProtocolError as exc:
-                raise NoResponse(first) from exc
-            if isinstance(event, h11.InformationalResponse) and event.status_code != 101:
-                interim.append(event.status_code)
-            elif isinstance(event, h11.Response):
-                break
-            elif event is h11.NEED_DATA:
-                data = receive(self._sock, self.deadline)
-                if not first:
-                    at_first_byte()
-                first = (first + data)[:_LONGEST_FIRST]
-                if _is_other_protocol(first):  # h11 would wait for the end of the head
-                    raise NoResponse(first)
-                self._http.receive_data(data)
-            else:  # the end of the connection, or a switch of protocols that was not requested
-                raise NoResponse(first)
+        while not isinstance(event := self._next_event(at_first_byte), h11.Response):
+            if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
+                raise NoResponse(self._first)  # the end, or a switch of protocols that was not requested
+            interim.append(event.status_code)
         return ResponseHead(
             status=event.status_code,
             reason=event.reason.decode("latin-1"),
@@ -85,17 +71,35 @@ class HttpConnection:
 
     def read_body(self) -> Iterator[bytes]:
         """The body, piece by piece. Raises NoResponse if the connection ends before the body does."""
+        while isinstance(event := self._next_event(), h11.Data):
+            yield bytes(event.data)
+
+    def skip_response(self) -> int:
+        """Read a whole response, and return its status: faster than its parts. Raises NoResponse."""
+        status = 0
+        while not isinstance(event := self._next_event(), h11.EndOfMessage):
+            if isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.ConnectionClosed):
+                raise NoResponse(self._first)
+        return status
+
+    def _next_event(self, at_first_byte: Callable[[], object] = lambda: None) -> object:
         while True:
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as exc:
-                raise NoResponse(b"") from exc
-            if isinstance(event, h11.Data):
-                yield bytes(event.data)
-            elif event is h11.NEED_DATA:
-                self._http.receive_data(receive(self._sock, self.deadline))
-            else:
-                return
+                raise NoResponse(self._first) from exc
+            if event is not h11.NEED_DATA:
+                return event
+            data = receive(self._sock, self.deadline)
+            if not self._first:
+                at_first_byte()
+            if len(self._first) < _LONGEST_FIRST:
+                self._first = (self._first + data)[:_LONGEST_FIRST]
+                if _is_other_protocol(self._first):  # h11 would wait for the end of the head
+                    raise NoResponse(self._first)
+            self._http.receive_data(data)
 
     def is_ready_for_next(self) -> bool:
         """Whether the connection takes another request, now that the response has been read."""
@@ -124,9 +128,7 @@ class KeepAliveClient:
                 self._http = HttpConnection(self._sock, deadline)
             self._http.deadline = deadline
             self._http.send("GET", self.path, [("Host", self.endpoint.authority)])
-            status = self._http.read_head().status
-            for _ in self._http.read_body():
-                pass
+            status = self._http.skip_response()
         except BaseException:
             self.close()
             raise
