@@ -40,7 +40,7 @@ def describe(facts: Facts) -> list[str]:
         case RequestFacts():
             return [f"{facts.method} {clean(facts.target)}, {format_size(facts.size_bytes)}"]
         case ResponseHead():
-            return _answer(facts)
+            return _response(facts)
         case GreetingFacts():
             return [f"{facts.code} {clean(line)}" for line in facts.lines[:_MOST_LINES]]
         case TransferFacts():
@@ -132,7 +132,7 @@ def _tls(facts: TlsFacts) -> list[str]:
     return lines
 
 
-def _answer(facts: ResponseHead) -> list[str]:
+def _response(facts: ResponseHead) -> list[str]:
     lines = [f"{facts.status} {clean(facts.reason)}".rstrip() + f", HTTP/{facts.http_version}"]
     for name in ("server", "content-type"):
         value = facts.header(name)
