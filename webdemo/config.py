@@ -105,6 +105,11 @@ class Settings:
     workers: int = setting(
         0, "Processes for each server; 0 is one.", flag="-w", metavar="N", variable="WEB_CONCURRENCY"
     )
+    start_timeout: float = setting(
+        60.0,
+        "Seconds that importing the app, and starting a server, may take; then it is given up.",
+        metavar="SECONDS",
+    )
     grace: float = setting(
         8.0, "Seconds that requests in flight have to finish at a stop.", metavar="SECONDS"
     )
@@ -345,6 +350,10 @@ def told_of_file(resolved: Resolved) -> str | None:
 def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> plans.Plan:
     """The Plan for these binds; raises UsageError if a server cannot do what is asked."""
     s = resolved.settings
+    if not 0 < s.start_timeout <= 3600:
+        raise UsageError(
+            f"start-timeout cannot be {s.start_timeout:g} s.", remedy="Choose from 0.1 to 3600 seconds."
+        )
     if not 0 < s.grace <= 3600:
         raise UsageError(f"grace cannot be {s.grace:g} s.", remedy="Choose from 0.1 to 3600 seconds.")
     for networks, what in (
@@ -359,6 +368,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> pl
     return plans.Plan(
         target=Target(app=s.app, directory=str(Path(s.directory).absolute()) if s.directory else None),
         services=services,
+        start_seconds=s.start_timeout,
         grace_seconds=s.grace,
         access_log=s.log_format if s.access_log else None,
         colour=colour and s.log_format == "text",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from webdemo.supervisor.watch import Watcher
 
 _DOUBLED_SIGNAL_SECONDS = 0.5  # some platforms send SIGTERM twice; that is not a request to stop at once
+_SLOW_LOAD_SECONDS = 1.0
 _READINESS_SECONDS = 1.0  # between failing /readyz and draining, for load balancers to notice
 
 
@@ -109,6 +110,7 @@ class Supervisor:
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         self.act()  # starts the loaders; the rest is done while the app is being imported
         interpreter.end_early()  # unused if no service shares the app
+        self.loop.after(_SLOW_LOAD_SECONDS, self._watch_current_folder)
         control = self._open_control()
         self.loop.after(INTERVAL_SECONDS, self._sample)
         if self._notifier.watchdog_seconds is not None:
@@ -174,6 +176,12 @@ class Supervisor:
         )
         self._watcher.start()
 
+    def _watch_current_folder(self) -> None:
+        """Until the app's folders are known: a change may fix an import that fails, or takes too long."""
+        if not self._watched:
+            with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
+                self._watch([str(Path.cwd())])
+
     def _changed(self, paths: tuple[str, ...]) -> None:
         if self.reconciler.stopping is None:
             self.emit(events.Changed(paths))
@@ -238,7 +246,7 @@ class Supervisor:
             case facts.TellLoadFailed(error, old_code_serves):
                 self.emit(events.LoadFailed(error, old_code_serves))
                 if not old_code_serves:
-                    self._watch([str(Path.cwd())])
+                    self._watch_current_folder()
             case facts.TellChangeFailed(process, slot, how):
                 self.emit(events.ReplaceFailed(label(slot), how, self.executor.tail_of(process)))
             case facts.TellLoaderLost(how, pause):
