@@ -16,6 +16,7 @@ from webdemo.client.wire import Exchange, Response, Step, encode_request
 
 HOST = "probe.example"
 
+Environ = dict[str, Any]
 Level = Literal["right", "differs", "wrong"]
 
 
@@ -82,6 +83,22 @@ def differs(does: str) -> Judgement:
 
 def wrong(does: str) -> Judgement:
     return Judgement("wrong", does)
+
+
+def of_response(judge: Callable[[Response], Judgement]) -> Judge:
+    """A judge of the first response."""
+    return lambda exchange: judge(exchange.responses[0])
+
+
+def of_environ(judge: Callable[[Environ], Judgement]) -> Judge:
+    """A judge of the environ that the app got; a response without one is wrong."""
+
+    @of_response
+    def judge_response(response: Response) -> Judgement:
+        environ = environ_of(response)
+        return judge(environ) if environ else wrong(f"responds with {response.status}")
+
+    return judge_response
 
 
 def _extra(exchange: Exchange) -> Judgement | None:
@@ -188,6 +205,6 @@ def is_refusal(response: Response) -> bool:
     return 400 <= response.status < 500 or response.status == 501
 
 
-def environ_of(response: Response) -> dict[str, Any]:
-    environ: dict[str, Any] = response.json.get("environ", {})
+def environ_of(response: Response) -> Environ:
+    environ: Environ = response.json.get("environ", {})
     return environ

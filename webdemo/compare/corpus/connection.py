@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from webdemo.client.wire import Exchange, chunked
+from webdemo.client.wire import Exchange, Response, chunked
 from webdemo.compare.corpus.case import (
     Judgement,
     case,
     differs,
     is_refusal,
+    of_response,
     request,
     right,
     status,
@@ -60,8 +61,8 @@ def _keeps_http_1_0(exchange: Exchange) -> Judgement:
     return differs("keeps it, and does not say so")
 
 
-def _plain_to_http_1_0(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _plain_to_http_1_0(response: Response) -> Judgement:
     if response.is_chunked:
         return wrong("sends chunks, which HTTP/1.0 does not have")
     if response.body != b"one two three":
@@ -75,15 +76,15 @@ def _large_unread(exchange: Exchange) -> Judgement:
     return differs("resets the connection, so that its response is lost")
 
 
-def _higher_version(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _higher_version(response: Response) -> Judgement:
     if response.version not in ("1.0", "1.1"):
         return wrong(f"claims that its response is HTTP/{response.version}, which does not exist")
     return (right if response.status == 200 else differs)(f"responds with {response.status}")
 
 
-def _other_version(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _other_version(response: Response) -> Judgement:
     if response.version not in ("1.0", "1.1"):
         return wrong(f"claims that its response is HTTP/{response.version}, which does not exist")
     return (right if response.status == 505 else differs)(f"responds with {response.status}")

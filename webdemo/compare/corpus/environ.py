@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from webdemo.client.wire import Exchange
+from webdemo.client.wire import Exchange, Response
 from webdemo.compare.corpus.case import (
+    Environ,
     Judgement,
     case,
     differs,
     environ_of,
+    of_environ,
+    of_response,
     request,
     right,
     tells,
@@ -22,8 +25,8 @@ _REQUIRED = (
 _NEVER_EMPTY = ("REQUEST_METHOD", "SERVER_NAME", "SERVER_PORT")
 
 
-def _required(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _required(response: Response) -> Judgement:
     environ = environ_of(response)
     if not environ:
         return wrong(f"responds with {response.status}")
@@ -43,8 +46,8 @@ def _required(exchange: Exchange) -> Judgement:
     return right("gives the app all of them")
 
 
-def _file_wrapper(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _file_wrapper(response: Response) -> Judgement:
     if not environ_of(response):
         return wrong(f"responds with {response.status}")
     if response.json["file_wrapper"]:
@@ -52,10 +55,8 @@ def _file_wrapper(exchange: Exchange) -> Judgement:
     return differs("has no wsgi.file_wrapper")
 
 
-def _raw_target(exchange: Exchange) -> Judgement:
-    environ = environ_of(exchange.responses[0])
-    if not environ:
-        return wrong(f"responds with {exchange.responses[0].status}")
+@of_environ
+def _raw_target(environ: Environ) -> Judgement:
     found = [key for key in ("RAW_URI", "REQUEST_URI") if key in environ]
     if not found:
         return right("gives the app neither")
@@ -72,10 +73,8 @@ def _content_keys(exchange: Exchange) -> Judgement:
     return right("gives the app both")
 
 
-def _no_guess(exchange: Exchange) -> Judgement:
-    environ = environ_of(exchange.responses[0])
-    if not environ:
-        return wrong(f"responds with {exchange.responses[0].status}")
+@of_environ
+def _no_guess(environ: Environ) -> Judgement:
     if value := environ.get("CONTENT_TYPE"):
         return wrong(f"gives the app CONTENT_TYPE as {value!r}")
     if value := environ.get("CONTENT_LENGTH"):
@@ -83,8 +82,8 @@ def _no_guess(exchange: Exchange) -> Judgement:
     return right("gives the app neither, or both empty")
 
 
-def _server_name(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _server_name(response: Response) -> Judgement:
     name = environ_of(response).get("SERVER_NAME")
     if not name:
         return wrong(
@@ -94,25 +93,23 @@ def _server_name(exchange: Exchange) -> Judgement:
     return right(does) if name in ("127.0.0.1", "localhost") else differs(does)
 
 
-def _remote_port(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _remote_port(response: Response) -> Judgement:
     if not environ_of(response):
         return wrong(f"responds with {response.status}")
     return right("gives it") if "REMOTE_PORT" in environ_of(response) else differs("has none")
 
 
-def _nothing_of_the_process(exchange: Exchange) -> Judgement:
-    environ = environ_of(exchange.responses[0])
-    if not environ:
-        return wrong(f"responds with {exchange.responses[0].status}")
+@of_environ
+def _nothing_of_the_process(environ: Environ) -> Judgement:
     shown = [key for key in ("PATH", "HOME", "XDG_RUNTIME_DIR") if key in environ]
     if shown:
         return differs(f"exposes the process's environment to the app: {', '.join(shown)}")
     return right("leaves out the process's environment")
 
 
-def _lines(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _lines(response: Response) -> Judgement:
     parts = response.json.get("parts")
     if parts is None:
         return wrong(f"responds with {response.status}")
@@ -121,8 +118,8 @@ def _lines(exchange: Exchange) -> Judgement:
     return right("lets the app read lines, parts and all the rest")
 
 
-def _past_end(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _past_end(response: Response) -> Judgement:
     if response.json.get("start") == "hello":
         return right("lets the read end with the body")
     return differs(f"responds with {response.status}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from webdemo.client.wire import HALF_CLOSE, Exchange, chunked
+from webdemo.client.wire import HALF_CLOSE, Exchange, Response, chunked
 from webdemo.compare.corpus.case import (
     Case,
     Judge,
@@ -12,6 +12,7 @@ from webdemo.compare.corpus.case import (
     Level,
     case,
     differs,
+    of_response,
     reads,
     request,
     right,
@@ -62,8 +63,8 @@ def _refuses_body(recovered: str | None) -> Judge:
     return judge
 
 
-def _sees_length(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _sees_length(response: Response) -> Judgement:
     if "start" not in response.json:
         return (differs if response.status == 411 else wrong)(f"responds with {response.status}")
     length = response.json["content_length"]
@@ -74,8 +75,8 @@ def _sees_length(exchange: Exchange) -> Judgement:
     return differs(f"gives the app CONTENT_LENGTH {length}")
 
 
-def _tells_the_end(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _tells_the_end(response: Response) -> Judgement:
     if "start" not in response.json:
         return (differs if response.status == 411 else wrong)(f"responds with {response.status}")
     if response.json["terminated"]:

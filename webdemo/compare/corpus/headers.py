@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webdemo.client.wire import AWAIT_RESPONSE, Exchange
+from webdemo.client.wire import AWAIT_RESPONSE, Exchange, Response
 from webdemo.compare.corpus.case import (
     Judge,
     Judgement,
@@ -10,6 +10,7 @@ from webdemo.compare.corpus.case import (
     differs,
     environ_of,
     is_refusal,
+    of_response,
     request,
     right,
     status,
@@ -42,8 +43,8 @@ def _ignores_expect(exchange: Exchange) -> Judgement:
     return status(200)(exchange)
 
 
-def _names_kept(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _names_kept(response: Response) -> Judgement:
     environ = environ_of(response)
     if not environ:
         return (differs if is_refusal(response) else wrong)(f"responds with {response.status}")
@@ -53,8 +54,8 @@ def _names_kept(exchange: Exchange) -> Judgement:
     return differs(f"gives the app HTTP_X_USER as {user!r}")
 
 
-def _fold(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _fold(response: Response) -> Judgement:
     if response.status == 400:
         return right("responds with 400")
     if "environ" not in response.json:
@@ -85,8 +86,8 @@ def _control(replaced: str) -> Judge:
     return judge
 
 
-def _space_first(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _space_first(response: Response) -> Judgement:
     if 400 <= response.status < 500:
         return right(f"responds with {response.status}")
     if "environ" not in response.json:
@@ -96,8 +97,8 @@ def _space_first(exchange: Exchange) -> Judgement:
     return right("ignores the line")
 
 
-def _large(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _large(response: Response) -> Judgement:
     if response.status == 431:
         return right("responds with 431")
     return Judgement("differs" if response.status == 200 or 400 <= response.status < 500 else "wrong",

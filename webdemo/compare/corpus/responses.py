@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from webdemo.client.wire import Exchange, Response
 from webdemo.compare.corpus.case import (
     Judge,
@@ -11,6 +9,7 @@ from webdemo.compare.corpus.case import (
     Level,
     case,
     differs,
+    of_response,
     request,
     right,
     status,
@@ -24,17 +23,14 @@ _WHOLE = "A client, or a cache, takes half a response for a complete one."
 _STEP = "A client that keeps its connection takes the body for the next response."
 
 
-def _of_response(judge: Callable[[Response], Judgement]) -> Judge:
-    return lambda exchange: judge(exchange.responses[0])
-
-
 def _body(expected: bytes) -> Judge:
+    @of_response
     def judge(response: Response) -> Judgement:
         if response.status == 200 and response.body == expected:
             return right("sends it all")
         return wrong(f"responds with {response.status} and {response.body[:40]!r}")
 
-    return _of_response(judge)
+    return judge
 
 
 def _without_body(exchange: Exchange) -> Judgement:
@@ -54,6 +50,7 @@ def _without_body(exchange: Exchange) -> Judgement:
     return differs(f"sends no body, closes, and {'says so' if first.says_close else 'does not say so'}")
 
 
+@of_response
 def _no_made_up_length(response: Response) -> Judgement:
     length = response.header("Content-Length")
     if response.status != 304:
@@ -130,6 +127,7 @@ def _closed(exchange: Exchange) -> Judgement:
     return differs(f"calls close() {times} times") if times else wrong("does not call close()")
 
 
+@of_response
 def _hop_by_hop(response: Response) -> Judgement:
     if response.status == 500:
         return right("refuses it with 500")
@@ -156,6 +154,7 @@ def _injected(exchange: Exchange) -> Judgement:
     return right("refuses it with 500" if response.status == 500 else "does not send it as it is")
 
 
+@of_response
 def _latin_1(response: Response) -> Judgement:
     value = response.header("X-Name")
     if value == "caf\xe9":
@@ -173,11 +172,13 @@ def _wide(exchange: Exchange) -> Judgement:
     return differs(f"sends {response.header('X-Name')!r}")
 
 
+@of_response
 def _cookies(response: Response) -> Judgement:
     cookies = response.values("Set-Cookie")
     return right("sends both") if cookies == ["a=1", "b=2"] else wrong(f"sends {cookies}")
 
 
+@of_response
 def _name_kept(response: Response) -> Judgement:
     names = [name for name, _ in response.headers if name.lower() == "x-mixed-case"]
     if not names:
@@ -185,6 +186,7 @@ def _name_kept(response: Response) -> Judgement:
     return right("sends the name as it is") if names == ["x-mIxed-case"] else differs(f"sends {names[0]}")
 
 
+@of_response
 def _date(response: Response) -> Judgement:
     times = len(response.values("Date"))
     return right("sends Date") if times == 1 else wrong(f"sends Date {times} times")
@@ -193,6 +195,7 @@ def _date(response: Response) -> Judgement:
 def _own(header: str, value: str, without: Level) -> Judge:
     """Judge that the app's own header is sent; `without` is the level of a response that lacks it."""
 
+    @of_response
     def judge(response: Response) -> Judgement:
         values = response.values(header)
         if values == [value]:
@@ -201,9 +204,10 @@ def _own(header: str, value: str, without: Level) -> Judge:
             return differs("sends its own instead")
         return Judgement(without if not values else "wrong", f"sends {header} {len(values)} times")
 
-    return _of_response(judge)
+    return judge
 
 
+@of_response
 def _odd_status(response: Response) -> Judgement:
     if (response.status, response.reason) == (299, "Quite Odd"):
         return right("sends it as it is")
@@ -262,7 +266,7 @@ CASES = (
         "RFC 9110 section 8.6 (MUST)",
         "An app may send the length of the 200 response; no other may be sent.",
         "Caches store a wrong length, or an app's 304 fails.",
-        _of_response(_no_made_up_length),
+        _no_made_up_length,
         request("/probe/304-with-length"),
     ),
     case(
@@ -467,7 +471,7 @@ CASES = (
         f"{_CALLABLE} (should)",
         "Apps must not; a server should treat it as an error.",
         "Clients are promised what the server does not do.",
-        _of_response(_hop_by_hop),
+        _hop_by_hop,
         request("/probe/hop-by-hop"),
     ),
     case(
@@ -496,7 +500,7 @@ CASES = (
         "PEP 3333, Unicode Issues (must)",
         "It is sent as Latin-1.",
         "File names in Content-Disposition arrive corrupted.",
-        _of_response(_latin_1),
+        _latin_1,
         request("/probe/latin-1-header"),
     ),
     case(
@@ -515,7 +519,7 @@ CASES = (
         "RFC 9110 section 5.3",
         "They stay separate: they cannot be joined.",
         "All cookies but one are lost.",
-        _of_response(_cookies),
+        _cookies,
         request("/probe/two-cookies"),
     ),
     case(
@@ -524,7 +528,7 @@ CASES = (
         "RFC 9110 section 5.1",
         "Names are case-insensitive.",
         "Tests and clients that compare names exactly fail.",
-        _of_response(_name_kept),
+        _name_kept,
         request("/probe/lower-case-header"),
     ),
     case(
@@ -533,7 +537,7 @@ CASES = (
         "RFC 9110 section 6.6.1 (MUST)",
         "A server with a clock sends Date.",
         "Caches cannot determine the age of a page.",
-        _of_response(_date),
+        _date,
         request("/probe/hello"),
     ),
     case(
@@ -560,7 +564,7 @@ CASES = (
         _CALLABLE,
         "The status is the app's.",
         "An app's own status codes are replaced.",
-        _of_response(_odd_status),
+        _odd_status,
         request("/probe/odd-status"),
     ),
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from webdemo.client.wire import Exchange
+from webdemo.client.wire import Exchange, Response
 from webdemo.compare.corpus.case import (
     Judgement,
     case,
     differs,
     environ_of,
+    of_response,
     refuses_line,
     request,
     right,
@@ -23,8 +24,8 @@ _ROUTING = (
 )
 
 
-def _absolute(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
+@of_response
+def _absolute(response: Response) -> Judgement:
     environ = environ_of(response)
     if not environ:  # 421: the form is accepted, but not this host
         return (differs if response.status == 421 else wrong)(f"responds with {response.status}")
