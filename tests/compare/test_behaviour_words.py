@@ -134,7 +134,7 @@ def test_a_judge_has_a_word_for_every_answer(case: Case) -> None:
         exchanges += [exchanged(case, ended=end, rest=rest) for end in ends[:2] for rest in (b"", b"junk")]
     for exchange in exchanges:
         judgement = case.judge(exchange)
-        assert judgement.level in ("right", "differs", "wrong")
+        assert judgement.verdict in ("right", "differs", "wrong")
         assert judgement.does
 
 
@@ -175,19 +175,19 @@ def test_a_judge_has_a_word_for_every_answer(case: Case) -> None:
 )
 def test_a_verdict_is_as_strong_as_the_rule(name: str, status: int, ended: wire.Ended, level: str) -> None:
     case = BY_NAME[name]
-    assert case.judge(exchanged(case, answered(status), ended=ended)).level == level
+    assert case.judge(exchanged(case, answered(status), ended=ended)).verdict == level
 
 
 def test_an_answer_in_a_version_that_does_not_exist_is_wrong() -> None:
     case = BY_NAME["http-1.2"]
-    assert case.judge(exchanged(case, answered(200, version="1.2"))).level == "wrong"
-    assert case.judge(exchanged(case, answered(200, version="1.1"))).level == "right"
+    assert case.judge(exchanged(case, answered(200, version="1.2"))).verdict == "wrong"
+    assert case.judge(exchanged(case, answered(200, version="1.1"))).verdict == "right"
 
 
 def test_a_file_that_shrinks_ends_whoever_reads_on_behind_it() -> None:
     shrinking = probe_app.Shrinking("x")
     assert len(shrinking.read()) == probe_app.SHRUNK_BYTES
-    with shrinking, pytest.raises(OSError, match="behind the end"):
+    with shrinking, pytest.raises(OSError, match="past the end"):
         sum(len(shrinking.read(1000)) for _ in range(2 * probe_app.MOST_READS))
     assert json.loads(told("/probe/recall")) == {"happened": [probe_app.ENDLESS, "close"]}
 

@@ -9,7 +9,7 @@ from webdemo.client import wire
 from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.wire import Exchange, Request, Response
-from webdemo.compare.results import Verdict
+from webdemo.compare.corpus.case import Judgement
 from webdemo.text import terminal_line
 
 LONGEST_SHOWN = 160
@@ -18,13 +18,7 @@ MOST_HEAD_BYTES = 64 * 1024
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    verdict: Verdict
-    does: str  # a predicate: "closes the connection without a response"
-
-
-NO_CONNECTION = Failure("dropped", "accepts no connection")
+NO_CONNECTION = Judgement("dropped", "accepts no connection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +30,7 @@ class Observation:
     body: bytes = b""
     reason: str = ""
     is_cut: bool = False  # the body was longer, and the rest was not read
-    failure: Failure | None = None
+    failure: Judgement | None = None
     evidence: str = ""
     milliseconds: float = 0.0
 
@@ -73,17 +67,17 @@ def _first_response(exchange: Exchange, most_body_bytes: int) -> Observation:
     )
 
 
-def failure_of(exchange: Exchange) -> Failure | None:
+def failure_of(exchange: Exchange) -> Judgement | None:
     """Why the exchange has fewer responses than requests; None if it is complete."""
     if exchange.is_answered:
         return None
     if not exchange.is_over:
-        return Failure("hung", "does not finish its response in time")
+        return Judgement("hung", "does not finish its response in time")
     if exchange.rest and not wire.is_response(exchange.rest):
-        return Failure("wrong", "responds with something that is not HTTP")  # RFC 9112 section 4
+        return Judgement("wrong", "responds with something that is not HTTP")  # RFC 9112 section 4
     if exchange.responses or exchange.rest:
-        return Failure("dropped", "closes the connection in the middle of its response")
-    return Failure("dropped", "closes the connection without a response")
+        return Judgement("dropped", "closes the connection in the middle of its response")
+    return Judgement("dropped", "closes the connection without a response")
 
 
 def evidence_of(exchange: Exchange) -> str:

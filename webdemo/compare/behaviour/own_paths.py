@@ -196,19 +196,19 @@ def _differences(found: Mapping[str, Observation]) -> tuple[dict[str, list[str]]
             predicates.append(response.failure.does)
         elif response.status != status.usual:
             predicates.append(f"responds with {response.status}, where {most}")
-    alike = {label: response for label, response in found.items() if not said[label]}
-    absent: dict[str, list[str]] = {label: [] for label in alike}
-    for row in header_rows(alike.values()):
+    same_status = {label: response for label, response in found.items() if not said[label]}
+    absent: dict[str, list[str]] = {label: [] for label in same_status}
+    for row in header_rows(same_status.values()):
         name = row.name.lower()
-        for label, cell in zip(alike, row.cells, strict=True):
+        for label, cell in zip(same_status, row.cells, strict=True):
             if cell.marked and cell.text == ABSENT:
                 absent[label].append(name)
             elif cell.marked:
                 usual = f" where most send {row.usual}" if row.usual not in (None, ABSENT) else ""
                 said[label].append(f"sends {name}: {cell.text}{usual}".replace("\n", " and "))
-    bodies = [response.body for response in alike.values()]
+    bodies = [response.body for response in same_status.values()]
     usual_body, lines = majority(bodies), set(usual_lines(bodies))
-    for label, response in alike.items():
+    for label, response in same_status.items():
         if absent[label]:
             said[label].append(f"does not send {', '.join(absent[label])}")
         if usual_body is None:

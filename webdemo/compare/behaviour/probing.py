@@ -20,18 +20,16 @@ from webdemo.client.wire import Exchange
 from webdemo.compare.behaviour import known
 from webdemo.compare.behaviour.observation import NO_CONNECTION, escaped, evidence_of, failure_of
 from webdemo.compare.corpus import GROUPS
-from webdemo.compare.corpus.case import Case, request
-from webdemo.compare.results import Behaviour, Finding, Probe, Server, Verdict
+from webdemo.compare.corpus.case import Case, Judgement, request
+from webdemo.compare.results import Behaviour, Finding, Probe, Server
 from webdemo.compare.runner import Run, stop_all
 from webdemo.worker.app_import import Target
 
 PROBE_APP = Target("webdemo.compare.corpus.probe_app:app")
 
-_ANSWER_SECONDS = 2.5
-# For retries of unexpected results: a busy machine may delay a server for a moment.
-_PATIENT_FACTOR = 3.0
-_PATIENT_QUIET_SECONDS = 1.0
-_LOOKS_AT_NEWS = 2
+_RESPONSE_SECONDS = 2.5
+_RETRY_RESPONSE_SECONDS = 7.5
+_RETRY_QUIET_SECONDS = 1.0
 _RECALL_SECONDS = 4.0
 
 OnProgress = Callable[[], object]
@@ -66,7 +64,7 @@ def probe(runs: Sequence[Run], on_progress: OnProgress) -> Behaviour:
         for case in cases:
             if is_over.is_set():
                 break
-            findings.append(_ask(run, case))
+            findings.append(_probe(run, case))
             on_progress()
         return findings
 
@@ -102,26 +100,23 @@ def missing(server: Server, name: str) -> Finding:
     return Finding(name, server.label, "missing", evidence=server.problem or "")
 
 
-def _ask(run: Run, case: Case) -> Finding:
+def _probe(run: Run, case: Case) -> Finding:
     server = run.row()
     if run.state != "up":
         return missing(server, case.name)
-    finding = _look(run, server, case, _ANSWER_SECONDS, wire.QUIET_SECONDS)
-    for _ in range(_LOOKS_AT_NEWS - 1):
-        if not finding.is_new:
-            break
-        finding = _look(run, server, case, _ANSWER_SECONDS * _PATIENT_FACTOR, _PATIENT_QUIET_SECONDS)
+    finding = _probe_once(run, server, case, _RESPONSE_SECONDS, wire.QUIET_SECONDS)
+    if finding.is_new:  # a busy machine may have delayed the server for a moment
+        finding = _probe_once(run, server, case, _RETRY_RESPONSE_SECONDS, _RETRY_QUIET_SECONDS)
     return finding
 
 
-def _look(run: Run, server: Server, case: Case, seconds: float, quiet_seconds: float) -> Finding:
+def _probe_once(run: Run, server: Server, case: Case, seconds: float, quiet_seconds: float) -> Finding:
     try:
         exchange = _send(run.port, case, seconds, quiet_seconds)
     except OSError as exc:
-        verdict, does, evidence = NO_CONNECTION.verdict, NO_CONNECTION.does, str(exc)
+        (verdict, does), evidence = NO_CONNECTION, str(exc)
     else:
-        verdict, does = _judge(case, exchange)
-        evidence = evidence_of(exchange)
+        (verdict, does), evidence = _judge(case, exchange), evidence_of(exchange)
     if verdict == "right":
         return Finding(case.name, server.label, verdict, evidence)
     seen_in = known.seen_in(server.label, case.name, verdict, does)
@@ -138,12 +133,11 @@ def _look(run: Run, server: Server, case: Case, seconds: float, quiet_seconds: f
     )
 
 
-def _judge(case: Case, exchange: Exchange) -> tuple[Verdict, str]:
+def _judge(case: Case, exchange: Exchange) -> Judgement:
     failure = failure_of(exchange)
     if failure is None or (case.judges_breaks and (exchange.responses or exchange.is_over)):
-        judgement = case.judge(exchange)
-        return judgement.level, judgement.does
-    return failure.verdict, failure.does
+        return case.judge(exchange)
+    return failure
 
 
 def _send(port: int, case: Case, seconds: float, quiet_seconds: float) -> Exchange:
@@ -158,10 +152,10 @@ def _send(port: int, case: Case, seconds: float, quiet_seconds: float) -> Exchan
 def _recall(port: int, key: str) -> dict[str, Any]:
     """What happened to an earlier response in the app; waits up to _RECALL_SECONDS for it."""
     deadline = time.monotonic() + _RECALL_SECONDS
-    asking = [request(f"/probe/recall?{key}")]
+    steps = [request(f"/probe/recall?{key}")]
     while True:
-        told = wire.exchange(Endpoint.of_port(port), asking, ("GET",), seconds=_RECALL_SECONDS)
-        happened = told.responses[0].json if told.responses else {}
+        exchange = wire.exchange(Endpoint.of_port(port), steps, ("GET",), seconds=_RECALL_SECONDS)
+        happened = exchange.responses[0].json if exchange.responses else {}
         if happened.get("happened") or time.monotonic() > deadline:
             return happened
         time.sleep(0.05)

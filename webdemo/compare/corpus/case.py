@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from webdemo.client.wire import Exchange, Response, Step, encode_request
+from webdemo.compare.results import Verdict
 
 HOST = "probe.example"
 
@@ -20,9 +21,8 @@ Environ = dict[str, Any]
 Level = Literal["right", "differs", "wrong"]
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    level: Level
+class Judgement(NamedTuple):
+    verdict: Verdict
     does: str  # "responds with 400"
 
 
@@ -129,7 +129,7 @@ def status(
     return judge
 
 
-def tells(
+def app_gets(
     key: str,
     *good: str | None,
     also: Collection[str | None] = (),
@@ -157,7 +157,7 @@ def tells(
     return judge
 
 
-def reads(
+def app_reads(
     good: str,
     *,
     refusing: dict[int, Level] | None = None,

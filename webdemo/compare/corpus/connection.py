@@ -5,6 +5,7 @@ from __future__ import annotations
 from webdemo.client.wire import Exchange, Response, chunked
 from webdemo.compare.corpus.case import (
     Judgement,
+    app_gets,
     case,
     differs,
     is_refusal,
@@ -12,7 +13,6 @@ from webdemo.compare.corpus.case import (
     request,
     right,
     status,
-    tells,
     wrong,
 )
 
@@ -40,7 +40,7 @@ def _kept_or_said(exchange: Exchange) -> Judgement:
     """A server without persistent connections MUST say so; one that closes a connection only SHOULD."""
     judgement = _both_answered(exchange)
     closes_unsaid = len(exchange.responses) == 1 and not exchange.responses[0].says_close
-    return wrong(judgement.does) if judgement.level == "differs" and closes_unsaid else judgement
+    return wrong(judgement.does) if judgement.verdict == "differs" and closes_unsaid else judgement
 
 
 def _closes(exchange: Exchange) -> Judgement:
@@ -279,7 +279,7 @@ CASES = (
         "RFC 9112 section 2.2 (MUST)",
         "A message is a sequence of octets, however they arrive.",
         "Clients on slow networks fail.",
-        tells("PATH_INFO", "/a"),
+        app_gets("PATH_INFO", "/a"),
         b"GET /a HT",
         0.15,
         b"TP/1.1\r\nHost: probe.exam",

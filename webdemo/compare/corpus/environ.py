@@ -6,6 +6,7 @@ from webdemo.client.wire import Exchange, Response
 from webdemo.compare.corpus.case import (
     Environ,
     Judgement,
+    app_gets,
     case,
     differs,
     environ_of,
@@ -13,7 +14,6 @@ from webdemo.compare.corpus.case import (
     of_response,
     request,
     right,
-    tells,
     wrong,
 )
 
@@ -141,7 +141,7 @@ CASES = (
         _PEP,
         "It is the version of the request.",
         "Apps that stream, or choose 303 over 302 by it, behave differently.",
-        tells("SERVER_PROTOCOL", "HTTP/1.1", otherwise="differs"),
+        app_gets("SERVER_PROTOCOL", "HTTP/1.1", otherwise="differs"),
         request("/x?a=1"),
     ),
     case(

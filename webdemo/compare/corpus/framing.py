@@ -10,10 +10,10 @@ from webdemo.compare.corpus.case import (
     Judge,
     Judgement,
     Level,
+    app_reads,
     case,
     differs,
     of_response,
-    reads,
     request,
     right,
     status,
@@ -131,7 +131,7 @@ CASES = (
         "RFC 9112 section 6.3",
         "The app reads exactly that many bytes.",
         "Uploads are truncated or corrupted.",
-        reads("hello"),
+        app_reads("hello"),
         _post("Content-Length: 5", body=b"hello"),
     ),
     case(
@@ -140,7 +140,7 @@ CASES = (
         "RFC 9112 section 7.1 (MUST)",
         "A server decodes it; RFC 9112 section 6.3 lets it require a length with 411 instead.",
         "Uploads of unknown length (git push, curl -T -, many SDKs) fail or hang.",
-        reads("hello world", refusing={411: "differs"}),
+        app_reads("hello world", refusing={411: "differs"}),
         _chunked(body=chunked(b"hello ", b"world")),
     ),
     case(
@@ -167,7 +167,7 @@ CASES = (
         "RFC 9112 section 7.1.1 (MUST)",
         "Unknown extensions are ignored.",
         "Uploads of some clients are refused or corrupted.",
-        reads("hello", refusing={411: "differs"}),
+        app_reads("hello", refusing={411: "differs"}),
         _chunked(body=b"5;sum=1\r\nhello\r\n0\r\n\r\n"),
     ),
     case(
@@ -176,7 +176,7 @@ CASES = (
         "RFC 9112 section 7.1, 7.1.2 (MUST)",
         "It is kept separate from the body, or discarded.",
         "Uploads with a trailing checksum, as Go's and Node's clients can send, are refused or corrupted.",
-        reads("hello", refusing={411: "differs"}),
+        app_reads("hello", refusing={411: "differs"}),
         _chunked("Trailer: X-Sum", body=b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n"),
     ),
     case(
@@ -185,7 +185,7 @@ CASES = (
         "RFC 9112 section 7.1 (MUST)",
         "A size is hexadecimal digits, of either case.",
         "Uploads of some clients are refused or corrupted.",
-        reads("helloworld", refusing={411: "differs"}),
+        app_reads("helloworld", refusing={411: "differs"}),
         _chunked(body=b"000A\r\nhelloworld\r\n0\r\n\r\n"),
     ),
     case(
@@ -194,7 +194,7 @@ CASES = (
         "RFC 9112 section 7",
         "Names of transfer codings are case-insensitive.",
         _SMUGGLING,
-        reads("hello", refusing={411: "differs"}),
+        app_reads("hello", refusing={411: "differs"}),
         _post("Transfer-Encoding: CHUNKED", body=chunked(b"hello")),
     ),
     *(
@@ -267,7 +267,7 @@ CASES = (
         "RFC 9112 section 6.1 (MUST)",
         "It is refused, or read by Transfer-Encoding alone; the connection is closed either way.",
         _SMUGGLING,
-        reads("hello", refusing={400: "right", 411: "right", 500: "differs"}, must_close=True),
+        app_reads("hello", refusing={400: "right", 411: "right", 500: "differs"}, must_close=True),
         _post("Content-Length: 6", "Transfer-Encoding: chunked", body=chunked(b"hello"), close=False),
     ),
     case(
@@ -285,7 +285,7 @@ CASES = (
         "RFC 9110 section 8.6 (MAY)",
         "It is refused, or taken as one: both are allowed.",
         "Behind a careless proxy such requests fail on one server and not on another.",
-        reads("hello", refusing={400: "differs"}),
+        app_reads("hello", refusing={400: "differs"}),
         _post("Content-Length: 5", "Content-Length: 5", body=b"hello"),
     ),
     *(
@@ -319,7 +319,7 @@ CASES = (
         "RFC 9112 section 6.1 (MUST)",
         "Its framing is faulty: the connection is closed after the response.",
         _SMUGGLING,
-        reads(
+        app_reads(
             "hello", refusing={400: "right", 411: "right", 501: "right"}, must_close=True, otherwise="differs"
         ),
         _chunked("Connection: keep-alive", body=chunked(b"hello"), version="1.0", close=False),

@@ -6,6 +6,7 @@ from webdemo.client.wire import AWAIT_RESPONSE, Exchange, Response
 from webdemo.compare.corpus.case import (
     Judge,
     Judgement,
+    app_gets,
     case,
     differs,
     environ_of,
@@ -14,7 +15,6 @@ from webdemo.compare.corpus.case import (
     request,
     right,
     status,
-    tells,
     wrong,
 )
 
@@ -106,7 +106,7 @@ def _large(response: Response) -> Judgement:
 
 
 def _cookies(exchange: Exchange) -> Judgement:
-    return tells("HTTP_COOKIE", "a=1; b=2", also=("a=1,b=2", "a=1, b=2"))(exchange)
+    return app_gets("HTTP_COOKIE", "a=1; b=2", also=("a=1,b=2", "a=1, b=2"))(exchange)
 
 
 CASES = (
@@ -116,7 +116,7 @@ CASES = (
         "RFC 9110 section 5.2, 5.3 (MAY)",
         "The values are joined by a comma and a space, in order, and none is lost.",
         "X-Forwarded-For, Accept or Forwarded in two lines lose a part, or are not split by “, ” alone.",
-        tells("HTTP_X_TWICE", "1, 2", also=("1,2",)),
+        app_gets("HTTP_X_TWICE", "1, 2", also=("1,2",)),
         request("/", "X-Twice: 1", "X-Twice: 2"),
     ),
     case(
@@ -135,7 +135,7 @@ CASES = (
         "RFC 9110 section 17.10",
         "It is a valid name; in the environ it cannot be told from one with a hyphen, so most drop it.",
         _FORGED,
-        tells("HTTP_X_UNDER", None, also=("1",), refusing="differs"),
+        app_gets("HTTP_X_UNDER", None, also=("1",), refusing="differs"),
         request("/", "X_Under: 1"),
     ),
     case(
@@ -207,7 +207,7 @@ CASES = (
         "RFC 9110 section 5.5",
         "An empty value is a value.",
         _LOST,
-        tells("HTTP_X_EMPTY", "", also=(None,)),
+        app_gets("HTTP_X_EMPTY", "", also=(None,)),
         request("/", "X-Empty:"),
     ),
     case(
@@ -216,7 +216,7 @@ CASES = (
         "RFC 9110 section 5.5 (MUST)",
         "Whitespace around a value is not part of it.",
         _LOST,
-        tells("HTTP_X_PADDED", "a b"),
+        app_gets("HTTP_X_PADDED", "a b"),
         request("/", "X-Padded: \t  a b \t "),
     ),
     case(
@@ -225,7 +225,7 @@ CASES = (
         "PEP 3333, Unicode Issues (must)",
         "It is opaque data: its bytes are passed to the app as Latin-1.",
         _LOST,
-        tells("HTTP_X_NAME", "caf\xc3\xa9", refusing="differs"),
+        app_gets("HTTP_X_NAME", "caf\xc3\xa9", refusing="differs"),
         request("/", "X-Name: café"),
     ),
     case(
@@ -297,7 +297,7 @@ CASES = (
         "RFC 3875 section 4.1.18",
         "It is a header like any other; some programs take HTTP_PROXY for their own setting (httpoxy).",
         "CGI programs that the app starts may send their traffic through a client's proxy.",
-        tells("HTTP_PROXY", "http://evil.example", also=(None,), refusing="differs"),
+        app_gets("HTTP_PROXY", "http://evil.example", also=(None,), refusing="differs"),
         request("/", "Proxy: http://evil.example"),
     ),
     case(
@@ -307,7 +307,7 @@ CASES = (
         "It is the scheme of the URL that the server was sent, unless a trusted gateway says otherwise; "
         "no gateway has been declared as trusted.",
         "Redirects and secure cookies depend on it: on one server any local client can say https.",
-        tells("wsgi.url_scheme", "http", otherwise="differs"),
+        app_gets("wsgi.url_scheme", "http", otherwise="differs"),
         request("/", "X-Forwarded-Proto: https"),
     ),
     case(
@@ -316,7 +316,7 @@ CASES = (
         "PEP 3333, environ Variables",
         "It reaches the app, which decides whom to trust.",
         "An app's own ProxyFix has no effect where the server removes the header.",
-        tells("HTTP_X_FORWARDED_FOR", "203.0.113.7", otherwise="differs"),
+        app_gets("HTTP_X_FORWARDED_FOR", "203.0.113.7", otherwise="differs"),
         request("/", "X-Forwarded-For: 203.0.113.7"),
     ),
     case(

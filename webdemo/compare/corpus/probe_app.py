@@ -26,7 +26,7 @@ MOST_READS = 200  # past a file's end; a server that reads more often would read
 ENDLESS = "endless"
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
-_happened: dict[str, list[str]] = {}  # probe id -> what happened to its response
+_records: dict[str, list[str]] = {}  # probe id -> what happened to its response
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -34,7 +34,7 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
     return page(environ, start_response)
 
 
-def _tell(start_response: StartResponse, facts: dict[str, Any]) -> Iterable[bytes]:
+def _send_facts(start_response: StartResponse, facts: dict[str, Any]) -> Iterable[bytes]:
     body = json.dumps(facts).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
@@ -58,19 +58,19 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
             if key.isupper() and "." not in key and type(value) is not str
         ),
     }
-    return _tell(start_response, facts)
+    return _send_facts(start_response, facts)
 
 
 def read(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Read the body to its end."""
     body = environ["wsgi.input"].read()
-    return _tell(start_response, _body(environ, body))
+    return _send_facts(start_response, _body(environ, body))
 
 
 def read_by_length(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Read CONTENT_LENGTH bytes of the body, as Django and many others do."""
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    return _tell(start_response, _body(environ, body))
+    return _send_facts(start_response, _body(environ, body))
 
 
 def read_lines(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -81,13 +81,13 @@ def read_lines(environ: WSGIEnvironment, start_response: StartResponse) -> Itera
     third = stream.readlines(1)
     rest = list(stream)
     parts = [first, second, *third, *rest]
-    return _tell(start_response, {"parts": [part.decode("latin-1") for part in parts]})
+    return _send_facts(start_response, {"parts": [part.decode("latin-1") for part in parts]})
 
 
 def read_past_end(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Ask for more bytes than the body has."""
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0) + 100)
-    return _tell(start_response, _body(environ, body))
+    return _send_facts(start_response, _body(environ, body))
 
 
 def _body(environ: WSGIEnvironment, body: bytes) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _body(environ: WSGIEnvironment, body: bytes) -> dict[str, Any]:
 
 def recall(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Return what happened to an earlier response of this process."""
-    return _tell(start_response, {"happened": _happened.get(environ["QUERY_STRING"], [])})
+    return _send_facts(start_response, {"happened": _records.get(environ["QUERY_STRING"], [])})
 
 
 # -- responses ------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Shrinking(io.FileIO):
         with tempfile.TemporaryFile() as file:
             super().__init__(os.dup(file.fileno()), "r+b")
         self.truncate(ANNOUNCED_BYTES)
-        self._noted = _happened.setdefault(key, [])
+        self._noted = _records.setdefault(key, [])
         self._reads_left = MOST_READS
 
     def _shrink(self) -> None:
@@ -182,7 +182,7 @@ class Shrinking(io.FileIO):
             self._reads_left -= 1
             if not self._reads_left:
                 self._noted.append(ENDLESS)
-                raise OSError("the probe's: read on and on behind the end of a file")
+                raise OSError("the probe's: reading past the end of a file")
         return data or b""
 
     def close(self) -> None:
@@ -218,7 +218,7 @@ class Closing:
     """A response that records the call of its close()."""
 
     def __init__(self, key: str, parts: Iterator[bytes]) -> None:
-        self._noted = _happened.setdefault(key, [])
+        self._noted = _records.setdefault(key, [])
         self._parts = parts
 
     def __iter__(self) -> Iterator[bytes]:

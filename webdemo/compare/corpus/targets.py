@@ -5,6 +5,7 @@ from __future__ import annotations
 from webdemo.client.wire import Exchange, Response
 from webdemo.compare.corpus.case import (
     Judgement,
+    app_gets,
     case,
     differs,
     environ_of,
@@ -13,7 +14,6 @@ from webdemo.compare.corpus.case import (
     request,
     right,
     status,
-    tells,
     wrong,
 )
 
@@ -47,9 +47,9 @@ def _head(exchange: Exchange) -> Judgement:
     if others and others[0].status == 200 and others[0].body == b"hello":
         return right("sends no body, and responds to the next request")
     if exchange.rest or (others and others[0].body != b"hello"):
-        behind = "closes after it" if exchange.is_over else "loses sync on the connection"
+        then = "closes after it" if exchange.is_over else "loses sync on the connection"
         what = "the end of a chunked body" if exchange.rest == b"0\r\n\r\n" else "the body"
-        return wrong(f"sends {what}, and {behind}")
+        return wrong(f"sends {what}, and {then}")
     if exchange.is_over and not others:
         return differs(f"sends no body, closes, and {'says' if head.says_close else 'does not say'} so")
     return wrong("does not respond to the next request")
@@ -74,7 +74,7 @@ CASES = (
         "RFC 9110 section 9.1",
         "A server need not have more than GET and HEAD; what it lets through reaches the app unchanged.",
         _METHODS,
-        tells("REQUEST_METHOD", "PROPFIND", refusing="differs"),
+        app_gets("REQUEST_METHOD", "PROPFIND", refusing="differs"),
         request("/x", method="PROPFIND"),
     ),
     case(
@@ -83,7 +83,7 @@ CASES = (
         "RFC 9110 section 9.1 (SHOULD)",
         "The app decides; a server that decides itself responds with 501.",
         _METHODS,
-        tells("REQUEST_METHOD", "FROB", refusing="differs"),
+        app_gets("REQUEST_METHOD", "FROB", refusing="differs"),
         request("/x", method="FROB"),
     ),
     case(
@@ -92,7 +92,7 @@ CASES = (
         "RFC 9110 section 9.1",
         "Methods are case-sensitive: get is not GET.",
         _METHODS,
-        tells("REQUEST_METHOD", "get", refusing="differs"),
+        app_gets("REQUEST_METHOD", "get", refusing="differs"),
         request("/x", method="get"),
     ),
     case(
@@ -110,7 +110,7 @@ CASES = (
         "RFC 9112 section 3.2.4",
         "The request is for the server as a whole, not a path; what an app gets is not specified.",
         _METHODS,
-        tells("PATH_INFO", "*", also=("", "/", "/*"), refusing="differs", otherwise="differs"),
+        app_gets("PATH_INFO", "*", also=("", "/", "/*"), refusing="differs", otherwise="differs"),
         request("*", method="OPTIONS"),
     ),
     case(
@@ -119,7 +119,7 @@ CASES = (
         "RFC 9110 section 9.3.8",
         "It is optional: the app decides, or it is refused.",
         _METHODS,
-        tells("REQUEST_METHOD", "TRACE", refusing="differs"),
+        app_gets("REQUEST_METHOD", "TRACE", refusing="differs"),
         request("/x", method="TRACE"),
     ),
     case(
@@ -128,7 +128,7 @@ CASES = (
         "RFC 3875 section 4.1.5 (MAY)",
         "PATH_INFO is decoded; a server may refuse an encoded slash, as its meaning is lost.",
         "An app sees “/a/b” on one server and “/a%2Fb” on another: a slash in a name is not portable.",
-        tells("PATH_INFO", "/a/b", otherwise="differs"),
+        app_gets("PATH_INFO", "/a/b", otherwise="differs"),
         request("/a%2Fb"),
     ),
     case(
@@ -137,7 +137,7 @@ CASES = (
         "RFC 3986 section 3.3",
         "A path may have empty segments, which are significant; a server may normalize them.",
         _ROUTING,
-        tells("PATH_INFO", "//a//b", refusing="differs", otherwise="differs"),
+        app_gets("PATH_INFO", "//a//b", refusing="differs", otherwise="differs"),
         request("//a//b"),
     ),
     case(
@@ -146,7 +146,7 @@ CASES = (
         "RFC 3986 section 6.2.2.3",
         "Normalization removes them; whether a server does is its choice, and most leave it to the app.",
         _ROUTING,
-        tells("PATH_INFO", "/a/../b/./c", also=("/b/c",), refusing="differs"),
+        app_gets("PATH_INFO", "/a/../b/./c", also=("/b/c",), refusing="differs"),
         request("/a/../b/./c"),
     ),
     case(
@@ -155,7 +155,7 @@ CASES = (
         "RFC 3875 section 4.1.5",
         "PATH_INFO is decoded: the app sees dots, and has to handle them.",
         _ROUTING,
-        tells("PATH_INFO", "/a/../b", also=("/b",), refusing="differs"),
+        app_gets("PATH_INFO", "/a/../b", also=("/b",), refusing="differs"),
         request("/a/%2e%2e/b"),
     ),
     case(
@@ -164,7 +164,7 @@ CASES = (
         "PEP 3333, Unicode Issues (must)",
         "Non-ASCII bytes are passed to the app as Latin-1.",
         "Paths in other languages than English lead to 404.",
-        tells("PATH_INFO", "/caf\xc3\xa9", refusing="differs"),
+        app_gets("PATH_INFO", "/caf\xc3\xa9", refusing="differs"),
         request("/caf%C3%A9"),
     ),
     case(
@@ -182,7 +182,7 @@ CASES = (
         "RFC 3875 section 4.1.5 (MAY)",
         "It is a valid target; a server may refuse it.",
         "An app that opens files by PATH_INFO gets a NUL, for which open() raises ValueError.",
-        tells("PATH_INFO", "/a\0b", refusing="differs", otherwise="differs"),
+        app_gets("PATH_INFO", "/a\0b", refusing="differs", otherwise="differs"),
         request("/a%00b"),
     ),
     case(
@@ -200,7 +200,7 @@ CASES = (
         "RFC 3986 section 3.3",
         "In a path it is a plus, not a space.",
         _ROUTING,
-        tells("PATH_INFO", "/a+b"),
+        app_gets("PATH_INFO", "/a+b"),
         request("/a+b"),
     ),
     case(
@@ -209,7 +209,7 @@ CASES = (
         "RFC 3986 section 3.3",
         "They belong to the path; in PATH_INFO, by RFC 3875 section 4.1.5, there are none.",
         _ROUTING,
-        tells("PATH_INFO", "/a;v=1/b", also=("/a/b",)),
+        app_gets("PATH_INFO", "/a;v=1/b", also=("/a/b",)),
         request("/a;v=1/b"),
     ),
     case(
@@ -218,7 +218,7 @@ CASES = (
         "RFC 3875 section 4.1.7 (MUST)",
         "QUERY_STRING is not decoded.",
         "Values that contain & or = are split wrongly.",
-        tells("QUERY_STRING", "a=%2F%26&b=c%20d+e"),
+        app_gets("QUERY_STRING", "a=%2F%26&b=c%20d+e"),
         request("/x?a=%2F%26&b=c%20d+e"),
     ),
     case(

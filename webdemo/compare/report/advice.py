@@ -185,12 +185,12 @@ def _leaders(comparison: Comparison) -> list[str]:
     if len(measured) < 2 or comparison.speed is None:
         return []
     best = max(measured, key=lambda m: m.requests_per_second.value).server
-    alike = [
+    as_fast = [
         r.server
         for r in comparison.speed.ratios
         if (r.case, r.connections) == (TYPICAL.name, TYPICAL.connections) and not r.is_significant
     ]
-    return [best, *alike]
+    return [best, *as_fast]
 
 
 RULES = (

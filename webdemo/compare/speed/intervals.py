@@ -20,7 +20,7 @@ T = TypeVar("T")
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 # Two starts of the same server differ by this much, because their memory layouts differ.
-ALIKE = 0.03
+SAME_WITHIN = 0.03
 # With fewer rounds, order statistics cannot give a 95 % interval.
 FEWEST_ROUNDS = 6
 
@@ -68,8 +68,8 @@ def ratio(values: Sequence[float], reference: Sequence[float], *, comparisons: i
 
 
 def is_significant(found: Figure) -> bool:
-    """Whether the interval of a ratio excludes 1 and everything within ALIKE of it."""
-    return found.low > 1 + ALIKE or found.high < 1 / (1 + ALIKE)
+    """Whether the interval of a ratio excludes 1 and everything within SAME_WITHIN of it."""
+    return found.low > 1 + SAME_WITHIN or found.high < 1 / (1 + SAME_WITHIN)
 
 
 def student_quantile(probability: float, freedom: int) -> float:

@@ -51,13 +51,13 @@ class _Rounds:
     memory_bytes: list[int] = field(default_factory=list)
 
 
-Tell = Callable[[Step], None]
+OnStep = Callable[[Step], None]
 
 
 def measure(
     runs: Sequence[Run],
     target: Target,
-    tell: Tell,
+    on_step: OnStep,
     *,
     path: str = "/",
     seconds_per_round: float = SECONDS_PER_ROUND,
@@ -77,7 +77,7 @@ def measure(
         for own in pids.values():
             processes.pin(own, cpus[0])
     notes = _notes(generator, shared_cpus=cpus is None)
-    steps = _Steps(tell, total=len(up) * (1 + len(CASES) * rounds + LIVES))
+    steps = _Steps(on_step, total=len(up) * (1 + len(CASES) * rounds + LIVES))
     for run in up:
         steps.next(f"warming up {run.choice.label}")
         notes += _warm_up(generator, run, path)
@@ -106,12 +106,12 @@ def measure(
 
 @dataclass(slots=True)
 class _Steps:
-    tell: Tell
+    on_step: OnStep
     total: int
     done: int = 0
 
     def next(self, text: str) -> None:
-        self.tell(Step(self.done, self.total, text))
+        self.on_step(Step(self.done, self.total, text))
         self.done += 1
 
 
