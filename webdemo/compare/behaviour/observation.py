@@ -97,17 +97,8 @@ def _described(response: Response) -> str:
 
 
 def printable(data: bytes) -> str:
-    """The data as printable text if it is UTF-8 (a partial last character is dropped), else escaped.
-
-    Long runs of one character are shortened.
-    """
-    for cut in range(4):
-        try:
-            text = data[: len(data) - cut].decode()
-        except UnicodeDecodeError:
-            continue
-        return _shortened(terminal_line(text))
-    return escaped(data)
+    """UTF-8 on one line, with all that is not printable text escaped; long runs are shortened."""
+    return _shortened(terminal_line(data.decode("utf-8", "backslashreplace")))
 
 
 def escaped(data: bytes) -> str:
