@@ -1,7 +1,7 @@
 """Settings: from a file, the environment and the command line, in rising priority, to a Plan.
 
 The file is the project's, in the current folder. With --directory no file is read: the folder being served,
-or its parent, may belong to anybody.
+or its parent, may be under the control of someone else.
 
 The rule: each setting is declared once, here; help, file and environment share its description, type and
 default. An unknown setting is refused with the nearest known name.
@@ -84,7 +84,7 @@ class Settings:
     port: tuple[str, ...] = setting(
         (),
         "A port, several (8000,8005) or a range (8000-8003), with the default server; 0 is any free one. "
-        "May be repeated. Without it 8000, or the next port that is free.",
+        "May be repeated. Default: 8000, or the next free port.",
         flag="-p",
         metavar="PORT",
         variable="PORT",
@@ -92,13 +92,13 @@ class Settings:
     host: str = setting(
         "",
         "The address for binds that name none; * is every address. "
-        "Without it this machine only (127.0.0.1 and ::1), or every address when PORT is in the environment.",
+        "Defaults to loopback (127.0.0.1 and ::1), or to every address if PORT is in the environment.",
         metavar="HOST",
         variable="HOST",
     )
     server: str = setting(
         plans.DEFAULT_SERVER,
-        "The server for binds that name none; see them all with: webdemo servers.",
+        "The server for binds that name none; to list them: webdemo servers.",
         flag="-s",
         metavar="NAME",
     )
@@ -113,25 +113,25 @@ class Settings:
     grace: float = setting(
         8.0, "Seconds that requests in flight have to finish at a stop.", metavar="SECONDS"
     )
-    reload: bool = setting(False, "Load the app anew when its files change.")
+    reload: bool = setting(False, "Reload the app when its files change.")
     reload_path: tuple[str, ...] = setting(
         (), "A further folder or file to watch with --reload.", metavar="PATH"
     )
     access_log: bool = setting(True, "Print a line for each request.")
     log_format: str = setting("text", "How the log is written.", choices=("text", "json"))
-    health: bool = setting(False, "Answer /livez and /readyz, also while the app is being loaded.")
+    health: bool = setting(False, "Serve /livez and /readyz, also while the app is being loaded.")
     metrics: bool = setting(
-        False, "Answer /metrics with the figures of every server, for Prometheus, to this machine only."
+        False, "Serve /metrics with the figures of every server, for Prometheus, to local clients only."
     )
     metrics_networks: tuple[str, ...] = setting(
         (),
-        "Who else may read /metrics: addresses, networks, 'unix', '*' for all, for example 10.0.0.0/8. "
-        "May be repeated.",
+        "Other clients that may read /metrics: addresses, networks, 'unix', '*' for all. "
+        "For example 10.0.0.0/8. May be repeated.",
         metavar="ADDRESS",
     )
     trusted_proxies: tuple[str, ...] = setting(
         (),
-        "Proxies whose X-Forwarded-* headers are believed: addresses, networks, 'unix', '*' for all. "
+        "Proxies whose X-Forwarded-* headers are trusted: addresses, networks, 'unix', '*' for all. "
         "May be repeated.",
         metavar="ADDRESS",
         variable="FORWARDED_ALLOW_IPS",
@@ -149,11 +149,11 @@ class Settings:
     dashboard: str = setting(
         "",
         "Show the servers side by side, live, on a port of its own, to this machine only. "
-        f"Without PORT: {DASHBOARD_PORT}, or the next that is free.",
+        f"Without PORT: {DASHBOARD_PORT}, or the next free port.",
         metavar="[PORT]",
         alone=ANY_PORT,
     )
-    dashboard_read_only: bool = setting(False, "Let the dashboard show, and not restart, swap or stop.")
+    dashboard_read_only: bool = setting(False, "Disable the dashboard's restart, swap and stop.")
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
@@ -238,7 +238,9 @@ def _table(path: Path) -> dict[str, Any]:
 
         return tomllib.loads(text)
     except (ValueError, OSError) as exc:  # not TOML, not UTF-8, or not readable
-        raise UsageError(f"{path.name} cannot be read: {exc}.", remedy="Mend it; it is TOML.") from exc
+        raise UsageError(
+            f"{path.name} cannot be read: {exc}.", remedy="Fix the TOML syntax, or the file's permissions."
+        ) from exc
 
 
 def _field(key: str, source: str) -> dataclasses.Field[Any]:
@@ -263,7 +265,7 @@ def _read_text(f: dataclasses.Field[Any], source: str, text: str) -> Any:
 
 
 def _read_value(f: dataclasses.Field[Any], source: str, value: Any) -> Any:
-    """Convert a TOML value to the setting's type; a single item may stand for a list. Raises UsageError."""
+    """Convert a TOML value to the setting's type; one item counts as a list. Raises UsageError."""
     what = f"{f.name.replace('_', '-')} in {source}"
     if f.type == "tuple[str, ...]":
         items = value if isinstance(value, list) else [value]
@@ -277,7 +279,7 @@ def _read_value(f: dataclasses.Field[Any], source: str, value: Any) -> Any:
         return value
     elif f.type in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
         return parse_value(what, str(f.type), str(value))
-    form = {"tuple[str, ...]": "a list of texts", "str": "a text", "bool": "true or false"}
+    form = {"tuple[str, ...]": "a list of strings", "str": "a string", "bool": "true or false"}
     raise UsageError(f"{what} cannot be {value!r}.", remedy=f"It is {form.get(str(f.type), 'a number')}.")
 
 
@@ -336,7 +338,7 @@ def why_host(resolved: Resolved) -> str | None:
     return None
 
 
-def told_of_file(resolved: Resolved) -> str | None:
+def settings_note(resolved: Resolved) -> str | None:
     """A note on which file set what, or why an existing one was not read; None if there is neither."""
     names = [name for name, source in resolved.sources.items() if source in (FILE, PYPROJECT)]
     if names:

@@ -128,8 +128,8 @@ REFUSED_FILES = {
     "grace = true": ("grace in webdemo.toml cannot be True.", "It is a number."),
     "grace = -1": ("grace in webdemo.toml cannot be '-1'.", "It is a number, 0 or more."),
     'access-log = "no"': ("access-log in webdemo.toml cannot be 'no'.", "It is true or false."),
-    "app = 3": ("app in webdemo.toml cannot be 3.", "It is a text."),
-    "bind = [1.5]": ("bind in webdemo.toml cannot be [1.5].", "It is a list of texts."),
+    "app = 3": ("app in webdemo.toml cannot be 3.", "It is a string."),
+    "bind = [1.5]": ("bind in webdemo.toml cannot be [1.5].", "It is a list of strings."),
     'log-format = "xml"': ("log-format in webdemo.toml cannot be 'xml'.", "Choose text or json."),
 }
 
@@ -146,7 +146,7 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "webdemo.toml").write_text("server = \n")
     with pytest.raises(UsageError, match=r"^webdemo\.toml cannot be read: .*line 1") as excinfo:
         resolve(tmp_path)
-    assert excinfo.value.remedy == "Mend it; it is TOML."
+    assert excinfo.value.remedy == "Fix the TOML syntax, or the file's permissions."
 
 
 def test_an_unknown_variable_of_ours_is_refused(tmp_path: Path) -> None:
@@ -196,16 +196,16 @@ def test_no_file_is_read_when_a_folder_is_served(
     assert {name for name, source in resolved.sources.items() if source != config.DEFAULT} == expected
     monkeypatch.chdir(tmp_path)
     told = "webdemo.toml is not read, because --directory serves a folder and runs no project."
-    assert config.told_of_file(resolved) == (told if name == config.FILE else None)
+    assert config.settings_note(resolved) == (told if name == config.FILE else None)
 
 
 def test_which_file_set_what_is_told(tmp_path: Path) -> None:
-    assert config.told_of_file(resolve(tmp_path)) is None
+    assert config.settings_note(resolve(tmp_path)) is None
     (tmp_path / "webdemo.toml").write_text('directory = "dist"\ntrusted-proxies = "*"\nport = 8001\n')
     resolved = resolve(tmp_path, {"port": ("8005",)})
-    assert config.told_of_file(resolved) == "Settings from webdemo.toml: directory, trusted-proxies."
+    assert config.settings_note(resolved) == "Settings from webdemo.toml: directory, trusted-proxies."
     resolved = resolve(tmp_path, {"app": "site:app"}, {"WEBDEMO_DIRECTORY": "dist"})
-    assert config.told_of_file(resolved) == "Settings from webdemo.toml: port, trusted-proxies."
+    assert config.settings_note(resolved) == "Settings from webdemo.toml: port, trusted-proxies."
 
 
 @pytest.mark.attack(

@@ -92,7 +92,7 @@ def test_the_holder_can_be_stopped_and_its_port_used(
     terminal.wait_for(rf"Port {port} is already in use by .*pid {holder.pid}")
     terminal.wait_for(r"1  stop it, and use the port\s+2  use \d+, which is free\s+3  give up")
     terminal.type("1\n")
-    terminal.wait_for("has ended")
+    terminal.wait_for("has exited")
     terminal.wait_for(rf"http://127\.0\.0\.1:{port}/")
     terminal.wait_for("Ready in")
     assert holder.wait(SECONDS) is not None

@@ -71,13 +71,13 @@ REFUSED = {
         2,
         "A trusted proxy is an address or a network: "
         "'10.0.0.0/99' does not appear to be an IPv4 or IPv6 network.",
-        "For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for everybody).",
+        "For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for all).",
     ),
     ("--metrics", "--metrics-networks", "office"): (
         2,
         "A network that may read /metrics is an address or a network: "
         "'office' does not appear to be an IPv4 or IPv6 network.",
-        "For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for everybody).",
+        "For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for all).",
     ),
     ("compress", "nowhere"): (2, "There is no folder nowhere.", "Name a folder that exists."),
 }
@@ -133,7 +133,7 @@ def test_a_port_without_permission_is_told_with_its_own_exit_code(tmp_path: Path
     )
     problem, remedy = done.stderr.splitlines()
     assert done.returncode == 77
-    assert problem == f"Port 80 needs privileges: this user may listen from {lowest} up."
+    assert problem == f"Port 80 needs privileges: this user may listen on {lowest} and above."
     assert remedy
 
 

@@ -277,7 +277,7 @@ def test_a_trusted_proxy_that_is_no_address_is_refused() -> None:
     assert str(caught.value) == (
         "A trusted proxy is an address or a network: "
         "'proxy.example' does not appear to be an IPv4 or IPv6 network.\n"
-        "For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for everybody)."
+        "For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for all)."
     )
 
 

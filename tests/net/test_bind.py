@@ -69,7 +69,7 @@ REFUSALS = {
     "[127.0.0.1]:80": ("Brackets are for IPv6 addresses, not for “127.0.0.1”.", "Write 127.0.0.1:8000."),
     "[x]:80": ("“x” is not an IPv6 address.", "Write [::1]:8000."),
     "[x:y]:80": ("“x:y” is not an IPv6 address.", "Write [::1]:8000."),
-    "[::ffff:127.0.0.1]:80": ("::ffff:127.0.0.1 is an IPv4 address in IPv6 dress.", "Write 127.0.0.1:8000."),
+    "[::ffff:127.0.0.1]:80": ("::ffff:127.0.0.1 is an IPv4-mapped IPv6 address.", "Write 127.0.0.1:8000."),
     "256.1.1.1:80": (
         "“256.1.1.1” is not an IPv4 address.",
         "Write four numbers from 0 to 255: 127.0.0.1:8000.",
@@ -130,7 +130,7 @@ REFUSALS = {
     "unix:///a%00": ("The path “/a\\x00” holds control characters.", "Write unix:///run/site.sock."),
     "unix:///run/": ("The path “/run/” names a folder, not a socket.", "Write unix:///run/site.sock."),
     "unix:///" + "x" * 107: (
-        "The path of the Unix socket is 108 bytes long; the system takes 107.",
+        "The path of the Unix socket is 108 bytes long; the limit is 107.",
         "Choose a shorter one, such as unix:///run/site.sock.",
     ),
     "unix:///x?mode=9": (
@@ -276,7 +276,7 @@ def test_ports_are_numbers_ranges_and_lists(text: str, ports: list[int]) -> None
             "A range starts at port 1 or above: 0 asks for any free port.",
             "Write 0,0 for two free ports.",
         ),
-        ("8000,8000", "Port 8000 is asked for twice in “8000,8000”.", "Write each port once."),
+        ("8000,8000", "Port 8000 is listed twice in “8000,8000”.", "Write each port once."),
         ("1-1001", "“1-1001” asks for more than 1000 ports.", "Write a shorter range."),
         (
             "8000-70000",

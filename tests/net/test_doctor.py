@@ -120,7 +120,7 @@ def test_port_that_is_bound_but_not_listened_on_has_a_holder_that_cannot_be_seen
         assert error.pid is None
         assert error.problem == (
             f"Port {port} is already in use by a socket that does not listen, "
-            "or that cannot be seen from here."
+            "or that is not visible from here."
         )
         assert error.remedy == f"Use {error.free}, which is free: -b 127.0.0.1:{error.free}"
 
@@ -152,7 +152,7 @@ except WebdemoError as exc:
         )
         assert printed == (
             f"Port {port} is already in use by a program of user root "
-            "(which one, only its owner or sudo can see).\n"
+            "(only its owner or root can see which).\n"
         )
 
 
@@ -170,7 +170,7 @@ def test_high_port_that_is_forbidden_points_at_the_security_policy() -> None:
     assert isinstance(error, PortNotPermitted)
     assert str(error) == (
         "The system does not let this user listen on 127.0.0.1:8000.\n"
-        "A sandbox or a security policy holds it back: allow it there, or choose another port."
+        "A sandbox or a security policy forbids it: allow it there, or choose another port."
     )
 
 

@@ -151,7 +151,7 @@ def test_what_an_unprivileged_user_cannot_see_is_said() -> None:
             f"from webdemo.net.holders import tcp_listeners\n"
             f"for one in tcp_listeners({port}): print(len(one.processes), one.describe())"
         )
-        assert printed == "0 a program of user root (which one, only its owner or sudo can see)\n"
+        assert printed == "0 a program of user root (only its owner or root can see which)\n"
 
 
 def test_holder_in_another_container_is_said_to_be_out_of_sight(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,11 +159,11 @@ def test_holder_in_another_container_is_said_to_be_out_of_sight(monkeypatch: pyt
     hidden = Listening("ipv4", "127.0.0.1", 80, "", (), "root")
     assert (
         hidden.describe()
-        == "a program of user root (it is out of sight from here, perhaps in another container)"
+        == "a program of user root (it is not visible from here, perhaps in another container)"
     )
     nameless = Listening("ipv4", "127.0.0.1", 80, "", (), "")
     assert nameless.describe() == (
-        "a program that cannot be seen (it is out of sight from here, perhaps in another container)"
+        "a program that is not visible (it is not visible from here, perhaps in another container)"
     )
 
 

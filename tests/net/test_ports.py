@@ -232,7 +232,7 @@ def test_twins_that_share_a_port_are_told() -> None:
     with listening(share=True) as (one, port), listening(port=port, share=True) as (two, _):
         (shadow,) = shadows_of(port)
         assert shadow.startswith(
-            f"Two sockets share 127.0.0.1:{port} (SO_REUSEPORT): the kernel deals connections "
+            f"Two sockets share 127.0.0.1:{port} (SO_REUSEPORT): the kernel distributes connections "
         )
         assert f"(pid {one.pid}, " in shadow
         assert f"(pid {two.pid}, " in shadow
@@ -245,7 +245,7 @@ def test_address_that_hides_a_wildcard_is_told() -> None:
         listening(port=port, share=True) as (exact, _),
     ):
         (shadow,) = shadows_of(port)
-        assert shadow.startswith(f"127.0.0.1:{port} hides 0.0.0.0:{port}: connections to 127.0.0.1 go to ")
+        assert shadow.startswith(f"127.0.0.1:{port} shadows 0.0.0.0:{port}: connections to 127.0.0.1 go to ")
         assert shadow.index(f"(pid {exact.pid}, ") < shadow.index(f"(pid {wild.pid}, ")
         assert ", those to other addresses to " in shadow
 
@@ -254,7 +254,7 @@ def test_address_that_hides_a_wildcard_is_told() -> None:
 def test_two_programs_behind_localhost_are_told() -> None:
     with listening() as (four, port), listening("AF_INET6", "::1", port) as (six, _):
         (shadow,) = shadows_of(port)
-        assert shadow.startswith("“localhost” may mean either: ::1 leads to ")
+        assert shadow.startswith("“localhost” may resolve to either: ::1 reaches ")
         assert shadow.index(f"(pid {six.pid}, ") < shadow.index(f"(pid {four.pid}, ")
 
 

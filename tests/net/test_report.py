@@ -72,7 +72,7 @@ def test_hidden_programs_are_counted() -> None:
             f"print(render_listening(tcp_listeners({port})))"
         )
         assert printed.splitlines()[1].split() == [str(port), "127.0.0.1", "root", "?", "?", "?"]
-        assert printed.splitlines()[3] == "One program is hidden: which one, only its owner or sudo can see."
+        assert printed.splitlines()[3] == "One program is hidden: only its owner or root can see which."
 
 
 def test_free_port_is_described_with_its_names_and_what_to_do() -> None:
@@ -89,7 +89,7 @@ def test_well_known_port_has_every_kind_of_name() -> None:
     text = answer(["smtp"])
     assert text.startswith("Port 25\n")
     assert fact(text, "range").startswith("system (well-known), 0-1023: ")
-    assert fact(text, "used for") == "Mail between servers; many networks block it for others"
+    assert fact(text, "used for") == "Mail between servers; many networks block it for clients"
     assert fact(text, "IANA") == "smtp (tcp, udp) Simple Mail Transfer"
     assert fact(text, "browsers") == "refuse to open it (the Fetch standard's port blocking)"
     assert fact(text, "advice") == "Use another port for pages: no browser opens this one."
@@ -100,8 +100,8 @@ def test_port_of_the_kernels_own_range_is_marked() -> None:
     assert kernels is not None
     low, high = kernels
     text = answer([str(low + 1)])
-    assert fact(text, "kernel") == f"takes ports {low}-{high} for outgoing connections, so perhaps this one"
-    assert f"For a service choose one below {low}: a connection may hold this one by chance." in text
+    assert fact(text, "kernel") == f"uses ports {low}-{high} for outgoing connections, possibly this one"
+    assert f"For a service choose one below {low}: an outgoing connection may be using this one." in text
 
 
 @pytest.mark.process
@@ -113,7 +113,7 @@ def test_taken_port_is_described_with_its_holder_and_what_to_do() -> None:
         text = answer([str(port)])
         assert fact(text, "listens").startswith(f"127.0.0.1:{port} is {PYTHON} -c ")
         assert f"(pid {process.pid}, yours, started " in fact(text, "listens")
-        assert fact(text, "state") == "taken"
+        assert fact(text, "state") == "in use"
         assert report.advice[:2] == (
             f"Stop it: webdemo port {port} --stop",
             f"Use the next free port: webdemo --port {report.next_free}",
@@ -133,17 +133,15 @@ def test_port_that_needs_a_privilege_says_so() -> None:
     printed = run_as_nobody("from webdemo.net.report import answer\nprint(answer(['81']))")
     if "privileges" not in printed:
         pytest.skip("here every user may listen on port 81")
-    assert fact(printed, "privileges").startswith("needed: this user may listen from ")
-    assert fact(printed, "state") == "not to be had"
+    assert fact(printed, "privileges").startswith("needed: this user may listen on ")
+    assert fact(printed, "state") == "unavailable"
     assert fact(printed, "advice").startswith("Use a higher port (--port 8081), or allow it: ")
 
 
 def test_port_zero_asks_for_any() -> None:
     text = answer(["0"])
-    assert fact(text, "state") == "asks for any free port"
-    assert fact(text, "advice").startswith(
-        "Serve on any free port, and be told which: webdemo --port 0 (free now: "
-    )
+    assert fact(text, "state") == "requests any free port"
+    assert fact(text, "advice").startswith("Serve on any free port: webdemo --port 0 (free now: ")
 
 
 @pytest.mark.process

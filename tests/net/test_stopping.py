@@ -50,7 +50,7 @@ def test_holder_ends_on_term_and_its_port_is_free() -> None:
         assert holder.pid == process.pid
         (stopped,) = stop([holder])
         assert not stopped.killed
-        assert stopped.describe().endswith(f" (pid {process.pid}) has ended.")
+        assert stopped.describe().endswith(f" (pid {process.pid}) has exited.")
         assert process.wait(60) == -signal.SIGTERM
         for sock in listen(Bind(host="127.0.0.1", port=port)):
             sock.close()
@@ -69,7 +69,7 @@ def test_holder_that_ignores_term_is_killed_after_the_grace_time() -> None:
     with program(_STUBBORN) as (process, line):
         (stopped,) = stop(find_stoppable(int(line)), grace_seconds=0.3)
         assert stopped.killed
-        assert stopped.describe().endswith(f" (pid {process.pid}) did not end on TERM and was killed.")
+        assert stopped.describe().endswith(f" (pid {process.pid}) ignored SIGTERM and was killed.")
         assert process.wait(60) == -signal.SIGKILL
 
 
@@ -88,7 +88,10 @@ def test_port_without_a_listener_has_nothing_to_stop() -> None:
 
 
 def test_process_does_not_stop_itself() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(PortNotPermitted, match="held by"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        pytest.raises(PortNotPermitted, match="is in use by"),
+    ):
         find_stoppable(server.getsockname()[1])
 
 
@@ -98,9 +101,9 @@ def test_program_of_another_user_is_not_stopped() -> None:
         with pytest.raises(PortNotPermitted) as caught:
             find_stoppable(port)
         assert caught.value.exit_code == 77
-        assert caught.value.problem.startswith(f"Port {port} is held by python")
+        assert caught.value.problem.startswith(f"Port {port} is in use by python")
         assert "of user nobody" in caught.value.problem
-        assert caught.value.problem.endswith(", not by a program of yours to stop.")
+        assert caught.value.problem.endswith(", which you may not stop.")
         assert caught.value.remedy == (
             "Ask its owner to stop it, or use another port: webdemo port --free prints one."
         )

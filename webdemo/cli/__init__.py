@@ -181,7 +181,7 @@ def run(flags: dict[str, Any]) -> int:
         plan, notes = _with_certificates(plan)
         printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
         for text in (
-            config.told_of_file(resolved),
+            config.settings_note(resolved),
             note,
             dashboard_note,
             config.why_host(resolved),

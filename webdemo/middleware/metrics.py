@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PATH = "/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_REFUSAL = b"/metrics is for this machine, and for those whom --metrics-networks names.\n"
+_REFUSAL = b"/metrics is available to this machine and to the networks in --metrics-networks.\n"
 
 _STATUSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 _BUCKETS_PER_DECADE = 4
@@ -54,7 +54,7 @@ _FAMILIES = (
     Family(
         "webdemo_requests_total",
         "counter",
-        "Requests that have ended, by the class of their status.",
+        "Completed requests, by status class.",
         lambda totals: [
             ("", f',status="{status}"', count)
             for status, count in zip(_STATUSES, totals.by_status, strict=True)
@@ -63,25 +63,25 @@ _FAMILIES = (
     Family(
         "webdemo_requests_in_flight",
         "gauge",
-        "Requests that have begun and not ended.",
+        "Requests in progress.",
         lambda totals: [("", "", totals.in_flight)],
     ),
     Family(
         "webdemo_request_duration_seconds",
         "histogram",
-        "From the call of the app until the server has closed the answer.",
+        "From the call of the app until the server has closed the response.",
         _durations,
     ),
     Family(
         "webdemo_response_body_bytes_total",
         "counter",
-        "Bytes of answers' bodies.",
+        "Bytes in response bodies.",
         lambda totals: [("", "", totals.bytes)],
     ),
     Family(
         "webdemo_memory_bytes",
         "gauge",
-        "Memory of the server process and its workers; what they share with others is divided.",
+        "Memory of the server process and its workers; shared memory is divided among its users.",
         lambda totals: [("", "", totals.memory_bytes)],
     ),
     Family(
@@ -99,7 +99,7 @@ _FAMILIES = (
     Family(
         "webdemo_restarts_total",
         "counter",
-        "How often the server process ended that nobody had told to.",
+        "How often the server process died unexpectedly.",
         lambda totals: [("", "", totals.restarts)],
     ),
 )

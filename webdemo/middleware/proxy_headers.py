@@ -28,7 +28,7 @@ from webdemo.web.visitor import BY_ANYBODY, PASSED_ON, VOUCHED_FOR
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-ANYBODY = "*"
+EVERY_PEER = "*"
 UNIX = "unix"
 
 _X_FORWARDED = tuple(f"HTTP_X_FORWARDED_{name}" for name in ("FOR", "PROTO", "HOST"))
@@ -63,16 +63,16 @@ class Networks:
 
     def __init__(self, texts: Iterable[str], what: str) -> None:
         words = " ".join(texts).replace(",", " ").split()
-        self._all = ANYBODY in words
+        self._all = EVERY_PEER in words
         self._unix = UNIX in words
         try:
             self._networks = tuple(
-                ipaddress.ip_network(w, strict=False) for w in words if w not in (ANYBODY, UNIX)
+                ipaddress.ip_network(w, strict=False) for w in words if w not in (EVERY_PEER, UNIX)
             )
         except ValueError as exc:
             raise UsageError(
                 f"{what} is an address or a network: {exc}.",
-                remedy="For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for everybody).",
+                remedy="For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for all).",
             ) from exc
         self.includes = lru_cache(maxsize=1024)(self._includes)
 

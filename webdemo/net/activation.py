@@ -31,7 +31,8 @@ def take_activated() -> list[Activated]:
         return []
     if not (count.isascii() and count.isdigit()) or len(count) > 5:
         raise PortUnavailable(
-            f"LISTEN_FDS is {count[:40]!a}, not a number of sockets.", remedy="Unset it, or start by systemd."
+            f"LISTEN_FDS is {count[:40]!a}, not a number of sockets.",
+            remedy="Unset it, or start with systemd.",
         )
     named = names.split(":") if names else []
     if named and len(named) != int(count):

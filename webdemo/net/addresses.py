@@ -47,7 +47,7 @@ def resolve(bind: Bind) -> list[Address]:
     except socket.gaierror as exc:
         loopback = replace(bind, host=LOOPBACK[0])
         raise PortUnavailable(
-            f"The name {bind.host} leads to no address.",
+            f"The host name {bind.host} cannot be resolved.",
             remedy=f"Check its spelling, or use an address of this machine: {loopback}",
         ) from exc
     addresses = {(family, str(place[0])): None for family, _, _, _, place in found}
@@ -72,31 +72,6 @@ def machine_addresses() -> list[str]:
         host for host in found if not host.startswith(("127.", "169.254.", "fe80:")) and host != "::1"
     ]
     return sorted(reachable, key=lambda host: (":" in host, host))
-
-
-def urls(bind: Bind, sockets: list[socket.socket]) -> list[str]:
-    """The URLs of a listening bind, usable in a browser on this machine.
-
-    A wildcard yields loopback and each address of the machine. A Unix socket yields unix:PATH, the form
-    that curl and nginx use.
-    """
-    scheme = "https" if bind.tls else "http"
-    found: list[str] = []
-    for sock in sockets:
-        place = sock.getsockname()
-        if sock.family == socket.AF_UNIX:
-            found.append(f"unix:{place}")
-            continue
-        host, port = place[:2]
-        ipv6 = sock.family == socket.AF_INET6
-        if host in WILDCARD:
-            hosts = [LOOPBACK[ipv6], *(other for other in machine_addresses() if (":" in other) == ipv6)]
-        elif bind.host is not None and bind.port is not None:
-            hosts = [bind.host]
-        else:
-            hosts = [host]
-        found.extend(f"{scheme}://{authority(name, port)}/" for name in hosts)
-    return list(dict.fromkeys(found))
 
 
 def _both(hosts: tuple[str, str], port: int) -> list[Address]:

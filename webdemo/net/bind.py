@@ -97,28 +97,28 @@ class Bind:
         scheme, separator, rest = text.partition("://")
         if not separator:
             scheme, rest = "", text
-        server, way = read_scheme(scheme, text) if separator else (None, "http")
+        server, transport = read_scheme(scheme, text) if separator else (None, "http")
         rest, _, query = rest.partition("?")
         options = read_options(query)
-        if way == "unix":
+        if transport == "unix":
             return cls(server=server, path=read_path(rest), options=options)
-        if way == "fd":
+        if transport == "fd":
             return cls(server=server, fd=read_fd(rest, text), options=options)
         prefix = f"{scheme}://" if separator else ""
         host, port = read_address(rest, prefix)
-        return cls(server=server, host=host, port=port, tls=way == "https", options=options)
+        return cls(server=server, host=host, port=port, tls=transport == "https", options=options)
 
     def __str__(self) -> str:
         """The bind text that parses to this Bind."""
         if self.path is not None:
-            way, place = "unix", quote_from_bytes(os.fsencode(self.path))
+            transport, place = "unix", quote_from_bytes(os.fsencode(self.path))
         elif self.fd is not None:
-            way, place = "fd", str(self.fd)
+            transport, place = "fd", str(self.fd)
         else:
             host = self.host or ""
-            way = "https" if self.tls else ""
+            transport = "https" if self.tls else ""
             place = authority(host, self.port)
-        scheme = "+".join(part for part in (self.server, way) if part)
+        scheme = "+".join(part for part in (self.server, transport) if part)
         prefix = f"{scheme}://" if scheme else ""
         query = "&".join(f"{name}={quote(value, safe='/:,')}" for name, value in self.options)
         return f"{prefix}{place}?{query}" if query else f"{prefix}{place}"
@@ -165,7 +165,7 @@ def parse_ports(text: str) -> list[int]:
         ports.extend(range(low, high + 1))
     for port in set(ports):
         if port and ports.count(port) > 1:
-            refuse(f"Port {port} is asked for twice in “{shown(text)}”.", "each port once")
+            refuse(f"Port {port} is listed twice in “{shown(text)}”.", "each port once")
     return ports
 
 
@@ -194,7 +194,7 @@ def _check_host(host: str) -> None:
             refuse(f"“{shown(host)}” is not an IPv6 address.", "[::1]:8000")
         mapped = ipaddress.IPv6Address(host).ipv4_mapped
         if mapped is not None:
-            refuse(f"{host} is an IPv4 address in IPv6 dress.", f"{mapped}:8000")
+            refuse(f"{host} is an IPv4-mapped IPv6 address.", f"{mapped}:8000")
         return
     if not host.isascii():
         refuse(
@@ -220,7 +220,7 @@ def _check_path(path: str) -> None:
     length = len(os.fsencode(path))
     if length > LONGEST_SOCKET_PATH:
         refuse(
-            f"The path of the Unix socket is {length} bytes long; the system takes {LONGEST_SOCKET_PATH}.",
+            f"The path of the Unix socket is {length} bytes long; the limit is {LONGEST_SOCKET_PATH}.",
             "a shorter one, such as unix:///run/site.sock",
             what="Choose",
         )

@@ -57,14 +57,14 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
     elif connected := connected_processes(address.port):
         holder = f"a connection of {connected[0].describe()}"
     else:
-        holder = "a socket that does not listen, or that cannot be seen from here"
+        holder = "a socket that does not listen, or that is not visible from here"
     pid = process.pid if process is not None and process.is_mine else None
-    ways = []
+    remedies = []
     if pid is not None:
-        ways.append(f"Stop it (webdemo port {address.port} --stop)")
+        remedies.append(f"Stop it (webdemo port {address.port} --stop)")
     if free is not None:
-        ways.append(f"use {free}, which is free: {_as_option(replace(bind, port=free))}")
-    text = ", or ".join(ways) or "choose another port"
+        remedies.append(f"use {free}, which is free: {_as_option(replace(bind, port=free))}")
+    text = ", or ".join(remedies) or "choose another port"
     return PortInUse(
         f"Port {address.port} is already in use by {holder}.",
         remedy=text[0].upper() + text[1:],
@@ -88,7 +88,7 @@ def explain_too_many_files(place: str) -> PortUnavailable:
     """The error to raise when the limit of open files is reached (EMFILE, ENFILE)."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return PortUnavailable(
-        f"The limit of {limit} open files leaves no room for a socket on {place}.",
+        f"The limit of {limit} open files is reached: no socket can be opened for {place}.",
         remedy="Raise it (ulimit -n 4096), or serve fewer binds.",
     )
 
@@ -100,11 +100,11 @@ def _explain_permission(bind: Bind, address: Address) -> PortNotPermitted:
     if address.port >= first:
         return PortNotPermitted(
             f"The system does not let this user listen on {address}.",
-            remedy="A sandbox or a security policy holds it back: allow it there, or choose another port.",
+            remedy="A sandbox or a security policy forbids it: allow it there, or choose another port.",
         )
     higher = replace(bind, port=address.port + 8000)
     return PortNotPermitted(
-        f"Port {address.port} needs privileges: this user may listen from {first} up.",
+        f"Port {address.port} needs privileges: this user may listen on {first} and above.",
         remedy=(
             f"Use a higher port ({_as_option(higher)}), or allow it: systemd socket activation, "
             "setcap cap_net_bind_service=+ep on the Python binary, "

@@ -88,7 +88,7 @@ class Listening:
             return self.processes[0].describe()
         if self.user:
             return f"a program of user {self.user} ({hidden_hint()})"
-        return f"a program that cannot be seen ({hidden_hint()})"
+        return f"a program that is not visible ({hidden_hint()})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,8 @@ def unix_listeners() -> list[Listening]:
 def hidden_hint() -> str:
     """Why a process is hidden, and what would show it."""
     if os.geteuid() == 0:
-        return "it is out of sight from here, perhaps in another container"
-    return "which one, only its owner or sudo can see"
+        return "it is not visible from here, perhaps in another container"
+    return "only its owner or root can see which"
 
 
 def inspect_process(pid: int) -> Process | None:

@@ -39,15 +39,15 @@ RANGES = (
         "well-known",
         0,
         1023,
-        "for the great services of the net; listening needs privileges on Unix",
+        "for the Internet's common services; listening needs privileges on Unix",
     ),
-    PortRange("user", "registered", 1024, 49151, "for named services and for your own; anyone may listen"),
+    PortRange("user", "registered", 1024, 49151, "for registered services and your own; any user may listen"),
     PortRange(
         "dynamic",
         "private or ephemeral",
         49152,
         65535,
-        "for no service: programs take one for each connection",
+        "not assigned to services: the system picks one for each outgoing connection",
     ),
 )
 """RFC 6335, section 6."""
@@ -125,27 +125,27 @@ def needs_privilege(port: int) -> bool:
 
 
 def find_shadows(listening: list[Listening]) -> list[str]:
-    """A sentence for each pair of listeners that share a port's connections or hide one another."""
+    """A sentence for each pair of listeners that share a port's connections or shadow each other."""
     found = []
     for one, other in combinations(listening, 2):
         if one.port != other.port:
             continue
         if one.family == other.family and one.host == other.host:
             found.append(
-                f"Two sockets share {one.place} (SO_REUSEPORT): the kernel deals connections out between "
+                f"Two sockets share {one.place} (SO_REUSEPORT): the kernel distributes connections between "
                 f"{one.describe()} and {other.describe()}."
             )
         elif one.family == other.family and one.is_wildcard != other.is_wildcard:
             wild, exact = (one, other) if one.is_wildcard else (other, one)
             found.append(
-                f"{exact.place} hides {wild.place}: connections to {exact.host} go to "
+                f"{exact.place} shadows {wild.place}: connections to {exact.host} go to "
                 f"{exact.describe()}, those to other addresses to {wild.describe()}."
             )
         elif one.family != other.family and not _share_a_process(one, other):
             four, six = (one, other) if one.family == "ipv4" else (other, one)
             if four.host in ("127.0.0.1", "0.0.0.0") and six.host in ("::1", "::"):
                 found.append(
-                    f"“localhost” may mean either: ::1 leads to {six.describe()}, "
+                    f"“localhost” may resolve to either: ::1 reaches {six.describe()}, "
                     f"127.0.0.1 to {four.describe()}."
                 )
     return found

@@ -126,14 +126,14 @@ def render_report(report: PortReport) -> str:
     if facts.blocked_by_browsers:
         rows.append(("browsers", "refuse to open it (the Fetch standard's port blocking)"))
     if facts.needs_privilege:
-        rows.append(("privileges", f"needed: this user may listen from {facts.lowest_unprivileged} up"))
+        rows.append(("privileges", f"needed: this user may listen on {facts.lowest_unprivileged} and above"))
     if facts.is_ephemeral and facts.ephemeral:
         low, high = facts.ephemeral
-        rows.append(("kernel", f"takes ports {low}-{high} for outgoing connections, so perhaps this one"))
+        rows.append(("kernel", f"uses ports {low}-{high} for outgoing connections, possibly this one"))
     rows += [("listens", f"{one.place} is {one.describe()}") for one in facts.listening]
-    rows += [("mind", shadow) for shadow in facts.shadows]
-    state = "free" if report.free else "taken" if facts.listening else "not to be had"
-    rows.append(("state", "asks for any free port" if facts.port == 0 else state))
+    rows += [("note", shadow) for shadow in facts.shadows]
+    state = "free" if report.free else "in use" if facts.listening else "unavailable"
+    rows.append(("state", "requests any free port" if facts.port == 0 else state))
     rows += [("advice", advice) for advice in report.advice]
     labels = [
         label if index == 0 or rows[index - 1][0] != label else "" for index, (label, _) in enumerate(rows)
@@ -163,7 +163,7 @@ def _pick(ports: Sequence[int], listening: Sequence[Listening]) -> list[int]:
 
 def _advise(facts: PortFacts, failure: WebdemoError | None, next_free: int | None) -> list[str]:
     if facts.port == 0:
-        return [f"Serve on any free port, and be told which: webdemo --port 0 (free now: {next_free})"]
+        return [f"Serve on any free port: webdemo --port 0 (free now: {next_free})"]
     advice = []
     if facts.blocked_by_browsers:
         advice.append("Use another port for pages: no browser opens this one.")
@@ -178,7 +178,8 @@ def _advise(facts: PortFacts, failure: WebdemoError | None, next_free: int | Non
             advice.append(f"Use the next free port: webdemo --port {next_free}")
     if facts.is_ephemeral and facts.ephemeral:
         advice.append(
-            f"For a service choose one below {facts.ephemeral[0]}: a connection may hold this one by chance."
+            f"For a service choose one below {facts.ephemeral[0]}: "
+            "an outgoing connection may be using this one."
         )
     return advice
 

@@ -27,7 +27,7 @@ class Stopped:
     """Whether it outlived SIGTERM and got SIGKILL."""
 
     def describe(self) -> str:
-        how = "did not end on TERM and was killed" if self.killed else "has ended"
+        how = "ignored SIGTERM and was killed" if self.killed else "has exited"
         return f"{self.process.command} (pid {self.process.pid}) {how}."
 
 
@@ -43,7 +43,7 @@ def find_stoppable(port: int) -> list[Process]:
     mine = [process for process in found.values() if process.is_mine and process.pid != os.getpid()]
     if not mine:
         raise PortNotPermitted(
-            f"Port {port} is held by {listening[0].describe()}, not by a program of yours to stop.",
+            f"Port {port} is in use by {listening[0].describe()}, which you may not stop.",
             remedy="Ask its owner to stop it, or use another port: webdemo port --free prints one.",
         )
     return sorted(mine, key=lambda process: (process.parent in found, process.started, process.pid))
