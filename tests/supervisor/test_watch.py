@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import shutil
@@ -10,70 +11,78 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.net.programs import NOBODY, needs_root, program
+from webdemo.supervisor import watch as watch_module
 from webdemo.supervisor.loop import Barrier
 from webdemo.supervisor.watch import Watcher
 
 SECONDS = 60.0
-QUIET_SECONDS = 0.8  # longer than the watcher's own pauses
+QUIET_MS = 20
+MARKER = "marker-"
 
 
 class Watched:
-    """A started watcher and the bursts that it reported."""
+    """A started watcher and the bursts that it reported, markers left out."""
 
-    def __init__(self, *paths: Path, **settings: int) -> None:
+    def __init__(self, *paths: Path, quiet_ms: int = QUIET_MS) -> None:
         self.bursts: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
         self.messages: list[str] = []
+        self._markers = itertools.count()
         self._watcher = Watcher(
             map(str, paths),
             self.bursts.put,
             on_polling=self.messages.append,
             barrier=Barrier(print),
-            **settings,
+            quiet_ms=quiet_ms,
         )
         self._watcher.start()
 
     def stop(self) -> None:
         self._watcher.stop()
 
-    def wait_until_watching(self, folder: Path) -> None:
-        """Write until a change is reported: only from then on is the watcher surely watching."""
-        warm = folder / "warm-up.txt"
-        for number in range(int(SECONDS / 0.2)):
-            warm.write_text(str(number))
-            try:
-                self.bursts.get(timeout=0.2)
-            except queue.Empty:
-                continue
-            self.rest()
-            return
-        raise AssertionError("the watcher never told of a change")
-
-    def rest(self) -> list[tuple[str, ...]]:
-        """The further reports, until none comes for QUIET_SECONDS."""
-        told = []
-        while True:
-            try:
-                told.append(self.bursts.get(timeout=QUIET_SECONDS))
-            except queue.Empty:
-                return told
+    def rest(self, folder: Path) -> list[tuple[str, ...]]:
+        """The reports of all that has changed so far: until a new file in `folder` is reported."""
+        marker = folder / f"{MARKER}{next(self._markers)}"
+        reported = []
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            marker.write_text(str(deadline))  # again and again: it may not watch yet
+            with suppress(queue.Empty):
+                burst = self.bursts.get(timeout=0.2)
+                if others := _without_markers(burst):
+                    reported.append(others)
+                if str(marker) in burst:
+                    return reported
+        raise AssertionError("the watcher never reported a change")
 
     def next(self) -> tuple[str, ...]:
-        return self.bursts.get(timeout=SECONDS)
+        while True:
+            if burst := _without_markers(self.bursts.get(timeout=SECONDS)):
+                return burst
+
+
+def _without_markers(burst: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(path for path in burst if not Path(path).name.startswith(MARKER))
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_LOOK_MS", 50)
 
 
 @pytest.fixture
 def watch() -> Iterator[Callable[..., Watched]]:
     started: list[Watched] = []
 
-    def start(*paths: Path, warm: bool = True, **settings: int) -> Watched:
-        started.append(Watched(*paths, **settings))
+    def start(*paths: Path, warm: bool = True, quiet_ms: int = QUIET_MS) -> Watched:
+        started.append(Watched(*paths, quiet_ms=quiet_ms))
         if warm:
-            started[-1].wait_until_watching(paths[0])
+            started[-1].rest(paths[0])
         return started[-1]
 
     yield start
@@ -85,11 +94,11 @@ def test_a_burst_of_changes_in_any_kind_of_file_is_one_call(
     watch: Callable[..., Watched], tmp_path: Path
 ) -> None:
     (tmp_path / "templates").mkdir()
-    watched = watch(tmp_path)
+    watched = watch(tmp_path, quiet_ms=100)
     names = ["app.py", "settings.toml", "templates/home.html", "data.csv"]
     for name in names:
         (tmp_path / name).write_text("1")
-    [burst] = watched.rest()
+    [burst] = watched.rest(tmp_path)
     assert {str(tmp_path / name) for name in names} <= set(burst)
 
 
@@ -97,7 +106,7 @@ def test_a_file_in_a_new_folder_is_told(watch: Callable[..., Watched], tmp_path:
     watched = watch(tmp_path)
     package = tmp_path / "blog" / "views"
     package.mkdir(parents=True)
-    watched.rest()
+    watched.rest(tmp_path)
     (package / "posts.py").write_text("1")
     assert watched.next() == (str(package / "posts.py"),)
 
@@ -120,12 +129,16 @@ def test_a_watched_file_that_is_saved_by_rename_is_still_watched(
     settings = tmp_path / "settings.toml"
     settings.write_text("0")
     watched = watch(settings, warm=False)
-    time.sleep(QUIET_SECONDS)
-    for text in ("1", "2"):
-        (tmp_path / "new").write_text(text)
-        (tmp_path / "new").rename(settings)
-        assert watched.next() == (str(settings),)
-        watched.rest()
+    for number in range(2):
+        # Again and again: the watcher has to find the new file first, as after the start.
+        deadline = time.monotonic() + SECONDS
+        while watched.bursts.empty():
+            assert time.monotonic() < deadline
+            (tmp_path / "new").write_text(str(number))
+            (tmp_path / "new").rename(settings)
+            time.sleep(0.1)
+        while not watched.bursts.empty():
+            assert watched.next() == (str(settings),)
 
 
 def test_a_folder_that_is_removed_and_made_again_is_watched_again(
@@ -136,10 +149,8 @@ def test_a_folder_that_is_removed_and_made_again_is_watched_again(
     watched = watch(project)
     shutil.rmtree(project)
     assert watched.next()
-    watched.rest()
     project.mkdir()
-    assert watched.next() == (str(project),)
-    watched.wait_until_watching(project)
+    watched.rest(project)
     (project / "app.py").write_text("1")
     assert watched.next() == (str(project / "app.py"),)
 
@@ -148,7 +159,7 @@ def test_a_folder_that_comes_later_is_watched(watch: Callable[..., Watched], tmp
     watched = watch(tmp_path / "later", warm=False)
     (tmp_path / "later").mkdir()
     assert watched.next() == (str(tmp_path / "later"),)
-    watched.wait_until_watching(tmp_path / "later")
+    watched.rest(tmp_path / "later")
 
 
 def test_what_programs_write_by_the_way_is_not_told(watch: Callable[..., Watched], tmp_path: Path) -> None:
@@ -161,7 +172,7 @@ def test_what_programs_write_by_the_way_is_not_told(watch: Callable[..., Watched
         "access.log", "db.sqlite3", "db.sqlite3-journal",
     ):  # fmt: skip
         (tmp_path / name).write_text("1")
-    assert watched.rest() == []
+    assert watched.rest(tmp_path) == []
     (tmp_path / "app.py").write_text("1")
     assert watched.next() == (str(tmp_path / "app.py"),)
 
@@ -178,7 +189,7 @@ def test_a_change_in_a_folder_named_twice_is_told_once(watch: Callable[..., Watc
     (tmp_path / "pkg").mkdir()
     watched = watch(tmp_path, tmp_path / "pkg", tmp_path)
     (tmp_path / "pkg" / "a.py").write_text("1")
-    assert watched.rest() == [(str(tmp_path / "pkg" / "a.py"),)]
+    assert watched.rest(tmp_path) == [(str(tmp_path / "pkg" / "a.py"),)]
 
 
 def test_reading_the_files_is_no_change(watch: Callable[..., Watched], tmp_path: Path) -> None:
@@ -186,13 +197,13 @@ def test_reading_the_files_is_no_change(watch: Callable[..., Watched], tmp_path:
     watched = watch(tmp_path)
     assert (tmp_path / "app.py").read_text() == "1"
     assert list(os.scandir(tmp_path))
-    assert watched.rest() == []
+    assert watched.rest(tmp_path) == []
 
 
 def test_a_program_that_never_stops_writing_does_not_put_off_the_call(
     watch: Callable[..., Watched], tmp_path: Path
 ) -> None:
-    watched = watch(tmp_path)
+    watched = watch(tmp_path, quiet_ms=100)
     deadline = time.monotonic() + SECONDS
     while watched.bursts.empty():
         assert time.monotonic() < deadline
@@ -202,12 +213,12 @@ def test_a_program_that_never_stops_writing_does_not_put_off_the_call(
 
 def test_no_call_comes_after_stop(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
-    watched.wait_until_watching(tmp_path)
+    watched.rest(tmp_path)
     (tmp_path / "app.py").write_text("1")
     watched.stop()
     told = watched.bursts.qsize()
     (tmp_path / "app.py").write_text("2")
-    assert watched.rest()[told:] == []
+    assert watched.bursts.qsize() == told
 
 
 UNREADABLE = f"""
