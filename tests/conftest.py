@@ -24,7 +24,9 @@ from tests import running as runs
 from tests.browser import PAGE_TIMEOUT_MS, launch
 
 # No deadline: delays on a busy machine say nothing about the code. pytest-timeout limits the tests.
-hypothesis.settings.register_profile("webdemo", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "webdemo", deadline=None, print_blob=True, max_examples=100 if os.environ.get("CI") else 25
+)
 hypothesis.settings.load_profile("webdemo")
 
 # Without --deep, tests that run these servers are run only if marked `smoke`.

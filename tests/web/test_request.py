@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.datastructures import FileStorage, IfRange, MultiDict
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -102,7 +102,6 @@ optional = st.dictionaries(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Werkzeug's open files
-@settings(max_examples=200, deadline=None)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "post", "BREW"]),
     path=latin1,

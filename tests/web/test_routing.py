@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
@@ -222,7 +222,6 @@ paths = st.lists(st.sampled_from(["a", "b", "ü", "7", "xy", "q.html", "", "*"])
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(rules=rules, methods=st.data(), path=paths, method=st.sampled_from(["GET", "POST", "HEAD", "PUT"]))
 def test_dicts_answer_as_werkzeugs_matcher_does(
     rules: list[str], methods: st.DataObject, path: str, method: str

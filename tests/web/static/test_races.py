@@ -15,7 +15,7 @@ from tests.web.static.calling import call_unchecked, environ
 from tests.web.static.conftest import keep_at_once
 from webdemo.web.static.app import StaticFiles
 
-SECONDS = 1.0
+SECONDS = 0.3
 
 
 @contextmanager
