@@ -11,7 +11,6 @@ import pytest
 
 from tests.running import END_SECONDS, wait_until
 from webdemo.servers import Stopping, _draining
-from webdemo.servers._room import Room
 
 
 @pytest.fixture(params=[None, 5.0], ids=["blocking", "with a time-out"])
@@ -66,9 +65,11 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
     monkeypatch.setattr(_draining, "LINGER_SECONDS", END_SECONDS)
     stopping, accepted, may_begin = Stopping(), threading.Event(), threading.Event()
 
+    open_connections: set[socket.socket] = set()
+
     class Handler(_draining.DrainingHandler, BaseHTTPRequestHandler):
         idle = _draining.IdleConnections()
-        room = Room()
+        open = open_connections
 
         def setup(self) -> None:
             accepted.set()
@@ -88,7 +89,7 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
     server = Server(("127.0.0.1", 0), Handler)
     serving = threading.Thread(
         target=_draining.serve_until_stopped,
-        args=([server], stopping, Handler.idle, Handler.room, END_SECONDS),
+        args=([server], stopping, Handler.idle, open_connections, END_SECONDS),
     )
     serving.start()
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=END_SECONDS) as client:

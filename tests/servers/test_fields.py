@@ -12,7 +12,7 @@ from tests import raw_http
 from tests import running as runs
 from tests.servers.kinds import KINDS, bind
 from webdemo import servers
-from webdemo.servers._fields import SINGLE, BadFields, unify
+from webdemo.servers._fields import SINGLE, Malformed, unify
 
 APP = """
 import json
@@ -146,15 +146,15 @@ def test_request_without_any_field_is_answered(url: str) -> None:
 
 
 def test_fields_that_need_nothing_are_passed_on_as_they_are() -> None:
-    assert unify([]) == []
+    assert unify("1.0", []) == []
     fields = [("Host", "localhost"), ("Accept", "*/*")]
-    assert unify(fields) is fields
+    assert unify("1.1", fields) is fields
 
 
 def test_repeated_fields_are_unified_without_regard_to_case() -> None:
-    assert unify([("A", "1"), ("b_c", "2"), ("a", "3"), ("Cookie", "x"), ("COOKIE", "y")]) == [
+    assert unify("1.0", [("A", "1"), ("b_c", "2"), ("a", "3"), ("Cookie", "x"), ("COOKIE", "y")]) == [
         ("A", "1, 3"),
         ("Cookie", "x; y"),
     ]
-    with pytest.raises(BadFields):
-        unify([("Host", "a"), ("host", "a")])
+    with pytest.raises(Malformed):
+        unify("1.1", [("Host", "a"), ("host", "a")])

@@ -16,8 +16,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import LINGER_SECONDS, Stopping
-from webdemo.servers._fields import BadFields, unify_message
-from webdemo.servers._room import Room
 
 if TYPE_CHECKING:
     import socketserver
@@ -106,18 +104,19 @@ def _arrived(connection: socket.socket) -> bytes:
 
 
 class DrainingHandler(_Handler):
-    """A mixin for request handlers: tracks idle connections, and unifies header fields."""
+    """A mixin for request handlers that tracks the open connections, and those of them that are idle."""
 
     idle: IdleConnections  # set by a subclass
-    room: Room  # set by a subclass
+    open: set[socket.socket]  # set by a subclass
 
     def __init__(self, request: socket.socket, address: Any, server: Any) -> None:
-        # All I/O of a handler is with its client; a disconnect or a failed handshake is not worth a log line.
         try:
-            with contextlib.suppress(OSError):
-                super().__init__(request, address, server)
+            super().__init__(request, address, server)
+        except OSError:
+            pass  # all I/O of a handler is with its client, whose disconnect is not worth a log line
         finally:
-            self.room.open.discard(self.request)
+            self.idle.discard(self.request)
+            self.open.discard(request)
 
     def setup(self) -> None:
         super().setup()
@@ -126,41 +125,28 @@ class DrainingHandler(_Handler):
     def parse_request(self) -> bool:
         self.idle.begin(self.request)
         try:
-            if not super().parse_request():
-                return False
+            return super().parse_request()
         finally:
             self.idle.discard(self.request)
-        try:
-            unify_message(self.headers)
-        except BadFields as exc:
-            self.close_connection = True
-            self.send_error(400, explain=str(exc))
-            return False
-        return True
-
-    def finish(self) -> None:
-        self.idle.discard(self.request)
-        super().finish()
 
 
 def serve_until_stopped(
     servers: list[socketserver.TCPServer],
     stopping: Stopping,
     idle: IdleConnections,
-    room: Room,
+    open_connections: set[socket.socket],
     header_timeout: float,
 ) -> None:
     """Accept on all servers in this thread until `stopping` is set, then drain."""
     with selectors.DefaultSelector() as selector:
         selector.register(stopping, selectors.EVENT_READ)
         for server in servers:
-            server.timeout = 0  # handle_request is called only when the socket is readable
             selector.register(server, selectors.EVENT_READ, server)
         look_at = time.monotonic() + LOOK_FOR_OLD_SECONDS
         while not stopping.is_set():
-            for key, _ in selector.select(LOOK_FOR_OLD_SECONDS if len(room.open) else None):
+            for key, _ in selector.select(LOOK_FOR_OLD_SECONDS if open_connections else None):
                 if key.data is not None:
-                    key.data.handle_request()
+                    accept(key.data, open_connections)
             if time.monotonic() > look_at:
                 idle.close_older_than(header_timeout)
                 look_at = time.monotonic() + LOOK_FOR_OLD_SECONDS
@@ -170,3 +156,18 @@ def serve_until_stopped(
     for server in servers:
         server.server_close()  # joins all threads
     hang_up.cancel()
+
+
+def accept(server: socketserver.TCPServer, open_connections: set[socket.socket]) -> None:
+    """Accept a connection and start its thread, as `handle_request` does, which would first poll again."""
+    try:
+        connection, address = server.get_request()
+    except OSError:
+        return
+    open_connections.add(connection)
+    try:
+        server.process_request(connection, address)
+    except RuntimeError:  # no further thread can be started
+        open_connections.discard(connection)
+        server.handle_error(connection, address)
+        server.shutdown_request(connection)

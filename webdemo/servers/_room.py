@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakSet
 
 from webdemo.servers._fair_accept import Turns
 
@@ -34,15 +33,15 @@ class Room:
 
     def __init__(
         self,
+        count: Callable[[], int],
         close_idle: Callable[[], None] = lambda: None,
         *,
-        count: Callable[[], int] | None = None,
         most: int = sys.maxsize,
         option: str = "connections",
     ) -> None:
-        self.open = WeakSet[socket.socket]()  # accepted connections, until discarded or garbage-collected
+        """`count`: the open connections, of which `most` are allowed."""
+        self._count = count
         self._close_idle = close_idle
-        self._count = count or self._count_open
         self._most = most
         self._option = option
         self._runs_short = False
@@ -68,7 +67,6 @@ class Room:
         return False
 
     def accepted(self, connection: socket.socket) -> None:
-        self.open.add(connection)
         # A new descriptor is the lowest free one, so a high one means that few are left.
         if connection.fileno() >= _first_reserved():
             self._runs_short = True
@@ -84,13 +82,6 @@ class Room:
         )
         self._close_idle()
         return True
-
-    def _count_open(self) -> int:
-        if len(self.open) >= self._most or self._runs_short:
-            for connection in list(self.open):
-                if connection.fileno() < 0:  # closed, but not yet collected
-                    self.open.discard(connection)
-        return len(self.open)
 
     def _say(self, text: str) -> None:
         now = time.monotonic()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from webdemo.servers._framing import Malformed, refuse
+from webdemo.servers._fields import Malformed
+from webdemo.servers._framing import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

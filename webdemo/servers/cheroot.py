@@ -16,10 +16,9 @@ from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job, _framing, option
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections, is_readable
 from webdemo.servers._fair_accept import Turns
-from webdemo.servers._fields import BadFields, unify
+from webdemo.servers._fields import Malformed
 from webdemo.servers._room import Listener, Room
 from webdemo.servers._wsgi_fixes import UNIX, answer
-from webdemo.syntax import is_token
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -76,7 +75,7 @@ def serve(job: Job) -> None:
             line = b"%s %s %s\r\n" % (self.method, self.uri, self.request_protocol)
             try:
                 fields = _framing.read_fields(line, self.rfile)
-            except _framing.Malformed as exc:
+            except Malformed as exc:
                 self.simple_response(f"{exc.status} {HTTPStatus(exc.status).phrase}", str(exc))
                 return False
             valid = _framing.parse_alone(self, fields, super().read_request_headers)
@@ -154,7 +153,7 @@ def serve(job: Job) -> None:
             if connection.last_used is not None and connection.last_used < latest:
                 connection.last_used = 0  # Cheroot closes it as expired, if it waits for a request
 
-    room = Room(close_idle, count=open_connections.__len__, most=job.options.connections)
+    room = Room(open_connections.__len__, close_idle, most=job.options.connections)
     turns = None if siblings is None else Turns(siblings)
     sockets = [Listener(sock, room, turns) for sock in job.sockets]
     servers = [Server(sock) for sock in sockets]
@@ -188,15 +187,11 @@ def serve(job: Job) -> None:
 
 
 def read_fields(lines: BinaryIO, fields: dict[bytes, bytes]) -> None:
-    """Cheroot's header_reader: fills `fields`. Cheroot answers BadFields, a ValueError, with 400."""
-    found = []
-    while (line := lines.readline()) != b"\r\n":
-        name, colon, value = line.decode("latin-1").partition(":")
-        if not (colon and line.endswith(b"\r\n") and is_token(name)):
-            raise BadFields("A header line is malformed.")
-        found.append((name, value.strip(" \t\r\n")))
-    for name, value in unify(found):
-        fields[name.title().encode("latin-1")] = value.encode("latin-1")
+    """Cheroot's header_reader: fills `fields` from well-formed lines and an empty one."""
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if colon:
+            fields[name.title()] = value.strip()
 
 
 def name(listener: socket.socket) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections
 from webdemo.servers._fair_accept import LOOK_AGAIN_SECONDS, Turns
-from webdemo.servers._fields import unify_message
-from webdemo.servers._framing import Malformed, parse_alone, read_fields
+from webdemo.servers._fields import Malformed
+from webdemo.servers._framing import parse_alone, read_fields
 from webdemo.servers._room import PAUSE_SECONDS, Room
 from webdemo.servers._wsgi_fixes import UNIX, answer
 
@@ -60,15 +60,13 @@ def serve(job: Job) -> None:
             try:
                 # gevent answers Malformed, a ValueError, with 400.
                 fields = read_fields(raw_requestline.encode("latin-1"), self.rfile)
-                valid = parse_alone(self, fields, partial(super().read_request, raw_requestline))
-                unify_message(self.headers)
+                return parse_alone(self, fields, partial(super().read_request, raw_requestline))
             except Malformed:
                 raise
             except OSError:  # the client has disconnected
                 return False
             finally:
                 idle.discard(connection)
-            return valid
 
         def finalize_headers(self) -> None:
             super().finalize_headers()
@@ -129,7 +127,7 @@ def serve(job: Job) -> None:
         gevent.spawn(idle.close_idle)  # not in the event loop, which calls this and must not block
 
     pool = Pool()
-    room = Room(close_idle, count=pool.__len__, most=job.options.connections)
+    room = Room(pool.__len__, close_idle, most=job.options.connections)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.setdefault("REMOTE_ADDR", "")

@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING, Any
 from webdemo.errors import UsageError
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Stopping, option
-from webdemo.servers._draining import end_reading, is_readable
+from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, end_reading, is_readable
 from webdemo.servers._fair_accept import Turns
 from webdemo.servers._fields import unify
-from webdemo.servers._framing import check_body_length
 from webdemo.servers._room import PAUSE_SECONDS, Room
 
 if TYPE_CHECKING:
@@ -117,8 +116,7 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
 
     def pre_request(worker: Any, request: Any) -> None:
         try:
-            request.headers = unify(request.headers)
-            check(request)
+            request.headers = unify("1.0" if request.version == (1, 0) else "1.1", request.headers)
         except ValueError as exc:
             from gunicorn.http.errors import InvalidHeader
 
@@ -172,19 +170,22 @@ def threaded_worker(job: Job, busy: set[int]) -> type:
         def init_process(self) -> None:
             self.siblings = None if job.siblings is None else job.siblings()
             self.turns = None if self.siblings is None else Turns(self.siblings)
-            self.room = Room(self.close_idle, count=lambda: self.nr_conns, most=job.options.connections)
+            self.room = Room(lambda: self.nr_conns, self.close_idle, most=job.options.connections)
             self.worker_connections: int = sys.maxsize  # Room enforces the limit, and closes idle connections
             self.in_threads: dict[Any, float] = {}  # connections, and when each was passed to a thread
+            self.look_at = 0.0
             super().init_process()
 
         def notify(self) -> None:  # called in every iteration of the worker's loop
             super().notify()
-            latest = time.monotonic() - job.options.header_timeout
-            for connection, since in self.in_threads.copy().items():
-                if since > latest:
-                    break
-                if connection.sock.fileno() not in busy:
-                    end_reading(connection.sock)
+            now = time.monotonic()
+            if now > self.look_at:
+                self.look_at = now + LOOK_FOR_OLD_SECONDS
+                for connection, since in self.in_threads.copy().items():
+                    if since > now - job.options.header_timeout:
+                        break
+                    if connection.sock.fileno() not in busy:
+                        end_reading(connection.sock)
             if self.siblings is None:
                 return
             if self.alive:
@@ -208,14 +209,14 @@ def threaded_worker(job: Job, busy: set[int]) -> type:
                 self.siblings.report(self.nr_conns)
 
         def enqueue_req(self, connection: Any) -> None:
-            new = not (connection.initialized or connection.data_ready)
-            if new:
+            if not (connection.initialized or connection.data_ready):
                 self.room.accepted(connection.sock)
-            if new and not is_readable(connection.sock):
-                self.park(connection)
-            else:
-                self.in_threads[connection] = time.monotonic()
-                super().enqueue_req(connection)
+                connection.data_ready = is_readable(connection.sock)  # else a thread would poll once more
+                if not connection.data_ready:
+                    self.park(connection)
+                    return
+            self.in_threads[connection] = time.monotonic()
+            super().enqueue_req(connection)
 
         def park(self, connection: Any) -> None:
             """Wait for the first bytes in the poller, as Gunicorn does after a thread has waited in vain."""
@@ -239,17 +240,6 @@ def threaded_worker(job: Job, busy: set[int]) -> type:
                     connection.timeout = 0
 
     return Worker
-
-
-def check(request: Any) -> None:
-    """Raise Malformed for what Gunicorn's parser accepts: no Host, and codings other than chunked."""
-    fields = dict(request.headers)
-    check_body_length(
-        f"HTTP/{request.version[0]}.{request.version[1]}",
-        hosts=[fields["HOST"]] if "HOST" in fields else (),
-        lengths=[fields["CONTENT-LENGTH"]] if "CONTENT-LENGTH" in fields else (),
-        codings=[fields["TRANSFER-ENCODING"]] if "TRANSFER-ENCODING" in fields else (),
-    )
 
 
 def told_of_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication:

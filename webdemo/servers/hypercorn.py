@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet
 
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, option
 from webdemo.servers._fair_accept import Turns
-from webdemo.servers._fields import BadFields, unify
-from webdemo.servers._framing import Malformed, check_body_length, refuse
+from webdemo.servers._fields import Malformed, unify
 from webdemo.servers._room import Listener, Room
 from webdemo.servers._wsgi_fixes import with_an_end
 
@@ -36,7 +36,7 @@ def serve(job: Job) -> None:
     from hypercorn.config import Config, Sockets
     from hypercorn.middleware import AsyncioWSGIMiddleware
 
-    room = Room()
+    room = Room(lambda: any(connection.fileno() >= 0 for connection in _LongQueue.accepted))
     listening: list[socket.socket] = [_LongQueue(sock, room) for sock in job.sockets]
     if job.siblings is not None:
         siblings = job.siblings()
@@ -65,16 +65,6 @@ def serve(job: Job) -> None:
         environ.setdefault("REMOTE_ADDR", "")
         environ["SERVER_PORT"] = str(environ["SERVER_PORT"])
         environ["wsgi.input_terminated"] = True
-        if environ["SERVER_PROTOCOL"] != "HTTP/2":
-            try:
-                check_body_length(
-                    environ["SERVER_PROTOCOL"],
-                    hosts=values(environ, "HTTP_HOST"),
-                    lengths=values(environ, "CONTENT_LENGTH"),
-                    codings=values(environ, "HTTP_TRANSFER_ENCODING"),
-                )
-            except Malformed as exc:
-                return refuse(exc, start_response)
         if "CONTENT_LENGTH" in environ:  # Hypercorn may pass an incomplete body
             environ["wsgi.input"] = with_an_end(environ["wsgi.input"], environ)
         written: list[bytes] = []
@@ -103,13 +93,15 @@ def serve(job: Job) -> None:
 
     async def unified(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+            given = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
             try:
-                scope["headers"] = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in unify(fields)]
-            except BadFields:
-                await send({"type": "http.response.start", "status": 400, "headers": []})
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                fields = unify(scope["http_version"], given)
+            except Malformed as exc:
+                close = [] if scope["http_version"] == "2" else [(b"connection", b"close")]
+                await send({"type": "http.response.start", "status": 400, "headers": close})
+                await send({"type": "http.response.body", "body": f"{exc}\n".encode(), "more_body": False})
                 return
+            scope["headers"] = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in fields]
         await run(scope, receive, send)
 
     async def until_stopped() -> None:
@@ -137,8 +129,15 @@ class BodyEnded(Exception):
 class _LongQueue(Listener):
     """A listening socket that keeps its backlog, which asyncio would set to its number of accepts at once."""
 
+    accepted: ClassVar = WeakSet[socket.socket]()  # this process's connections, until they are collected
+
     def listen(self, backlog: int = BACKLOG) -> None:
         super().listen(BACKLOG)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        self.accepted.add(connection)
+        return connection, address
 
 
 class _Shared(_LongQueue):
@@ -149,14 +148,10 @@ class _Shared(_LongQueue):
         self._siblings = siblings
 
     def accept(self) -> tuple[socket.socket, Any]:
-        self._siblings.report(len(self.room.open))
+        self._siblings.report(len(self.accepted))
         accepted = super().accept()
-        self._siblings.report(len(self.room.open))
+        self._siblings.report(len(self.accepted))
         return accepted
-
-
-def values(environ: WSGIEnvironment, name: str) -> Sequence[str]:
-    return [environ[name]] if name in environ else ()
 
 
 def chunks(body: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import sys
 import time
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, Stopping, option
 from webdemo.servers._fair_accept import Turns
-from webdemo.servers._fields import SINGLE, BadFields, unify
+from webdemo.servers._fields import Malformed
+from webdemo.servers._framing import Chunks, strict_head
 from webdemo.servers._room import PAUSE_SECONDS, Listener, Room
 from webdemo.servers._wsgi_fixes import UNIX, answer
 
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 _SENT_AT_ONCE = 256 * 1024
 _LOOK_FOR_OLD_SECONDS = 1.0
 _SHORTEST_WAIT_SECONDS = 0.001  # the resolution of Waitress's loop
-# Fields that must not be joined with commas, as Waitress does with every repeated field.
-_SPECIAL_FIELD = re.compile(
-    rb"\r\n(%s|cookie)[ \t]*:[ \t]*([^\r\n]*)" % b"|".join(map(str.encode, SINGLE)), re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +50,6 @@ def serve(job: Job) -> None:
     from waitress.task import WSGITask
     from waitress.utilities import BadRequest
 
-    from webdemo.servers._framing import Chunks, Malformed, check_head
-
     class Receiver(ChunkedReceiver):  # type: ignore[misc]
         def __init__(self, buffer: Any) -> None:
             super().__init__(buffer)
@@ -72,34 +66,20 @@ def serve(job: Job) -> None:
             return used
 
     class Parser(HTTPRequestParser):  # type: ignore[misc]
-        def received(self, data: bytes) -> int:
-            self.completed: bool
-            consumed: int = super().received(data)
-            if self.completed and job.stopping.is_set():
-                self.headers["CONNECTION"] = "close"
-            return consumed
-
         def parse_header(self, header_plus: bytes) -> None:
             if header_plus.endswith(b"\r\n\r\n"):  # else a substitute of Waitress for too large a header
                 try:
-                    check_head(header_plus)
+                    header_plus = strict_head(header_plus)
                 except Malformed as exc:
                     raise ParsingError(str(exc)) from exc
             super().parse_header(header_plus)
             if self.chunked:
                 self.body_rcv: Any = Receiver(self.body_rcv.getbuf())
-            special = _SPECIAL_FIELD.findall(header_plus)
-            if len(special) > 1:
-                try:
-                    unified = unify([(name.decode(), value.decode("latin-1")) for name, value in special])
-                except BadFields as exc:
-                    raise ParsingError(str(exc)) from exc
-                for name, value in unified:
-                    if name.lower() == "cookie":
-                        self.headers["COOKIE"] = value
 
     class Task(WSGITask):  # type: ignore[misc]
         def build_response_header(self) -> bytes:
+            if job.stopping.is_set():
+                self.request.headers["CONNECTION"] = "close"
             head: bytes = super().build_response_header()
             if self.request.command == "HEAD":
                 self.chunked_response = False  # the last chunk would be a body
@@ -114,16 +94,6 @@ def serve(job: Job) -> None:
             super().__init__(*arguments, **named)
             # The send buffer may be megabytes, and Waitress rereads as much of a file for each partial send.
             self.sendbuf_len = min(self.sendbuf_len, _SENT_AT_ONCE)
-
-            self.header_began: float | None = None
-
-        def received(self, data: bytes) -> bool:
-            received: bool = super().received(data)
-            if self.request is None or self.request.headers_finished:
-                self.header_began = None
-            elif self.header_began is None:
-                self.header_began = time.monotonic()
-            return received
 
         def is_idle(self) -> bool:
             begun = self.request is not None and self.request.headers_finished
@@ -153,10 +123,14 @@ def serve(job: Job) -> None:
         for channel in channels():
             channel.will_close = channel.will_close or channel.is_idle_since(latest)
 
-    def close_slow() -> None:
-        latest = time.monotonic() - job.options.header_timeout
-        for channel in channels():
-            if channel.header_began is not None and channel.header_began < latest:
+    began: dict[Any, float] = {}  # requests whose header is incomplete, and when that was first seen
+
+    def close_slow(now: float) -> None:
+        nonlocal began
+        slow = [c for c in channels() if c.request is not None and not c.request.headers_finished]
+        began = {channel.request: began.get(channel.request, now) for channel in slow}
+        for channel in slow:
+            if began[channel.request] < now - job.options.header_timeout:
                 channel.will_close = True
 
     def count() -> int:
@@ -169,7 +143,7 @@ def serve(job: Job) -> None:
             nonlocal rests_until
             rests_until = time.monotonic() + PAUSE_SECONDS
 
-    room = Room(close_idle, count=count, most=job.options.connection_limit, option="connection_limit")
+    room = Room(count, close_idle, most=job.options.connection_limit, option="connection_limit")
     WakeUp(job.stopping.fileno(), connections)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -206,7 +180,7 @@ def serve(job: Job) -> None:
         now = time.monotonic()
         if now > look_at:
             look_at = now + _LOOK_FOR_OLD_SECONDS
-            close_slow()
+            close_slow(now)
         rests = rests_until > now
         for listener in listeners:
             listener.accepting = accept and not rests

@@ -36,12 +36,13 @@ def serve(job: Job) -> None:
         context.load_cert_chain(job.certificate.chain, job.certificate.key)
 
     connections = IdleConnections()
-    connections_room = Room(connections.close_idle, most=job.options.connections)
+    open_connections: set[socket] = set()
+    room = Room(open_connections.__len__, connections.close_idle, most=job.options.connections)
 
     class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
         rfile: io.BufferedReader[Any]
         idle = connections
-        room = connections_room
+        open = open_connections
         timeout = job.options.body_timeout
 
         def setup(self) -> None:
@@ -49,7 +50,6 @@ def serve(job: Job) -> None:
                 # In the connection's own thread, so that a slow handshake does not block others.
                 self.request.settimeout(10)
                 self.request = context.wrap_socket(self.request, server_side=True)
-                self.room.open.add(self.request)
             super().setup()
             self.received = _Received(self.rfile.detach())
             self.rfile = io.BufferedReader(self.received)
@@ -76,13 +76,13 @@ def serve(job: Job) -> None:
     for sock in job.sockets:
         server = make_server(*_address(sock), app, threaded=True, request_handler=Handler, fd=sock.fileno())
         sock.listen(BACKLOG)  # Werkzeug has set a small backlog
-        server.socket = Listener(server.socket, Handler.room)
+        server.socket = Listener(server.socket, room)
         server.ssl_context = context
         server.daemon_threads = False  # type: ignore[attr-defined]
         servers.append(server)
     job.ready()
     serve_until_stopped(
-        list(servers), job.stopping, connections, connections_room, job.options.header_timeout
+        list(servers), job.stopping, connections, open_connections, job.options.header_timeout
     )
 
 

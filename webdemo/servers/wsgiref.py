@@ -33,11 +33,12 @@ def serve(job: Job) -> None:
         server_software = WSGIRequestHandler.server_version
 
     connections = IdleConnections()
-    connections_room = Room(connections.close_idle, most=job.options.connections)
+    open_connections: set[socket.socket] = set()
+    room = Room(open_connections.__len__, connections.close_idle, most=job.options.connections)
 
     class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
         idle = connections
-        room = connections_room
+        open = open_connections
         timeout = job.options.body_timeout
 
         def setup(self) -> None:
@@ -78,7 +79,7 @@ def serve(job: Job) -> None:
             address = listener.getsockname()
             super().__init__(("localhost", 0), Handler, bind_and_activate=False)
             self.socket.close()
-            self.socket = Listener(listener, Handler.room)
+            self.socket = Listener(listener, room)
             self.server_address = address
             is_unix = isinstance(address, str)
             self.server_name = "localhost" if is_unix else address[0]
@@ -88,7 +89,7 @@ def serve(job: Job) -> None:
     servers = [Server(sock) for sock in job.sockets]
     job.ready()
     serve_until_stopped(
-        list(servers), job.stopping, connections, connections_room, job.options.header_timeout
+        list(servers), job.stopping, connections, open_connections, job.options.header_timeout
     )
 
 
