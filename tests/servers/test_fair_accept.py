@@ -25,9 +25,11 @@ from webdemo.stats.counters import RequestCounter, SharedCounters, SystemNotes
 CONNECTIONS = 16
 BURSTS = 6
 
-SHARING = [
+# Servers whose connections outlast a request, apart from Gunicorn, which forks its workers itself.
+LASTING = [
     name for name in ("waitress", "cheroot", "gevent", "hypercorn") if servers.find(name).is_installed()
 ]
+SPREADING = [name for name in LASTING if servers.find(name).spread]
 
 
 class Other:
@@ -163,7 +165,7 @@ def burst(url: str) -> Counter[str]:
         return Counter(connection.request("/name").text for connection in connections)
 
 
-@pytest.mark.parametrize("server", SHARING)
+@pytest.mark.parametrize("server", SPREADING)
 def test_connections_that_come_at_once_are_spread_over_the_processes(
     server: str, serving: runs.Start
 ) -> None:
@@ -177,7 +179,7 @@ def test_connections_that_come_at_once_are_spread_over_the_processes(
     assert min(total.values()) >= total.total() / 6, total
 
 
-@pytest.mark.parametrize("server", SHARING)
+@pytest.mark.parametrize("server", SPREADING)
 def test_single_connections_go_to_the_process_that_has_fewer(server: str, serving: runs.Start) -> None:
     run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
     burst(run.url)
@@ -202,7 +204,7 @@ def test_single_connections_go_to_the_process_that_has_fewer(server: str, servin
     assert sum(name.endswith(f" {emptier.pid}") for name in found) >= 4, found
 
 
-@pytest.mark.parametrize("server", SHARING)
+@pytest.mark.parametrize("server", LASTING)
 def test_connections_that_are_kept_are_answered_while_others_come_and_go(
     server: str, serving: runs.Start
 ) -> None:
@@ -220,7 +222,7 @@ def test_connections_that_are_kept_are_answered_while_others_come_and_go(
     assert statistics.median(waits) < 0.7, "they waited while the process gave way"
 
 
-@pytest.mark.parametrize("server", SHARING)
+@pytest.mark.parametrize("server", LASTING)
 def test_connections_that_come_during_a_restart_are_answered(server: str, serving: runs.Start) -> None:
     run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
     port = urlsplit(run.url).port
@@ -236,7 +238,7 @@ def test_connections_that_come_during_a_restart_are_answered(server: str, servin
     assert bursts
 
 
-@pytest.mark.parametrize("server", SHARING)
+@pytest.mark.parametrize("server", LASTING)
 def test_a_process_that_stands_still_holds_nobody_up(server: str, serving: runs.Start) -> None:
     run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
     burst(run.url)
@@ -250,7 +252,7 @@ def test_a_process_that_stands_still_holds_nobody_up(server: str, serving: runs.
     assert not any(name.endswith(f" {still.pid}") for name in answered)
 
 
-@pytest.mark.parametrize("server", SHARING)
+@pytest.mark.parametrize("server", SPREADING)
 def test_a_process_that_was_killed_gets_connections_again_when_it_is_replaced(
     server: str, serving: runs.Start
 ) -> None:

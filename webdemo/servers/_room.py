@@ -17,8 +17,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from webdemo.servers._fair_accept import Turns
-
 # How long a full server waits before it checks again.
 PAUSE_SECONDS = 0.05
 
@@ -111,22 +109,19 @@ def _descriptors_are_left() -> bool:
 
 
 class Listener(socket.socket):
-    """A listening socket whose accept waits, briefly, for room and for this process's turn."""
+    """A listening socket whose accept waits, briefly, for room."""
 
-    def __init__(self, sock: socket.socket, room: Room, turns: Turns | None = None) -> None:
+    def __init__(self, sock: socket.socket, room: Room) -> None:
         """Take over the descriptor of `sock`, which is detached."""
         super().__init__(fileno=sock.detach())
         self.setblocking(False)
         self.room = room
-        self.turns = turns
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection. Raises BlockingIOError, after a pause, if there is no room."""
         if not self.room.is_left():
             self.pause()
             raise BlockingIOError(errno.EAGAIN, "no room for a connection")
-        if self.turns is not None:
-            self.turns.wait()
         try:
             connection, address = super().accept()
         except OSError as exc:

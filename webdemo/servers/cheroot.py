@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job, _framing, option
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections, is_readable
-from webdemo.servers._fair_accept import Turns
 from webdemo.servers._fields import Malformed
 from webdemo.servers._room import Listener, Room
 from webdemo.servers._wsgi_fixes import UNIX, answer
@@ -35,28 +35,54 @@ class Options(ConnectionOptions):
 
 
 def serve(job: Job) -> None:
-    from cheroot import wsgi
-    from cheroot.server import HTTPConnection, HTTPRequest
-
     idle = IdleConnections()
-    open_connections: set[HTTPConnection] = set()
+    open_connections: set[Any] = set()
 
-    siblings = None if job.siblings is None else job.siblings()
+    def close_idle() -> None:
+        idle.close_idle()
+        latest = time.time() - LINGER_SECONDS
+        for connection in open_connections.copy():
+            if connection.last_used is not None and connection.last_used < latest:
+                connection.last_used = 0  # Cheroot closes it as expired, if it waits for a request
 
-    reporting = threading.Lock()
+    room = Room(open_connections.__len__, close_idle, most=job.options.connections)
+    connection_class = counted_connection(open_connections, strict_request(job, idle))
+    servers = [server(job, connection_class, Listener(sock, room)) for sock in job.sockets]
+    wakers = [waker(server) for server in servers]
+    threads = [threading.Thread(target=server.serve) for server in servers]
+    for thread in threads:
+        thread.start()
+    job.ready()
+    while not job.stopping.wait(LOOK_FOR_OLD_SECONDS):
+        idle.close_older_than(job.options.header_timeout)
+    lingers_until = time.monotonic() + LINGER_SECONDS
+    while open_connections and time.monotonic() < lingers_until:
+        time.sleep(0.01)  # responses in flight announce Connection: close
+    stops = [threading.Thread(target=server.stop) for server in servers]
+    for stop in stops:
+        stop.start()
+    hang_up = threading.Timer(LINGER_SECONDS, idle.hang_up)
+    hang_up.start()
+    for end in wakers:
+        end.close()
+    for thread in [*stops, *threads]:
+        thread.join()
+    hang_up.cancel()
 
-    def report() -> None:
-        if siblings is not None:
-            with reporting:
-                siblings.report(len(open_connections))
 
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not environ["SERVER_PORT"]:
-            environ.update(UNIX)
-            del environ["REMOTE_PORT"]
-        if "HTTP_TRANSFER_ENCODING" in environ:
-            environ["wsgi.input"] = io.BufferedReader(_framing.ChunkedBody(environ["wsgi.input"].rfile))
-        return answer(job.app, environ, start_response)
+def app_for_cheroot(job: Job, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Call the app with the environ that other servers have."""
+    if not environ["SERVER_PORT"]:
+        environ.update(UNIX)
+        del environ["REMOTE_PORT"]
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        environ["wsgi.input"] = io.BufferedReader(_framing.ChunkedBody(environ["wsgi.input"].rfile))
+    return answer(job.app, environ, start_response)
+
+
+def strict_request(job: Job, idle: IdleConnections) -> Any:
+    """Cheroot's parser, which passes on well-formed requests only, and tracks the idle connections."""
+    from cheroot.server import HTTPRequest
 
     class Request(HTTPRequest):
         header_reader = staticmethod(read_fields)
@@ -89,50 +115,38 @@ def serve(job: Job) -> None:
             finally:
                 idle.discard(self.conn.socket)
 
+    return Request
+
+
+def counted_connection(open_connections: set[Any], request_class: Any) -> Any:
+    """Cheroot's connection, which is in `open_connections` from its accept to its end."""
+    from cheroot.server import HTTPConnection
+
     class Connection(HTTPConnection):
-        RequestHandlerClass = Request
+        RequestHandlerClass = request_class
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
             open_connections.add(self)
-            report()
 
         def close(self) -> None:
             try:
                 super().close()
             finally:
                 open_connections.discard(self)
-                report()
 
-    class Waker(HTTPConnection):
-        """Becomes readable when its other end is closed: wakes the server's loop, which then stops."""
+    return Connection
 
-        last_used = property(lambda self: math.inf, lambda self, _: None)  # it never expires
 
-        def communicate(self) -> bool:
-            time.sleep(0.001)
-            return True
+def server(job: Job, connection_class: Any, listener: Listener) -> Any:
+    """A Cheroot server on this listener, prepared to serve."""
+    from cheroot import wsgi
 
     class Server(wsgi.Server):
-        ConnectionClass = Connection
+        ConnectionClass = connection_class
+        max_request_header_size = _LARGEST_HEADER
 
-        def __init__(self, listener: socket.socket) -> None:
-            # With a TCP address, whatever the socket's family, Cheroot calls bind(), overridden below.
-            super().__init__(
-                ("localhost", 0), app, numthreads=job.options.threads, server_name=name(listener)
-            )
-            self.request_queue_size = BACKLOG
-            self.shutdown_timeout = job.grace_seconds
-            self.timeout = job.options.body_timeout
-            self.max_request_header_size = _LARGEST_HEADER
-            self.keep_alive_conn_limit = job.options.connections + 1
-            self.listener = listener
-            if job.certificate is not None:
-                from cheroot.ssl.builtin import BuiltinSSLAdapter
-
-                self.ssl_adapter = BuiltinSSLAdapter(str(job.certificate.chain), str(job.certificate.key))
-
-        def process_conn(self, conn: HTTPConnection) -> None:
+        def process_conn(self, conn: Any) -> None:
             """Pass a connection to a thread only when it is readable, so that idle ones occupy none."""
             waits = conn.last_used is None and not is_readable(conn.socket)
             if waits and not job.stopping.is_set():
@@ -141,49 +155,46 @@ def serve(job: Job) -> None:
                 super().process_conn(conn)
 
         def bind(self, *_: int) -> socket.socket:
-            self.socket = self.listener
-            address = self.listener.getsockname()
+            self.socket = listener
+            address = listener.getsockname()
             self.bind_addr = address if isinstance(address, str) else address[:2]
-            return self.listener
+            return listener
 
-    def close_idle() -> None:
-        idle.close_idle()
-        latest = time.time() - LINGER_SECONDS
-        for connection in open_connections.copy():
-            if connection.last_used is not None and connection.last_used < latest:
-                connection.last_used = 0  # Cheroot closes it as expired, if it waits for a request
+    # With a TCP address, whatever the socket's family, Cheroot calls bind().
+    found = Server(
+        ("localhost", 0),
+        partial(app_for_cheroot, job),
+        numthreads=job.options.threads,
+        server_name=name(listener),
+        request_queue_size=BACKLOG,
+        timeout=job.options.body_timeout,
+    )
+    found.shutdown_timeout = job.grace_seconds
+    found.keep_alive_conn_limit = job.options.connections + 1
+    if job.certificate is not None:
+        from cheroot.ssl.builtin import BuiltinSSLAdapter
 
-    room = Room(open_connections.__len__, close_idle, most=job.options.connections)
-    turns = None if siblings is None else Turns(siblings)
-    sockets = [Listener(sock, room, turns) for sock in job.sockets]
-    servers = [Server(sock) for sock in sockets]
-    ends = []
-    for server in servers:
-        server.prepare()
-        # A blocking accept would wait a second for a connection that another process has taken.
-        server.socket.setblocking(False)
-        ours, theirs = socket.socketpair()
-        server.put_conn(Waker(server, theirs))
-        ends.append(ours)
-    threads = [threading.Thread(target=server.serve) for server in servers]
-    for thread in threads:
-        thread.start()
-    job.ready()
-    while not job.stopping.wait(LOOK_FOR_OLD_SECONDS):
-        idle.close_older_than(job.options.header_timeout)
-    lingers_until = time.monotonic() + LINGER_SECONDS
-    while open_connections and time.monotonic() < lingers_until:
-        time.sleep(0.01)  # responses in flight announce Connection: close
-    stops = [threading.Thread(target=server.stop) for server in servers]
-    for stop in stops:
-        stop.start()
-    hang_up = threading.Timer(LINGER_SECONDS, idle.hang_up)
-    hang_up.start()
-    for end in ends:
-        end.close()
-    for thread in [*stops, *threads]:
-        thread.join()
-    hang_up.cancel()
+        found.ssl_adapter = BuiltinSSLAdapter(str(job.certificate.chain), str(job.certificate.key))
+    found.prepare()
+    # A blocking accept would wait a second for a connection that another process has taken.
+    listener.setblocking(False)
+    return found
+
+
+def waker(server: Any) -> socket.socket:
+    """A socket whose close wakes the server's loop, which looks for a stop every half second otherwise."""
+    from cheroot.server import HTTPConnection
+
+    class Waker(HTTPConnection):
+        last_used = property(lambda self: math.inf, lambda self, _: None)  # it never expires
+
+        def communicate(self) -> bool:
+            time.sleep(0.001)
+            return True
+
+    ours, theirs = socket.socketpair()
+    server.put_conn(Waker(server, theirs))
+    return ours
 
 
 def read_fields(lines: BinaryIO, fields: dict[bytes, bytes]) -> None:
@@ -209,7 +220,6 @@ adapter = Adapter(
     options=Options,
     tls=True,
     framing=True,
-    spread=True,
     bounds=(
         "does not answer beside as many slow clients as it has threads, for `header_timeout` seconds",
         "does not answer beside a client that begins a TLS handshake and pauses, for `body_timeout` seconds",

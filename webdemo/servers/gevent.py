@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections
-from webdemo.servers._fair_accept import LOOK_AGAIN_SECONDS, Turns
 from webdemo.servers._fields import Malformed
 from webdemo.servers._framing import parse_alone, read_fields
 from webdemo.servers._room import PAUSE_SECONDS, Room
@@ -30,12 +29,56 @@ def patch() -> None:
 def serve(job: Job) -> None:
     import gevent
     from gevent.pool import Pool
-    from gevent.pywsgi import WSGIHandler, WSGIServer
-    from gevent.select import select
     from gevent.socket import wait_read
 
+    def close_idle() -> None:
+        gevent.spawn(idle.close_idle)  # not in the event loop, which calls this and must not block
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ.setdefault("REMOTE_ADDR", "")
+        return answer(job.app, environ, start_response)
+
+    def close_old() -> None:
+        while True:
+            gevent.sleep(LOOK_FOR_OLD_SECONDS)
+            idle.close_older_than(job.options.header_timeout)
+
     idle = IdleConnections()
-    siblings = None if job.siblings is None else job.siblings()
+    pool = Pool()
+    server_class = bounded_server(job, Room(pool.__len__, close_idle, most=job.options.connections))
+    handler_class = strict_handler(job, idle)
+    tls = {}
+    if job.certificate is not None:
+        tls = {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
+    servers = [
+        server_class(
+            sock,
+            app,
+            environ=dict(UNIX) if sock.family == socket.AF_UNIX else None,
+            spawn=pool,
+            log=None,
+            handler_class=handler_class,
+            **tls,
+        )
+        for sock in job.sockets
+    ]
+    for server in servers:
+        server.start()
+    closing = gevent.spawn(close_old)
+    job.ready()
+    wait_read(job.stopping.fileno())
+    closing.kill()
+    for server in servers:
+        server.close()
+    # Delayed, because a connection accepted just now may not be registered as idle yet.
+    hang_up = gevent.spawn_later(LINGER_SECONDS, idle.hang_up)
+    pool.join(timeout=job.grace_seconds)
+    hang_up.kill()
+
+
+def strict_handler(job: Job, idle: IdleConnections) -> Any:
+    """gevent's handler, which passes on well-formed requests only, and tracks the idle connections."""
+    from gevent.pywsgi import WSGIHandler
 
     class Handler(WSGIHandler):  # type: ignore[misc]
         def handle(self) -> None:
@@ -46,8 +89,6 @@ def serve(job: Job) -> None:
                     super().handle()
             finally:
                 idle.discard(connection)
-                if siblings is not None:
-                    siblings.report(len(pool) - 1)
 
         def read_requestline(self) -> str:
             idle.add(self.socket)
@@ -77,98 +118,48 @@ def serve(job: Job) -> None:
                 self.close_connection = True
                 self.response_headers.append((b"Connection", b"close"))
 
-    tls = {}
-    if job.certificate is not None:
-        tls = {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
+    return Handler
 
-    turns = None if siblings is None else Turns(siblings)
+
+def bounded_server(job: Job, room: Room) -> Any:
+    """gevent's server, which accepts only while there is room.
+
+    It overrides `do_read`: gevent's own limit, the size of its pool, closes no idle connection to make room,
+    and does not keep descriptors for the app.
+    """
+    import gevent
+    from gevent.pywsgi import WSGIServer
 
     class Server(WSGIServer):  # type: ignore[misc]
-        if turns is not None:
-            max_accept = 1  # per event of the listening socket
-
         def do_read(self) -> Any:
-            """Accept a connection, unless there is no room or a sibling should take it: then retry soon."""
-            if not room.is_left():
-                self.accept_in(PAUSE_SECONDS)
-                return None
-            if turns is not None and not turns.is_ours():
-                self.accept_in(LOOK_AGAIN_SECONDS)
-                return None
-            try:
-                accepted = super().do_read()  # None if a sibling was faster
-            except OSError as exc:
-                if not room.failed(exc):
-                    raise
-                self.accept_in(PAUSE_SECONDS)
-                return None
-            if accepted is not None:
-                room.accepted(accepted[0])
-            if siblings is not None:
-                siblings.report(len(pool) + (accepted is not None))
-            return accepted
+            if room.is_left():
+                try:
+                    accepted = super().do_read()  # None if another process was faster
+                    if accepted is not None:
+                        room.accepted(accepted[0])
+                    return accepted
+                except OSError as exc:
+                    if not room.failed(exc):
+                        raise
+            self.stop_accepting()
+            gevent.spawn_later(PAUSE_SECONDS, self.accept_again)
+            return None
+
+        def accept_again(self) -> None:
+            if self.started:
+                self.start_accepting()
 
         def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
             client_socket.settimeout(job.options.header_timeout)
             with contextlib.suppress(OSError):  # a failed handshake is not worth a log line
                 super().wrap_socket_and_handle(client_socket, address)
 
-        def accept_in(self, seconds: float) -> None:
-            self.stop_accepting()
-            gevent.spawn_later(seconds, self.accept_again)
-
-        def accept_again(self) -> None:
-            if self.started:
-                if turns is not None and not select([self.socket], [], [], 0)[0]:
-                    turns.nobody_waits()
-                self.start_accepting()
-
-    def close_idle() -> None:
-        gevent.spawn(idle.close_idle)  # not in the event loop, which calls this and must not block
-
-    pool = Pool()
-    room = Room(pool.__len__, close_idle, most=job.options.connections)
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ.setdefault("REMOTE_ADDR", "")
-        return answer(job.app, environ, start_response)
-
-    servers = [
-        Server(
-            sock,
-            app,
-            environ=dict(UNIX) if sock.family == socket.AF_UNIX else None,
-            spawn=pool,
-            log=None,
-            handler_class=Handler,
-            **tls,
-        )
-        for sock in job.sockets
-    ]
-    for server in servers:
-        server.start()
-
-    def close_old() -> None:
-        while True:
-            gevent.sleep(LOOK_FOR_OLD_SECONDS)
-            idle.close_older_than(job.options.header_timeout)
-
-    closing = gevent.spawn(close_old)
-    job.ready()
-    wait_read(job.stopping.fileno())
-    closing.kill()
-    for server in servers:
-        server.close()
-    # Delayed, because a connection accepted just now may not be registered as idle yet.
-    hang_up = gevent.spawn_later(LINGER_SECONDS, idle.hang_up)
-    pool.join(timeout=job.grace_seconds)
-    hang_up.kill()
+    return Server
 
 
 adapter = Adapter(
     name="gevent",
     bounds=True,
-    spread=True,
     framing=(
         "accepts a bare LF in a chunk extension",
         "accepts control characters in a chunk extension",

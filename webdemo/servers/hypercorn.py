@@ -7,12 +7,12 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 from webdemo.net import BACKLOG
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, Siblings, option
-from webdemo.servers._fair_accept import Turns
+from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._fields import Malformed, unify
 from webdemo.servers._room import Listener, Room
 from webdemo.servers._wsgi_fixes import with_an_end
@@ -34,14 +34,10 @@ class Options:
 def serve(job: Job) -> None:
     from hypercorn.asyncio import serve as serve_asyncio
     from hypercorn.config import Config, Sockets
-    from hypercorn.middleware import AsyncioWSGIMiddleware
 
+    # For any connection at all, the limit of descriptors is looked at.
     room = Room(lambda: any(connection.fileno() >= 0 for connection in _LongQueue.accepted))
     listening: list[socket.socket] = [_LongQueue(sock, room) for sock in job.sockets]
-    if job.siblings is not None:
-        siblings = job.siblings()
-        turns = Turns(siblings)
-        listening = [_Shared(sock, room, turns, siblings) for sock in listening]
 
     class OurSockets(Config):
         def create_sockets(self) -> Sockets:
@@ -50,7 +46,7 @@ def serve(job: Job) -> None:
 
     config = OurSockets()
     # asyncio accepts up to `backlog` connections at once, and logs as many failures without descriptors.
-    config.backlog = _ACCEPTED_AT_ONCE if job.siblings is None else 1
+    config.backlog = _ACCEPTED_AT_ONCE
     config.graceful_timeout = job.grace_seconds
     config.keep_alive_timeout = job.options.keepalive
     config.loglevel = "WARNING"
@@ -58,26 +54,47 @@ def serve(job: Job) -> None:
         config.certfile = str(job.certificate.chain)
         config.keyfile = str(job.certificate.key)
 
-    software = f"hypercorn/{adapter.version()}"
+    async def until_stopped() -> None:
+        """Hypercorn's shutdown trigger, awaited once it accepts; then it closes idle connections at once."""
+        others = asyncio.all_tasks()  # each connection will add a task
+        job.ready()
+        loop = asyncio.get_running_loop()
+        stopped = asyncio.Event()
+        loop.add_reader(job.stopping.fileno(), stopped.set)
+        await stopped.wait()
+        loop.remove_reader(job.stopping.fileno())
+        for sock in listening:
+            loop.remove_reader(sock.fileno())
+        lingers_until = loop.time() + LINGER_SECONDS
+        while asyncio.all_tasks() - others and loop.time() < lingers_until:
+            await asyncio.sleep(0.01)
 
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ.setdefault("SERVER_SOFTWARE", software)  # as every other server does
-        environ.setdefault("REMOTE_ADDR", "")
-        environ["SERVER_PORT"] = str(environ["SERVER_PORT"])
-        environ["wsgi.input_terminated"] = True
-        if "CONTENT_LENGTH" in environ:  # Hypercorn may pass an incomplete body
-            environ["wsgi.input"] = with_an_end(environ["wsgi.input"], environ)
-        written: list[bytes] = []
+    asyncio.run(serve_asyncio(asgi(job), config, shutdown_trigger=until_stopped, mode="asgi"))
 
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[..., Any]:
-            if job.stopping.is_set() and environ["SERVER_PROTOCOL"] != "HTTP/2":
-                headers = [*headers, ("Connection", "close")]
-            start_response(status, headers, exc_info)
-            return written.append
 
-        return chunks(job.app(environ, start), written)
+class BodyEnded(Exception):
+    """The client disconnected, or the body is malformed: there is nobody to respond to."""
 
-    wsgi = AsyncioWSGIMiddleware(app, job.options.max_request_body_size)
+
+class _LongQueue(Listener):
+    """A listening socket that keeps its backlog, which asyncio would set to its number of accepts at once."""
+
+    accepted: ClassVar = WeakSet[socket.socket]()  # this process's connections, until they are collected
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        self.accepted.add(connection)
+        return connection, address
+
+    def listen(self, backlog: int = BACKLOG) -> None:
+        super().listen(BACKLOG)
+
+
+def asgi(job: Job) -> Any:
+    """The app for Hypercorn: ASGI outside, unified header fields, whole request bodies; WSGI inside."""
+    from hypercorn.middleware import AsyncioWSGIMiddleware
+
+    wsgi = AsyncioWSGIMiddleware(partial(corrected, job), job.options.max_request_body_size)
 
     async def run(scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         """Run the app unless the request body is cut off, which Hypercorn would pass on as complete."""
@@ -104,54 +121,26 @@ def serve(job: Job) -> None:
             scope["headers"] = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in fields]
         await run(scope, receive, send)
 
-    async def until_stopped() -> None:
-        """Hypercorn's shutdown trigger, awaited once it accepts; then it closes idle connections at once."""
-        others = asyncio.all_tasks()  # each connection will add a task
-        job.ready()
-        loop = asyncio.get_running_loop()
-        stopped = asyncio.Event()
-        loop.add_reader(job.stopping.fileno(), stopped.set)
-        await stopped.wait()
-        loop.remove_reader(job.stopping.fileno())
-        for sock in listening:
-            loop.remove_reader(sock.fileno())
-        lingers_until = loop.time() + LINGER_SECONDS
-        while asyncio.all_tasks() - others and loop.time() < lingers_until:
-            await asyncio.sleep(0.01)
-
-    asyncio.run(serve_asyncio(unified, config, shutdown_trigger=until_stopped, mode="asgi"))
+    return unified
 
 
-class BodyEnded(Exception):
-    """The client disconnected, or the body is malformed: there is nobody to respond to."""
+def corrected(job: Job, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Call the app with the environ and the responses that other servers have."""
+    environ.setdefault("SERVER_SOFTWARE", f"hypercorn/{adapter.version()}")
+    environ.setdefault("REMOTE_ADDR", "")
+    environ["SERVER_PORT"] = str(environ["SERVER_PORT"])
+    environ["wsgi.input_terminated"] = True
+    if "CONTENT_LENGTH" in environ:  # Hypercorn may pass an incomplete body
+        environ["wsgi.input"] = with_an_end(environ["wsgi.input"], environ)
+    written: list[bytes] = []
 
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[..., Any]:
+        if job.stopping.is_set() and environ["SERVER_PROTOCOL"] != "HTTP/2":
+            headers = [*headers, ("Connection", "close")]
+        start_response(status, headers, exc_info)
+        return written.append
 
-class _LongQueue(Listener):
-    """A listening socket that keeps its backlog, which asyncio would set to its number of accepts at once."""
-
-    accepted: ClassVar = WeakSet[socket.socket]()  # this process's connections, until they are collected
-
-    def listen(self, backlog: int = BACKLOG) -> None:
-        super().listen(BACKLOG)
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        connection, address = super().accept()
-        self.accepted.add(connection)
-        return connection, address
-
-
-class _Shared(_LongQueue):
-    """A listening socket shared with siblings, to which it reports this process's open connections."""
-
-    def __init__(self, sock: socket.socket, room: Room, turns: Turns, siblings: Siblings) -> None:
-        super().__init__(sock, room, turns)
-        self._siblings = siblings
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        self._siblings.report(len(self.accepted))
-        accepted = super().accept()
-        self._siblings.report(len(self.accepted))
-        return accepted
+    return chunks(job.app(environ, start), written)
 
 
 def chunks(body: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:
@@ -177,7 +166,6 @@ def chunks(body: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:
 
 adapter = Adapter(
     name="hypercorn",
-    spread=True,
     framing=(
         "accepts a bare LF as a line's end in the head",
         "accepts a header that is continued on the next line",
