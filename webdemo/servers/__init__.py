@@ -176,9 +176,7 @@ class Adapter(NamedTuple):
     unix: bool = True
     several_sockets: bool = True  # else each bind has a process of its own, and one address
     own_workers: bool = False  # forks its worker processes itself
-    opens_own_sockets: bool = (
-        False  # cannot serve on an inherited socket: one process, which no swap replaces
-    )
+    opens_own_sockets: bool = False  # cannot serve on an inherited socket: one process, and no swap
 
     # What it keeps of docs/servers.md; shown by `webdemo servers`.
     drain: Keeps = True  # finishes the requests in flight when it is stopped

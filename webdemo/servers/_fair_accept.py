@@ -52,8 +52,8 @@ class Turns:
         self._gives_way_since = None
         return True
 
-    def nobody_waits(self) -> None:
-        """Tell that the pending connection was accepted by a sibling."""
+    def start_over(self) -> None:
+        """A sibling has accepted the pending connection: the next one gets its own wait."""
         self._gives_way_since = None
 
     def wait(self) -> None:

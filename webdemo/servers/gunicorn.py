@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
 import socket
 import stat
-import sys
 import threading
 import time
 from collections import Counter
@@ -21,10 +19,8 @@ from typing import TYPE_CHECKING, Any
 from webdemo.errors import UsageError
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Stopping, option
-from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, end_reading, is_readable
-from webdemo.servers._fair_accept import Turns
+from webdemo.servers._draining import end_reading
 from webdemo.servers._fields import unify
-from webdemo.servers._room import PAUSE_SECONDS, Room
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -71,7 +67,7 @@ def serve(job: Job) -> None:
                 self.cfg.set(name, value)
 
         def load(self) -> Any:
-            return told_of_connections(job.app, busy)
+            return remember_connections(job.app, busy)
 
     # The arbiter installs its own signal handlers; it drains on SIGTERM.
     Application().run()
@@ -79,7 +75,45 @@ def serve(job: Job) -> None:
 
 def settings(job: Job, busy: set[int]) -> dict[str, Any]:
     """Gunicorn's settings by their documented names. Hands the sockets over to Gunicorn (detached)."""
-    places = {place(sock) for sock in job.sockets}
+    options = job.options
+    hooks = arbiter_hooks(job) | {
+        "post_worker_init": partial(drain_idle, {local_part(sock) for sock in job.sockets}, busy),
+        "pre_request": strict_request,
+        "post_request": lambda worker, request, environ, response: forget(environ, busy),
+    }
+    worker_class = options.worker_class or ("gthread" if options.threads > 1 else "sync")
+    if worker_class == "gthread":
+        from webdemo.servers._gunicorn_worker import threaded_worker
+
+        worker_class = threaded_worker(job, busy)
+    tls = {}
+    if job.certificate is not None:
+        tls = {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
+    return {
+        "bind": [f"fd://{sock.detach()}" for sock in job.sockets],
+        "backlog": BACKLOG,
+        "workers": job.workers,
+        "worker_class": worker_class,
+        "threads": options.threads,
+        "timeout": options.timeout,
+        "graceful_timeout": int(job.grace_seconds),
+        "keepalive": options.keepalive,
+        "worker_connections": options.connections,
+        "max_requests": options.max_requests,
+        "control_socket_disable": True,  # two Gunicorns of one user would use the same one
+        # The run layer decides which proxies to trust; Gunicorn would trust every peer on a Unix socket.
+        "forwarded_allow_ips": "",
+        "secure_scheme_headers": {},
+        "forwarder_headers": "",
+        "loglevel": "warning",
+        "proc_name": "webdemo",
+        **hooks,
+        **tls,
+    }
+
+
+def arbiter_hooks(job: Job) -> dict[str, Any]:
+    """The hooks that the arbiter calls: it reports that it is ready, and pins each worker to a processor."""
 
     def when_ready(arbiter: Any) -> None:
         # As under systemd, the sockets are inherited: Gunicorn must not remove their files.
@@ -88,7 +122,7 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
         if job.stopping.is_set():  # SIGTERM came before the arbiter had its signal handlers
             signal.raise_signal(signal.SIGTERM)
 
-    cpus_taken: dict[Any, int] = {}  # by worker; in the arbiter process
+    cpus_taken: dict[Any, int] = {}  # by worker
 
     def pre_fork(arbiter: Any, worker: Any) -> None:
         if job.worker_cpus:
@@ -102,147 +136,43 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
     def child_exit(arbiter: Any, worker: Any) -> None:
         cpus_taken.pop(worker, None)
 
-    def post_worker_init(worker: Any) -> None:
-        """Make a stopping worker close idle connections; a sync worker would wait for them."""
-        drain = signal.getsignal(signal.SIGTERM)
-        told = Stopping()
-        threading.Thread(target=hang_up_idle, args=[told, places, busy], daemon=True).start()
-
-        def stop(number: int, frame: Any) -> None:
-            told.set()  # starting a thread here could deadlock with the code that the signal interrupted
-            drain(number, frame)  # type: ignore[operator,misc]
-
-        signal.signal(signal.SIGTERM, stop)
-
-    def pre_request(worker: Any, request: Any) -> None:
-        try:
-            request.headers = unify("1.0" if request.version == (1, 0) else "1.1", request.headers)
-        except ValueError as exc:
-            from gunicorn.http.errors import InvalidHeader
-
-            raise InvalidHeader(str(exc), req=request) from exc
-
-    def post_request(worker: Any, request: Any, environ: WSGIEnvironment, response: Any) -> None:
-        if environ:  # None if `pre_request` refused the request
-            busy.discard(environ["gunicorn.socket"].fileno())
-
-    options = job.options
-    chosen = {
-        "bind": [f"fd://{sock.detach()}" for sock in job.sockets],
-        "backlog": BACKLOG,
-        "workers": job.workers,
-        "threads": options.threads,
-        "timeout": options.timeout,
-        "graceful_timeout": int(job.grace_seconds),
-        "keepalive": options.keepalive,
-        "worker_connections": options.connections,
-        "max_requests": options.max_requests,
+    return {
         "when_ready": when_ready,
         "pre_fork": pre_fork,
         "post_fork": post_fork,
         "child_exit": child_exit,
-        "post_worker_init": post_worker_init,
-        "pre_request": pre_request,
-        "post_request": post_request,
-        "control_socket_disable": True,  # two Gunicorns of one user would use the same one
-        # The run layer decides which proxies to trust; Gunicorn would trust every peer on a Unix socket.
-        "forwarded_allow_ips": "",
-        "secure_scheme_headers": {},
-        "forwarder_headers": "",
-        "loglevel": "warning",
-        "proc_name": "webdemo",
     }
-    worker_class = options.worker_class or ("gthread" if options.threads > 1 else "sync")
-    chosen["worker_class"] = threaded_worker(job, busy) if worker_class == "gthread" else worker_class
-    if job.certificate is not None:
-        chosen |= {"certfile": str(job.certificate.chain), "keyfile": str(job.certificate.key)}
-    return chosen
 
 
-def threaded_worker(job: Job, busy: set[int]) -> type:
-    """Gunicorn's gthread worker, in which new connections occupy no thread until their first bytes arrive.
+def drain_idle(local_parts: set[Any], busy: set[int], worker: Any) -> None:
+    """Make a stopping worker close idle connections; a sync worker would wait for them."""
+    drain = signal.getsignal(signal.SIGTERM)
+    stopping = Stopping()
+    threading.Thread(target=hang_up_idle, args=[stopping, local_parts, busy], daemon=True).start()
 
-    It enforces `header_timeout`, and defers to a sibling that has fewer connections.
-    """
-    from gunicorn.workers.gthread import ThreadWorker
+    def stop(number: int, frame: Any) -> None:
+        stopping.set()  # starting a thread here could deadlock with the code that the signal interrupted
+        drain(number, frame)  # type: ignore[operator,misc]
 
-    class Worker(ThreadWorker):  # type: ignore[misc]
-        def init_process(self) -> None:
-            self.siblings = None if job.siblings is None else job.siblings()
-            self.turns = None if self.siblings is None else Turns(self.siblings)
-            self.room = Room(lambda: self.nr_conns, self.close_idle, most=job.options.connections)
-            self.worker_connections: int = sys.maxsize  # Room enforces the limit, and closes idle connections
-            self.in_threads: dict[Any, float] = {}  # connections, and when each was passed to a thread
-            self.look_at = 0.0
-            super().init_process()
-
-        def notify(self) -> None:  # called in every iteration of the worker's loop
-            super().notify()
-            now = time.monotonic()
-            if now > self.look_at:
-                self.look_at = now + LOOK_FOR_OLD_SECONDS
-                for connection, since in self.in_threads.copy().items():
-                    if since > now - job.options.header_timeout:
-                        break
-                    if connection.sock.fileno() not in busy:
-                        end_reading(connection.sock)
-            if self.siblings is None:
-                return
-            if self.alive:
-                self.siblings.report(self.nr_conns)
-            else:  # it is stopping, or has reached `max_requests`
-                self.siblings.leave()
-
-        def accept(self, listener: socket.socket) -> None:
-            if not self.room.is_left():
-                time.sleep(PAUSE_SECONDS)
-                return
-            if self.turns is not None:
-                self.turns.wait()
-            try:
-                super().accept(listener)
-            except OSError as exc:
-                if not self.room.failed(exc):
-                    raise
-                time.sleep(PAUSE_SECONDS)
-            if self.siblings is not None:
-                self.siblings.report(self.nr_conns)
-
-        def enqueue_req(self, connection: Any) -> None:
-            if not (connection.initialized or connection.data_ready):
-                self.room.accepted(connection.sock)
-                connection.data_ready = is_readable(connection.sock)  # else a thread would poll once more
-                if not connection.data_ready:
-                    self.park(connection)
-                    return
-            self.in_threads[connection] = time.monotonic()
-            super().enqueue_req(connection)
-
-        def park(self, connection: Any) -> None:
-            """Wait for the first bytes in the poller, as Gunicorn does after a thread has waited in vain."""
-            connection.sock.setblocking(False)
-            connection.set_timeout()
-            self.pending_conns.append(connection)
-            self.poller.register(
-                connection.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection)
-            )
-
-        def finish_request(self, connection: Any, future: Any) -> None:
-            self.in_threads.pop(connection, None)
-            super().finish_request(connection, future)
-
-        def close_idle(self) -> None:
-            latest = time.monotonic() - LINGER_SECONDS + self.cfg.keepalive
-            for waiting in (self.pending_conns, self.keepalived_conns):
-                for connection in waiting:
-                    if connection.timeout > latest:
-                        break
-                    connection.timeout = 0
-
-    return Worker
+    signal.signal(signal.SIGTERM, stop)
 
 
-def told_of_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication:
+def strict_request(worker: Any, request: Any) -> None:
+    """Unify the header fields; refuse what Gunicorn's parser accepts, and RFC 9112 does not."""
+    try:
+        request.headers = unify("1.0" if request.version == (1, 0) else "1.1", request.headers)
+    except ValueError as exc:
+        from gunicorn.http.errors import InvalidHeader
+
+        raise InvalidHeader(str(exc), req=request) from exc
+
+
+def forget(environ: WSGIEnvironment | None, busy: set[int]) -> None:
+    if environ:  # None if `strict_request` refused the request
+        busy.discard(environ["gunicorn.socket"].fileno())
+
+
+def remember_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication:
     """Wrap the app: `busy` has a connection's descriptor from the app's call until `post_request`."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -252,9 +182,9 @@ def told_of_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication
     return application
 
 
-def hang_up_idle(told: Stopping, places: set[Any], busy: set[int]) -> None:
-    """Wait for `told`, then keep ending the wait for a request on idle connections to these listeners."""
-    told.wait()
+def hang_up_idle(stopping: Stopping, local_parts: set[Any], busy: set[int]) -> None:
+    """Wait for `stopping`, then keep ending the wait for a request on idle connections to these listeners."""
+    stopping.wait()
     while True:
         time.sleep(LINGER_SECONDS)
         for fd in [int(path.name) for path in Path("/dev/fd").iterdir()]:
@@ -262,11 +192,11 @@ def hang_up_idle(told: Stopping, places: set[Any], busy: set[int]) -> None:
                 if fd not in busy and stat.S_ISSOCK(os.fstat(fd).st_mode):
                     with socket.socket(fileno=os.dup(fd)) as sock:
                         listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-                        if not listens and place(sock) in places:
+                        if not listens and local_part(sock) in local_parts:
                             end_reading(sock)
 
 
-def place(sock: socket.socket) -> Any:
+def local_part(sock: socket.socket) -> Any:
     """The part of a local address that a listener shares with the connections accepted from it."""
     return sock.family, sock.getsockname() if sock.family == socket.AF_UNIX else sock.getsockname()[1]
 
@@ -276,7 +206,12 @@ adapter = Adapter(
     serve=serve,
     summary="worker processes with threads; for production",
     distribution="gunicorn",
-    modules=("gunicorn.app.base", "gunicorn.arbiter", "gunicorn.glogging", "gunicorn.workers.gthread"),
+    modules=(
+        "gunicorn.app.base",
+        "gunicorn.arbiter",
+        "gunicorn.glogging",
+        "webdemo.servers._gunicorn_worker",
+    ),
     options=Options,
     tls=True,
     own_workers=True,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from webdemo.net import BACKLOG
-from webdemo.servers import Adapter, ConnectionOptions, Job
+from webdemo.servers import Adapter, Certificate, ConnectionOptions, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import ssl
     from socket import socket
 
     from _typeshed import WriteableBuffer
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import WSGIEnvironment
 
 
 def serve(job: Job) -> None:
@@ -25,16 +26,8 @@ def serve(job: Job) -> None:
     from webdemo.servers._room import Listener, Room
     from webdemo.servers._wsgi_fixes import UNIX, answer, with_an_end
 
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return answer(job.app, environ, start_response)
-
-    context = None
-    if job.certificate is not None:
-        import ssl
-
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(job.certificate.chain, job.certificate.key)
-
+    app = partial(answer, job.app)
+    context = _context(job.certificate)
     connections = IdleConnections()
     open_connections: set[socket] = set()
     room = Room(open_connections.__len__, connections.close_idle, most=job.options.connections)
@@ -84,6 +77,16 @@ def serve(job: Job) -> None:
     serve_until_stopped(
         list(servers), job.stopping, connections, open_connections, job.options.header_timeout
     )
+
+
+def _context(certificate: Certificate | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    import ssl
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    return context
 
 
 class _Received(io.RawIOBase):

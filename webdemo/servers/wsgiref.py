@@ -3,40 +3,63 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import Adapter, ConnectionOptions, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from webdemo.servers._draining import IdleConnections
 
 _LONGEST_LINE = 65536
 
 
 def serve(job: Job) -> None:
+    from wsgiref.simple_server import WSGIServer
+
+    from webdemo.servers._draining import IdleConnections, serve_until_stopped
+    from webdemo.servers._room import Listener, Room
+    from webdemo.servers._wsgi_fixes import answer
+
+    idle = IdleConnections()
+    open_connections: set[socket.socket] = set()
+    room = Room(open_connections.__len__, idle.close_idle, most=job.options.connections)
+    handler = strict_handler(job, idle, open_connections)
+
+    class Server(ThreadingMixIn, WSGIServer):
+        def __init__(self, listener: socket.socket) -> None:
+            address = listener.getsockname()
+            super().__init__(("localhost", 0), handler, bind_and_activate=False)
+            self.socket.close()
+            self.socket = Listener(listener, room)
+            self.server_address = address
+            is_unix = isinstance(address, str)
+            self.server_name = "localhost" if is_unix else address[0]
+            self.server_port = 80 if is_unix else address[1]
+            self.setup_environ()
+            self.set_app(partial(answer, job.app))
+
+    servers = [Server(sock) for sock in job.sockets]
+    job.ready()
+    serve_until_stopped(list(servers), job.stopping, idle, open_connections, job.options.header_timeout)
+
+
+def strict_handler(job: Job, connections: IdleConnections, open_connections: set[socket.socket]) -> Any:
+    """wsgiref's handler; only well-formed requests reach the app, with the environ of other servers."""
     from wsgiref.handlers import SimpleHandler
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-    from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
+    from webdemo.servers._draining import DrainingHandler
     from webdemo.servers._framing import StrictHandler
-    from webdemo.servers._room import Listener, Room
-    from webdemo.servers._wsgi_fixes import answer, with_an_end
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return answer(job.app, environ, start_response)
+    from webdemo.servers._wsgi_fixes import with_an_end
 
     class Answer(SimpleHandler):
         os_environ = {}  # noqa: RUF012  # do not expose environment variables in the WSGI environ
         server_software = WSGIRequestHandler.server_version
 
-    connections = IdleConnections()
-    open_connections: set[socket.socket] = set()
-    room = Room(open_connections.__len__, connections.close_idle, most=job.options.connections)
-
     class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
+        server: WSGIServer
         idle = connections
         open = open_connections
         timeout = job.options.body_timeout
@@ -66,7 +89,7 @@ def serve(job: Job) -> None:
                 else:
                     environ = self.get_environ()
                     body = with_an_end(self.rfile, environ)
-                    Answer(body, self.wfile, self.get_stderr(), environ).run(app)  # type: ignore[arg-type]  # a BinaryIO in all but name
+                    Answer(body, self.wfile, self.get_stderr(), environ).run(self.server.get_app())  # type: ignore[arg-type]  # a BinaryIO in all but name
 
         def address_string(self) -> str:
             return str(self.client_address[0])
@@ -74,23 +97,7 @@ def serve(job: Job) -> None:
         def log_request(self, *_: Any) -> None:
             """Does nothing: the run layer writes the access log of all servers."""
 
-    class Server(ThreadingMixIn, WSGIServer):
-        def __init__(self, listener: socket.socket) -> None:
-            address = listener.getsockname()
-            super().__init__(("localhost", 0), Handler, bind_and_activate=False)
-            self.socket.close()
-            self.socket = Listener(listener, room)
-            self.server_address = address
-            is_unix = isinstance(address, str)
-            self.server_name = "localhost" if is_unix else address[0]
-            self.server_port = 80 if is_unix else address[1]
-            self.setup_environ()
-
-    servers = [Server(sock) for sock in job.sockets]
-    job.ready()
-    serve_until_stopped(
-        list(servers), job.stopping, connections, open_connections, job.options.header_timeout
-    )
+    return Handler
 
 
 adapter = Adapter(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import signal
 import socket
 import sys
@@ -47,9 +46,13 @@ class Interpreter:
 
     def wait(self, timeout_seconds: float) -> int | None:
         """Wait for its end; kill it after the timeout. Returns its exit code, or None if unknown."""
-        if not self._collect(os.WNOHANG) and not _ends_within(self.pid, timeout_seconds):
-            os.kill(self.pid, signal.SIGKILL)
-        self._collect(0)
+        deadline = time.monotonic() + timeout_seconds
+        while not self._collect(os.WNOHANG):
+            if time.monotonic() >= deadline:
+                os.kill(self.pid, signal.SIGKILL)
+                self._collect(0)
+                break
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
         return self._exit_code
 
     def _collect(self, options: int) -> bool:
@@ -68,24 +71,6 @@ class Interpreter:
         self.socket.close()
         os.close(self.output)
         self.wait(0)
-
-
-def _ends_within(pid: int, seconds: float) -> bool:
-    if hasattr(os, "pidfd_open"):
-        with contextlib.suppress(OSError):  # an old kernel, or no free descriptor
-            descriptor = os.pidfd_open(pid)
-            try:
-                poll = select.poll()
-                poll.register(descriptor, select.POLLIN)
-                return bool(poll.poll(seconds * 1000))
-            finally:
-                os.close(descriptor)
-    deadline = time.monotonic() + seconds
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    return True
 
 
 # -- one that is forked early ---------------------------------------------------------------------
