@@ -287,3 +287,102 @@ def test_uploaded_files_are_closed_after_the_view_and_after_a_stream() -> None:
         )
         assert reply.body == b"done"
     assert [stream.closed for stream in seen] == [True, True]
+
+
+@pytest.mark.parametrize("body", ["[" * 20_000 + "]" * 20_000, '{"a":NaN}', "1e999", "[-Infinity]", "{", ""])
+def test_json_that_no_response_may_hold_is_400(body: str) -> None:
+    app = App()
+    app.post("/")(lambda request: {"got": request.json})
+    data = body.encode()
+    made = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(data))}
+    assert call(app, method="POST", wsgi_input=io.BytesIO(data), **made).status == "400 Bad Request"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
+def test_json_in_any_unicode_encoding_is_read(encoding: str) -> None:
+    data = '{"ü": [1.5, -2e3, null]}'.encode(encoding)
+    request = Request(environ(CONTENT_TYPE="application/json", wsgi_input=io.BytesIO(data)))
+    request.environ["CONTENT_LENGTH"] = str(len(data))
+    assert request.json == {"ü": [1.5, -2000.0, None]}
+
+
+def multipart(*parts: bytes) -> dict[str, Any]:
+    """An environ with these parts, each with its headers."""
+    body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    return environ(
+        method="POST",
+        CONTENT_TYPE="multipart/form-data; boundary=b",
+        CONTENT_LENGTH=str(len(body)),
+        wsgi_input=io.BytesIO(body),
+    )
+
+
+def part(disposition: str, content: bytes, *more: str) -> bytes:
+    lines = [f"Content-Disposition: form-data; {disposition}", *more, "", ""]
+    return "\r\n".join(lines).encode() + content
+
+
+def test_empty_field_after_a_file_of_any_size_is_empty() -> None:
+    for size in (*range(65_300, 65_500), 131_000, 131_072):
+        file = part('name="f"; filename="q.bin"', b"x" * size)
+        with Request(multipart(file, part('name="e"', b""), part('name="g"', b"1"))) as request:
+            assert request.form.to_dict() == {"e": "", "g": "1"}
+            assert len(request.files["f"].read()) == size
+
+
+dispositions = st.sampled_from(
+    [
+        'name="a"',
+        "name=a",
+        'name="a b"; filename="c.txt"',
+        'name="ü"; filename="ü.txt"',
+        'name="a"; filename=""',
+        'name="a%22b"',
+        "name=\"a\"; filename*=UTF-8''%C3%BC.txt",
+    ]
+)
+contents = st.sampled_from([b"", b"x", b"\r\n", b"\r", b"x--b", b"\r\n--", b"\xff", b"x" * 70_000])
+types_of_parts = st.sampled_from(
+    ["Content-Type: text/plain", "Content-Type: text/plain; charset=iso-8859-1", "X-A: 1"]
+)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Werkzeug's open files
+@settings(max_examples=100, deadline=None)
+@given(parts=st.lists(st.builds(part, dispositions, contents, types_of_parts), max_size=4))
+def test_multipart_is_read_as_by_werkzeug(parts: list[bytes]) -> None:
+    assert_same(lambda: multipart(*parts), ["form", "files", "data", "stream"])
+
+
+@pytest.mark.parametrize("limit", ["max_form_memory_size", "max_content_length"])
+def test_text_field_over_the_limit_is_413_and_a_file_is_not_a_field(limit: str) -> None:
+    made = multipart(part('name="a"', b"x" * 2000))
+    request = Request(made)
+    setattr(request, limit, 1000)
+    with pytest.raises(RequestEntityTooLarge):
+        _ = request.form
+    with Request(multipart(part('name="a"; filename="f"', b"x" * 2000))) as upload:
+        upload.max_form_memory_size = 1000
+        assert len(upload.files["a"].read()) == 2000
+
+
+@pytest.mark.parametrize(
+    "target", ["/", "/a-b/c.html?x=1&y=2", "/a b", "/ü?q=ü", "//a", "/a//b", "/%41?%41", "/a/?"]
+)
+@pytest.mark.parametrize(
+    "host", ["a.b", "a.b:8000", "a.b:80", "A.B", "127.0.0.1:8000", "[::1]:8000", "xn--4ca.b"]
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_url_is_werkzeugs(target: str, host: str, scheme: str) -> None:
+    path, _, query = target.partition("?")
+    wsgi_path = path.encode().decode("latin-1")
+    assert_same(
+        lambda: environ(
+            wsgi_path,
+            HTTP_HOST=host,
+            wsgi_url_scheme=scheme,
+            SCRIPT_NAME="/up" if "html" in path else "",
+            QUERY_STRING=query.encode().decode("latin-1"),
+        ),
+        ["url", "base_url", "host"],
+    )

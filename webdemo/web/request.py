@@ -8,13 +8,16 @@ not IDNA), these answer 400 or are empty. The request does not store itself in t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from io import BytesIO
+from math import isinf
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import unquote_to_bytes
 
-from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict, MultiDict
+from werkzeug.datastructures import EnvironHeaders, FileStorage, Headers, ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import BadRequest, ClientDisconnected
-from werkzeug.formparser import FormDataParser
+from werkzeug.formparser import FormDataParser, default_stream_factory
 from werkzeug.wrappers import Request as WerkzeugRequest
 
 if TYPE_CHECKING:
@@ -22,7 +25,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_short_form_bytes = 64 * 1024
+_no_files: ImmutableMultiDict[str, FileStorage] = ImmutableMultiDict()
+_small_bytes = 64 * 1024
+_form_types = ("application/x-www-form-urlencoded", "multipart/form-data")
+_plain_cookie = re.compile(r'[ \t]*([^ \t="]*)(?:=(?:"([^"\\]*)"|([^ \t"]*)))?[ \t]*')
+_plain_boundary = re.compile("multipart/form-data; boundary=([A-Za-z0-9_-]+)")
+# Not punycode (xn--), nor a port that the URL leaves out.
+_plain_host = re.compile(
+    r"(?!.*xn--)(?:[a-z0-9]{1,63}(?:[.-][a-z0-9]{1,63})*){1,63}(?::(?!80$|443$)[1-9][0-9]{1,3})?"
+)
+_plain_target = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?(?:\?[A-Za-z0-9._~/=&-]+)?")
 
 
 class _Lazy:
@@ -41,20 +53,39 @@ class _Lazy:
         return value
 
 
-def _lazy(compute: Callable[[Any], T]) -> T:
+def lazy(compute: Callable[[Any], T]) -> T:
     """Turn a method into an attribute that is computed on first access and cached."""
     return cast(T, _Lazy(compute))
 
 
+def _refuse(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise ValueError(f"{text} is out of range")
+    return number
+
+
+_decode_json = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
+
+
 class _Json:
-    """The `json_module` of Werkzeug's Request; JSON nested too deep is a ValueError, as other bad JSON is."""
+    """The `json_module` of Werkzeug's Request: RFC 8259, so NaN, infinity and 1e999 are errors.
+
+    JSON that is nested too deep is a ValueError, as other bad JSON is.
+    """
 
     dumps = staticmethod(json.dumps)
 
     @staticmethod
     def loads(data: str | bytes, **options: Any) -> Any:
+        if isinstance(data, bytes):
+            data = data.decode(json.detect_encoding(data), "surrogatepass")
         try:
-            return json.loads(data, **options)
+            return _decode_json(data)
         except RecursionError as exc:
             raise ValueError("JSON is nested too deep") from exc
 
@@ -62,8 +93,9 @@ class _Json:
 class Request(WerkzeugRequest):
     """The request passed to a view.
 
-    A body over `max_content_length` bytes or a form of more than `max_form_parts` parts is answered
-    with 413. Set the limits on a subclass, or on the request before its body is read.
+    Answered with 413: a body over `max_content_length` bytes (16 MiB), and a multipart form of more than
+    `max_form_parts` parts (1,000) or with a text field over `max_form_memory_size` bytes (500,000). Set
+    the limits on a subclass, or on the request before its body is read.
     """
 
     max_content_length = 16 * 1024 * 1024
@@ -79,15 +111,15 @@ class Request(WerkzeugRequest):
         if shallow:
             self.shallow = True
 
-    @_lazy
+    @lazy
     def method(self) -> str:
         return str(self.environ.get("REQUEST_METHOD", "GET")).upper()
 
-    @_lazy
+    @lazy
     def scheme(self) -> str:
         return str(self.environ.get("wsgi.url_scheme", "http"))
 
-    @_lazy
+    @lazy
     def server(self) -> tuple[str, int | None] | None:
         name = self.environ.get("SERVER_NAME")
         if name is None:
@@ -97,28 +129,47 @@ class Request(WerkzeugRequest):
         except (KeyError, TypeError, ValueError):  # a Unix socket has no port
             return name, None
 
-    @_lazy
+    @lazy
     def root_path(self) -> str:
         return decode_path(self.environ.get("SCRIPT_NAME") or "").rstrip("/")
 
-    @_lazy
+    @lazy
     def path(self) -> str:
         return "/" + decode_path(self.environ.get("PATH_INFO") or "").lstrip("/")
 
-    @_lazy
+    @lazy
     def query_string(self) -> bytes:
         return str(self.environ.get("QUERY_STRING", "")).encode("latin-1")
 
-    @_lazy
+    @lazy
     def headers(self) -> Headers:
         return EnvironHeaders(self.environ)
 
-    @_lazy
+    @lazy
     def remote_addr(self) -> str | None:
         return self.environ.get("REMOTE_ADDR")
 
-    @_lazy
+    @lazy
+    def mimetype(self) -> str:
+        return str(self.environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
+
+    @lazy
+    def content_length(self) -> int | None:
+        digits = self.environ.get("CONTENT_LENGTH", "")
+        if digits.isdecimal() and digits.isascii() and "HTTP_TRANSFER_ENCODING" not in self.environ:
+            return int(digits)
+        return super().content_length
+
+    @lazy
+    def mimetype_params(self) -> dict[str, str]:
+        plain = _plain_boundary.fullmatch(self.environ.get("CONTENT_TYPE", ""))
+        return {"boundary": plain[1]} if plain else super().mimetype_params
+
+    @lazy
     def host(self) -> str:
+        given = self.environ.get("HTTP_HOST", "")
+        if self.trusted_hosts is None and _plain_host.fullmatch(given):
+            return str(given)
         host = super().host
         try:  # decoded here, because how Werkzeug handles the error depends on the Python version
             host.partition(":")[0].lower().encode("ascii").decode("idna")
@@ -126,13 +177,23 @@ class Request(WerkzeugRequest):
             return ""
         return host
 
-    @_lazy
+    @lazy
+    def url(self) -> str:
+        environ = self.environ
+        query = environ.get("QUERY_STRING", "")
+        path = environ.get("PATH_INFO", "")
+        target = f"{environ.get('SCRIPT_NAME', '')}{path}{query and '?'}{query}"
+        if path[:1] == "/" and _plain_target.fullmatch(target) and _plain_host.fullmatch(self.host):
+            return f"{self.scheme}://{self.host}{target}"
+        return super().url
+
+    @lazy
     def full_path(self) -> str:
         return f"{self.path}?{self.query_string.decode(errors='replace')}"
 
-    @_lazy
+    @lazy
     def args(self) -> MultiDict[str, str]:
-        pairs = _plain_pairs(self.environ.get("QUERY_STRING", ""))
+        pairs = _pairs(self.environ.get("QUERY_STRING", ""))
         if pairs is not None:
             return self.parameter_storage_class(pairs)
         try:
@@ -140,54 +201,74 @@ class Request(WerkzeugRequest):
         except UnicodeDecodeError:
             raise BadRequest("The query is not UTF-8.") from None
 
-    @_lazy
+    @lazy
     def cookies(self) -> ImmutableMultiDict[str, str]:
-        cookies = self.environ.get("HTTP_COOKIE", "").replace("; ", ";")
-        if " " in cookies or '"' in cookies or "\t" in cookies:
-            return super().cookies
         pairs = []
-        for cookie in cookies.split(";"):
-            name, _, value = cookie.partition("=")
+        for cookie in self.environ.get("HTTP_COOKIE", "").split(";"):
+            plain = _plain_cookie.fullmatch(cookie)
+            if plain is None:
+                return super().cookies
+            name, quoted, value = plain.groups("")
             if name:
-                pairs.append((name, value))
+                pairs.append((name, quoted or value))
         return cast("ImmutableMultiDict[str, str]", self.dict_storage_class(pairs))
 
-    @_lazy
+    @lazy
     def form(self) -> ImmutableMultiDict[str, str]:
-        environ = self.environ
-        digits = environ.get("CONTENT_LENGTH", "")
-        length = int(digits) if digits.isdecimal() else 0
-        if (
-            environ.get("CONTENT_TYPE") != "application/x-www-form-urlencoded"
-            or not 0 < length <= _short_form_bytes
-            or (self.max_content_length is not None and length > self.max_content_length)
-            or "wsgi.input_terminated" in environ
-            or "HTTP_TRANSFER_ENCODING" in environ
-            or "stream" in self.__dict__  # reading has begun
-            or "_cached_data" in self.__dict__
-            or self.shallow
-        ):
+        body = self._read_small() if self.mimetype in _form_types else None
+        if body is None or self.mimetype == "multipart/form-data":
             return super().form
-        body = _read_exactly(environ["wsgi.input"], length)
-        pairs = _plain_pairs(body.decode("latin-1"))
+        pairs = _pairs(body.decode("latin-1"))
         if pairs is None:
-            self.stream = BytesIO(body)
             return super().form
         self.stream = BytesIO()
-        self.files = ImmutableMultiDict()
+        self.files = _no_files
         return cast("ImmutableMultiDict[str, str]", self.parameter_storage_class(pairs))
 
+    @lazy
+    def data(self) -> bytes:
+        if self.mimetype in _form_types or not self.want_form_data_parsed or "_cached_data" in self.__dict__:
+            return cast(bytes, self.get_data(parse_form_data=True))
+        self.form = self.files = cast(Any, self.parameter_storage_class())  # as the form parser would find
+        return cast(bytes, self.get_data())
+
+    def get_data(self, cache: bool = True, as_text: Any = False, parse_form_data: bool = False) -> Any:
+        self._read_small()
+        return super().get_data(cache, as_text, parse_form_data)
+
+    def _read_small(self) -> bytes | None:
+        """Read the body, which `stream` then holds, if it is small, its length is known and it is unread."""
+        environ = self.environ
+        length = self.content_length or 0
+        if (
+            not 0 < length <= _small_bytes
+            or (self.max_content_length is not None and length > self.max_content_length)
+            or "wsgi.input_terminated" in environ
+            or "stream" in self.__dict__  # reading has begun
+            or self.shallow
+        ):
+            return None
+        body = _read_exactly(environ["wsgi.input"], length)
+        self.stream = BytesIO(body)
+        return body
+
     def make_form_data_parser(self) -> FormDataParser:
-        parser = super().make_form_data_parser()
-        make_stream, uploads = parser.stream_factory, list[IO[bytes]]()
+        from webdemo.web.forms import FormParser  # here, so that only a form imports a parser
+
+        uploads: list[IO[bytes]] = []
 
         def make_and_keep(*args: Any, **named: Any) -> IO[bytes]:
-            uploads.append(make_stream(*args, **named))
+            uploads.append(default_stream_factory(*args, **named))
             return uploads[-1]
 
-        parser.stream_factory = make_and_keep
         self.uploads = uploads
-        return parser
+        return FormParser(
+            make_and_keep,
+            self.max_form_memory_size,
+            self.max_content_length,
+            self.parameter_storage_class,
+            max_form_parts=self.max_form_parts,
+        )
 
     def close(self) -> None:
         """Close the uploaded files."""
@@ -200,15 +281,21 @@ def decode_path(text: str) -> str:
     return text if text.isascii() else text.encode("latin-1").decode(errors="replace")
 
 
-def _plain_pairs(text: str) -> list[tuple[str, Any]] | None:
-    """The pairs of a query or form, or None if any part of it is percent-encoded, "+" or not ASCII."""
-    if "%" in text or "+" in text or not text.isascii():
+def _pairs(text: str) -> list[tuple[str, Any]] | None:
+    """The pairs of a query or form; None if it is not ASCII, or percent-encodes what is not UTF-8."""
+    if not text.isascii():
         return None
     pairs = []
-    for pair in text.split("&"):
-        if pair:
-            name, _, value = pair.partition("=")
-            pairs.append((name, value))
+    try:
+        for pair in text.replace("+", " ").split("&"):
+            if pair:
+                name, _, value = pair.partition("=")
+                if "%" in pair:
+                    name = unquote_to_bytes(name).decode() if "%" in name else name
+                    value = unquote_to_bytes(value).decode() if "%" in value else value
+                pairs.append((name, value))
+    except UnicodeDecodeError:
+        return None
     return pairs
 
 
