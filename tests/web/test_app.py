@@ -164,8 +164,7 @@ def test_light_response_becomes_what_it_would_have_been() -> None:
         light = Response("Grüße", 201)
         full = WerkzeugResponse("Grüße", 201, mimetype="text/html")
         assert getattr(light, touch) == getattr(full, touch)
-    with pytest.raises(AttributeError, match="nonsense"):
-        _ = Response("x").nonsense
+    assert not hasattr(Response("x"), "nonsense")
 
 
 def test_what_is_set_on_a_light_response_is_sent() -> None:
@@ -363,9 +362,10 @@ def test_stream_that_fails_is_logged_broken_off_and_closed_once(
     app = App()
     app.get("/")(lambda request: wrap(source))
     body: Any = app(environ(), lambda *head: lambda data: None)
-    assert next(body) == b"a"
+    parts = iter(body)
+    assert next(parts) == b"a"
     with pytest.raises((RuntimeError, TypeError, AttributeError)):
-        next(body)
+        next(parts)
     body.close()
     assert source.closed == 1
     assert "broke off" in caplog.text

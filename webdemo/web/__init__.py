@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.exceptions import abort
-
 from webdemo.web.app import App
+from webdemo.web.http_errors import abort
 from webdemo.web.request import Request
 from webdemo.web.response import Response, redirect
 

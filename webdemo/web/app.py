@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
-from werkzeug.wrappers import Response as WerkzeugResponse
+from werkzeug.wsgi import ClosingIterator
 
 from webdemo.errors import WebdemoError
 from webdemo.text import terminal_line
-from webdemo.web.http_errors import answer_error, not_found
+from webdemo.web.http_errors import Handler, answer_by_handler, answer_error, not_found
 from webdemo.web.request import Request, decode_path
-from webdemo.web.response import Answer, Response, Stream, answer, make_response, redirect, type_html
+from webdemo.web.response import Answer, Response, Stream, answer, close_body, redirect, type_html
 from webdemo.web.routing import (
     Mount,
     RedirectNeeded,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from webdemo.web.templates import Pages
 
 V = TypeVar("V", bound=Callable[..., Any])
-Handler = Callable[[Request, Any], Any]
 
 _new = object.__new__
 _log = getLogger("webdemo")
@@ -134,8 +133,10 @@ class App:
     def errorhandler(self, error: int | type[Exception]) -> Callable[[V], V]:
         """Handle a status code or an exception class with `handler(request, error)`.
 
-        The handler returns what a view may return. The status is the error's (500 for an exception
-        that is not an HTTPException) unless the handler returns one.
+        The handler of the nearest class is called. It returns what a view may return; the status is the
+        error's (500 for an exception that is not an HTTPException) unless the handler returns one, and
+        headers that the status needs (Allow, WWW-Authenticate, Retry-After ...) are added. An exception
+        that has no handler but that of 500 is logged with its traceback.
         """
 
         def register(handler: V) -> V:
@@ -233,14 +234,17 @@ class App:
             if token is not None:
                 self._script_name.reset(token)
         if request.uploads and not isinstance(body, Stream):
-            request.close()
+            if type(body) is list:
+                request.close()
+            else:
+                body = ClosingIterator(body, request.close)
         if method == "HEAD":
-            _close(body)
+            close_body(body)
             body = []
         try:
             start_response(status, headers)
         except BaseException:  # the server never gets the body, so it cannot close it
-            _close(body)
+            close_body(body)
             raise
         return body
 
@@ -266,41 +270,27 @@ class App:
                 return "204 No Content", [("Allow", ", ".join(error.valid_methods or ()))], []
             if environ.get("PATH_INFO") == "*":  # the server as a whole, RFC 9110 9.3.7
                 return "204 No Content", [("Allow", ", ".join(self._router.methods()))], []
-        if isinstance(error, HTTPException):
-            http_error = error
-        else:
-            http_error = InternalServerError(original_exception=error)
+        handler = self._handler(error) if self._handlers else None
+        if not isinstance(error, HTTPException) and handler in (None, self._handlers.get(500)):
             method, path = terminal_line(request.method), terminal_line(request.path)
             _log.error("%s failed on %s %s", source(view or self), method, path, exc_info=error)
         try:
-            if self._handlers and (handler := self._handler(error, http_error)) is not None:
-                return answer(_with_status(handler(request, error), http_error, handler), request, handler)
-            if http_error.response is not None:
-                return answer(http_error.response, request, view or self)
+            if handler is not None:
+                return answer_by_handler(handler, error, request)
+            return answer_error(error, request, view or self)
         except Exception:  # noqa: BLE001 - if a handler fails, the standard error page is sent
             _log.exception("The error handler for %r failed", error)
-            http_error = InternalServerError()
-        return answer_error(http_error, environ)
+            return answer_error(InternalServerError(), request, view or self)
 
-    def _handler(self, error: Exception, http_error: HTTPException) -> Handler | None:
-        """The handler of the status code, or else of the most specific class of the exception."""
-        keys = (http_error.code, *type(error).__mro__)
-        return next((self._handlers[key] for key in keys if key in self._handlers), None)
-
-
-def _with_status(result: Any, error: HTTPException, handler: Handler) -> Any:
-    """An error handler's result with the error's status, unless the handler set one."""
-    if isinstance(result, (tuple, WerkzeugResponse)):
-        return result
-    response = make_response(result, handler)
-    response.status_code = error.code or 500
-    return response
-
-
-def _close(body: Iterable[bytes]) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()
+    def _handler(self, error: Exception) -> Handler | None:
+        """The handler of the nearest class; a status code ranks before HTTPException, 500 after Exception."""
+        code = error.code if isinstance(error, HTTPException) else 500
+        for each in type(error).__mro__:
+            if each is HTTPException and code in self._handlers:
+                return self._handlers[code]
+            if each in self._handlers:
+                return self._handlers[each]
+        return self._handlers.get(500) if code == 500 else None
 
 
 def _folder(kind: str, given: str | Path | None, beside: Path) -> Path | None:

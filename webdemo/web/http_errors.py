@@ -5,31 +5,80 @@ HTML is the default; clients that prefer application/json get JSON with the memb
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Any, NoReturn
 
 from markupsafe import escape
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import HTTPException, InternalServerError, NotFound, default_exceptions
+from werkzeug.exceptions import abort as werkzeug_abort
 from werkzeug.http import parse_accept_header
+from werkzeug.wrappers import Response as WerkzeugResponse
 
-from webdemo.web.response import Answer, dump_json, status_line, type_html, type_json
+from webdemo.web.request import Request
+from webdemo.web.response import (
+    Answer,
+    Pairs,
+    answer,
+    dump_json,
+    parse_status,
+    sendable,
+    type_html,
+    type_json,
+)
+from webdemo.web.routing import View
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+Handler = Callable[[Request, Any], Any]
 
 
-def answer_error(error: HTTPException, environ: WSGIEnvironment) -> Answer:
-    """The standard response to an error, with the error's own headers (Allow, Retry-After ...)."""
-    accept = environ.get("HTTP_ACCEPT", "")
+def abort(status: int | WerkzeugResponse, *args: Any, **kwargs: Any) -> NoReturn:
+    """Raise the HTTPException of a status code, or one with a response: `abort(403, "Only for members")`.
+
+    Raises LookupError for a code that is not an error's.
+    """
+    error = default_exceptions.get(status) if isinstance(status, int) else None
+    if error is None:
+        werkzeug_abort(status, *args, **kwargs)
+    raise error(*args, **kwargs)
+
+
+def answer_by_handler(handler: Handler, error: Exception, request: Request) -> Answer:
+    """The response of an app's error handler, with the error's own headers where its status is sent."""
+    code = (error.code or 500) if isinstance(error, HTTPException) else 500
+    result = handler(request, error)
+    if not isinstance(result, (tuple, WerkzeugResponse)):
+        result = (result, code)
+    status, headers, body = answer(result, request, handler)
+    if isinstance(error, HTTPException) and (own := _own_headers(error, request)):
+        present = {name.lower() for name, _ in headers}
+        if status.startswith(str(code)):
+            headers += (pair for pair in own if pair[0].lower() not in present)
+    return status, headers, body
+
+
+def answer_error(error: Exception, request: Request, view: View) -> Answer:
+    """The response of an error that makes its own, or else the standard one with the error's own headers."""
+    if not isinstance(error, HTTPException):
+        error = InternalServerError(original_exception=error)
+    kind = type(error)
+    if (
+        error.response is not None
+        or kind.get_response is not HTTPException.get_response
+        or kind.get_body is not HTTPException.get_body
+    ):
+        return answer(error.get_response(request.environ), request, view)
+    accept = request.environ.get("HTTP_ACCEPT", "")
     status, headers, body = _page(error.code or 500, error.description or "", accept)
+    return status, [*headers, *_own_headers(error, request)], [body]
+
+
+def _own_headers(error: HTTPException, request: Request) -> Pairs:
+    """The headers that the error's status needs, such as Allow or Retry-After."""
     if type(error).get_headers is HTTPException.get_headers:
-        return status, [*headers], [body]
-    return (
-        status,
-        [*headers, *(own for own in error.get_headers(environ) if own[0] != "Content-Type")],
-        [body],
-    )
+        return []
+    headers = error.get_headers(request.environ)
+    return sendable((pair for pair in headers if pair[0].lower() != "content-type"), error.code or 500, None)
 
 
 @lru_cache(maxsize=128)
@@ -46,7 +95,7 @@ def prefers_json(accept: str) -> bool:
 
 @lru_cache(maxsize=128)
 def _page(code: int, detail: str, accept: str) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
-    status = status_line(code)
+    status, _ = parse_status(code)
     title = status.partition(" ")[2]
     as_json = prefers_json(accept)
     if as_json:

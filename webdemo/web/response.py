@@ -1,49 +1,80 @@
 """A lazy version of Werkzeug's Response, and the conversion of a view's result to a WSGI response.
 
-Every status and header that the framework sends is either a constant of this module or has passed
-`check_head`: none contains CR, LF, NUL or characters outside Latin-1.
+Every status and header that the framework sends is either a constant of this package or has passed
+`sendable`: none contains CR, LF, NUL or characters outside Latin-1.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
+from functools import lru_cache, partial
 from http import HTTPStatus
 from logging import getLogger
 from typing import Any
+from urllib.parse import quote
 
-from werkzeug.utils import redirect as werkzeug_redirect
+from markupsafe import escape
+from werkzeug.datastructures import Headers
+from werkzeug.urls import iri_to_uri
+from werkzeug.utils import get_content_type
 from werkzeug.wrappers import Response as WerkzeugResponse
+from werkzeug.wsgi import ClosingIterator
 
 from webdemo.syntax import FIELD_VALUE, is_field_value, is_token
-from webdemo.web.request import Request
+from webdemo.web.request import Request, lazy
 from webdemo.web.routing import View, source
+
+Pairs = list[tuple[str, str]]
+Answer = tuple[str, Pairs, Iterable[bytes]]
 
 type_html = ("Content-Type", "text/html; charset=utf-8")
 type_json = ("Content-Type", "application/json")
-
-Answer = tuple[str, list[tuple[str, str]], Iterable[bytes]]
+_type_bytes = ("Content-Type", "application/octet-stream")
 
 log = getLogger("webdemo")
-_status_lines = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
-_light_statuses: dict[int | None, str] = {None: "200 OK"}
-_light_statuses.update(
-    (code, line) for code, line in _status_lines.items() if code >= 200 and code not in (204, 304)
-)
+_content_type = lru_cache(maxsize=64)(get_content_type)
+_end = object()
+_status_lines = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus if status >= 200}
+_known_lines = frozenset(_status_lines.values())
 _status_pattern = re.compile("[2-5][0-9]{2} (?!\\Z)" + FIELD_VALUE)
+_plain_location = re.compile(
+    r"(?:https?:/)?/[A-Za-z0-9._~/-]*(?:\?[A-Za-z0-9._~/=&-]*)?(?:#[A-Za-z0-9._~-]*)?"
+)
+_not_in_location = re.compile("[\0- \x7f-\xa0\ud800-\udfff]")
+_without_content = (204, 304)
+_of_content = frozenset({"content-type", "content-length", "content-encoding", "content-range"})
+_locations = frozenset({"location", "content-location"})
+_of_connection = frozenset(  # RFC 9110 7.6.1; they are the server's, and PEP 3333 forbids them to apps
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_need_care = _of_content | _locations | _of_connection
 
 
 class Response(WerkzeugResponse):
     """A body with a status and headers; the default media type is HTML.
 
-    A response made of only a str or bytes body and a status number is "light": the Werkzeug response is
-    initialised on the first access to any other attribute.
+    Its attributes mean what they mean on `werkzeug.wrappers.Response`, except that `status` is written as
+    in RFC 9110: "404 Not Found". What is not used is not built: `headers` is made on first access.
     """
 
     default_mimetype = "text/html"
-    _light: tuple[str | bytes, int | None] | None = None
+    direct_passthrough = False
+    _pairs: Iterable[tuple[str, str]] = (type_html,)  # the headers, except for the length
+    _length: int | None = None
+    _line, _code = "200 OK", 200
+    _closers: tuple[Callable[[], Any], ...] = ()
 
     def __init__(
         self,
@@ -54,37 +85,84 @@ class Response(WerkzeugResponse):
         content_type: str | None = None,
         direct_passthrough: bool = False,
     ) -> None:
-        if (
-            (type(response) is str or type(response) is bytes)
-            and (status is None or type(status) is int)
-            and headers is mimetype is content_type is None
-        ):
-            object.__setattr__(self, "_light", (response, status))
+        if isinstance(response, (str, bytes, bytearray)):
+            content = response.encode() if isinstance(response, str) else bytes(response)
+            self._length = len(content)
+            self.response = [content]
         else:
-            super().__init__(response, status, headers, mimetype, content_type, direct_passthrough)
+            self.response = [] if response is None else response
+        if direct_passthrough:
+            self.direct_passthrough = True
+        if status is None:
+            status = self.default_status
+        if status != 200:
+            self.status = status
+        if headers or mimetype or content_type or self.default_mimetype != "text/html":
+            self._set_headers(headers, mimetype, content_type)
 
-    def _become_full(self, light: tuple[str | bytes, int | None]) -> None:
-        object.__setattr__(self, "_light", None)
-        super().__init__(*light)
+    def _set_headers(self, headers: Any, mimetype: str | None, content_type: str | None) -> None:
+        pairs = header_pairs(headers) if headers else []
+        has_type = _has_type(pairs)
+        if content_type is None and (mimetype is not None or not has_type):
+            mimetype = mimetype or self.default_mimetype
+            content_type = mimetype and _content_type(mimetype, "utf-8")
+        if content_type is not None:
+            if has_type:
+                pairs = [pair for pair in pairs if pair[0].lower() != "content-type"]
+            pairs.append(("Content-Type", content_type))
+        self._pairs = pairs
 
-    def __getattr__(self, name: str) -> Any:
-        if self._light is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self._become_full(self._light)
-        return getattr(self, name)
+    @lazy
+    def headers(self) -> Headers:
+        headers = Headers()
+        for name, value in self._pairs:
+            headers.add(name, value)
+        if self._length is not None:
+            add = headers.add if self._pairs is Response._pairs else headers.set  # `set` costs more
+            add("Content-Length", str(self._length))
+        return headers
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if self._light is not None:
-            self._become_full(self._light)
-        object.__setattr__(self, name, value)
+    @property
+    def status_code(self) -> int:
+        return self._code
+
+    @status_code.setter
+    def status_code(self, code: int) -> None:
+        self.status = code
+
+    @property
+    def status(self) -> str:
+        return self._line
+
+    @status.setter
+    def status(self, value: int | str | HTTPStatus) -> None:
+        self._line, self._code = parse_status(value)
+
+    def call_on_close(self, func: Callable[[], Any]) -> Callable[[], Any]:
+        self._closers += (func,)
+        return func
+
+    def close(self) -> None:
+        close_body(self.response)
+        for func in self._closers:
+            func()
 
 
 def redirect(location: str, code: int = 302) -> Response:
-    """Redirect the client: 301, 302, 303 (to GET), 307 or 308 (same method); else ValueError."""
+    """Redirect the client: 301, 302, 303 (to GET), 307 or 308 (same method); else ValueError.
+
+    Characters that a URL may not hold are percent-encoded.
+    """
     if code not in (301, 302, 303, 307, 308):
         raise ValueError(f"{code} is not a redirect: use 301, 302, 303, 307 or 308")
-    response = werkzeug_redirect(location, code, Response)
-    assert isinstance(response, Response)
+    location = encode_location(location)
+    shown = escape(location)
+    response = Response(
+        f'<!doctype html>\n<html lang="en">\n<title>Redirecting...</title>\n<h1>Redirecting...</h1>\n'
+        f'<p>You should be redirected automatically to <a href="{shown}">{shown}</a>.\n',
+        code,
+    )
+    response._pairs = (type_html, ("Location", location))
     return response
 
 
@@ -106,58 +184,123 @@ def dump_json(value: Any) -> bytes:
 class Stream:
     """A streamed body, whose iterator runs in the view's context (contextvars).
 
-    Text is encoded as UTF-8. An error is logged and aborts the body. `close` closes request and items once.
+    The first part is computed at once, so that an error before it can still be answered; a later error is
+    logged and aborts the body. Text is encoded as UTF-8. `close` closes the request and the items once.
     """
 
-    def __init__(self, items: Iterable[Any], request: Request, view: View) -> None:
-        self._items = items
-        self._iterator = iter(items)
+    def __init__(self, items: Iterable[Any], close: Callable[[], Any], request: Request, view: View) -> None:
+        self._close = close
         self._request = request
         self._view = view
-        self._context = copy_context()
+        self._run = copy_context().run
         self._closed = False
+        try:
+            self._iterator = self._run(iter, items)
+            self._first = self._run(next, self._iterator, _end)
+        except BaseException:
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
+        item, run, iterator = self._first, self._run, self._iterator
         try:
-            item = self._context.run(next, self._iterator)
-            if isinstance(item, str):
-                return item.encode()
-            if isinstance(item, bytes):
-                return item
-            raise TypeError(f"{source(self._view)} streams {type(item).__name__}, not str or bytes")
-        except StopIteration:
-            raise
+            while item is not _end:
+                yield item.encode() if type(item) is str else self._checked(item)
+                item = run(next, iterator, _end)
         except Exception:
             log.exception("The body of %s broke off", source(self._view))
             raise
 
+    def _checked(self, item: Any) -> bytes:
+        if isinstance(item, str):
+            return item.encode()
+        if isinstance(item, bytes):
+            return item
+        raise TypeError(f"{source(self._view)} streams {type(item).__name__}, not str or bytes")
+
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._request.close()
-        close: Callable[[], None] | None = getattr(self._items, "close", None)
-        if close is not None:
-            self._context.run(close)
+        if not self._closed:
+            self._closed = True
+            self._request.close()
+            self._run(self._close)
 
 
-def status_line(code: int) -> str:
-    """The code with its reason phrase: 404 -> "404 Not Found"."""
-    return _status_lines.get(code) or f"{code} Unknown"
+def parse_status(status: int | str | HTTPStatus) -> tuple[str, int]:
+    """The status line without the version, and the code: 404 -> "404 Not Found", 404."""
+    if isinstance(status, str):
+        line = status.strip()
+        code, has_phrase, _ = line.partition(" ")
+        if not code.isdecimal():
+            return f"0 {line}", 0
+        status = int(code)
+        if has_phrase:
+            return line, status
+    return _status_lines.get(status) or f"{int(status)} Unknown", int(status)
 
 
-def check_head(status: str, headers: list[tuple[str, str]]) -> None:
-    """Raise ValueError for a status or a header that HTTP cannot carry (RFC 9110 5.1, 5.5)."""
-    if not _status_pattern.fullmatch(status):
-        raise ValueError(f"not a status that can be sent: {status!r}")
-    for name, value in headers:
-        if not is_token(name):
-            raise ValueError(f"not a header name (RFC 9110 5.1): {name!r}")
-        if not is_field_value(value):
-            raise ValueError(f"header {name} has characters that cannot be sent: {value!r}")
+def header_pairs(headers: Any) -> Pairs:
+    """The names and values of a mapping or an iterable of pairs, repeated names included."""
+    if type(headers) is dict or type(headers) is list:
+        pairs = [*headers.items()] if type(headers) is dict else [*headers]
+        for _, value in pairs:
+            if type(value) is not str or not value.isprintable():
+                break
+        else:
+            return pairs
+    return Headers(headers).to_wsgi_list()
+
+
+def _has_type(pairs: Pairs) -> bool:
+    for name, _ in pairs:  # noqa: SIM110 - a generator costs three times as much
+        if name.lower() == "content-type":
+            return True
+    return False
+
+
+def encode_location(location: str) -> str:
+    """Percent-encode what a URL may not hold, and the host of an IRI as IDNA."""
+    if _plain_location.fullmatch(location):
+        return location
+    location = _not_in_location.sub(lambda match: quote(match[0], errors="replace"), location)
+    try:
+        return iri_to_uri(location)
+    except ValueError:  # not a host
+        return quote(location, safe="!#$%&'()*+,/:;=?@[]~")
+
+
+def sendable(pairs: Iterable[tuple[str, str]], code: int, length: int | None) -> Pairs:
+    """The headers to send with a body of this length (None: unknown).
+
+    Left out are those of the connection, a wrong length, and those of the content where there is none.
+    Raises ValueError for what HTTP cannot carry (RFC 9110 5.1, 5.5).
+    """
+    headers: Pairs = []
+    wrong = None if length is None else "content-length"
+    has_content = code not in _without_content
+    for pair in pairs:
+        name, value = pair
+        special = _special_name(name)
+        if special:
+            if special in _locations:
+                pair = name, value = name, encode_location(value)
+            elif special == wrong or special in _of_connection or not has_content:
+                continue
+        if not ((value.isascii() and value.isprintable()) or is_field_value(value)):
+            bad = next(character for character in value if not is_field_value(character))
+            raise ValueError(f"the header {name} holds {bad!a}, which cannot be sent: {value!a:.200}")
+        headers.append(pair)
+    if length is not None and has_content:
+        headers.append(("Content-Length", str(length)))
+    return headers
+
+
+@lru_cache(maxsize=256)
+def _special_name(name: str) -> str:
+    """The name in lower case if such a header needs care, else ""; ValueError if it is not a name."""
+    if not is_token(name):
+        raise ValueError(f"not a header name (RFC 9110 5.1): {name!a}")
+    lower = name.lower()
+    return lower if lower in _need_care else ""
 
 
 def answer(result: Any, request: Request, view: View) -> Answer:
@@ -165,14 +308,34 @@ def answer(result: Any, request: Request, view: View) -> Answer:
 
     The header list is new for each response, because servers and middleware may change it.
     """
-    kind = type(result)
-    if kind is dict or kind is list:
-        content = dump_json(result)
-        return "200 OK", [type_json, ("Content-Length", str(len(content)))], [content]
-    if kind is Response and (light := result._light) is not None and light[1] in _light_statuses:
-        content = light[0].encode() if isinstance(light[0], str) else light[0]
-        return _light_statuses[light[1]], [type_html, ("Content-Length", str(len(content)))], [content]
-    return _answer_full(make_response(result, view), request, view)
+    status: int | str = 200
+    given: Any = None
+    body = result
+    if type(result) is tuple:
+        body, status, given = _unpack(result, view)
+    kind = type(body)
+    if kind is Response and body is result:
+        return _answer_response(body, request, view)
+    if kind is str:
+        content, content_type = body.encode(), type_html
+    elif kind is dict or kind is list:
+        content, content_type = dump_json(body), type_json
+    elif kind is bytes:
+        content, content_type = body, _type_bytes
+    else:
+        response = make_response(body, view)
+        if body is not result:
+            response.status = status
+            if given:
+                _replace_headers(response.headers, header_pairs(given))
+        return _answer_response(response, request, view)
+    line, code = parse_status(status)
+    if not given and code not in _without_content:
+        return _checked(line), [content_type, ("Content-Length", str(len(content)))], [content]
+    pairs = header_pairs(given) if given else []
+    if not _has_type(pairs):
+        pairs = [content_type, *pairs]
+    return _answer_content(line, code, pairs, [content])
 
 
 def make_response(result: Any, view: View) -> WerkzeugResponse:
@@ -187,24 +350,60 @@ def make_response(result: Any, view: View) -> WerkzeugResponse:
         return Response(dump_json(result), mimetype="application/json")
     if isinstance(result, Iterator):
         return Response(result)
-    if isinstance(result, tuple) and len(result) in (2, 3) and isinstance(result[1], (int, str)):
-        body, status, *headers = result
-        if not isinstance(body, tuple):
-            response = make_response(body, view)
-            response.status = status
-            response.headers.update(*headers)
-            return response
-    raise TypeError(
+    raise _wrong_result(result, view)
+
+
+def _unpack(result: tuple[Any, ...], view: View) -> tuple[Any, int | str, Any]:
+    if len(result) in (2, 3) and isinstance(result[1], (int, str)) and not isinstance(result[0], tuple):
+        return result[0], result[1], result[2] if len(result) == 3 else None
+    raise _wrong_result(result, view)
+
+
+def _wrong_result(result: Any, view: View) -> TypeError:
+    return TypeError(
         f"{source(view)} returned {result!r:.80}; a view returns str, bytes, dict, list, Response, "
         "an iterator, (body, status) or (body, status, headers)"
     )
 
 
-def _answer_full(response: WerkzeugResponse, request: Request, view: View) -> Answer:
-    body, status, headers = response.get_wsgi_response(request.environ)
-    if response.status_code in (204, 304):  # without content, so without its type
-        headers = [header for header in headers if header[0].lower() != "content-type"]
-    check_head(status, headers)
-    if not response.is_sequence and not response.direct_passthrough:
-        body = Stream(body, request, view)
-    return status, headers, body
+def _replace_headers(headers: Headers, pairs: Pairs) -> None:
+    for name, _ in pairs:
+        headers.remove(name)
+    for name, value in pairs:
+        headers.add(name, value)
+
+
+def _answer_response(response: WerkzeugResponse, request: Request, view: View) -> Answer:
+    if type(response) is not Response:  # a subclass may have its own ways
+        content, line, pairs = response.get_wsgi_response(request.environ)
+        if not (response.is_sequence or response.direct_passthrough):
+            content = Stream(content, partial(close_body, content), request, view)
+        return _checked(line), sendable(pairs, response.status_code, None), content
+    state = response.__dict__
+    headers: Iterable[tuple[str, str]] = state.get("headers", response._pairs)
+    line, code, body = response._line, response._code, state["response"]
+    if isinstance(body, (list, tuple)):
+        line, sent, content = _answer_content(line, code, headers, body)
+        return line, sent, ClosingIterator(content, response.close) if response._closers else content
+    content = body if response.direct_passthrough else Stream(body, response.close, request, view)
+    return _checked(line), sendable(headers, code, None), content
+
+
+def _answer_content(line: str, code: int, pairs: Iterable[tuple[str, str]], body: Sequence[Any]) -> Answer:
+    content = [part.encode() if isinstance(part, str) else part for part in body]
+    length = len(content[0]) if len(content) == 1 else sum(map(len, content))
+    headers = sendable(pairs, code, length)
+    return _checked(line), headers, [] if code in _without_content else content
+
+
+def _checked(line: str) -> str:
+    if line not in _known_lines and not _status_pattern.fullmatch(line):
+        raise ValueError(f"not a status that can be sent: {line!a}")
+    return line
+
+
+def close_body(body: Any) -> None:
+    """Close a body that has `close`, as PEP 3333 asks of what takes the place of a server."""
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
