@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One request to one kind of app. `conditional`: it is sent as a cache would revalidate the response."""
+    """One request to one kind of app.
+
+    `conditional`: it is sent as a cache would revalidate the response.
+
+    `compares_body`: whether the response's body is a part of the work (that of a redirect is not).
+    """
 
     name: str
     title: str
@@ -25,6 +30,7 @@ class Case:
     more: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     conditional: bool = False
+    compares_body: bool = True
 
 
 FORM = b"name=waitress&port=8000"
@@ -59,6 +65,67 @@ CASES = (
     Case("static", "static, 1.5 KB", "files", f"/static/{content.PICTURE}"),
     Case("unchanged", "static, 304", "files", f"/static/{content.PICTURE}", conditional=True),
     Case("large", "static, 1 MB", "files", f"/static/{content.LARGE}"),
+)
+
+FORM_TYPE = "application/x-www-form-urlencoded"
+BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
+
+
+def _post(name: str, title: str, path: str, content_type: str, body: bytes) -> Case:
+    more = {"REQUEST_METHOD": "POST", "CONTENT_TYPE": content_type, "CONTENT_LENGTH": str(len(body))}
+    return Case(name, title, "handlers", path, more, body)
+
+
+def _get(name: str, title: str, path: str | None = None, *, compares_body: bool = True, **more: str) -> Case:
+    return Case(name, title, "handlers", path or f"/{name}", more, compares_body=compares_body)
+
+
+def _multipart(size: int) -> bytes:
+    """A form with a text field and a file, as browsers send it."""
+    file = (b"0123456789abcde\n" * (size // 16 + 1))[:size]
+    return (
+        (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="title"\r\n\r\nport\r\n'
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n'
+            "Content-Type: text/plain\r\n\r\n"
+        ).encode()
+        + file
+        + f"\r\n--{BOUNDARY}--\r\n".encode()
+    )
+
+
+_MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
+
+HANDLERS = (
+    _get("text", "hello as `str`"),
+    _get("type", "`Response` with a content type"),
+    _get("header", "`Response` with one header"),
+    _get("set_header", "a header set on a `Response`"),
+    _get("status", "`(body, status)`"),
+    _get("headers", "`(body, status, headers)`"),
+    _get("set_cookie", "set a cookie"),
+    _get("delete_cookie", "delete a cookie"),
+    _get("redirect", "redirect", compares_body=False),
+    _get("abort", "`abort(404)` with a handler"),
+    _get("no_route", "no route, with a handler"),
+    _get("created", "JSON with 201"),
+    _get("two", "`/two/<x>/b/<y>`", "/two/one/b/other"),
+    _get("int", "`/int/<int:number>`", "/int/8000"),
+    _get("mounted", "mounted app", "/mounted/text"),
+    _get("script_name", "SCRIPT_NAME", "/text", SCRIPT_NAME="/prefix"),
+    _post(
+        "json_body", "`request.json`", "/json", "application/json", b'{"name": "waitress", "ports": [1, 2]}'
+    ),
+    _post("raw_body", "raw body", "/raw", "application/octet-stream", b"0123456789abcdef"),
+    _get("list", "`getlist`", QUERY_STRING="q=ports&q=hosts&page=2"),
+    _get("list_encoded", "`getlist`, encoded", "/list", QUERY_STRING="q=ports+used&q=h%C3%B6st&page=2"),
+    _post("form_encoded", "form with encoded text", "/form", FORM_TYPE, b"name=w%C3%A4itress&port=80+00"),
+    _get("cookie_quoted", "quoted cookie", "/cookie", HTTP_COOKIE='session=0123456789; theme="dark, red"'),
+    _get("url", "`request.url`", QUERY_STRING="page=2"),
+    _post("multipart_small", "multipart, 10 bytes", "/upload", _MULTIPART, _multipart(10)),
+    _post("multipart_large", "multipart, 100 KB", "/upload", _MULTIPART, _multipart(100_000)),
+    _get("links", "page with `url_for` and `static`"),
+    _get("stream", "stream of 10 parts"),
 )
 
 # As a server makes it from a browser's request.

@@ -41,6 +41,10 @@ PICTURE = "picture.png"  # a media type without charset, because peers write tha
 LARGE = "large.png"
 PICTURE_BYTES = 1500
 LARGE_BYTES = 1 << 20
+LINKS = "links.html"
+LINKS_BY_HAND = "links_by_hand.html"  # for contestants that build no URLs
+PARTS = [f"<p>part {number}</p>" for number in range(10)]
+GONE = "<h1>There is nothing here</h1>\n"
 MANY_ROUTES = 100
 
 to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -64,11 +68,11 @@ def section(number: int) -> str:
 
 
 @cache
-def page() -> Template:
-    """The page's template, for contestants without their own template support."""
+def page(name: str = PAGE) -> Template:
+    """A template, for contestants without their own template support."""
     from jinja2 import Environment, FileSystemLoader
 
-    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template(PAGE)
+    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template(name)
 
 
 def write_files(folder: Path) -> None:

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import geometric_mean
 from time import process_time_ns
 from typing import TYPE_CHECKING, Any
 
 from bench import content, instructions
-from bench.answers import answer, conditions
-from bench.cases import CASES, Case, environs
-from bench.contestants import BARE, Contestant, installed
+from bench.answers import Answer, answer, conditions
+from bench.cases import CASES, HANDLERS, Case, environs
+from bench.contestants import BARE, OWN, PEER, Contestant, installed
 from bench.effort import Effort
 from bench.rounds import Sample, interleave
 from bench.tables import Part, Table, column_or_dash
@@ -79,6 +80,8 @@ def equal_runners(
         more = conditions(app, case)
         for _ in range(2):  # the second response may come from a cache
             found, _ = answer(app, environs(case, 1, more)[0])
+            if not case.compares_body:
+                found = Answer(found.status, "", "", b"")
             right = right or found
             difference = found.differs_from(right)
             if difference:
@@ -124,9 +127,45 @@ def measure(effort: Effort, *, count_instructions: bool = False) -> Part:
                 rows,
             )
         )
+        _measure_handlers(effort, part, contestants, folder)
         if count_instructions:
             instructions.add(part, contestants, folder)
     return part
+
+
+def _measure_handlers(effort: Effort, part: Part, contestants: list[Contestant], folder: Path) -> None:
+    """Measure what handlers of real apps do, in microseconds and relative to Falcon."""
+    contestants = [each for each in contestants if "handlers" in each.makers]
+    names = [each.name for each in contestants]
+    rows = []
+    shares = []
+    for case in HANDLERS:
+        runners, left_out = equal_runners(case, contestants, folder)
+        part.notes += left_out
+        found = _time(effort, runners)
+        for who, sample in found.items():
+            part.figures[f"inproc.{case.name}.{who}"] = sample.median
+        share = None
+        if OWN in found and PEER in found:
+            share = found[OWN].ratio_to(found[PEER]).median
+            shares.append(share)
+        rows.append(
+            [
+                case.title,
+                *(f"{found[who].median / 1000:.1f}" if who in found else "-" for who in names),
+                *column_or_dash([share]),
+            ]
+        )
+    if shares:
+        part.figures["inproc.handlers"] = geometric_mean(shares)
+        rows.append(["geometric mean", *("" for _ in names), *column_or_dash([geometric_mean(shares)])])
+    part.tables.append(
+        Table(
+            f"What handlers do, in µs of CPU time (medians of {effort.rounds} interleaved rounds)",
+            ["handler", *names, f"{OWN} : {PEER}"],
+            rows,
+        )
+    )
 
 
 def _folder(folder: Path) -> Path:

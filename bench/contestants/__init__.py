@@ -1,7 +1,8 @@
 """The contestants: one module each, which implements the same pages with its framework.
 
-A contestant has `DISTRIBUTION` and at least one of `pages()` (every view), `routes()` (many routes) and
-`files(folder)` (static files below /static), each of which makes a WSGI app.
+A contestant has `DISTRIBUTION` and at least one of `pages()` (every page), `routes()` (many routes),
+`files(folder)` (static files below /static) and `handlers(folder)` (one view for each thing that handlers of
+real apps do), each of which makes a WSGI app.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-Kind = Literal["pages", "routes", "files"]
+Kind = Literal["pages", "routes", "files", "handlers"]
+_NEED_FOLDER = ("files", "handlers")
 
 BARE = "bare"
 OWN = "webdemo"
+PEER = "falcon"  # the fastest of them, to which handlers are compared
 NAMES = (BARE, OWN, "falcon", "bottle", "werkzeug", "flask", "pyramid", "whitenoise", "whitenoise_fresh")
 
 
@@ -36,7 +39,7 @@ class Contestant:
         maker = self.makers.get(kind)
         if maker is None:
             return None
-        return maker(folder) if kind == "files" else maker()
+        return maker(folder) if kind in _NEED_FOLDER else maker()
 
 
 def find(name: str) -> Contestant:
@@ -46,7 +49,7 @@ def find(name: str) -> Contestant:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # from the peers' own imports
         module = import_module(f"{__name__}.{name}")
-    makers = {kind: getattr(module, kind) for kind in ("pages", "routes", "files") if hasattr(module, kind)}
+    makers = {kind: getattr(module, kind) for kind in get_args(Kind) if hasattr(module, kind)}
     return Contestant(name, version(module.DISTRIBUTION) if module.DISTRIBUTION else "", makers)
 
 

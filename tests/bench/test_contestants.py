@@ -29,8 +29,17 @@ def test_contestant_does_the_same_work_as_the_limit(name: str, case: cases.Case,
     assert (name in runners) == (case.kind in kinds)
 
 
+@pytest.mark.parametrize("case", cases.HANDLERS, ids=lambda case: case.name)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # as above
+def test_handlers_of_all_do_the_same_work(case: cases.Case, folder: Path) -> None:
+    contestants = [find(name) for name in (OWN, "falcon", "bottle")]
+    runners, left_out = inproc.equal_runners(case, contestants, folder)
+    assert left_out == []
+    assert len(runners) == 3
+
+
 def test_webdemo_takes_part_in_every_case() -> None:
-    assert find(OWN).makers.keys() == {case.kind for case in cases.CASES}
+    assert find(OWN).makers.keys() == {case.kind for case in (*cases.CASES, *cases.HANDLERS)}
 
 
 def test_limit_answers_what_a_case_is_called(folder: Path) -> None:
