@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.web.static.calling import call
+from tests.web.static_files.calling import call
 from webdemo.client.http11 import ResponseHead
 from webdemo.errors import WebdemoError
 from webdemo.middleware.access_log import Line

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.static.calling import call
+from tests.web.static_files.calling import call
 from webdemo.web.static.app import StaticFiles
 
 

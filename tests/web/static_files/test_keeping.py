@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.web.static.calling import call
-from tests.web.static.conftest import keep_at_once
+from tests.web.static_files.calling import call
+from tests.web.static_files.conftest import keep_at_once
 from webdemo.web.static import file_cache as kept_files
 from webdemo.web.static.app import StaticFiles
 from webdemo.web.static.file_cache import KeptFiles

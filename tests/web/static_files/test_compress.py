@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from tests.net.programs import needs_root
-from tests.web.static.calling import call
+from tests.web.static_files.calling import call
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.web.static import compress as compressing
 from webdemo.web.static.app import StaticFiles

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.static.calling import call_unchecked, environ
-from tests.web.static.conftest import keep_at_once
+from tests.web.static_files.calling import call_unchecked, environ
+from tests.web.static_files.conftest import keep_at_once
 from webdemo.web.static.app import StaticFiles
 
 SECONDS = 0.3

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.static.calling import call, call_unchecked, environ
+from tests.web.static_files.calling import call, call_unchecked, environ
 from webdemo.web.static.app import StaticFiles
 from webdemo.web.static.conditions import parse_date
 

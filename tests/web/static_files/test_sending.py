@@ -11,7 +11,7 @@ from wsgiref.util import FileWrapper
 
 import pytest
 
-from tests.web.static.calling import begin, call, environ, finish
+from tests.web.static_files.calling import begin, call, environ, finish
 from webdemo.web.static.app import StaticFiles
 from webdemo.web.static.file_body import BLOCK_BYTES, FileChangedError
 

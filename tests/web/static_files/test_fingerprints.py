@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.web.static.calling import call
-from tests.web.static.conftest import keep_at_once
+from tests.web.static_files.calling import call
+from tests.web.static_files.conftest import keep_at_once
 from webdemo.web.static.app import StaticFiles
 
 IMMUTABLE = "public, max-age=31536000, immutable"

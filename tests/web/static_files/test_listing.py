@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.web.static.calling import Answer, call
+from tests.web.static_files.calling import Answer, call
 from webdemo.web.static.app import StaticFiles
 from webdemo.web.static.listing import Order
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.web.static.calling import call, call_unchecked, environ
+from tests.web.static_files.calling import call, call_unchecked, environ
 from webdemo import assets
 from webdemo.errors import UsageError
 from webdemo.web.static.app import StaticFiles
