@@ -348,7 +348,6 @@ types_of_parts = st.sampled_from(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Werkzeug's open files
-@settings(max_examples=100, deadline=None)
 @given(parts=st.lists(st.builds(part, dispositions, contents, types_of_parts), max_size=4))
 def test_multipart_is_read_as_by_werkzeug(parts: list[bytes]) -> None:
     assert_same(lambda: multipart(*parts), ["form", "files", "data", "stream"])
