@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from webdemo.errors import WebdemoError
 from webdemo.supervisor import facts
+from webdemo.supervisor.actual import Limits, LoaderState, PortState, State
 from webdemo.supervisor.desired import Spec
 from webdemo.supervisor.facts import Action, Fact
-from webdemo.supervisor.reconciler import Limits, LoaderState, PortState, Reconciler, State
+from webdemo.supervisor.reconciler import Reconciler
 
 LIMITS = Limits(start_seconds=10.0, grace_seconds=3.0, readiness_seconds=0.5)
 

@@ -30,7 +30,8 @@ from tests.supervisor.simulation import (
 )
 from webdemo.errors import WebdemoError
 from webdemo.supervisor import facts, reconciler
-from webdemo.supervisor.reconciler import MOST_QUICK_DEATHS, Reconciler, State
+from webdemo.supervisor.actual import State
+from webdemo.supervisor.reconciler import MOST_QUICK_DEATHS, Reconciler
 
 T = TypeVar("T")
 

@@ -158,6 +158,7 @@ class Executor:
                 pidfd = descriptors[0] if descriptors else None
                 if process in self.processes:
                     self.processes[process].spawned(self._loop, pid, pidfd, partial(self._exited, process))
+                    self._tell_ready(process)
                 elif pidfd is not None:
                     os.close(pidfd)
             case Refused(process, failure):
@@ -172,6 +173,8 @@ class Executor:
                 how = how_it_ended(loader.wait(0))
                 loader.close()
                 del self._loaders[number]
+                for process in [process for process in self.processes.values() if process.loader is loader]:
+                    self._tell_ready(process.number)
                 error = self._failed_loaders.pop(number, None)
                 self._hooks.on_fact(
                     facts.LoaderEnded(number, how) if error is None else facts.LoaderFailed(number, error)
@@ -287,7 +290,15 @@ class Executor:
                     self.processes[number].failure = report
             case Ready(sources):
                 self._hooks.on_sources(sources)
-                self._hooks.on_fact(facts.ProcessReady(number))
+                if number in self.processes:
+                    self.processes[number].is_ready = True
+                    self._tell_ready(number)
+
+    def _tell_ready(self, number: int) -> None:
+        """The process is ready, and its pid is known, or never will be."""
+        process = self.processes[number]
+        if process.is_ready and (process.pid is not None or not process.loader.has_channel):
+            self._hooks.on_fact(facts.ProcessReady(number))
 
     def _probe(self, number: int) -> None:
         """Probe the port, in a thread, until this process has answered or its time is over."""

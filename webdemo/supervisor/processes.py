@@ -210,6 +210,7 @@ class ServerProcess:
         self.started_at = time.time()
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.failure: Failed | None = None
+        self.is_ready = False  # it has reported that it accepts connections
         self._pidfd: int | None = None
         self._readers: list[LineReader] = []
         self._has_ended = False

@@ -21,12 +21,25 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from enum import Enum
-from typing import NamedTuple
 
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.supervisor import facts
+from webdemo.supervisor.actual import (
+    ALIVE,
+    Answering,
+    Change,
+    History,
+    Limits,
+    Loader,
+    LoaderState,
+    Port,
+    PortState,
+    Process,
+    Release,
+    Retry,
+    State,
+    Stopping,
+)
 from webdemo.supervisor.desired import (
     Desired,
     Edit,
@@ -51,149 +64,6 @@ _KILL_AGAIN_SECONDS = 5.0
 _ENDS_WHEN_KILLED_SECONDS = 1.0
 
 
-class State(Enum):
-    """The states of a server process; it is forgotten when it has ended."""
-
-    STARTING = "starting"
-    READY = "ready"  # it reports that it accepts connections
-    UP = "up"  # it has answered a probe
-    DRAINING = "draining"
-    KILLED = "killed"  # its end has not been seen yet
-
-
-class LoaderState(Enum):
-    LOADING = "loading"
-    READY = "ready"
-    CLOSING = "closing"
-    KILLED = "killed"
-
-
-class PortState(Enum):
-    OPEN = "open"
-    CLOSING = "closing"  # takes no new connections; those in the accept queue are still accepted
-    CLOSED = "closed"
-    OPENING = "opening"
-
-
-_ALIVE = (State.STARTING, State.READY, State.UP)
-
-
-class Limits(NamedTuple):
-    """How long things may take, and two policies of the run."""
-
-    start_seconds: float = 60.0  # for importing the app, and again for starting a server
-    grace_seconds: float = 8.0
-    readiness_seconds: float = 0.0  # between failing /readyz and draining, for load balancers to notice
-    queue_seconds: float = 1.0  # for the connections in the accept queue of a port that is closed
-    loader_seconds: float = 2.0  # for a loader to exit when it has no children left
-    waits_for_fix: bool = False  # with --reload, code that cannot be loaded does not end the run
-    placeholder_at_start: bool = False  # respond with 503 while the app is loaded for the first time
-
-    @property
-    def change_seconds(self) -> float:
-        return 2 * self.start_seconds + self.grace_seconds
-
-
-@dataclass(slots=True, eq=False)
-class Process:
-    """A server process as far as its state matters here."""
-
-    number: int
-    spec: Spec
-    loader: int
-    ordered_at: float
-    since: float
-    state: State = State.STARTING
-    was_up: bool = False
-    is_hung: bool = False
-    is_cut_off: bool = False
-
-    def enter(self, state: State, now: float) -> None:
-        self.state, self.since = state, now
-
-
-@dataclass(slots=True, eq=False)
-class Loader:
-    number: int
-    release: int
-    share: bool
-    since: float
-    state: LoaderState = LoaderState.LOADING
-
-    @property
-    def can_fork(self) -> bool:
-        return self.state is LoaderState.READY
-
-    def enter(self, state: LoaderState, now: float) -> None:
-        self.state, self.since = state, now
-
-
-@dataclass(slots=True, eq=False)
-class Port:
-    state: PortState
-    since: float = 0.0
-    is_queue_empty: bool = False
-
-    def enter(self, state: PortState, now: float) -> None:
-        self.state, self.since, self.is_queue_empty = state, now, False
-
-
-@dataclass(slots=True, eq=False)
-class Change:
-    """An edit that is not settled yet, and who waits for it."""
-
-    edit: Edit
-    wishes: list[int]
-    since: float
-    again: list[int] | None = None  # a later reload follows this one; the wishes that wait for it
-    again_by: float = 0.0  # or replaces it at this time
-
-
-@dataclass(slots=True, eq=False)
-class Settled:
-    """A change that is settled; its wishes are answered when clients meet the result."""
-
-    edit: Edit
-    wishes: list[int]
-    ports: list[str]  # of its new processes
-    old: list[Process]
-    until: float
-
-
-@dataclass(slots=True, eq=False)
-class History:
-    """What has happened to the processes of one spec."""
-
-    deaths: int = 0
-    quick_deaths: int = 0
-    retry_at: float = 0.0
-    ever_up: bool = False
-    given_up: WebdemoError | None = None
-    tell: str | None = None  # why it will be news that the service is up
-    tell_since: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class Release:
-    """One state of the app's code."""
-
-    shares: bool = True  # False: each process imports its own copy
-    failed: WebdemoError | None = None
-    is_lost: bool = False  # its loader has died; the code on disk may be different by now
-
-
-@dataclass(slots=True)
-class _Retry:
-    failures: int = 0
-    at: float = 0.0
-
-
-@dataclass(slots=True)
-class _Stop:
-    since: float
-    is_immediate: bool = False
-
-
 class Reconciler:
     """The state of a run. Its ports are open already; `next_actions` makes everything else."""
 
@@ -208,12 +78,12 @@ class Reconciler:
         self.restarts: Counter[tuple[str, ...]] = Counter()
         self.is_started = False
         self.exit_code = 0
-        self.stopping: _Stop | None = None
-        self._settling: list[Settled] = []
+        self.stopping: Stopping | None = None
+        self._settling: list[Answering] = []
         self._histories: dict[Spec, History] = {}
         self._numbers = itertools.count(2)
-        self._loader_retries: dict[tuple[int, bool], _Retry] = {}
-        self._reload_retry = _Retry()
+        self._loader_retries: dict[tuple[int, bool], Retry] = {}
+        self._reload_retry = Retry()
         self._patience_seconds = _PATIENCE_SECONDS
         self._placeholder: frozenset[str] = frozenset()
         self._has_failed_readiness = False
@@ -259,7 +129,7 @@ class Reconciler:
         """Drain everything and end the run."""
         if self.stopping is not None:
             return
-        self.stopping = _Stop(now)
+        self.stopping = Stopping(now)
         self.exit_code = exit_code
         for change in self.changes:
             self._answer([*change.wishes, *(change.again or [])], _STOPPING)
@@ -269,7 +139,7 @@ class Reconciler:
     def stop_now(self, now: float) -> None:
         """Kill everything and end the run."""
         self.stop_all("asked to stop at once", now)
-        self.stopping = _Stop(now, is_immediate=True)
+        self.stopping = Stopping(now, is_immediate=True)
         self.exit_code = self.exit_code or 1
         for process in self.processes.values():
             self._kill(process, now)
@@ -374,7 +244,7 @@ class Reconciler:
                     process.is_hung = True
             case facts.ProcessEnded(number, how, error, has_begun):
                 process = self.processes.pop(number, None)
-                if process is not None and process.state in _ALIVE:
+                if process is not None and process.state in ALIVE:
                     self._died(process, how, error, now, has_begun=has_begun)
             case facts.PortOpened(name):
                 if self.ports[name].state is PortState.OPENING:
@@ -420,7 +290,7 @@ class Reconciler:
             release.failed = error
             self._actions.append(facts.TellLoadFailed(error, old_code_serves=False))
         elif any(not self._shares(spec) for spec in self._settled_specs()):
-            retry = self._loader_retries.setdefault((loader.release, False), _Retry())
+            retry = self._loader_retries.setdefault((loader.release, False), Retry())
             pause = _postpone(retry, now, _LONGEST_RELOAD_PAUSE_SECONDS)
             self._actions.append(facts.TellLoaderLost(how, pause))
 
@@ -632,18 +502,18 @@ class Reconciler:
             history.tell, history.tell_since = change.edit.why, change.since
         if isinstance(change.edit, Reload):
             self._patience_seconds = _PATIENCE_SECONDS
-            self._reload_retry = _Retry()
+            self._reload_retry = Retry()
         until = now + self.limits.change_seconds
         ports = [port for spec in new for port in spec.slot.ports]
         wanted = {*target.specs(), *(spec for other in self.changes for spec in self._new_specs(other))}
         old = [
             process
             for process in self.processes.values()
-            if process.state in _ALIVE
+            if process.state in ALIVE
             and process.spec not in wanted
             and not set(ports).isdisjoint(process.spec.slot.ports)
         ]
-        self._settling.append(Settled(change.edit, change.wishes, ports, old, until))
+        self._settling.append(Answering(change.edit, change.wishes, ports, old, until))
         self._reload_again(change, now)
 
     def _fail(self, change: Change, error: WebdemoError, now: float) -> None:
@@ -751,7 +621,7 @@ class Reconciler:
     def _spawn_missing(self, spec: Spec, now: float) -> None:
         loader = self._loader(spec.release, self._shares(spec), can_fork=True)
         missing = spec.slot.service.processes - sum(
-            process.spec == spec and process.state in _ALIVE and not process.is_hung
+            process.spec == spec and process.state in ALIVE and not process.is_hung
             for process in self.processes.values()
         )
         for _ in range(missing if loader is not None else 0):
@@ -808,7 +678,7 @@ class Reconciler:
                 self._settling.remove(settled)
                 self._answer(settled.wishes, error)
 
-    def _is_seen(self, settled: Settled, now: float) -> bool:
+    def _is_seen(self, settled: Answering, now: float) -> bool:
         """Whether the old processes have stopped accepting, so that clients meet the new ones."""
         if isinstance(settled.edit, Stop):
             port = settled.edit.port
@@ -933,7 +803,7 @@ def _pause(failures: int, longest: float) -> float:
     return 0.0 if failures <= 0 else float(min(0.1 * 2 ** min(failures - 1, 20), longest))
 
 
-def _postpone(retry: _Retry, now: float, longest: float) -> float:
+def _postpone(retry: Retry, now: float, longest: float) -> float:
     pause = _pause(retry.failures, longest)
     retry.failures += 1
     retry.at = now + pause
@@ -951,7 +821,7 @@ def describe(edit: Edit) -> str:
             return f"{edit.why} {' '.join(edit.ports)}"
 
 
-_NEVER_FAILED = _Retry()
+_NEVER_FAILED = Retry()
 _NO_HISTORY = History()
 _STOPPING = UsageError("This webdemo is stopping.", remedy="Start a new one.")
 

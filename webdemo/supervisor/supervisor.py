@@ -23,6 +23,7 @@ from webdemo.net.bind import Bind
 from webdemo.stats.figures import INTERVAL_SECONDS, Figures
 from webdemo.stats.usage import UsageTable
 from webdemo.supervisor import events, executor, facts
+from webdemo.supervisor.actual import Limits
 from webdemo.supervisor.commands import Commands, Done
 from webdemo.supervisor.control import ControlServer
 from webdemo.supervisor.executor import Executor
@@ -31,7 +32,7 @@ from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.notify import Notifier
 from webdemo.supervisor.plan import Plan
-from webdemo.supervisor.reconciler import Limits, Reconciler, label
+from webdemo.supervisor.reconciler import Reconciler, label
 from webdemo.supervisor.status import Overview
 from webdemo.worker import interpreter, startup
 from webdemo.worker.codec import InvalidMessage
