@@ -15,6 +15,7 @@ import stat
 import sys
 import time
 from collections.abc import Set as AbstractSet
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -130,4 +131,10 @@ def _listening_sockets() -> set[ListeningSocket]:
 def _files(folders: tuple[Path, ...]) -> set[Path]:
     """The files in these folders and the repository, without dotfiles, which are caches of tools."""
     watched = (*folders, *_WATCHED_IN_ROOT)
-    return {path for folder in watched for path in folder.iterdir() if not path.name.startswith(".")}
+    names = {(folder, name) for folder in watched for name in os.listdir(folder)}  # noqa: PTH208  twice as fast
+    return {_path(folder, name) for folder, name in names if not name.startswith(".")}
+
+
+@cache
+def _path(folder: Path, name: str) -> Path:
+    return folder / name
