@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from webdemo.middleware.plain_response import respond
 from webdemo.middleware.proxy_headers import Networks
 from webdemo.stats.counters import SharedCounters, Totals
 from webdemo.stats.latency import cumulative
@@ -50,6 +51,10 @@ def _durations(totals: Totals) -> Iterable[Sample]:
     yield "_count", "", count
 
 
+def _value(name: str) -> Callable[[Totals], Iterable[Sample]]:
+    return lambda totals: [("", "", getattr(totals, name))]
+
+
 _FAMILIES = (
     Family(
         "webdemo_requests_total",
@@ -64,7 +69,7 @@ _FAMILIES = (
         "webdemo_requests_in_flight",
         "gauge",
         "Requests in progress.",
-        lambda totals: [("", "", totals.in_flight)],
+        _value("in_flight"),
     ),
     Family(
         "webdemo_request_duration_seconds",
@@ -76,31 +81,31 @@ _FAMILIES = (
         "webdemo_response_body_bytes_total",
         "counter",
         "Bytes in response bodies.",
-        lambda totals: [("", "", totals.bytes)],
+        _value("bytes"),
     ),
     Family(
         "webdemo_memory_bytes",
         "gauge",
         "Memory of the server process and its workers; shared memory is divided among its users.",
-        lambda totals: [("", "", totals.memory_bytes)],
+        _value("memory_bytes"),
     ),
     Family(
         "webdemo_cpu_seconds_total",
         "counter",
         "Processor time of the server process and its workers.",
-        lambda totals: [("", "", totals.cpu_seconds)],
+        _value("cpu_seconds"),
     ),
     Family(
         "webdemo_processes",
         "gauge",
         "The server process and its workers.",
-        lambda totals: [("", "", totals.processes)],
+        _value("processes"),
     ),
     Family(
         "webdemo_restarts_total",
         "counter",
         "How often the server process died unexpectedly.",
-        lambda totals: [("", "", totals.restarts)],
+        _value("restarts"),
     ),
 )
 
@@ -120,17 +125,10 @@ def metrics(app: WSGIApplication, counters: SharedCounters, networks: Iterable[s
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != PATH:
             return app(environ, start_response)
-        if may_read(environ):
-            status, kind, body = "200 OK", CONTENT_TYPE, exposition(counters.read()).encode()
-        else:
-            status, kind, body = "403 Forbidden", "text/plain; charset=utf-8", _REFUSAL
-        headers = [
-            ("Content-Type", kind),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-        ]
-        start_response(status, headers)
-        return [body] if environ.get("REQUEST_METHOD") != "HEAD" else [b""]
+        if not may_read(environ):
+            return respond(environ, start_response, "403 Forbidden", _REFUSAL)
+        body = exposition(counters.read()).encode()
+        return respond(environ, start_response, "200 OK", body, content_type=CONTENT_TYPE)
 
     return answer
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webdemo.middleware.access_log import AccessLog, mark_of
 from webdemo.middleware.observe import watch
+from webdemo.middleware.plain_response import respond
 from webdemo.stats.counters import RequestCounter
 
 if TYPE_CHECKING:
@@ -115,14 +116,9 @@ def health(app: WSGIApplication, is_ready: Callable[[], bool]) -> WSGIApplicatio
         if path != LIVE and path != READY:
             return app(environ, start_response)
         ready = path == LIVE or is_ready()
-        body = b"ok\n" if ready else b"not ready\n"
-        headers = [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-        ]
-        start_response("200 OK" if ready else "503 Service Unavailable", headers)
-        return [body] if environ.get("REQUEST_METHOD") != "HEAD" else [b""]
+        if ready:
+            return respond(environ, start_response, "200 OK", b"ok\n")
+        return respond(environ, start_response, "503 Service Unavailable", b"not ready\n")
 
     return answer
 
@@ -130,10 +126,4 @@ def health(app: WSGIApplication, is_ready: Callable[[], bool]) -> WSGIApplicatio
 def not_loaded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """The placeholder app that answers 503 while the app is being loaded."""
     body = b"The app is being loaded.\n"
-    headers = [
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(body))),
-        ("Retry-After", "1"),
-    ]
-    start_response("503 Service Unavailable", headers)
-    return [body] if environ.get("REQUEST_METHOD") != "HEAD" else [b""]
+    return respond(environ, start_response, "503 Service Unavailable", body, header=("Retry-After", "1"))

@@ -6,6 +6,7 @@ The rule: read on first use, never guessed. What a port is commonly used for is 
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -66,27 +67,18 @@ def system_services() -> tuple[Service, ...]:
 
 def iana(port: int) -> list[Service]:
     """IANA's assignments of the port, possibly one for each transport."""
-    return _iana_index().get(port, [])
+    return _index(iana_services).get(port, [])
 
 
 def system(port: int) -> list[Service]:
     """The entries for the port in /etc/services."""
-    return _system_index().get(port, [])
+    return _index(system_services).get(port, [])
 
 
 @cache
-def _iana_index() -> dict[int, list[Service]]:
-    return _index(iana_services())
-
-
-@cache
-def _system_index() -> dict[int, list[Service]]:
-    return _index(system_services())
-
-
-def _index(services: tuple[Service, ...]) -> dict[int, list[Service]]:
+def _index(services: Callable[[], tuple[Service, ...]]) -> dict[int, list[Service]]:
     found: dict[int, list[Service]] = {}
-    for service in services:
+    for service in services():
         for port in range(service.first, service.last + 1):
             found.setdefault(port, []).append(service)
     return found
