@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.raw_http import get
+from tests.raw_http import Connection, get
 from tests.running import Running, Start
 from tests.servers.kinds import SOFTWARE
 
@@ -63,10 +63,22 @@ def test_the_example_of_the_docs_serves_as_printed(serving: Start, plugged: dict
     rows = run.rows()
     assert [(row.server, row.version, row.workers) for row in rows] == [("tiny", "1.2.3", 2)] * 2
     assert [url.startswith("http://127.0.0.1:") for row in rows for url in row.urls] == [True, True]
+    assert [len(row.pids) for row in rows] == [2, 2], "webdemo starts the workers, because it has none"
     assert [get(row.urls[0]).status for row in rows] == [200, 200]
     assert run.terminate() == 0
     run.wait_until_gone()
     assert "Traceback" not in run.log()
+
+
+def test_the_example_of_the_docs_finishes_the_request_in_flight(
+    serving: Start, plugged: dict[str, str]
+) -> None:
+    run = serving("-b", "tiny://:0", environment=plugged)
+    with Connection(run.url) as connection:
+        connection.send_head("GET", "/slow?1")
+        run.wait_for("begun /slow")
+        assert run.terminate() == 0
+        assert connection.answer().status == 200
 
 
 def test_a_plugged_in_server_serves_with_its_options(serving: Start, plugged: dict[str, str]) -> None:

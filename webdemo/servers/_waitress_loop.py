@@ -21,13 +21,13 @@ from waitress.task import WSGITask
 from waitress.utilities import BadRequest
 
 from webdemo.servers import LINGER_SECONDS, Job, Siblings
+from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS
 from webdemo.servers._fair_accept import Turns
 from webdemo.servers._fields import Malformed
 from webdemo.servers._framing import Chunks, strict_head
 from webdemo.servers._room import PAUSE_SECONDS, Listener, Room
 
 _SENT_AT_ONCE = 256 * 1024
-_LOOK_FOR_OLD_SECONDS = 1.0
 _SHORTEST_WAIT_SECONDS = 0.001  # the resolution of Waitress's loop
 
 
@@ -104,7 +104,7 @@ class EventLoop:
         """One pass of Waitress's loop: wait for events for so long, and handle them."""
         now = time.monotonic()
         if now > self._look_at:
-            self._look_at = now + _LOOK_FOR_OLD_SECONDS
+            self._look_at = now + LOOK_FOR_OLD_SECONDS
             self._close_slow(now)
         rests = self._rests_until > now
         for listener in self._listeners:
