@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -70,6 +71,7 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
     class Handler(_draining.DrainingHandler, BaseHTTPRequestHandler):
         idle = _draining.IdleConnections()
         open = open_connections
+        pause_seconds = END_SECONDS
 
         def setup(self) -> None:
             accepted.set()
@@ -101,3 +103,30 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
         assert b" 204 " in client.recv(1000)
     serving.join(END_SECONDS)
     assert not serving.is_alive()
+
+
+@pytest.mark.parametrize(("pause_seconds", "reads"), [(2.0, True), (0.2, False)])
+def test_a_response_is_sent_for_as_long_as_its_client_reads_on(pause_seconds: float, reads: bool) -> None:
+    long = b"a" * (4 << 20)
+    pause = pause_seconds
+    open_connections: set[socket.socket] = set()
+
+    class Handler(_draining.DrainingHandler, BaseHTTPRequestHandler):
+        idle = _draining.IdleConnections()
+        open = open_connections
+        pause_seconds = pause
+
+        def handle(self) -> None:
+            self.wfile.write(long)
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        handling = threading.Thread(target=Handler, args=(ours, "", None))
+        handling.start()
+        received = 0
+        while reads and received < len(long):
+            received += len(theirs.recv(1 << 20, socket.MSG_WAITALL))
+            time.sleep(pause_seconds / 3)
+        handling.join(END_SECONDS)
+        assert not handling.is_alive()
+        assert received == (len(long) if reads else 0)

@@ -11,6 +11,7 @@ import os
 import select
 import selectors
 import socket
+import struct
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,7 @@ class DrainingHandler(_Handler):
 
     idle: IdleConnections  # set by a subclass
     open: set[socket.socket]  # set by a subclass
+    pause_seconds: float  # set by a subclass: for which the client may pause while it sends or reads
 
     def __init__(self, request: socket.socket, address: Any, server: Any) -> None:
         try:
@@ -120,6 +122,10 @@ class DrainingHandler(_Handler):
 
     def setup(self) -> None:
         super().setup()
+        # With a timeout of Python's, each call would poll first, and one long response would share it.
+        seconds = struct.pack("ll", *divmod(int(self.pause_seconds * 1_000_000), 1_000_000))
+        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self.request.setsockopt(socket.SOL_SOCKET, direction, seconds)
         self.idle.add(self.request)
 
     def parse_request(self) -> bool:

@@ -36,13 +36,14 @@ def serve(job: Job) -> None:
         rfile: io.BufferedReader[Any]
         idle = connections
         open = open_connections
-        timeout = job.options.body_timeout
+        pause_seconds = job.options.body_timeout
 
         def setup(self) -> None:
             if context is not None:
                 # In the connection's own thread, so that a slow handshake does not block others.
                 self.request.settimeout(10)
                 self.request = context.wrap_socket(self.request, server_side=True)
+                self.request.settimeout(self.pause_seconds)
             super().setup()
             self.received = _Received(self.rfile.detach())
             self.rfile = io.BufferedReader(self.received)
@@ -90,7 +91,7 @@ def _context(certificate: Certificate | None) -> ssl.SSLContext | None:
 
 
 class _Received(io.RawIOBase):
-    """A client's input that reports a connection reset as end of file, and ends early after `end`.
+    """A client's input that reports a reset and a timeout as end of file, and ends early after `end`.
 
     Werkzeug reads the rest of the input before it closes a response: it would block until the client
     disconnects, and fail on a connection reset.
@@ -106,12 +107,11 @@ class _Received(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         if self._is_over:
             return 0
         with contextlib.suppress(ConnectionError):
-            received: int | None = self._connection.readinto(buffer)
-            return received
+            return self._connection.readinto(buffer) or 0
         return 0
 
     def close(self) -> None:

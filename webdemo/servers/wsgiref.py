@@ -62,7 +62,7 @@ def strict_handler(job: Job, connections: IdleConnections, open_connections: set
         server: WSGIServer
         idle = connections
         open = open_connections
-        timeout = job.options.body_timeout
+        pause_seconds = job.options.body_timeout
 
         def setup(self) -> None:
             address: Any = self.client_address
