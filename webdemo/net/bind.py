@@ -30,6 +30,7 @@ from webdemo.net.bindtext import (
     refuse_zone,
     shown,
 )
+from webdemo.syntax import parse_address
 
 ALL_ADDRESSES = "*"
 DEFAULT_MODE = 0o600
@@ -192,9 +193,8 @@ def _check_host(host: str) -> None:
     if ":" in host:
         if not is_ipv6(host):
             refuse(f"“{shown(host)}” is not an IPv6 address.", "[::1]:8000")
-        mapped = ipaddress.IPv6Address(host).ipv4_mapped
-        if mapped is not None:
-            refuse(f"{host} is an IPv4-mapped IPv6 address.", f"{mapped}:8000")
+        if (address := parse_address(host)).version == 4:
+            refuse(f"{host} is an IPv4-mapped IPv6 address.", f"{address}:8000")
         return
     if not host.isascii():
         refuse(
