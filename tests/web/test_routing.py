@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +82,48 @@ def test_a_view_with_other_parameters_gets_its_value_by_name() -> None:
         return f"{greeting}, {name}"
 
     assert call(app, "/hello/Ada").body == b"Hello, Ada"
+
+
+def test_view_in_a_decorator_gets_its_value_by_name() -> None:
+    def decorator(view: Callable[..., str]) -> Callable[..., str]:
+        @functools.wraps(view)
+        def inner(request: Request, **arguments: Any) -> str:
+            return view(request, **arguments)
+
+        return inner
+
+    app = App()
+
+    @app.get("/hello/<name>")
+    @decorator
+    def hello(request: Request, name: str) -> str:
+        return name
+
+    assert call(app, "/hello/Ada").body == b"Ada"
+
+
+@pytest.mark.parametrize("path", ["/0/b/1", "/<>/b/<int:>", "/<x>/b/<y>"])
+def test_segments_that_look_like_parameters_are_text(path: str) -> None:
+    _, x, _, y = path.split("/")
+    assert found(app_with("/<x>/b/<y>"), path) == {"rule": "/<x>/b/<y>", "x": x, "y": y}
+
+
+def test_integer_with_too_many_digits_is_404() -> None:
+    app = app_with("/n/<int:n>", "/m/<int:m>/<path:p>", "/t/<int:n>", "/t/<text>/x", "/t/<text>")
+    assert found(app, "/n/" + "9" * 30) == {"rule": "/n/<int:n>", "n": int("9" * 30)}
+    assert found(app, "/t/" + "9" * 30)["rule"] == "/t/<int:n>"
+    assert found(app, "/n/" + "9" * 5000) == 404
+    assert found(app, "/m/" + "9" * 5000 + "/x") == 404
+
+
+def test_own_converter_takes_the_place_of_one_with_its_name() -> None:
+    class Shouted(BaseConverter):
+        def to_python(self, value: str) -> str:
+            return value.upper()
+
+    app = app_with("/a/<x>", "/b/<x>/<y>", converters={"default": Shouted})
+    assert found(app, "/a/x") == {"rule": "/a/<x>", "x": "X"}
+    assert found(app, "/b/x/y") == {"rule": "/b/<x>/<y>", "x": "X", "y": "Y"}
 
 
 def test_slash_is_added_with_the_query_kept() -> None:

@@ -1,8 +1,9 @@
 """Routing of a method and a path to a view: Werkzeug's rules, with dicts in front of its matcher.
 
 The dicts cover only cases in which the matcher would find the same view: paths without parameters,
-and `head/<tail>` where no other rule could match. The matcher decides the rest: slashes, methods, 404.
-Paths are compared in their WSGI form: UTF-8 bytes as Latin-1 characters (PEP 3333).
+`head/<tail>` where no other rule could match, and a tree of segments that are text, `<name>` or
+`<int:name>`. The matcher decides the rest: slashes, methods, 404. Paths are compared in their WSGI form:
+UTF-8 bytes as Latin-1 characters (PEP 3333).
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 View = Callable[..., Any]
 
 _plain_parameter = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
+_text, _integer = 0, 1  # keys beside the segments, which are str
+_int_digits = 18
+ANY_METHOD = "*"
+_tree_parameter = re.compile(r"<(int:)?([A-Za-z_][A-Za-z0-9_]*)>")
 
 
 class RedirectNeeded(Exception):
@@ -55,6 +60,15 @@ class Mount:
         return self.app(shifted, start_response)
 
 
+class _Node:
+    """A place in the tree of segments; `for_matcher` where a rule goes on that the tree cannot hold."""
+
+    def __init__(self) -> None:
+        self.below: dict[str | int, _Node] = {}
+        self.for_matcher = False
+        self.views: dict[str, tuple[View, list[str]]] = {}
+
+
 class Router:
     """All routes of an app, and its mounts.
 
@@ -69,6 +83,8 @@ class Router:
         self._first_segments: set[str] = {""}
         self._any_first_segment = False
         self._named: dict[str, list[View]] = {}
+        self._tree = _Node()
+        self._has_tree = not {"default", "int"} & (converters or {}).keys()
         self._map = Map(converters=converters)
         self._matcher = self._map.bind("")
 
@@ -85,6 +101,8 @@ class Router:
         first = rule.split("/")[1]
         self._first_segments.add(encode_path(first))
         self._any_first_segment |= "<" in first
+        if self._has_tree:
+            self._add_to_tree(rule, view, added.methods or [ANY_METHOD])
         for method in added.methods or ():
             self._add_shortcut(method, rule, view)
 
@@ -101,8 +119,47 @@ class Router:
             self._heads_for_matcher.add(head)
             for _, others in self.shortcuts.values():
                 others.pop(head, None)
-        elif not more and head not in self._heads_for_matcher and _takes(view, parameter[1]):
+        elif (
+            self._has_tree and not more and head not in self._heads_for_matcher and _takes(view, parameter[1])
+        ):
             tails.setdefault(head, view)
+
+    def _add_to_tree(self, rule: str, view: View, methods: Iterable[str]) -> None:
+        node, names = self._tree, []
+        for segment in encode_path(rule).split("/")[1:]:
+            parameter = _tree_parameter.fullmatch(segment)
+            if parameter is None and "<" in segment:
+                node.for_matcher = True
+                return
+            key = segment if parameter is None else _integer if parameter[1] else _text
+            node = node.below.setdefault(key, _Node())
+            if parameter is not None:
+                names.append(parameter[2])
+        for method in methods:
+            node.views.setdefault(method, (view, names))
+
+    def _find_in_tree(self, method: str, path: str) -> tuple[View, Mapping[str, Any]] | None:
+        """What the matcher would find, or None if only the matcher can tell."""
+        node = self._tree
+        values: list[str | int] = []
+        for segment in path.split("/")[1:]:
+            below = node.below.get(segment)
+            if below is None:
+                if node.for_matcher or not segment or not segment.isascii():
+                    return None
+                if segment.isdecimal() and (below := node.below.get(_integer)) is not None:
+                    if len(segment) > _int_digits:
+                        return None
+                    values.append(int(segment))
+                elif (below := node.below.get(_text)) is not None:
+                    values.append(segment)
+                else:
+                    return None
+            node = below
+        found = node.views.get(method)
+        if found is None or ANY_METHOD in node.views:
+            return None
+        return found[0], dict(zip(found[1], values, strict=True))
 
     def mount(self, prefix: str, app: WSGIApplication) -> None:
         """Mount an app at a prefix; the longest matching prefix wins. Raises UsageError if it is invalid."""
@@ -125,6 +182,8 @@ class Router:
 
         Raises MethodNotAllowed (with the allowed methods) or RedirectNeeded.
         """
+        if (found := self._find_in_tree(method, path)) is not None:
+            return found
         if not self._any_first_segment and path[1:].partition("/")[0] not in self._first_segments:
             return None
         known_method = method if method.isupper() else "--"  # methods are case-sensitive, RFC 9110 9.1
@@ -134,7 +193,7 @@ class Router:
             raise RedirectNeeded("/" + urlsplit(redirect.new_url).path.lstrip("/")) from None
         except MethodNotAllowed as error:
             raise MethodNotAllowed(sorted({*(error.valid_methods or ()), "OPTIONS"})) from None
-        except NotFound:
+        except (NotFound, ValueError):  # a converter refused the value: an int of 5,000 digits
             return None
 
     def paths(self, method: str) -> list[str]:
@@ -171,7 +230,7 @@ def source(view: View) -> str:
 
 def _takes(view: View, parameter: str) -> bool:
     """Whether `view(request, value)` is the same as `view(request, parameter=value)`."""
-    _, *others = signature(view).parameters.values()
+    _, *others = signature(view, follow_wrapped=False).parameters.values()
     return [(each.name, each.kind) for each in others] == [(parameter, Parameter.POSITIONAL_OR_KEYWORD)]
 
 
