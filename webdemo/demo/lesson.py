@@ -18,9 +18,9 @@ from webdemo.errors import WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.net.listener import listen
 from webdemo.net.ports import RANGES, ephemeral_range, range_of
-from webdemo.web import App, Request, Response
-from webdemo.web.page import Page
-from webdemo.web.visitor import is_at_this_machine, is_from_this_site
+from webdemo.web import Request, Response
+from webdemo.web.page import Site
+from webdemo.web.visitor import is_at_this_machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Try:
     error: WebdemoError | None
 
 
-def add_lesson(app: App, page: Page) -> None:
+def add_lesson(site: Site) -> None:
     def show(
         request: Request, step: Step, status: int = 200, tried: Try | None = None, problem: str = ""
     ) -> Response:
@@ -67,7 +67,7 @@ def add_lesson(app: App, page: Page) -> None:
         may_see = is_at_this_machine(request.environ)
         running = running_servers() if may_see and step is STEPS[-1] else []
         others = other_origins(way, running)
-        response = page(
+        response = site.page(
             step.template,
             status,
             way=way,
@@ -95,25 +95,21 @@ def add_lesson(app: App, page: Page) -> None:
             response.headers["Content-Security-Policy"] += f"; connect-src 'self' {' '.join(others)}"
         return response
 
-    @app.get("/learn")
+    @site.app.get("/learn")
     def learn(request: Request) -> Response:
-        return page("learn.html", steps=STEPS, way=trace_way(request.environ))
+        return site.page("learn.html", steps=STEPS, way=trace_way(request.environ))
 
-    @app.get("/learn/<slug>")
+    @site.app.get("/learn/<slug>")
     def learn_step(request: Request, slug: str) -> Response:
         return show(request, _find(slug))
 
-    @app.post("/learn/one-server")
+    @site.local_form("/learn/one-server")
     def take_port(request: Request) -> Response:
         """Try to listen on the port that received this request."""
         step = _find("one-server")
         port = trace_way(request.environ).port
-        if not is_at_this_machine(request.environ):
-            return show(request, step, 403, problem="Only somebody who sits at this machine may try.")
-        if not is_from_this_site(request.environ):
-            return show(request, step, 403, problem="This form was sent from another site.")
         if port is None:
-            return show(request, step, 409, problem="This server does not tell its port.")
+            return show(request, step, 409, problem="This server does not say which port it listens on.")
         return show(request, step, tried=take(port))
 
 

@@ -21,16 +21,16 @@ from webdemo.demo.port_lookup import (
 from webdemo.net.holders import Listening, tcp_listeners
 from webdemo.net.ports import RANGES, ephemeral_range, find_shadows, gather_facts
 from webdemo.net.report import dump_json, examine
-from webdemo.web import App, Request, Response
+from webdemo.web import Request, Response
 from webdemo.web.http_errors import prefers_json
-from webdemo.web.page import Page
+from webdemo.web.page import Site
 from webdemo.web.visitor import is_at_this_machine
 
 _JSON_HEADERS = {"Vary": "Accept", "Cache-Control": "no-store"}
 
 
-def add_port_pages(app: App, page: Page) -> None:
-    @app.get("/ports")
+def add_port_pages(site: Site) -> None:
+    @site.app.get("/ports")
     def ports(request: Request) -> Response:
         text = request.args.get("q", "").strip()[:80]
         found = search(text) if text else None
@@ -39,7 +39,7 @@ def add_port_pages(app: App, page: Page) -> None:
             facts = found if found is not None else line_data(_listening(may_see), _ephemeral(may_see))
             return Response(dump_json(facts), 200, _JSON_HEADERS, mimetype="application/json")
         listening = _listening(may_see)
-        response = page(
+        response = site.page(
             "ports.html",
             **_line(trace_way(request.environ), may_see),
             search=found,
@@ -52,7 +52,7 @@ def add_port_pages(app: App, page: Page) -> None:
         response.vary.add("Accept")
         return response
 
-    @app.get("/ports/<text>")
+    @site.app.get("/ports/<text>")
     def port(request: Request, text: str) -> Response:
         may_see = is_at_this_machine(request.environ)
         found = search(text[:80])
@@ -61,7 +61,7 @@ def add_port_pages(app: App, page: Page) -> None:
         if not exact or (len(exact) > 1 and not is_name(text)):
             if as_json:
                 return Response(dump_json(found), 404, _JSON_HEADERS, mimetype="application/json")
-            response = page("port_unknown.html", 404, search=found)
+            response = site.page("port_unknown.html", 404, search=found)
             response.vary.add("Accept")
             return response
         number = exact[0]
@@ -70,7 +70,7 @@ def add_port_pages(app: App, page: Page) -> None:
             facts = public_facts(number) if report is None else report
             return Response(dump_json(facts), 200, _JSON_HEADERS, mimetype="application/json")
         before, after = neighbours(number)
-        response = page(
+        response = site.page(
             "port.html",
             **_line(trace_way(request.environ), may_see),
             facts=gather_facts(number, []) if report is None else report.facts,

@@ -10,9 +10,8 @@ import os
 from typing import TYPE_CHECKING
 
 from webdemo.errors import WebdemoError
-from webdemo.web import App, Request, Response
-from webdemo.web.page import Page
-from webdemo.web.visitor import is_at_this_machine
+from webdemo.web import Request, Response
+from webdemo.web.page import Site
 
 if TYPE_CHECKING:
     from webdemo.dashboard.overview import Overview, Watch
@@ -22,26 +21,24 @@ if TYPE_CHECKING:
 _watches: dict[int, Watch] = {}
 
 
-def add_servers_page(app: App, page: Page) -> None:
-    @app.get("/servers")
+def add_servers_page(site: Site) -> None:
+    @site.local_page("/servers")
     def servers(request: Request) -> Response:
-        if not is_at_this_machine(request.environ):
-            return page("dashboard_absent.html", 403, elsewhere=True)
         overview = look()
         if overview is None:
-            return page("dashboard_absent.html", elsewhere=False)
+            return site.page("dashboard_absent.html")
         from webdemo.dashboard.view import context
 
-        return page("dashboard_servers.html", **context(overview))
+        return site.page("dashboard_servers.html", **context(overview))
 
-    @app.get("/servers/live")
+    @site.local_page("/servers/live")
     def servers_live(request: Request) -> Response | tuple[dict[str, str], int]:
-        overview = look() if is_at_this_machine(request.environ) else None
+        overview = look()
         if overview is None:
             return {"problem": "The supervisor does not answer."}, 503
         from webdemo.dashboard.view import context
 
-        return page("dashboard_live.html", **context(overview))
+        return site.page("dashboard_live.html", **context(overview))
 
 
 def look() -> Overview | None:

@@ -1,4 +1,4 @@
-"""The demo site's routes. Every page is sent through `page`, with the security headers.
+"""The demo site's routes. Every page is sent through `Site.page`, with the security headers.
 
 The pages show visitors facts about their own requests, so none may be cached, framed or scripted by other
 sites, and text from the client is always escaped.
@@ -24,6 +24,7 @@ from webdemo.net.ports import RANGES, ephemeral_range, range_of
 from webdemo.services.mail_pages import add_mail_pages
 from webdemo.web import App, Request, Response, StaticFiles, redirect
 from webdemo.web.http_errors import prefers_json
+from webdemo.web.page import Site
 from webdemo.web.page_headers import PAGE_HEADERS
 from webdemo.web.visitor import is_at_this_machine
 
@@ -44,9 +45,9 @@ PAGES = (
 ROBOTS = "User-agent: *\nDisallow: /inspect\n"
 
 _EXPLANATIONS = {
-    404: "Nothing has this address. The path may be misspelt, or what it led to has moved.",
-    405: "This page is there, but not for that method. The Allow header of the answer names those it knows.",
-    413: "The request’s body is larger than this site takes.",
+    404: "There is no page at this address. The path may be misspelt, or the page has moved.",
+    405: "This page exists, but not for that method. The response’s Allow header lists those it supports.",
+    413: "The request’s body is larger than this site accepts.",
     500: "The app raised an exception. Its traceback is in the log of the server that you started, "
     "where it helps you and nobody else.",
 }
@@ -56,30 +57,38 @@ def make_app() -> App:
     """The demo site, complete."""
     app = App(templates=assets.TEMPLATES, static=assets.STATIC)
     app.mount("/files", StaticFiles(assets.STATIC, listing=True))
+    site = Site(app, PAGES)
+    for add in (
+        _add_home,
+        _add_hello,
+        _add_inspect,
+        _add_small_files,
+        _add_errors,
+        add_compare_page,
+        add_lesson,
+        add_mail_pages,
+        add_port_pages,
+        add_servers_page,
+        add_trace_page,
+    ):
+        add(site)
+    return app
 
-    def page(template: str, status: int = 200, **context: Any) -> Response:
-        body = app.render(template, pages=PAGES, **context)
-        return Response(body, status, PAGE_HEADERS)
 
-    def lead_to(location: str, status: int) -> Response:
-        response = redirect(location, status)
-        response.headers.update(PAGE_HEADERS)
-        return response
+def _redirect(location: str, status: int) -> Response:
+    response = redirect(location, status)
+    response.headers.update(PAGE_HEADERS)
+    return response
 
-    add_compare_page(app, page)
-    add_lesson(app, page)
-    add_mail_pages(app, page)
-    add_port_pages(app, page)
-    add_servers_page(app, page)
-    add_trace_page(app, page)
 
-    @app.get("/")
+def _add_home(site: Site) -> None:
+    @site.app.get("/")
     def home(request: Request) -> Response:
         way = trace_way(request.environ)
-        return page(
+        return site.page(
             "home.html",
             way=way,
-            base_url=_base_url(way, app.url_for("home")),
+            base_url=_base_url(way, site.app.url_for("home")),
             python=python_version(),
             ranges=RANGES,
             port_range=range_of(way.port) if way.port else None,
@@ -89,30 +98,47 @@ def make_app() -> App:
             text_anchor=text_anchor,
         )
 
-    @app.get("/hello")
+
+def _add_hello(site: Site) -> None:
+    @site.app.get("/hello")
     def greet(request: Request) -> Response:
         """The form's target: redirects to the name's own page, if the name fits into a path."""
         name = request.args.get("name", "").strip()
         if not name or "/" in name or name in (".", ".."):
-            return page("hello.html", name=name)
-        return lead_to(app.url_for("hello", name=name), 303)
+            return site.page("hello.html", name=name)
+        return _redirect(site.app.url_for("hello", name=name), 303)
 
-    @app.get("/hello/<name>")
+    @site.app.get("/hello/<name>")
     def hello(request: Request, name: str) -> Response:
-        return page("hello.html", name=name)
+        return site.page("hello.html", name=name)
 
-    @app.route("/inspect", methods=None)
+
+def _add_inspect(site: Site) -> None:
+    @site.app.route("/inspect", methods=None)
     def inspect(request: Request) -> Response | tuple[dict[str, Any], int, dict[str, str]]:
         way = trace_way(request.environ)
         shown = inspect_request(request.environ, request.path, cast(BinaryIO, request.stream))
         if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
             facts = asdict(shown) | {"answered_by": _answered_by(way)}
             return facts, 200, {"Vary": "Accept", "Cache-Control": "no-store"}
-        response = page("inspect.html", request=shown, way=way)
+        response = site.page("inspect.html", request=shown, way=way)
         response.vary.add("Accept")
         return response
 
-    @app.errorhandler(Exception)
+
+def _add_small_files(site: Site) -> None:
+    @site.app.get("/robots.txt")
+    def robots(request: Request) -> Response:
+        return Response(ROBOTS, mimetype="text/plain")
+
+    @site.app.get("/favicon.ico")
+    def favicon(request: Request) -> Response:
+        return _redirect(site.app.static_url("favicon.svg"), 302)
+
+
+def _add_errors(site: Site) -> None:
+    @site.app.errorhandler(HTTPException)
+    @site.app.errorhandler(500)  # also for other exceptions, whose tracebacks the framework then logs
     def explain(request: Request, error: Exception) -> Response | tuple[dict[str, Any], int, dict[str, str]]:
         http_error = error if isinstance(error, HTTPException) else InternalServerError()
         code = http_error.code or 500
@@ -121,23 +147,13 @@ def make_app() -> App:
         del headers["Content-Type"]
         if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
             return {"status": code, "title": http_error.name, "detail": detail}, code, headers
-        response = page("error.html", code, code=code, title=http_error.name, detail=detail)
+        response = site.page("error.html", code, code=code, title=http_error.name, detail=detail)
         response.headers.update(headers)
         return response
 
-    @app.get("/error")
+    @site.app.get("/error")
     def fail(request: Request) -> Response:
         raise RuntimeError("This error is here to be looked at: someone opened /error.")
-
-    @app.get("/robots.txt")
-    def robots(request: Request) -> Response:
-        return Response(ROBOTS, mimetype="text/plain")
-
-    @app.get("/favicon.ico")
-    def favicon(request: Request) -> Response:
-        return lead_to(app.static_url("favicon.svg"), 302)
-
-    return app
 
 
 def _base_url(way: Way, root: str) -> str:

@@ -14,10 +14,10 @@ from webdemo.demo.connection_path import trace_way
 from webdemo.demo.trace_policy import allow_loopback_and
 from webdemo.errors import UrlRefused
 from webdemo.text import format_duration
-from webdemo.web import App, Request, Response
+from webdemo.web import Request, Response
 from webdemo.web.http_errors import prefers_json
-from webdemo.web.page import Page
-from webdemo.web.visitor import is_at_this_machine, is_from_this_site, is_loopback
+from webdemo.web.page import Site
+from webdemo.web.visitor import is_at_this_machine, is_loopback
 
 if TYPE_CHECKING:
     from webdemo.trace import Hop, Trace
@@ -27,18 +27,17 @@ TIMEOUT_SECONDS = 6.0
 MOST_AT_ONCE = 2
 
 _ELSEWHERE = (
-    "A trace starts on this machine, where it could reach what others cannot. So only somebody who sits at "
-    "it may start one: open this page there, at localhost or 127.0.0.1."
+    "A trace starts from this machine and could reach what other machines cannot. So only a client on this "
+    "machine can start one: open this page there, at localhost or 127.0.0.1."
 )
-_FOREIGN = "This form was sent from another site. Send it from this page."
-_BUSY = f"{MOST_AT_ONCE} traces are under way. Wait for one to end."
+_BUSY = f"{MOST_AT_ONCE} traces are running. Wait until one has finished."
 _ALONE = (
     "This server answers one request at a time, and is busy with this one: it cannot answer its own trace. "
     "Trace it from a terminal, with: webdemo trace URL"
 )
 
 
-def add_trace_page(app: App, page: Page) -> None:
+def add_trace_page(site: Site) -> None:
     free = threading.BoundedSemaphore(MOST_AT_ONCE)
 
     def answer(request: Request, status: int, trace: Trace | None = None, problem: str = "") -> Response:
@@ -49,10 +48,10 @@ def add_trace_page(app: App, page: Page) -> None:
             from webdemo.trace.description import describe_answering, describe_redirect
 
             may_trace = is_at_this_machine(request.environ)
-            response = page(
+            response = site.page(
                 "trace.html",
                 status,
-                url=source.get("url", "") or _own_url(request.environ, app.url_for("home")),
+                url=source.get("url", "") or _own_url(request.environ, site.app.url_for("home")),
                 insecure="insecure" in request.form,
                 trace=trace,
                 problem=problem,
@@ -65,19 +64,15 @@ def add_trace_page(app: App, page: Page) -> None:
         response.vary.add("Accept")
         return response
 
-    @app.get("/trace")
+    @site.app.get("/trace")
     def trace(request: Request) -> Response:
         return answer(request, 200, problem="" if is_at_this_machine(request.environ) else _ELSEWHERE)
 
-    @app.post("/trace")
+    @site.local_form("/trace")
     def trace_url(request: Request) -> Response:
         from webdemo.trace import parse_url
         from webdemo.trace import trace as follow
 
-        if not is_at_this_machine(request.environ):
-            return answer(request, 403, problem=_ELSEWHERE)
-        if not is_from_this_site(request.environ):
-            return answer(request, 403, problem=_FOREIGN)
         text = request.form.get("url", "").strip()
         try:
             facts = parse_url(text).facts

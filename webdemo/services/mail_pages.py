@@ -21,18 +21,13 @@ from webdemo.middleware.stack import ServiceFacts
 from webdemo.services.mail_message import Part, Summary, summarize, take_apart
 from webdemo.services.spool import Spool, default_folder
 from webdemo.text import format_size
-from webdemo.web import App, Request, Response
-from webdemo.web.page import Page
-from webdemo.web.visitor import is_at_this_machine
+from webdemo.web import Request, Response
+from webdemo.web.page import Site
 
 MOST_ROWS = 200
 _HEAD_BYTES = 32 * 1024  # enough for the headers that a list shows
 _LONGEST_NAME = 100
 _NOT_IN_NAMES = re.compile(r"[^\w. -]")
-_NOT_FOR_STRANGERS = (
-    "Mail is private: it is shown to a browser on the machine that caught it, at 127.0.0.1 or localhost, "
-    "and not through a proxy."
-)
 _DOWNLOAD_HEADERS = {
     "Content-Type": "application/octet-stream",
     "X-Content-Type-Options": "nosniff",
@@ -50,20 +45,15 @@ class Row(NamedTuple):
     summary: Summary
 
 
-def add_mail_pages(app: App, page: Page) -> None:
-    def refusal() -> Response:
-        return page("error.html", 403, code=403, title="Forbidden", detail=_NOT_FOR_STRANGERS)
-
+def add_mail_pages(site: Site) -> None:
     def find(request: Request, mail_id: str) -> bytes:
         for spool in _spools(request.environ):
             if (raw := spool.read(mail_id)) is not None:
                 return raw
         raise NotFound
 
-    @app.get("/mail")
+    @site.local_page("/mail")
     def mail(request: Request) -> Response:
-        if not is_at_this_machine(request.environ):
-            return refusal()
         spools = _spools(request.environ)
         all_caught = [(caught, spool) for spool in spools for caught in spool.messages()]
         all_caught.sort(key=lambda pair: pair[0], reverse=True)
@@ -76,7 +66,7 @@ def add_mail_pages(app: App, page: Page) -> None:
             )
             for caught, spool in all_caught[:MOST_ROWS]
         ]
-        return page(
+        return site.page(
             "mail.html",
             rows=rows,
             count=len(all_caught),
@@ -84,25 +74,19 @@ def add_mail_pages(app: App, page: Page) -> None:
             command=_command(request.environ),
         )
 
-    @app.get("/mail/<mail_id>")
+    @site.local_page("/mail/<mail_id>")
     def one_mail(request: Request, mail_id: str) -> Response:
-        if not is_at_this_machine(request.environ):
-            return refusal()
         raw = find(request, mail_id)
-        return page(
+        return site.page(
             "mail_message.html", id=mail_id, mail=take_apart(raw), size=len(raw), format_size=format_size
         )
 
-    @app.get("/mail/<mail_id>/source")
+    @site.local_page("/mail/<mail_id>/source")
     def mail_source(request: Request, mail_id: str) -> Response:
-        if not is_at_this_machine(request.environ):
-            return refusal()
         return _download(find(request, mail_id), f"{mail_id}.eml")
 
-    @app.get("/mail/<mail_id>/parts/<int:number>")
+    @site.local_page("/mail/<mail_id>/parts/<int:number>")
     def mail_part(request: Request, mail_id: str, number: int) -> Response:
-        if not is_at_this_machine(request.environ):
-            return refusal()
         for part in take_apart(find(request, mail_id)).parts:
             if part.number == number:
                 return _download(part.content, file_name(part))
