@@ -21,6 +21,16 @@ Headers = list[tuple[str, str]]
 FAILED = "500"
 
 
+class AppExited(RuntimeError):
+    """The app raised SystemExit, KeyboardInterrupt or the like: for the server, an error as any other.
+
+    Raised as it is, it would end the server, or the thread that answers requests.
+    """
+
+    def __init__(self, exc: BaseException) -> None:
+        super().__init__(f"The app raised {exc!r} while it answered a request.")
+
+
 class Log(Protocol):
     def begin(self, answer: Answer) -> None:
         """Called before the app is called."""
@@ -36,10 +46,12 @@ def watch(app: WSGIApplication, counter: RequestCounter, log: Log | None = None)
         answer = Answer(environ, start_response, counter, log)
         try:
             body = app(environ, answer.start)
-        except BaseException:
+        except BaseException as exc:
             answer.status = FAILED
             answer.end()
-            raise
+            if isinstance(exc, Exception):
+                raise
+            raise AppExited(exc) from exc
         return answer.wrap(body)
 
     return watched
@@ -141,6 +153,10 @@ def _closing(body: Any, answer: Answer) -> Callable[[], None]:
     def close_and_end() -> None:
         try:
             close()
+        except Exception:
+            raise
+        except BaseException as exc:
+            raise AppExited(exc) from exc
         finally:
             answer.end()
 
@@ -169,7 +185,11 @@ class _IterableBody:
             for chunk in self._body:
                 answer.bytes += len(chunk)
                 yield chunk
-        except Exception:
+        except BaseException as exc:
+            if type(exc) is GeneratorExit and not exc.__traceback__.tb_next:  # type: ignore[union-attr]
+                raise  # the server has closed this generator
             if not answer.bytes:
                 answer.status = FAILED  # nothing has been sent yet, so the server answers 500
-            raise
+            if isinstance(exc, Exception):
+                raise
+            raise AppExited(exc) from exc

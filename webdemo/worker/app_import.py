@@ -90,7 +90,7 @@ def _import(name: str, text: str) -> ModuleType:
             else f"Start in the folder that holds it (this is {Path.cwd()})."
         )
         raise WebdemoError(f"There is no module {exc.name!r} for the app {text!r}.", remedy=remedy) from exc
-    except (Exception, SystemExit) as exc:
+    except BaseException as exc:
         raise failure(name, exc) from exc
 
 
@@ -163,7 +163,7 @@ def _evaluate(
     positional, keywords = call
     try:
         return found(*positional, **keywords)
-    except (Exception, SystemExit) as exc:
+    except BaseException as exc:
         raise failure(f"{module_name}:{expression}", exc) from exc
 
 
@@ -202,7 +202,7 @@ def _attribute(holder: Any, name: str, app: str) -> Any:
         if exc.name == name and exc.obj is holder:
             raise
         raise failure(app, exc) from exc
-    except (Exception, SystemExit) as exc:
+    except BaseException as exc:
         raise failure(app, exc) from exc
 
 
