@@ -18,6 +18,7 @@ from mkdocs.structure.files import File, Files
 import webdemo
 from webdemo import config, errors, servers
 from webdemo.cli import main
+from webdemo.supervisor.clients import MEETINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -190,6 +191,23 @@ def _file(name: str) -> Callable[[], str]:
     return lambda: (ROOT / name).read_text("utf-8").replace("](docs/", "](")
 
 
+def supervisor_page() -> str:
+    """What a client meets in each state of a service."""
+    rows = [f"| {row.situation} | {row.meets} | {row.until} |" for row in MEETINGS]
+    return "\n".join(
+        [
+            "# What a client meets\n",
+            "While servers are started, replaced and stopped. *waits*: in the accept queue of the socket. "
+            "*503*: from the supervisor, with `Retry-After`; where it cannot say that (TLS, mail, FTP), the "
+            "connection is refused instead.\n",
+            "| situation | a client meets | until |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "reference/settings.md": settings,
     "reference/commands.md": commands,
@@ -197,6 +215,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/errors.md": errors_page,
     "reference/api.md": api,
     "reference/plug-ins.md": contract,
+    "reference/supervisor.md": supervisor_page,
     "changelog.md": _file("CHANGELOG.md"),
     "contributing.md": _file("CONTRIBUTING.md"),
 }

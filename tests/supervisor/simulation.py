@@ -28,6 +28,7 @@ class Service(NamedTuple):
     shares_import: bool = True
     opens_own_sockets: bool = False
     is_of_app: bool = True
+    has_placeholder: bool = True
 
     def __str__(self) -> str:
         return self.name
@@ -37,6 +38,7 @@ SHARING = Service("waitress")
 TWO = Service("gunicorn", processes=2)
 OWN_IMPORT = Service("gevent", shares_import=False)
 OWN_SOCKET = Service("paste", opens_own_sockets=True)
+SECURE = Service("cheroot", has_placeholder=False)
 
 SERVICES = (SHARING, TWO, OWN_IMPORT)
 
@@ -48,6 +50,7 @@ RUNS: tuple[Slots, ...] = (
     ((TWO, ("8000",)), (SHARING, ("8001",)), (OWN_IMPORT, ("8002", "8003"))),
     ((OWN_SOCKET, ("8000",)), (SHARING, ("8001",))),
     ((OWN_IMPORT, ("8000",)),),
+    ((SECURE, ("8000",)), (SHARING, ("8001",))),
 )
 
 GOOD, BROKEN, HANGS, UNSHARED = "good", "broken", "hangs", "unshared"
@@ -382,6 +385,9 @@ class Machine:
     def _check_replaced(self, number: int) -> None:
         """A process is drained only where another one that stays has taken over its ports."""
         drained = self.processes[number]
+        since = self.reconciler.processes[number].unwanted_since
+        if since is not None and self.now >= since + self.limits.start_seconds:
+            return  # it has served on for as long as it may
         if not drained.is_up or drained.spec.slot.service.opens_own_sockets or self.reconciler.stopping:
             return
         for port in drained.spec.slot.ports:

@@ -167,6 +167,7 @@ def test_commands_and_a_stop_are_obeyed_while_an_import_hangs(serving: runs.Star
     assert [(change["what"], change["waits_for"]) for change in changes] == [
         ("reload", "the app to be loaded")
     ]
+    assert command(run, "ps")[1].splitlines()[-1].endswith("waits for the app to be loaded")
     assert raw_http.get(run.url).text == "one"
     assert run.terminate() == 0
 

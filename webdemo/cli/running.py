@@ -51,6 +51,10 @@ def ps(as_json: bool, watch: bool) -> None:
                 )
             )
     print_table(rows)
+    for status in found:
+        for change in status.changes:
+            seconds = format_duration(change.for_seconds)
+            click.echo(f"{status.pid}: {change.what}, for {seconds}, waits for {change.waits_for}")
 
 
 def _command_of(name: str) -> click.Command:

@@ -80,6 +80,7 @@ class Process:
     state: State = State.STARTING
     was_up: bool = False
     is_hung: bool = False
+    unwanted_since: float | None = None
 
     def enter(self, state: State, now: float) -> None:
         self.state, self.since = state, now

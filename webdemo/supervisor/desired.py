@@ -25,6 +25,10 @@ class ServiceLike(Protocol):
         """Whether its process opens the port itself, so that two of them cannot exist at once."""
 
     @property
+    def has_placeholder(self) -> bool:
+        """Whether the supervisor can respond with 503 in its place."""
+
+    @property
     def is_of_app(self) -> bool:
         """Whether it belongs to the user's plan; False for the dashboard."""
 

@@ -106,14 +106,11 @@ class Executor:
             case facts.FailReadiness():
                 os.write(self._draining_write, b"!")
             case facts.ServePlaceholder(ports):
-                self._placeholder.serve(
-                    {port: service_of(slot) for slot in self._hooks.services() for port in slot.ports},
-                    ports,
-                )
+                self._placeholder.serve(ports)
 
     def close(self) -> None:
         """Give back everything; loaders that have not exited are killed."""
-        self._placeholder.serve({}, frozenset())
+        self._placeholder.serve(frozenset())
         for listener in self.listeners.values():
             listener.close()
         for loader in self._loaders.values():

@@ -12,7 +12,6 @@ from webdemo import servers
 from webdemo.middleware import stack
 from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.loop import Loop
-from webdemo.supervisor.plan import Service
 
 
 class Placeholder:
@@ -24,16 +23,12 @@ class Placeholder:
         self._app = stack.health(stack.not_loaded, lambda: False) if health else stack.not_loaded
         self._running: dict[str, servers.Stopping] = {}
 
-    def serve(self, services: Mapping[str, Service], ports: frozenset[str]) -> None:
-        """Serve on these ports, and on no others. `services`: the service of each port.
-
-        TLS ports are left out: the supervisor does not handle private keys.
-        """
+    def serve(self, ports: frozenset[str]) -> None:
+        """Serve on these ports, and on no others."""
         for port in self._running.keys() - ports:
             self._running.pop(port).set()
         for port in sorted(ports - self._running.keys()):
-            if not services[port].tls and services[port].runs_app:
-                self._running[port] = self._start(port)
+            self._running[port] = self._start(port)
 
     def _start(self, port: str) -> servers.Stopping:
         from webdemo.servers import wsgiref  # few runs need it

@@ -72,6 +72,11 @@ class Service(NamedTuple):
         return servers.find(self.server).opens_own_sockets
 
     @property
+    def has_placeholder(self) -> bool:
+        """Whether the supervisor can respond with 503 in its place: it handles no private keys."""
+        return self.runs_app and not self.tls
+
+    @property
     def is_of_app(self) -> bool:
         """Whether it belongs to the user's plan; False for the dashboard."""
         return self.target is None

@@ -384,6 +384,8 @@ class Reconciler:
     def _deadlines(self) -> Iterator[float]:
         limits = self.limits
         for process in self.processes.values():
+            if process.unwanted_since is not None:
+                yield process.unwanted_since + limits.start_seconds
             match process.state:
                 case State.STARTING | State.READY:
                     yield process.since + limits.start_seconds
@@ -575,7 +577,9 @@ class Reconciler:
     def _compare_ports(self, wanted: dict[Spec, Change | None], now: float) -> None:
         wanted_open = {port for spec in wanted for port in spec.slot.ports}
         if self.limits.waits_for_fix and self.stopping is None:
-            wanted_open |= {port for slot in self.settled.slots if slot.is_running for port in slot.ports}
+            # Where the placeholder can say 503; elsewhere a client would wait until the code is fixed.
+            answered = (slot for slot in self.settled.slots if slot.service.has_placeholder)
+            wanted_open.update(port for slot in answered if slot.is_running for port in slot.ports)
         served = {port for p in self.processes.values() if p.state is State.UP for port in p.spec.slot.ports}
         for name, port in self.ports.items():
             is_wanted = name in wanted_open
@@ -597,15 +601,30 @@ class Reconciler:
     def _compare_processes(self, wanted: dict[Spec, Change | None], now: float) -> None:
         for process in self.processes.values():
             if process.spec in wanted and not (process.is_hung and self._is_full(process.spec)):
+                process.unwanted_since = None
                 continue
+            if process.unwanted_since is None:
+                process.unwanted_since = now
             if process.state is State.STARTING:  # it has no requests to finish
                 self._kill(process, now)
-            elif process.state in (State.READY, State.UP) and not self._is_queue_waiting(process):
+            elif process.state in (State.READY, State.UP) and not (
+                self._is_queue_waiting(process) or self._is_needed(process, wanted, now)
+            ):
                 process.enter(State.DRAINING, now)
                 self._actions.append(facts.Drain(process.number))
         for spec, change in wanted.items():
             if now >= self._history(spec).retry_at and self._may_spawn(spec, change):
                 self._spawn_missing(spec, now)
+
+    def _is_needed(self, process: Process, wanted: dict[Spec, Change | None], now: float) -> bool:
+        """Whether what has taken over has died: for a while the old process can serve on."""
+        if process.unwanted_since is None or now >= process.unwanted_since + self.limits.start_seconds:
+            return False
+        return any(
+            spec in wanted and not self._serving(spec) and not spec.slot.service.opens_own_sockets
+            for spec in self._settled_specs()
+            if process.state is State.UP and not set(process.spec.slot.ports).isdisjoint(spec.slot.ports)
+        )
 
     def _is_queue_waiting(self, process: Process) -> bool:
         return any(self.ports[name].state is PortState.CLOSING for name in process.spec.slot.ports) and not (
@@ -638,7 +657,7 @@ class Reconciler:
         ports = {
             port
             for spec in self.settled.specs()
-            if waits or self._history(spec).given_up is not None
+            if (waits or self._history(spec).given_up is not None) and spec.slot.service.has_placeholder
             for port in spec.slot.ports
             if self.ports[port].state is PortState.OPEN
         }
