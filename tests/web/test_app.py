@@ -467,6 +467,51 @@ def test_url_for_is_right_in_apps_within_apps() -> None:
     assert call(outer, "/in/page", SCRIPT_NAME="/up").body == b"/up/in/page /up/home"
 
 
+def test_url_for_is_right_from_any_app_to_any_other() -> None:
+    outer, admin, blog, deep = App(), App(), App(), App()
+    outer.mount("/admin", admin)
+    outer.mount("/bl\u00f6g", blog)
+    blog.mount("/deep", deep)
+    admin.get("/", name="dashboard")(lambda request: "")
+    deep.get("/x/<name>", name="x")(
+        lambda request, name: f"{admin.url_for('dashboard')} {blog.url_for('posts')}"
+    )
+    blog.get("/", name="posts")(lambda request: f"{admin.url_for('dashboard')} {deep.url_for('x', name='y')}")
+    outer.get("/", name="home")(lambda request: f"{admin.url_for('dashboard')} {deep.url_for('x', name='y')}")
+    for root in ("", "/up"):
+        there = f"{root}/admin/ {root}/bl%C3%B6g/deep/x/y".encode()
+        assert call(outer, SCRIPT_NAME=root).body == there
+        assert call(outer, "/bl\xc3\xb6g/", SCRIPT_NAME=root).body == there
+        reply = call(outer, "/bl\xc3\xb6g/deep/x/1", SCRIPT_NAME=root)
+        assert reply.body == f"{root}/admin/ {root}/bl%C3%B6g/".encode()
+    assert call(admin, "/").status == "200 OK"
+
+
+def test_url_for_of_a_mounted_app_is_right_where_it_is_served_alone() -> None:
+    outer, inner = App(), App()
+    outer.mount("/in", inner)
+    inner.get("/page", name="page")(lambda request: inner.url_for("page"))
+    assert call(inner, "/page").body == b"/page"
+    assert call(outer, "/in/page").body == b"/in/page"
+    assert inner.url_for("page") == "/in/page"
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ({"x": "a", "n": 5}, "/t/a/5"),
+        ({"x": 7, "n": "5"}, "/t/7/5"),
+        ({"x": "a b/c", "n": 5}, "/t/a%20b/c/5"),
+        ({"x": "<n>", "n": 5}, "/t/%3Cn%3E/5"),
+        ({"x": "\u00fc", "n": 5, "q": "1"}, "/t/%C3%BC/5?q=1"),
+    ],
+)
+def test_url_for_quotes_its_values(values: dict[str, Any], path: str) -> None:
+    app = App()
+    app.get("/t/<x>/<int:n>", name="t")(lambda request, x, n: "")
+    assert app.url_for("t", **values) == path
+
+
 # Odd requests
 
 

@@ -68,7 +68,8 @@ class App:
         self._shortcuts = self._router.shortcuts
         self._mounts = self._router.mounts
         self._handlers: dict[int | type[Exception], Handler] = {}
-        self._script_name: ContextVar[str] = ContextVar("script_name", default="")
+        self._script_name: ContextVar[str | None] = ContextVar("script_name", default=None)
+        self._mounted_at: tuple[App, str] | None = None
         self._pages: Pages | None = None
         self._static: StaticFiles | None = None
         beside = Path(sys._getframe(1).f_globals.get("__file__", "")).resolve().parent
@@ -117,6 +118,8 @@ class App:
     def mount(self, prefix: str, app: WSGIApplication) -> None:
         """Pass all requests at and below a prefix to another WSGI app. Raises UsageError for "/"."""
         self._router.mount(prefix, app)
+        if isinstance(app, App) and app._mounted_at is None:
+            app._mounted_at = self, encode_path(prefix)
 
     def paths(self, method: str = "GET") -> list[str]:
         """The rules without parameters that a method has, in the order in which they were added.
@@ -148,9 +151,22 @@ class App:
     def url_for(self, endpoint: str | Callable[..., Any], /, **values: Any) -> str:
         """The path of a view, given its name or the view itself, including where the app is mounted.
 
+        It is right from the views of any app to any other. An app mounted more than once is at its first
+        place, except in its own requests.
+
         Raises LookupError unless exactly one view has the name, and its rule fits the values.
         """
-        return quote_root(self._script_name.get()) + self._router.build(endpoint, values)
+        return self._root() + self._router.build(endpoint, values)
+
+    def _root(self) -> str:
+        """The quoted path at which the app answers: of the current request, or where it is mounted."""
+        script_name = self._script_name.get()
+        if script_name is not None:
+            return quote_root(script_name)
+        if self._mounted_at is None:
+            return ""
+        app, prefix = self._mounted_at
+        return app._root() + quote_root(prefix)
 
     def static_url(self, path: str) -> str:
         """The fingerprinted URL of a static file: `static('app.css')` in templates.
@@ -161,7 +177,7 @@ class App:
             raise WebdemoError(
                 "The app has no static folder.", remedy="Make one, or name it: App(static=...)"
             )
-        return f"{quote_root(self._script_name.get())}/static/{self._static.url(path)}"
+        return f"{self._root()}/static/{self._static.url(path)}"
 
     def render(self, template: str, /, **context: Any) -> str:
         """Render a template; `url_for` and `static` are available in every template.
@@ -195,7 +211,9 @@ class App:
             if script_name:
                 return self._pass_on(mount, environ, start_response)
             return mount(environ, start_response)
-        token = self._script_name.set(script_name) if script_name else None
+        token = None
+        if script_name or self._mounted_at is not None:
+            token = self._script_name.set(script_name or "")
         if self.request_class is Request:  # inlined __init__: the call costs about 7 % of a minimal request
             request = _new(Request)
             request.environ = environ
@@ -261,7 +279,7 @@ class App:
         environ = request.environ
         if isinstance(error, RedirectNeeded):
             query = environ.get("QUERY_STRING")
-            target = quote_root(self._script_name.get()) + error.path
+            target = self._root() + error.path
             if query:
                 target += f"?{quote_query(query)}"
             return answer(redirect(target, 308), request, self)

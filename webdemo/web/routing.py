@@ -28,6 +28,8 @@ View = Callable[..., Any]
 _plain_parameter = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 _text, _integer = 0, 1  # keys beside the segments, which are str
 _int_digits = 18
+_plain_segment = re.compile("[A-Za-z0-9._~-]+")
+_plain_path = re.compile("(?:/(?:<[A-Za-z_][A-Za-z0-9_]*>|[A-Za-z0-9._~-]*))+")
 ANY_METHOD = "*"
 _tree_parameter = re.compile(r"<(int:)?([A-Za-z_][A-Za-z0-9_]*)>")
 
@@ -82,6 +84,7 @@ class Router:
         self._heads_for_matcher: set[str] = set()
         self._first_segments: set[str] = {""}
         self._any_first_segment = False
+        self._plain_rules: dict[View, tuple[str, dict[str, bool]] | None] = {}
         self._named: dict[str, list[View]] = {}
         self._tree = _Node()
         self._has_tree = not {"default", "int"} & (converters or {}).keys()
@@ -98,6 +101,7 @@ class Router:
         named = self._named.setdefault(name or _name(view), [])
         if view not in named:
             named.append(view)
+        self._add_plain_rule(rule, view)
         first = rule.split("/")[1]
         self._first_segments.add(encode_path(first))
         self._any_first_segment |= "<" in first
@@ -105,6 +109,13 @@ class Router:
             self._add_to_tree(rule, view, added.methods or [ANY_METHOD])
         for method in added.methods or ():
             self._add_shortcut(method, rule, view)
+
+    def _add_plain_rule(self, rule: str, view: View) -> None:
+        """Keep the rule for `build` if it is the view's only one and needs no quoting."""
+        path = _tree_parameter.sub(r"<\2>", rule)
+        is_plain = self._has_tree and view not in self._plain_rules and _plain_path.fullmatch(path)
+        parameters = {name: bool(integer) for integer, name in _tree_parameter.findall(rule)}
+        self._plain_rules[view] = (path, parameters) if is_plain else None
 
     def _add_shortcut(self, method: str, rule: str, view: View) -> None:
         exact, tails = self.shortcuts.setdefault(method, ({}, {}))
@@ -220,7 +231,18 @@ class Router:
         views = self._named.get(endpoint, []) if isinstance(endpoint, str) else [endpoint]
         if len(views) != 1:
             raise LookupError(f"{len(views)} views are named {endpoint!r}, and url_for needs one")
-        return self._matcher.build(views[0], values)
+        plain = self._plain_rules.get(views[0])
+        if plain is None or plain[1].keys() != values.keys():
+            return self._matcher.build(views[0], values)
+        path, parameters = plain
+        for name, is_integer in parameters.items():
+            value = values[name]
+            if type(value) is int and value >= 0:
+                value = str(value)
+            elif is_integer or type(value) is not str or not _plain_segment.fullmatch(value):
+                return self._matcher.build(views[0], values)
+            path = path.replace(f"<{name}>", value)
+        return path
 
 
 def source(view: View) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from urllib.parse import quote
@@ -10,6 +11,7 @@ import pytest
 
 from tests.web.static_files.calling import call
 from tests.web.static_files.conftest import keep_at_once
+from webdemo.web.static import representations
 from webdemo.web.static.app import StaticFiles
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -46,11 +48,14 @@ def test_a_url_carries_the_contents_hash_and_is_served_for_ever(
 
 @pytest.mark.parametrize("name", ["app.css", "large.bin"])
 def test_a_changed_file_gets_a_new_url_and_the_old_one_is_no_longer_for_ever(
-    either_app: StaticFiles, folder: Path, name: str
+    either_app: StaticFiles, folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("webdemo.web.static.app.monotonic", lambda: clock[0])
     old = either_app.url(name)
     assert call(either_app, "/" + old)["Cache-Control"] == IMMUTABLE
     (folder / name).write_bytes(b"changed" * 50_000)
+    clock[0] = 1.5
     new = either_app.url(name)
     assert new != old
     assert call(either_app, "/" + new)["Cache-Control"] == IMMUTABLE
@@ -84,3 +89,19 @@ def test_a_fingerprinted_file_negotiates_its_encoding(either_app: StaticFiles, f
     answer = call(either_app, "/" + url, accept_encoding="gzip")
     assert (answer.body, answer["Content-Encoding"], answer["Cache-Control"]) == (b"gzip", "gzip", IMMUTABLE)
     assert answer["Content-Type"] == "text/css; charset=utf-8"
+
+
+def test_content_of_a_large_file_is_read_once_for_its_hash(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = StaticFiles(folder)
+    opened: list[bytes] = []
+    original = representations.Content.open
+    monkeypatch.setattr(
+        representations.Content, "open", lambda self: opened.append(self.path) or original(self)
+    )
+    monkeypatch.setattr("webdemo.web.static.app.monotonic", itertools.count(0, 10).__next__)
+    for _ in range(3):
+        app.url("large.bin")
+        call(app, "/large.000000000000.bin", method="HEAD")
+    assert len(opened) == 1

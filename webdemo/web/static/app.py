@@ -11,7 +11,8 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from webdemo import assets
@@ -27,6 +28,9 @@ from webdemo.web.static.tree import Signature, Tree, split_path
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
@@ -53,6 +57,8 @@ _OUR_HEADERS = frozenset(
 )
 _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 _LOOKS = 10
+_URL_SECONDS = 1.0
+_MAX_REMEMBERED = 10_000
 
 
 class StaticFiles:
@@ -83,7 +89,8 @@ class StaticFiles:
         self._cache_control = f"public, max-age={max_age}" if max_age > 0 else REVALIDATE
         self._extra = _checked_headers(headers or {})
         self._kept = KeptFiles()
-        self._urls: dict[str, tuple[Signature, str]] = {}
+        self._urls: dict[str, tuple[float, str]] = {}  # until when, and the URL
+        self._hashes: dict[bytes, tuple[Signature, str]] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
@@ -98,24 +105,32 @@ class StaticFiles:
         """The URL of a file with a hash of its content in the name, relative to where this app is mounted.
 
         `app.css` gives `app.0123456789ab.css`, which is served as `immutable` and changes with the file.
-        The URL of a path without a file has no hash.
+        The URL of a path without a file has no hash. An edited file has its new URL within a second.
         """
+        known = self._urls.get(path)
+        now = monotonic()
+        if known is not None and now < known[0]:
+            return known[1]
         name = os.fsencode(path.lstrip("/"))
         path_info = "/" + name.decode("latin-1")
-        file = self._kept.get(path_info)
-        known = self._urls.get(path_info)
-        if known is not None and file is not None and known[0] == file.signature:
-            return known[1]
         try:
-            file = file or self._look_up(path_info)
-            mark = b"." + file.fingerprint().encode()
+            mark = b"." + self._fingerprint(self._kept.get(path_info) or self._look_up(path_info)).encode()
         except OSError:
             return quote(name)
         folder, slash, last = name.rpartition(b"/")
         stem, dot, suffix = last.rpartition(b".")
         url = quote(folder + slash + (stem + mark + dot + suffix if stem else last + mark))
-        self._urls[path_info] = (file.signature, url)
+        _remember(self._urls, path, (now + _URL_SECONDS, url))
         return url
+
+    def _fingerprint(self, file: StoredFile) -> str:
+        """A short hash of the file's content, computed once for each version of it. Raises OSError."""
+        known = self._hashes.get(file.path)
+        if known is not None and known[0] == file.signature:
+            return known[1]
+        found = file.fingerprint()
+        _remember(self._hashes, file.path, (file.signature, found))
+        return found
 
     def _serve(
         self, environ: WSGIEnvironment, start_response: StartResponse, method: str, looks: int = _LOOKS
@@ -176,7 +191,7 @@ class StaticFiles:
             raise FileNotFoundError("no such file")
         plain = [*names[:-1], match[1] + (match[3] or b"")]
         file = self._read(plain, IMMUTABLE)
-        if file.fingerprint().encode() != match[2]:
+        if self._fingerprint(file).encode() != match[2]:
             return self._read(plain, REVALIDATE)
         self._kept.keep(path, file)
         return file
@@ -241,6 +256,12 @@ class StaticFiles:
             ],
         )
         return [] if method == "HEAD" else [page.body]
+
+
+def _remember(known: dict[K, V], key: K, value: V) -> None:
+    if len(known) >= _MAX_REMEMBERED:
+        known.clear()
+    known[key] = value
 
 
 def _with_slash(environ: WSGIEnvironment) -> str:

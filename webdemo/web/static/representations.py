@@ -67,7 +67,6 @@ class StoredFile(NamedTuple):
     """By content coding, best first, identity last."""
     codings: tuple[str, ...]
     representations: dict[str, Representation]
-    fingerprints: list[str]
     modified: int
     """Whole seconds since the epoch."""
 
@@ -81,10 +80,8 @@ class StoredFile(NamedTuple):
         return sum(len(content.body or b"") for content in self.contents.values())
 
     def fingerprint(self) -> str:
-        """A short hash of the identity content, computed once. Raises OSError."""
-        if not self.fingerprints:
-            self.fingerprints.append(_content_hash(self.contents[IDENTITY])[:FINGERPRINT_DIGITS])
-        return self.fingerprints[0]
+        """A short hash of the identity content, which is read for it. Raises OSError."""
+        return _content_hash(self.contents[IDENTITY])[:FINGERPRINT_DIGITS]
 
 
 def look_at(place: Place) -> dict[str, Content]:
@@ -129,7 +126,7 @@ def dress(
         representations[coding] = Representation(
             content, content.etag, media_type, body + validators, validators
         )
-    return StoredFile(path, name, contents, codings, representations, [], changed)
+    return StoredFile(path, name, contents, codings, representations, changed)
 
 
 def _content(folder_fd: int, name: bytes, path: bytes, mark: str) -> Content:
