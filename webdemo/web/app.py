@@ -72,7 +72,8 @@ class App:
         self._mounted_at: tuple[App, str] | None = None
         self._pages: Pages | None = None
         self._static: StaticFiles | None = None
-        beside = Path(sys._getframe(1).f_globals.get("__file__", "")).resolve().parent
+        file = sys._getframe(1).f_globals.get("__file__")
+        beside = Path(file).resolve().parent if file else None
         self._templates = _folder("templates", templates, beside)
         static_folder = _folder("static", static, beside)
         if static_folder is not None:
@@ -311,11 +312,16 @@ class App:
         return self._handlers.get(500) if code == 500 else None
 
 
-def _folder(kind: str, given: str | Path | None, beside: Path) -> Path | None:
+def _folder(kind: str, given: str | Path | None, beside: Path | None) -> Path | None:
     """The folder given, which must exist (WebdemoError), or else the one beside the caller, if any."""
-    folder = Path(given) if given is not None else beside / kind
+    if given is not None:
+        folder = Path(given).absolute()  # unresolved, to follow a symlink to the current release
+    elif beside is not None:
+        folder = beside / kind
+    else:  # `python -c`, or a shell
+        return None
     if folder.is_dir():
-        return folder.resolve()
+        return folder
     if given is None:
         return None
     raise WebdemoError(

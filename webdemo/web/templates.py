@@ -43,8 +43,8 @@ class _Loader(FileSystemLoader):
         return super().load(environment, name, dict(globals or {}))
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
-        source, filename, is_current = super().get_source(environment, template)
-        look_again = monotonic() + 1
+        source, filename, _ = super().get_source(environment, template)
+        read, look_again = _signature(filename), monotonic() + 1
 
         def is_current_for_a_second() -> bool:
             nonlocal look_again
@@ -52,6 +52,15 @@ class _Loader(FileSystemLoader):
             if now < look_again:
                 return True
             look_again = now + 1
-            return is_current()
+            return _signature(filename) == read
 
         return source, filename, is_current_for_a_second
+
+
+def _signature(path: str) -> tuple[int, ...]:
+    """What changes with a file's content, even if a copy keeps the old modification time."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,3 +49,24 @@ def test_nothing_refused_is_chosen(weights: dict[str, str], available: set[str])
             == max(float(weights.get(each, others)) for each in available)
             > 0
         )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mon, 31 Feb 2020 00:00:00 GMT",
+        "Sat, 01 Jan 2022 00:00:00 GMT, Sun, 02 Jan 2022 00:00:00 GMT",
+        "Sat, 01 Jan 2022 24:61:00 GMT",
+        "Sat, 01 Jan 2022 00:00:00 +0100",
+        "Sat, 01 Jan 2022 00:00:00 GMT ",
+        "2022-01-01",
+    ],
+)
+def test_invalid_date_or_a_list_of_them_is_no_date(text: str) -> None:
+    assert parse_date(text) is None
+
+
+@pytest.mark.parametrize("text", ['"x"y', 'y"x"', '"x" "x"', 'W"x"', '"x";q=1'])
+def test_text_beside_an_entity_tag_is_no_entity_tag(text: str) -> None:
+    assert status_by_conditions({"HTTP_IF_NONE_MATCH": text}, '"x"', 0) is None
+    assert status_by_conditions({"HTTP_IF_MATCH": text}, '"x"', 0) == 412

@@ -97,9 +97,12 @@ def test_content_of_a_large_file_is_read_once_for_its_hash(
     app = StaticFiles(folder)
     opened: list[bytes] = []
     original = representations.Content.open
-    monkeypatch.setattr(
-        representations.Content, "open", lambda self: opened.append(self.path) or original(self)
-    )
+
+    def open_and_count(self: representations.Content) -> int:
+        opened.append(self.path)
+        return original(self)
+
+    monkeypatch.setattr(representations.Content, "open", open_and_count)
     monkeypatch.setattr("webdemo.web.static.app.monotonic", itertools.count(0, 10).__next__)
     for _ in range(3):
         app.url("large.bin")

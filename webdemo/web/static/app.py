@@ -36,6 +36,8 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 NOT_FOUND_PAGE = "/404.html"
 
+# Caches may keep a 404 (RFC 9110 15.1), and during a rolling update the next host may have the file.
+_DO_NOT_REUSE = ("Cache-Control", REVALIDATE)
 _ALLOW = ("Allow", "GET, HEAD, OPTIONS")
 _FINGERPRINTED = re.compile(rb"(.+)\.([0-9a-f]{%d})(\.[^.]*)?" % FINGERPRINT_DIGITS, re.DOTALL)
 _OUR_HEADERS = frozenset(
@@ -55,9 +57,10 @@ _OUR_HEADERS = frozenset(
         "transfer-encoding",
     }
 )
+_MOVED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 _LOOKS = 10
-_URL_SECONDS = 1.0
+_REUSE_SECONDS = 1.0
 _MAX_REMEMBERED = 10_000
 
 
@@ -90,6 +93,7 @@ class StaticFiles:
         self._extra = _checked_headers(headers or {})
         self._kept = KeptFiles()
         self._urls: dict[str, tuple[float, str]] = {}  # until when, and the URL
+        self._no_page_until = 0.0
         self._hashes: dict[bytes, tuple[Signature, str]] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -120,7 +124,7 @@ class StaticFiles:
         folder, slash, last = name.rpartition(b"/")
         stem, dot, suffix = last.rpartition(b".")
         url = quote(folder + slash + (stem + mark + dot + suffix if stem else last + mark))
-        _remember(self._urls, path, (now + _URL_SECONDS, url))
+        _remember(self._urls, path, (now + _REUSE_SECONDS, url))
         return url
 
     def _fingerprint(self, file: StoredFile) -> str:
@@ -161,7 +165,8 @@ class StaticFiles:
             return [body]
         try:
             return send(environ, start_response, chosen, spans_asked(environ, file, chosen))
-        except OSError:  # the file has just been changed or replaced
+        except OSError:  # the file, or its sibling, has just been changed or replaced
+            self._kept.drop(path)
             if looks == 1:
                 return refuse(start_response, method, "503 Service Unavailable", ("Retry-After", "1"))
             return self._serve(environ, start_response, method, looks - 1)
@@ -197,19 +202,27 @@ class StaticFiles:
         return file
 
     def _read(self, names: list[bytes], cache_control: str) -> StoredFile:
-        with self._tree.enter(names) as place:
-            if place.is_folder:
-                raise IsADirectoryError("a folder")
-            contents = look_at(place)
+        path = self._tree.path(names)
+        for looks_left in range(_LOOKS, 0, -1):
+            os.stat(path)  # noqa: PTH116  the cheapest way to find that there is none
+            try:
+                with self._tree.enter(names) as place:
+                    if place.is_folder:
+                        raise IsADirectoryError("a folder")
+                    contents = look_at(place)
+                break
+            except OSError as error:  # a symlink on the way may just have been replaced, as releases are
+                if looks_left == 1 or error.errno not in _MOVED:
+                    raise
         name = os.fsdecode(names[-1])
-        return dress(self._tree.path(names), name, contents, cache_control=cache_control, extra=self._extra)
+        return dress(path, name, contents, cache_control=cache_control, extra=self._extra)
 
     def _serve_without_file(
         self, environ: WSGIEnvironment, start_response: StartResponse, method: str, path: str, error: OSError
     ) -> Iterable[bytes]:
         if path == "" and not environ.get("SCRIPT_NAME"):
             return self._serve({**environ, "PATH_INFO": "/"}, start_response, method)
-        names = split_path(path)
+        names = split_path(path) if self._page_assets is not None else None
         if names and not names[-1] and self._page_assets is not None:
             try:
                 return folder_listing.answer(
@@ -240,18 +253,21 @@ class StaticFiles:
 
     def _not_found(self, start_response: StartResponse, method: str) -> Iterable[bytes]:
         """A 404, with the root's 404.html as its body if there is one that is small enough to be cached."""
-        try:
-            page = (self._kept.get(NOT_FOUND_PAGE) or self._look_up(NOT_FOUND_PAGE)).contents[IDENTITY]
-        except OSError:
-            page = None
+        page = None
+        if monotonic() >= self._no_page_until:
+            try:
+                page = (self._kept.get(NOT_FOUND_PAGE) or self._look_up(NOT_FOUND_PAGE)).contents[IDENTITY]
+            except OSError:
+                self._no_page_until = monotonic() + _REUSE_SECONDS
         if page is None or page.body is None:
-            return refuse(start_response, method, "404 Not Found")
+            return refuse(start_response, method, "404 Not Found", _DO_NOT_REUSE)
         start_response(
             "404 Not Found",
             [
                 ("Content-Type", "text/html; charset=utf-8"),
                 ("Content-Length", str(page.size)),
                 ("X-Content-Type-Options", "nosniff"),
+                _DO_NOT_REUSE,
                 *self._extra,
             ],
         )

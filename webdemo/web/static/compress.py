@@ -25,7 +25,7 @@ from typing import BinaryIO, Literal
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.web.static.content_coding import SUFFIXES
 from webdemo.web.static.media_types import is_compressed
-from webdemo.web.static.tree import is_served, open_file, open_folder, signature
+from webdemo.web.static.tree import is_fresh_sibling, is_served, open_file, open_folder, signature
 
 WORTHWHILE = 0.95
 """A sibling larger than this fraction of its original is discarded."""
@@ -37,7 +37,10 @@ _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _MODULES = {"br": "brotli", "zstd": "zstandard", "gzip": "zlib"}
 
-Outcome = Literal["compressed", "fresh", "not smaller", "changed meanwhile"]
+# The sibling's name is too long, or a folder has it.
+_NAME_UNUSABLE = (errno.ENAMETOOLONG, errno.EISDIR)
+
+Outcome = Literal["compressed", "fresh", "not smaller", "changed meanwhile", "without a usable name"]
 Encoder = tuple[Callable[[bytes], bytes], Callable[[], bytes]]
 
 
@@ -170,18 +173,23 @@ def _compress_file(
         before = os.fstat(original.fileno())
         if not stat.S_ISREG(before.st_mode):
             return 0, "changed meanwhile", {}
-        stale = [coding for coding in available if not _is_fresh(folder_fd, name, coding, before)]
         made: dict[str, int] = {}
-        for coding in stale:
-            original.seek(0)
-            with _Sibling(folder_fd, name, coding, before) as sibling:
-                sibling.size = _encode(original, sibling.file, coding)
-                after = os.fstat(original.fileno())
-                if signature(after) != signature(before):
-                    return after.st_size, "changed meanwhile", made
-                if sibling.size <= before.st_size * WORTHWHILE:
-                    sibling.put_in_place()
-                    made[coding] = sibling.size
+        try:
+            stale = [coding for coding in available if not _is_fresh(folder_fd, name, coding, before)]
+            for coding in stale:
+                original.seek(0)
+                with _Sibling(folder_fd, name, coding, before) as sibling:
+                    sibling.size = _encode(original, sibling.file, coding)
+                    after = os.fstat(original.fileno())
+                    if signature(after) != signature(before):
+                        return after.st_size, "changed meanwhile", made
+                    if sibling.size <= before.st_size * WORTHWHILE:
+                        sibling.put_in_place()
+                        made[coding] = sibling.size
+        except OSError as error:
+            if error.errno in _NAME_UNUSABLE:
+                return before.st_size, "without a usable name", made
+            raise
     outcome: Outcome = "compressed" if made else "not smaller" if stale else "fresh"
     return before.st_size, outcome, made
 
@@ -192,7 +200,8 @@ def _is_fresh(folder_fd: int, name: bytes, coding: str, original: os.stat_result
     except FileNotFoundError:
         return False
     is_open_to_more = status.st_mode & ~original.st_mode & 0o777
-    return stat.S_ISREG(status.st_mode) and not is_open_to_more and status.st_mtime_ns >= original.st_mtime_ns
+    is_fresh = is_fresh_sibling(signature(status), signature(original))
+    return stat.S_ISREG(status.st_mode) and not is_open_to_more and is_fresh
 
 
 def _sibling_name(name: bytes, coding: str) -> bytes:

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from email.utils import formatdate, mktime_tz, parsedate_tz
+from datetime import UTC, datetime
+from email.utils import formatdate, parsedate_tz
 from typing import Any
 
-_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_TAG = re.compile(r'(?:^|,)[ \t]*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?=,|$)')
+# Section 5.6.7: an IMF-fixdate, and the two older forms.
+_DATE = re.compile(
+    r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT"
+    r"|[A-Z][a-z]{5,8}, [0-9]{2}-[A-Z][a-z]{2}-[0-9]{2} [0-9:]{8} GMT"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9 ][0-9] [0-9:]{8} [0-9]{4}"
+)
 
 
 def http_date(seconds: float) -> str:
@@ -21,10 +28,12 @@ def http_date(seconds: float) -> str:
 
 def parse_date(text: str) -> int | None:
     """An HTTP date in any of its three forms, as seconds since the epoch; None if it is malformed."""
+    parts = parsedate_tz(text) if _DATE.fullmatch(text) else None
+    if parts is None:
+        return None
     try:
-        parts = parsedate_tz(text)
-        return None if parts is None else int(mktime_tz(parts))
-    except (ValueError, OverflowError, IndexError, TypeError):
+        return int(datetime(*parts[:6], tzinfo=UTC).timestamp())
+    except ValueError:  # 31 February
         return None
 
 

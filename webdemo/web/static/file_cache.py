@@ -51,7 +51,7 @@ class KeptFiles:
     def keep(self, path_info: str, file: StoredFile) -> None:
         """Cache a file under a path, replacing its entry, unless it is too recent or too large."""
         now = self._clock()
-        newest = max(max(c.signature.modified_ns, c.signature.changed_ns) for c in file.contents.values())
+        newest = max(_newest(content.signature, now) for content in file.contents.values())
         with self._lock:
             self._drop(path_info)
             if now - newest / 10**9 < REST_SECONDS or file.memory > MAX_BYTES:
@@ -61,7 +61,17 @@ class KeptFiles:
             while self._bytes > MAX_BYTES or len(self._files) > MAX_FILES:
                 self._drop(next(iter(self._files)))
 
+    def drop(self, path_info: str) -> None:
+        with self._lock:
+            self._drop(path_info)
+
     def _drop(self, path_info: str) -> None:
         kept = self._files.pop(path_info, None)
         if kept is not None:
             self._bytes -= kept[0].memory
+
+
+def _newest(signature: Signature, now: float) -> int:
+    """The latest change in nanoseconds; a modification time in the future says nothing of it."""
+    is_past = signature.modified_ns / 10**9 <= now
+    return max(signature.changed_ns, signature.modified_ns) if is_past else signature.changed_ns

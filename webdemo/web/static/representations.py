@@ -17,7 +17,7 @@ from typing import NamedTuple
 from webdemo.web.static.conditions import http_date
 from webdemo.web.static.content_coding import IDENTITY, SUFFIXES
 from webdemo.web.static.media_types import content_type
-from webdemo.web.static.tree import Place, Signature, open_file, signature
+from webdemo.web.static.tree import Place, Signature, is_fresh_sibling, open_file, signature
 
 SMALL_BYTES = 256 * 1024
 """Files up to this size are read into memory and may be cached."""
@@ -95,7 +95,7 @@ def look_at(place: Place) -> dict[str, Content]:
             )
         except OSError:
             continue
-        if sibling.signature.modified_ns >= plain.signature.modified_ns:
+        if is_fresh_sibling(sibling.signature, plain.signature):
             contents[coding] = sibling
     contents[IDENTITY] = plain
     return contents

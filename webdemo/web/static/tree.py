@@ -7,6 +7,7 @@ replacing a folder by a symlink in between causes an error, not access to anothe
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,17 @@ def signature(status: os.stat_result) -> Signature:
     return Signature(status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns)
 
 
+def is_fresh_sibling(sibling: Signature, original: Signature) -> bool:
+    """Whether a precompressed sibling was made from the file as it is now.
+
+    `webdemo compress` gives it the file's modification time; other tools make it after the file. A file that
+    is put back with its old time (mv, cp -p, rsync -t) is older than the sibling, but changed after it.
+    """
+    if sibling.modified_ns == original.modified_ns:
+        return True
+    return sibling.modified_ns > original.modified_ns and sibling.changed_ns > original.changed_ns
+
+
 def split_path(path_info: str) -> list[bytes] | None:
     """The names in a WSGI PATH_INFO, the last one "" for a folder; None if the path is never served.
 
@@ -42,8 +54,10 @@ def split_path(path_info: str) -> list[bytes] | None:
         names = path_info.encode("latin-1").split(b"/")
     except UnicodeEncodeError:
         return None
-    if names.pop(0) or b"\0" in b"".join(names):
+    if names.pop(0) or "\0" in path_info:
         return None
+    if "/." not in path_info and "//" not in path_info:
+        return names
     for place, name in enumerate(names):
         is_last = place == len(names) - 1
         if (not name and not is_last) or not is_served(name, at_root=place == 0):
@@ -90,7 +104,7 @@ class Tree:
         root = os.path.realpath(self.root)
         real = os.path.realpath(self.path(names), strict=True)
         if real != root and not real.startswith(root.rstrip(b"/") + b"/"):
-            raise FileNotFoundError("outside the root")
+            raise FileNotFoundError(errno.ENOENT, "outside the root")
         *folders, name = real[len(root) :].strip(b"/").split(b"/")
         folder_fd = open_folder(root, folders)
         try:
