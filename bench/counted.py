@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench.cases import CASES, environs
+from bench.cases import CASES, HANDLERS, environs
 from bench.contestants import BARE, find
 from bench.inproc import call, equal_runners
 from bench.instructions import CALLS
@@ -19,7 +19,7 @@ from bench.instructions import CALLS
 def main() -> None:
     name, folder = sys.argv[1], Path(sys.argv[2])
     contestants = [find(who) for who in dict.fromkeys((BARE, name))]
-    for case in CASES:
+    for case in (*CASES, *HANDLERS):
         runners, _ = equal_runners(case, contestants, folder)
         runner = runners.get(name)
         if runner is None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.contestants import BARE, Contestant
@@ -47,6 +48,7 @@ def add(part: Part, contestants: list[Contestant], folder: Path) -> None:
         for who, value in zip(names, ratios, strict=True):
             if value is not None:
                 part.figures[f"instructions.{case.name}.{who}"] = value
+    _add_handlers(part, {name: counted[name] for name in names})
     part.tables.append(
         Table(
             f"The same in instructions, counted by valgrind over {CALLS} requests",
@@ -54,6 +56,19 @@ def add(part: Part, contestants: list[Contestant], folder: Path) -> None:
             rows,
         )
     )
+
+
+def _add_handlers(part: Part, counted: Mapping[str, Mapping[str, float]]) -> None:
+    from bench.cases import HANDLERS
+
+    names = [name for name, found in counted.items() if HANDLERS[0].name in found]
+    rows = []
+    for case in HANDLERS:
+        cells = [f"{counted[name][case.name] / 1000:.0f}" for name in names]
+        rows.append([case.title, *cells])
+        for name in names:
+            part.figures[f"instructions.{case.name}.{name}"] = counted[name][case.name]
+    part.tables.append(Table("What handlers do, in thousands of instructions", ["handler", *names], rows))
 
 
 def count(valgrind: str, name: str, folder: Path) -> dict[str, float]:

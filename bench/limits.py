@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.cases import HANDLERS
 from bench.tables import Table
 
 
@@ -61,6 +62,25 @@ def _in_process() -> list[Limit]:
             ("form", "form", 1.0),
         )
     ]
+    for case in HANDLERS:
+        own = f"inproc.{case.name}.webdemo"
+        most = {
+            "multipart_small": 1.5,
+            "multipart_large": 1.5,
+            "set_header": 1.4,
+            "form_encoded": 1.15,
+            "links": 1.1,
+        }
+        limits += [
+            Limit(
+                f"{case.title} as a handler : Falcon",
+                own,
+                at_most=most.get(case.name, 1.0),
+                of=f"inproc.{case.name}.falcon",
+            ),
+            Limit(f"{case.title} as a handler : Bottle", own, at_most=1.0, of=f"inproc.{case.name}.bottle"),
+        ]
+    limits.append(Limit("all handlers : Falcon, geometric mean", "inproc.handlers", at_most=0.72))
     limits.append(
         Limit(
             "static, 1.5 KB : WhiteNoise indexed",

@@ -211,19 +211,20 @@ class Request(WerkzeugRequest):
             name, quoted, value = plain.groups("")
             if name:
                 pairs.append((name, quoted or value))
-        return cast("ImmutableMultiDict[str, str]", self.dict_storage_class(pairs))
+        return self.dict_storage_class(pairs)  # type: ignore[return-value]  # immutable by default
 
     @lazy
     def form(self) -> ImmutableMultiDict[str, str]:
-        body = self._read_small() if self.mimetype in _form_types else None
-        if body is None or self.mimetype == "multipart/form-data":
+        mimetype = self.mimetype
+        body = self._read_small() if mimetype in _form_types else None
+        if body is None or mimetype == "multipart/form-data":
             return super().form
         pairs = _pairs(body.decode("latin-1"))
         if pairs is None:
             return super().form
         self.stream = BytesIO()
         self.files = _no_files
-        return cast("ImmutableMultiDict[str, str]", self.parameter_storage_class(pairs))
+        return self.parameter_storage_class(pairs)  # type: ignore[return-value]  # immutable by default
 
     @lazy
     def data(self) -> bytes:
@@ -239,11 +240,13 @@ class Request(WerkzeugRequest):
     def _read_small(self) -> bytes | None:
         """Read the body, which `stream` then holds, if it is small, its length is known and it is unread."""
         environ = self.environ
-        length = self.content_length or 0
+        digits = environ.get("CONTENT_LENGTH", "")
+        length = int(digits) if digits.isdecimal() else 0
         if (
             not 0 < length <= _small_bytes
             or (self.max_content_length is not None and length > self.max_content_length)
             or "wsgi.input_terminated" in environ
+            or "HTTP_TRANSFER_ENCODING" in environ
             or "stream" in self.__dict__  # reading has begun
             or self.shallow
         ):

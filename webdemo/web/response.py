@@ -13,6 +13,7 @@ from contextvars import copy_context
 from functools import lru_cache, partial
 from http import HTTPStatus
 from logging import getLogger
+from types import GeneratorType
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ Answer = tuple[str, Pairs, Iterable[bytes]]
 
 type_html = ("Content-Type", "text/html; charset=utf-8")
 type_json = ("Content-Type", "application/json")
+_html_only = (type_html,)
 _type_bytes = ("Content-Type", "application/octet-stream")
 
 log = getLogger("webdemo")
@@ -39,6 +41,7 @@ _content_type = lru_cache(maxsize=64)(get_content_type)
 _end = object()
 _status_lines = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus if status >= 200}
 _known_lines = frozenset(_status_lines.values())
+_plain_lines = _known_lines - {_status_lines[204], _status_lines[304]}
 _status_pattern = re.compile("[2-5][0-9]{2} (?!\\Z)" + FIELD_VALUE)
 _plain_location = re.compile(
     r"(?:https?:/)?/[A-Za-z0-9._~/-]*(?:\?[A-Za-z0-9._~/=&-]*)?(?:#[A-Za-z0-9._~-]*)?"
@@ -71,7 +74,7 @@ class Response(WerkzeugResponse):
 
     default_mimetype = "text/html"
     direct_passthrough = False
-    _pairs: Iterable[tuple[str, str]] = (type_html,)  # the headers, except for the length
+    _pairs: Iterable[tuple[str, str]] = _html_only  # the headers, except for the length
     _length: int | None = None
     _line, _code = "200 OK", 200
     _closers: tuple[Callable[[], Any], ...] = ()
@@ -118,7 +121,7 @@ class Response(WerkzeugResponse):
         for name, value in self._pairs:
             headers.add(name, value)
         if self._length is not None:
-            add = headers.add if self._pairs is Response._pairs else headers.set  # `set` costs more
+            add = headers.add if self._pairs is _html_only else headers.set  # `set` costs more
             add("Content-Length", str(self._length))
         return headers
 
@@ -308,14 +311,20 @@ def answer(result: Any, request: Request, view: View) -> Answer:
 
     The header list is new for each response, because servers and middleware may change it.
     """
+    kind = type(result)
+    if kind is dict or kind is list:
+        content = dump_json(result)
+        return "200 OK", [type_json, ("Content-Length", str(len(content)))], [content]
+    if kind is Response:
+        return _answer_response(result, request, view)
+    if kind is GeneratorType:
+        return "200 OK", [type_html], Stream(result, result.close, request, view)
     status: int | str = 200
     given: Any = None
     body = result
-    if type(result) is tuple:
+    if kind is tuple:
         body, status, given = _unpack(result, view)
-    kind = type(body)
-    if kind is Response and body is result:
-        return _answer_response(body, request, view)
+        kind = type(body)
     if kind is str:
         content, content_type = body.encode(), type_html
     elif kind is dict or kind is list:
@@ -382,6 +391,10 @@ def _answer_response(response: WerkzeugResponse, request: Request, view: View) -
     state = response.__dict__
     headers: Iterable[tuple[str, str]] = state.get("headers", response._pairs)
     line, code, body = response._line, response._code, state["response"]
+    if headers is _html_only and line in _plain_lines and type(body) is list and len(body) == 1:
+        (content,) = body
+        if type(content) is bytes and not response._closers:
+            return line, [type_html, ("Content-Length", str(len(content)))], [content]
     if isinstance(body, (list, tuple)):
         line, sent, content = _answer_content(line, code, headers, body)
         return line, sent, ClosingIterator(content, response.close) if response._closers else content
@@ -390,8 +403,11 @@ def _answer_response(response: WerkzeugResponse, request: Request, view: View) -
 
 
 def _answer_content(line: str, code: int, pairs: Iterable[tuple[str, str]], body: Sequence[Any]) -> Answer:
-    content = [part.encode() if isinstance(part, str) else part for part in body]
-    length = len(content[0]) if len(content) == 1 else sum(map(len, content))
+    if len(body) == 1 and type(body[0]) is bytes:
+        content, length = [body[0]], len(body[0])
+    else:
+        content = [part.encode() if isinstance(part, str) else part for part in body]
+        length = sum(map(len, content))
     headers = sendable(pairs, code, length)
     return _checked(line), headers, [] if code in _without_content else content
 
