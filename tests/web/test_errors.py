@@ -60,7 +60,8 @@ def test_handler_of_the_nearest_class_is_called(error: Exception, handlers: Any,
 
 
 @pytest.mark.parametrize(
-    ("handlers", "is_logged"), [((), True), ((500,), True), ((Denied,), False), ((Exception, 500), False)]
+    ("handlers", "is_logged"),
+    [((), True), ((500,), True), ((Denied,), False), ((Exception,), True), ((Exception, Denied), False)],
 )
 def test_only_exceptions_without_a_handler_of_their_own_are_logged(
     handlers: Any, is_logged: bool, caplog: pytest.LogCaptureFixture

@@ -203,11 +203,42 @@ def test_method_decides_between_a_static_path_and_a_parameter() -> None:
     assert call(app, "/u/you", "POST").body == b"you"
 
 
-def test_first_of_two_equal_routes_stands() -> None:
+@pytest.mark.parametrize(("first", "second"), [("/a", "/a"), ("/a/<x>", "/a/<y>"), ("/<int:a>", "/<int:b>")])
+def test_second_view_of_a_rule_is_refused(first: str, second: str) -> None:
+    def one(request: Request, **_: Any) -> str:
+        return "one"
+
+    def two(request: Request, **_: Any) -> str:
+        return "two"
+
     app = App()
-    app.get("/a")(lambda request: "first")
-    app.get("/a")(lambda request: "second")
-    assert call(app, "/a").body == b"first"
+    app.get(first)(one)
+    with pytest.raises(UsageError, match=r"two has the rule '.*' for GET, and so has .*one\."):
+        app.route(second, methods=["POST", "GET"])(two)
+    app.get(second)(one)
+    app.delete(second)(two)
+    assert app.test_client().delete(second.replace("<int:b>", "5")).text == "two"
+
+
+def test_decorator_without_a_rule_is_refused() -> None:
+    app = App()
+    with pytest.raises(UsageError, match=r"The decorator of .*app_with has no rule"):
+        app.get(app_with)(app_with)  # type: ignore[arg-type,type-var]
+
+
+@pytest.mark.parametrize(
+    ("rule", "view"),
+    [
+        ("/", lambda: ""),
+        ("/<x>", lambda request: ""),
+        ("/<x>", lambda request, y: ""),
+        ("/", lambda request, x: ""),
+    ],
+)
+def test_view_that_cannot_be_called_is_refused(rule: str, view: Any) -> None:
+    with pytest.raises(UsageError, match="cannot be the view of '/") as caught:
+        App().get(rule)(view)
+    assert "def <lambda>(request" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -272,8 +303,11 @@ def test_dicts_answer_as_werkzeugs_matcher_does(
     router, plain = Router(), Map()
     for number, rule in enumerate(rules):
         chosen = methods.draw(st.sampled_from([["GET"], ["POST"], ["GET", "POST"]]))
+        try:
+            router.add(rule, _view(number, rule), chosen, name=None)
+        except UsageError:  # the same rule again
+            continue
         plain.add(Rule(rule, endpoint=number, methods=chosen))
-        router.add(rule, _view(number, rule), chosen, name=None)
 
     def expected() -> Any:
         try:

@@ -6,7 +6,7 @@ Routes are added while the app is built, before the first request; from then on 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from logging import getLogger
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
+from werkzeug.wrappers import Response as WerkzeugResponse
 from werkzeug.wsgi import ClosingIterator
 
 from webdemo.errors import WebdemoError
@@ -39,7 +40,20 @@ if TYPE_CHECKING:
     from webdemo.web.static.app import StaticFiles
     from webdemo.web.templates import Pages
 
-V = TypeVar("V", bound=Callable[..., Any])
+ViewResult = (
+    str
+    | bytes
+    | dict[Any, Any]
+    | list[Any]
+    | WerkzeugResponse
+    | HTTPException
+    | Iterator[Any]
+    | tuple[Any, int | str]
+    | tuple[Any, int | str, Any]
+)
+"""What a view may return, so that a type checker finds one that returns something else."""
+
+V = TypeVar("V", bound=Callable[..., ViewResult])
 
 _new = object.__new__
 _log = getLogger("webdemo")
@@ -140,7 +154,7 @@ class App:
         The handler of the nearest class is called. It returns what a view may return; the status is the
         error's (500 for an exception that is not an HTTPException) unless the handler returns one, and
         headers that the status needs (Allow, WWW-Authenticate, Retry-After ...) are added. An exception
-        that has no handler but that of 500 is logged with its traceback.
+        that has no handler but that of 500 or Exception is logged with its traceback.
         """
 
         def register(handler: V) -> V:
@@ -290,7 +304,7 @@ class App:
             if environ.get("PATH_INFO") == "*":  # the server as a whole, RFC 9110 9.3.7
                 return "204 No Content", [("Allow", ", ".join(self._router.methods()))], []
         handler = self._handler(error) if self._handlers else None
-        if not isinstance(error, HTTPException) and handler in (None, self._handlers.get(500)):
+        if not isinstance(error, HTTPException) and handler in self._catch_all():
             method, path = terminal_line(request.method), terminal_line(request.path)
             _log.error("%s failed on %s %s", source(view or self), method, path, exc_info=error)
         try:
@@ -300,6 +314,10 @@ class App:
         except Exception:  # noqa: BLE001 - if a handler fails, the standard error page is sent
             _log.exception("The error handler for %r failed", error)
             return answer_error(InternalServerError(), request, view or self)
+
+    def _catch_all(self) -> tuple[Handler | None, ...]:
+        """The handlers of unexpected errors, which are logged."""
+        return None, self._handlers.get(500), self._handlers.get(Exception)
 
     def _handler(self, error: Exception) -> Handler | None:
         """The handler of the nearest class; a status code ranks before HTTPException, 500 after Exception."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 View = Callable[..., Any]
 
 _plain_parameter = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
+_parameter_name = re.compile("<(?:([^<>]*):)?[^<>:]*>")
 _text, _integer = 0, 1  # keys beside the segments, which are str
 _int_digits = 18
 _plain_segment = re.compile("[A-Za-z0-9._~-]+")
@@ -84,6 +85,7 @@ class Router:
         self._heads_for_matcher: set[str] = set()
         self._first_segments: set[str] = {""}
         self._any_first_segment = False
+        self._views: dict[tuple[str, str], View] = {}
         self._plain_rules: dict[View, tuple[str, dict[str, bool]] | None] = {}
         self._named: dict[str, list[View]] = {}
         self._tree = _Node()
@@ -92,12 +94,22 @@ class Router:
         self._matcher = self._map.bind("")
 
     def add(self, rule: str, view: View, methods: Iterable[str] | None, name: str | None) -> None:
-        """Route a rule to a view; the first of equal rules wins. Raises UsageError if it is not a path."""
+        """Route a rule to a view.
+
+        Raises UsageError if the rule is not a path or already has a view, or if the view cannot be called.
+        """
+        if not isinstance(rule, str):
+            raise UsageError(
+                f"The decorator of {source(rule)} has no rule.",
+                remedy="Write it with one: @app.get('/path').",
+            )
         if not rule.startswith("/") or "//" in rule:
             right = "/" + re.sub("/+", "/", rule).lstrip("/")
             raise UsageError(f"The rule {rule!r} is not a path.", remedy=f"Write {right!r}.")
         added = Rule(rule, endpoint=view, methods=methods)
+        self._check_new(rule, view, methods)
         self._map.add(added)
+        _check_call(view, rule, added.arguments)
         named = self._named.setdefault(name or _name(view), [])
         if view not in named:
             named.append(view)
@@ -109,6 +121,17 @@ class Router:
             self._add_to_tree(rule, view, added.methods or [ANY_METHOD])
         for method in added.methods or ():
             self._add_shortcut(method, rule, view)
+
+    def _check_new(self, rule: str, view: View, methods: Iterable[str] | None) -> None:
+        """Raise UsageError if another view has the same rule, whatever its parameters are called."""
+        for method in ["every method"] if methods is None else methods:
+            key = method.upper(), _parameter_name.sub(r"<\1>", rule)
+            other = self._views.setdefault(key, view)
+            if other is not view:
+                raise UsageError(
+                    f"{source(view)} has the rule {rule!r} for {method}, and so has {source(other)}.",
+                    remedy="Give one of them another rule or method.",
+                )
 
     def _add_plain_rule(self, rule: str, view: View) -> None:
         """Keep the rule for `build` if it is the view's only one and needs no quoting."""
@@ -248,6 +271,22 @@ class Router:
 def source(view: View) -> str:
     """A view's module and qualified name, for messages."""
     return f"{getattr(view, '__module__', '?')}.{getattr(view, '__qualname__', type(view).__qualname__)}"
+
+
+def _check_call(view: View, rule: str, parameters: Iterable[str]) -> None:
+    """Raise UsageError if the view cannot be called with a request and the rule's parameters."""
+    try:
+        taken = signature(view, follow_wrapped=False)
+    except ValueError:  # some built-in functions have none
+        return
+    try:
+        taken.bind(None, **dict.fromkeys(parameters))
+    except TypeError as error:
+        wanted = ", ".join(["request", *sorted(parameters)])
+        raise UsageError(
+            f"{source(view)} cannot be the view of {rule!r}: {error}.",
+            remedy=f"Let it take the request and the rule's parameters: def {_name(view)}({wanted}).",
+        ) from None
 
 
 def _takes(view: View, parameter: str) -> bool:
