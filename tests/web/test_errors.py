@@ -136,3 +136,13 @@ def test_abort_of_a_code_that_is_no_error_is_refused() -> None:
     with pytest.raises(BadRequest) as caught:
         abort(400, "why")
     assert caught.value.description == "why"
+
+
+def test_missing_field_is_named_in_its_400() -> None:
+    app = App()
+    app.get("/")(lambda request: request.args["page"])
+    reply = call(app, HTTP_ACCEPT="application/json")
+    assert (reply.status, json.loads(reply.body)["detail"]) == (
+        "400 Bad Request",
+        "The request has no 'page'.",
+    )

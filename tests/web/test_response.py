@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -241,3 +247,41 @@ def test_upload_can_be_sent_back() -> None:
     for path in ("/lines", "/file"):
         made = {"CONTENT_TYPE": "multipart/form-data; boundary=b", "CONTENT_LENGTH": str(len(body))}
         assert call(app, path, "POST", wsgi_input=io.BytesIO(body), **made).body == content
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass
+class Point:
+    x: int
+    colour: Colour
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05+00:00"),
+        (date(2026, 1, 2), "2026-01-02"),
+        (time(3, 4), "03:04:00"),
+        (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        (Decimal("0.10"), "0.10"),
+        (Colour.RED, "red"),
+        (Point(1, Colour.RED), {"x": 1, "colour": "red"}),
+        ([Point(2, Colour.RED)], [{"x": 2, "colour": "red"}]),
+    ],
+)
+def test_json_has_a_form_for_common_types(value: Any, sent: Any) -> None:
+    app = App()
+    app.get("/")(lambda request: {"value": value})
+    assert json.loads(call(app).body) == {"value": sent}
+    app.get("/201")(lambda request: ({"value": value}, 201))
+    assert json.loads(call(app, "/201").body) == {"value": sent}
+
+
+def test_json_of_another_type_is_an_error_that_names_it(caplog: pytest.LogCaptureFixture) -> None:
+    app = App()
+    app.get("/")(lambda request: {"value": object()})
+    assert call(app).status.startswith("500")
+    assert "object has no form in JSON" in caplog.text

@@ -11,7 +11,13 @@ from typing import Any, NoReturn
 
 from markupsafe import escape
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.exceptions import HTTPException, InternalServerError, NotFound, default_exceptions
+from werkzeug.exceptions import (
+    BadRequestKeyError,
+    HTTPException,
+    InternalServerError,
+    NotFound,
+    default_exceptions,
+)
 from werkzeug.exceptions import abort as werkzeug_abort
 from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -69,7 +75,10 @@ def answer_error(error: Exception, request: Request, view: View) -> Answer:
     ):
         return answer(error.get_response(request.environ), request, view)
     accept = request.environ.get("HTTP_ACCEPT", "")
-    status, headers, body = _page(error.code or 500, error.description or "", accept)
+    detail = error.description or ""
+    if isinstance(error, BadRequestKeyError) and error.args:
+        detail = f"The request has no {error.args[0]!r}."
+    status, headers, body = _page(error.code or 500, detail, accept)
     return status, [*headers, *_own_headers(error, request)], [body]
 
 

@@ -10,12 +10,17 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
+from dataclasses import fields, is_dataclass
+from datetime import date, time
+from decimal import Decimal
+from enum import Enum
 from functools import lru_cache, partial
 from http import HTTPStatus
 from logging import getLogger
 from types import GeneratorType
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 from markupsafe import escape
 from werkzeug.datastructures import Headers
@@ -169,19 +174,35 @@ def redirect(location: str, code: int = 302) -> Response:
     return response
 
 
-_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+def _json_value(value: Any) -> Any:
+    """What JSON holds in place of a value that it has no type for."""
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, (UUID, Decimal)):  # as text: a float would round a Decimal
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(f"{type(value).__name__} has no form in JSON: {value!r:.80}")
+
+
+_encode_json = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_json_value
+).encode
 
 
 def dump_json(value: Any) -> bytes:
     """Compact UTF-8 JSON (RFC 8259); escaped to ASCII if it has lone surrogates, which UTF-8 cannot encode.
 
+    Dates and times are in ISO 8601, UUID and Decimal are text, an Enum is its value, a dataclass an object.
     Raises TypeError or ValueError for what JSON cannot hold (NaN and infinity included).
     """
     text = _encode_json(value)
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_json_value).encode()
 
 
 class Stream:
