@@ -21,7 +21,7 @@ from webdemo.errors import WebdemoError
 from webdemo.text import terminal_line
 from webdemo.web.http_errors import Handler, answer_by_handler, answer_error, not_found
 from webdemo.web.request import Request, decode_path
-from webdemo.web.response import Answer, Response, Stream, answer, close_body, redirect, type_html
+from webdemo.web.response import Answer, Pairs, Response, Stream, answer, close_body, redirect, type_html
 from webdemo.web.routing import (
     Mount,
     RedirectNeeded,
@@ -53,6 +53,8 @@ ViewResult = (
 )
 """What a view may return, so that a type checker finds one that returns something else."""
 
+A = TypeVar("A", bound=Callable[[Request, Response], Response | None])
+B = TypeVar("B", bound=Callable[[Request], ViewResult | None])
 V = TypeVar("V", bound=Callable[..., ViewResult])
 
 _new = object.__new__
@@ -81,6 +83,8 @@ class App:
         self._router = Router(converters)
         self._shortcuts = self._router.shortcuts
         self._mounts = self._router.mounts
+        self._before: list[Callable[[Request], Any]] = []
+        self._after: list[Callable[[Request, Response], Response | None]] = []
         self._handlers: dict[int | type[Exception], Handler] = {}
         self._script_name: ContextVar[str | None] = ContextVar("script_name", default=None)
         self._mounted_at: tuple[App, str] | None = None
@@ -147,6 +151,22 @@ class App:
                 below = (decode_path(mount.prefix) + path for path in mount.app.paths(method))
                 found += (path for path in below if self._router.find_mount(encode_path(path)) is mount)
         return list(dict.fromkeys(found))
+
+    def before(self, hook: B) -> B:
+        """Call `hook(request)` before each request is routed to a view of this app.
+
+        What it returns, unless None, is sent instead of the view's result. An error is handled as a view's.
+        """
+        self._before.append(hook)
+        return hook
+
+    def after(self, hook: A) -> A:
+        """Call `hook(request, response)` for each response of this app, also of errors, before it is sent.
+
+        It may change the response, or return another. Mounted apps have their own hooks.
+        """
+        self._after.append(hook)
+        return hook
 
     def errorhandler(self, error: int | type[Exception]) -> Callable[[V], V]:
         """Handle a status code or an exception class with `handler(request, error)`.
@@ -235,34 +255,39 @@ class App:
         else:
             request = self.request_class(environ)
         try:
-            if "CONTENT_LENGTH" in environ and not (environ["CONTENT_LENGTH"] or "0").isdecimal():
-                raise BadRequest("Content-Length is not a number.")
-            if view is not None:
-                result = view(request)
-            else:
-                head, _, tail = path.rpartition("/")
-                view = tails.get(head) if tail else None
-                if view is not None:
-                    result = view(request, tail if tail.isascii() else decode_path(tail))
-                elif (match := self._router.match(method, path)) is not None:
-                    view, arguments = match
-                    result = view(request, **arguments)
+            try:
+                if "CONTENT_LENGTH" in environ and not (environ["CONTENT_LENGTH"] or "0").isdecimal():
+                    raise BadRequest("Content-Length is not a number.")
+                if self._before and (result := self._run_before(request)) is not None:
+                    pass
+                elif view is not None:
+                    result = view(request)
                 else:
-                    result = NotFound() if self._handlers or method == "OPTIONS" else _not_found
-            body: Iterable[bytes]
-            if type(result) is str:
-                content = result.encode()
-                status, headers = "200 OK", [type_html, ("Content-Length", str(len(content)))]
-                body = [content]
-            elif result is _not_found:
-                status, kept, content = not_found(environ.get("HTTP_ACCEPT", ""))
-                headers, body = [*kept], [content]
-            elif isinstance(result, HTTPException):  # returning it means the same as raising it
-                status, headers, body = self._answer_error(result, request, view)
-            else:
-                status, headers, body = answer(result, request, view or self)
-        except Exception as error:  # noqa: BLE001 - the last chance to turn an error into a response
-            status, headers, body = self._answer_error(error, request, view)
+                    head, _, tail = path.rpartition("/")
+                    view = tails.get(head) if tail else None
+                    if view is not None:
+                        result = view(request, tail if tail.isascii() else decode_path(tail))
+                    elif (match := self._router.match(method, path)) is not None:
+                        view, arguments = match
+                        result = view(request, **arguments)
+                    else:
+                        result = NotFound() if self._handlers or method == "OPTIONS" else _not_found
+                body: Iterable[bytes]
+                if type(result) is str:
+                    content = result.encode()
+                    status, headers = "200 OK", [type_html, ("Content-Length", str(len(content)))]
+                    body = [content]
+                elif result is _not_found:
+                    status, kept, content = not_found(environ.get("HTTP_ACCEPT", ""))
+                    headers, body = [*kept], [content]
+                elif isinstance(result, HTTPException):  # returning it means the same as raising it
+                    status, headers, body = self._answer_error(result, request, view)
+                else:
+                    status, headers, body = answer(result, request, view or self)
+            except Exception as error:  # noqa: BLE001 - the last chance to turn an error into a response
+                status, headers, body = self._answer_error(error, request, view)
+            if self._after:
+                status, headers, body = self._run_after(request, view, status, headers, body)
         finally:
             if token is not None:
                 self._script_name.reset(token)
@@ -280,6 +305,22 @@ class App:
             close_body(body)
             raise
         return body
+
+    def _run_before(self, request: Request) -> Any:
+        return next((result for hook in self._before if (result := hook(request)) is not None), None)
+
+    def _run_after(
+        self, request: Request, view: View | None, status: str, headers: Pairs, body: Iterable[bytes]
+    ) -> Answer:
+        is_passed = not isinstance(body, (list, Stream))  # a file for the server's file_wrapper
+        response = Response(body, status, headers, direct_passthrough=is_passed)
+        try:
+            for hook in self._after:
+                response = hook(request, response) or response
+            return answer(response, request, view or self)
+        except Exception as error:  # noqa: BLE001 - as for a view
+            close_body(body)
+            return self._answer_error(error, request, view)
 
     def _pass_on(
         self, mount: Mount, environ: WSGIEnvironment, start_response: StartResponse
