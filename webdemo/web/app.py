@@ -5,6 +5,7 @@ Routes are added while the app is built, before the first request; from then on 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -67,7 +68,9 @@ class App:
     """A WSGI app made of views.
 
     `templates` and `static` are folders; the defaults are those beside the caller's file, if they
-    exist. `converters` adds Werkzeug converters for rules; limits are set on a `request_class`.
+    exist. `secret_key` signs `request.session`: at least 16 characters, or several keys, of which the last
+    signs and all are accepted; the default is the environment's WEBDEMO_SECRET_KEY. `converters` adds
+    Werkzeug converters for rules; limits are set on a `request_class`.
     Raises WebdemoError when a folder given does not exist.
     """
 
@@ -78,6 +81,7 @@ class App:
         static: str | Path | None = None,
         converters: Mapping[str, type[BaseConverter]] | None = None,
         request_class: type[Request] = Request,
+        secret_key: str | Iterable[str] | None = None,
     ) -> None:
         self.request_class = request_class
         self._router = Router(converters)
@@ -91,6 +95,9 @@ class App:
         self._pages: Pages | None = None
         self._static: StaticFiles | None = None
         file = sys._getframe(1).f_globals.get("__file__")
+        secret_key = os.environ.get("WEBDEMO_SECRET_KEY") if secret_key is None else secret_key
+        if secret_key is not None:
+            self._keep_sessions(secret_key)
         beside = Path(file).resolve().parent if file else None
         self._templates = _folder("templates", templates, beside)
         static_folder = _folder("static", static, beside)
@@ -305,6 +312,13 @@ class App:
             close_body(body)
             raise
         return body
+
+    def _keep_sessions(self, secret_key: str | Iterable[str]) -> None:
+        from webdemo.web.sessions import Sessions
+
+        sessions = Sessions(secret_key)
+        self.before(lambda request: setattr(request, "sessions", sessions))
+        self.after(sessions.save)
 
     def _run_before(self, request: Request) -> Any:
         return next((result for hook in self._before if (result := hook(request)) is not None), None)

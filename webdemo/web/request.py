@@ -20,8 +20,12 @@ from werkzeug.exceptions import BadRequest, ClientDisconnected
 from werkzeug.formparser import FormDataParser, default_stream_factory
 from werkzeug.wrappers import Request as WerkzeugRequest
 
+from webdemo.errors import UsageError
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+    from webdemo.web.sessions import Session, Sessions
 
 T = TypeVar("T")
 
@@ -102,6 +106,7 @@ class Request(WerkzeugRequest):
     max_form_parts = 1000
     json_module: Any = _Json
     shallow = False
+    sessions: Sessions | None = None  # set by an app with a secret key
     uploads: Sequence[IO[bytes]] = ()  # may be temporary files, so the code that made the request closes it
 
     def __init__(
@@ -110,6 +115,19 @@ class Request(WerkzeugRequest):
         self.environ = environ
         if shallow:
             self.shallow = True
+
+    @lazy
+    def session(self) -> Session:
+        """A dict of what is kept for the client between requests, in a signed cookie.
+
+        Raises UsageError for an app without a secret key.
+        """
+        if self.sessions is None:
+            raise UsageError(
+                "The session of a request needs the app's secret key.",
+                remedy="Name it: App(secret_key=...), or WEBDEMO_SECRET_KEY in the environment.",
+            )
+        return self.sessions.open(self)
 
     @lazy
     def method(self) -> str:
