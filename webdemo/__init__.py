@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from webdemo.web import App as App
     from webdemo.web import Request as Request
     from webdemo.web import Response as Response
+    from webdemo.web import Routes as Routes
     from webdemo.web import StaticFiles as StaticFiles
     from webdemo.web import abort as abort
     from webdemo.web import redirect as redirect
 
 __version__ = "0.1.0"  # the single source of the version
 
-__all__ = ["App", "Request", "Response", "StaticFiles", "abort", "app", "redirect"]
+__all__ = ["App", "Request", "Response", "Routes", "StaticFiles", "abort", "app", "redirect"]
 
 
 def __getattr__(name: str) -> "Any":

@@ -27,6 +27,7 @@ from webdemo.worker.app_import import DEMO_SITE, Target
 FILE = "webdemo.toml"
 PYPROJECT = "pyproject.toml"
 PREFIX = "WEBDEMO_"
+SECRET_KEY = "WEBDEMO_SECRET_KEY"  # read by the app itself
 DEFAULT = "default"
 
 DASHBOARD_PORT = 9000
@@ -207,7 +208,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, st
                 given[name] = (_read_text(f, variable, text), variable)
     for variable in environment:
         name = variable.removeprefix(PREFIX).lower()
-        if variable.startswith(PREFIX) and name not in FIELDS:
+        if variable.startswith(PREFIX) and name not in FIELDS and variable != SECRET_KEY:
             raise _unknown(variable, (PREFIX + n.upper() for n in FIELDS), "The environment")
     return given
 

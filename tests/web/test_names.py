@@ -12,7 +12,16 @@ import webdemo
 
 
 def test_names_are_the_ones_promised() -> None:
-    assert webdemo.__all__ == ["App", "Request", "Response", "StaticFiles", "abort", "app", "redirect"]
+    assert webdemo.__all__ == [
+        "App",
+        "Request",
+        "Response",
+        "Routes",
+        "StaticFiles",
+        "abort",
+        "app",
+        "redirect",
+    ]
     assert set(webdemo.__all__) <= set(dir(webdemo))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.web.serving import call
-from webdemo import App, Request
+from webdemo import App, Request, config
 from webdemo.errors import UsageError
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -92,6 +94,10 @@ def test_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     app = App()
     app.get("/")(lambda request: str(request.session.get("seen")))
     assert call(app).body == b"None"
+
+
+def test_key_in_the_environment_is_not_taken_for_a_setting(tmp_path: Path) -> None:
+    assert config.resolve({}, {"WEBDEMO_SECRET_KEY": KEY}, tmp_path).settings.server
 
 
 def test_session_without_a_key_names_the_remedy(caplog: pytest.LogCaptureFixture) -> None:

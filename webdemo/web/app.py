@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from logging import getLogger
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
-from werkzeug.wrappers import Response as WerkzeugResponse
 from werkzeug.wsgi import ClosingIterator
 
 from webdemo.errors import WebdemoError
@@ -23,6 +22,7 @@ from webdemo.text import terminal_line
 from webdemo.web.http_errors import Handler, answer_by_handler, answer_error, not_found
 from webdemo.web.request import Request, decode_path
 from webdemo.web.response import Answer, Pairs, Response, Stream, answer, close_body, redirect, type_html
+from webdemo.web.routes import Routes, Routing, V, ViewResult
 from webdemo.web.routing import (
     Mount,
     RedirectNeeded,
@@ -41,22 +41,8 @@ if TYPE_CHECKING:
     from webdemo.web.static.app import StaticFiles
     from webdemo.web.templates import Pages
 
-ViewResult = (
-    str
-    | bytes
-    | dict[Any, Any]
-    | list[Any]
-    | WerkzeugResponse
-    | HTTPException
-    | Iterator[Any]
-    | tuple[Any, int | str]
-    | tuple[Any, int | str, Any]
-)
-"""What a view may return, so that a type checker finds one that returns something else."""
-
 A = TypeVar("A", bound=Callable[[Request, Response], Response | None])
 B = TypeVar("B", bound=Callable[[Request], ViewResult | None])
-V = TypeVar("V", bound=Callable[..., ViewResult])
 
 _new = object.__new__
 _log = getLogger("webdemo")
@@ -64,7 +50,7 @@ _not_found = NotFound()  # never raised nor passed to an error handler, so one i
 _no_shortcuts: tuple[dict[str, View], dict[str, View]] = ({}, {})
 
 
-class App:
+class App(Routing):
     """A WSGI app made of views.
 
     `templates` and `static` are folders; the defaults are those beside the caller's file, if they
@@ -92,6 +78,7 @@ class App:
         self._handlers: dict[int | type[Exception], Handler] = {}
         self._script_name: ContextVar[str | None] = ContextVar("script_name", default=None)
         self._mounted_at: tuple[App, str] | None = None
+        self.template_globals: dict[str, Any] = {}
         self._pages: Pages | None = None
         self._static: StaticFiles | None = None
         file = sys._getframe(1).f_globals.get("__file__")
@@ -107,45 +94,22 @@ class App:
             self._static = StaticFiles(static_folder)
             self.mount("/static", self._static)
 
-    def route(
-        self, rule: str, *, methods: Iterable[str] | None = ("GET",), name: str | None = None
-    ) -> Callable[[V], V]:
-        """Route a rule to the decorated view. GET includes HEAD; OPTIONS is handled automatically.
-
-        With `methods=None` the view handles every method.
-        """
-
-        def register(view: V) -> V:
-            self._router.add(rule, view, methods, name)
-            return view
-
-        return register
-
-    def get(self, rule: str, *, name: str | None = None) -> Callable[[V], V]:
-        """`route` for GET, which includes HEAD."""
-        return self.route(rule, methods=("GET",), name=name)
-
-    def post(self, rule: str, *, name: str | None = None) -> Callable[[V], V]:
-        """`route` for POST."""
-        return self.route(rule, methods=("POST",), name=name)
-
-    def put(self, rule: str, *, name: str | None = None) -> Callable[[V], V]:
-        """`route` for PUT."""
-        return self.route(rule, methods=("PUT",), name=name)
-
-    def patch(self, rule: str, *, name: str | None = None) -> Callable[[V], V]:
-        """`route` for PATCH."""
-        return self.route(rule, methods=("PATCH",), name=name)
-
-    def delete(self, rule: str, *, name: str | None = None) -> Callable[[V], V]:
-        """`route` for DELETE."""
-        return self.route(rule, methods=("DELETE",), name=name)
+    def _add(self, rule: str, view: View, methods: Iterable[str] | None, name: str | None) -> None:
+        self._router.add(rule, view, methods, name)
 
     def mount(self, prefix: str, app: WSGIApplication) -> None:
         """Pass all requests at and below a prefix to another WSGI app. Raises UsageError for "/"."""
         self._router.mount(prefix, app)
         if isinstance(app, App) and app._mounted_at is None:
             app._mounted_at = self, encode_path(prefix)
+
+    def include(self, routes: Routes, prefix: str = "") -> None:
+        """Add the routes of another module below a prefix: `app.include(blog, "/blog")`.
+
+        They share the app's templates, hooks and error handlers.
+        """
+        for rule, view, methods, name in routes.added:
+            self._router.add(prefix.rstrip("/") + rule, view, methods, name)
 
     def paths(self, method: str = "GET") -> list[str]:
         """The rules without parameters that a method has, in the order in which they were added.
@@ -222,7 +186,7 @@ class App:
         return f"{self._root()}/static/{self._static.url(path)}"
 
     def render(self, template: str, /, **context: Any) -> str:
-        """Render a template; `url_for` and `static` are available in every template.
+        """Render a template; `url_for`, `static` and `template_globals` are available in every template.
 
         Raises WebdemoError when the app has no templates folder.
         """
@@ -234,7 +198,8 @@ class App:
                     f"The app has no templates folder to find {template} in.",
                     remedy="Make one beside the app's file, or name it: App(templates=...)",
                 )
-            self._pages = Pages(self._templates, {"url_for": self.url_for, "static": self.static_url})
+            functions = {"url_for": self.url_for, "static": self.static_url, **self.template_globals}
+            self._pages = Pages(self._templates, functions)
         return self._pages.render(template, context)
 
     def test_client(self) -> Client:

@@ -1,0 +1,53 @@
+"""Apps of several modules: included routes, and what every template has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.web.serving import call
+from webdemo import App, Request, Routes
+from webdemo.errors import UsageError
+
+
+def blog() -> Routes:
+    routes = Routes()
+    routes.get("/", name="posts")(lambda request: "posts")
+
+    @routes.get("/<int:number>")
+    @routes.post("/<int:number>", name="change")
+    def post(request: Request, number: int) -> str:
+        return f"{request.method} {number}"
+
+    routes.get("/fails")(lambda request: str(1 / 0))
+    return routes
+
+
+def test_included_routes_are_the_apps_own() -> None:
+    app = App()
+    app.get("/")(lambda request: "home")
+    app.include(blog(), "/blog")
+    app.errorhandler(ZeroDivisionError)(lambda request, error: ("handled", 500))
+    assert call(app, "/blog/").body == b"posts"
+    assert call(app, "/blog/5", "POST").body == b"POST 5"
+    assert call(app, "/blog/fails").body == b"handled"
+    assert (app.url_for("posts"), app.url_for("change", number=7)) == ("/blog/", "/blog/7")
+    assert app.paths() == ["/", "/blog/", "/blog/fails"]
+
+
+def test_routes_can_be_included_without_a_prefix_or_twice() -> None:
+    app = App()
+    routes = blog()
+    app.include(routes)
+    app.include(routes, "/other/")
+    assert call(app, "/").body == call(app, "/other/").body == b"posts"
+    with pytest.raises(UsageError, match="so has"):
+        app.include(blog())
+
+
+def test_template_globals_are_in_every_template(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("{{ site }} {{ double(2) }}")
+    app = App(templates=tmp_path)
+    app.template_globals.update(site="<Notes>", double=lambda number: number * 2)
+    assert app.render("a.html") == "&lt;Notes&gt; 4"
