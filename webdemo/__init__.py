@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from webdemo.demo import app as app
     from webdemo.web import App as App
+    from webdemo.web import CrossOriginProtection as CrossOriginProtection
     from webdemo.web import Request as Request
     from webdemo.web import Response as Response
     from webdemo.web import Routes as Routes
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"  # the single source of the version
 
-__all__ = ["App", "Request", "Response", "Routes", "StaticFiles", "abort", "app", "redirect"]
+__all__ = [
+    "App",
+    "CrossOriginProtection",
+    "Request",
+    "Response",
+    "Routes",
+    "StaticFiles",
+    "abort",
+    "app",
+    "redirect",
+]
 
 
 def __getattr__(name: str) -> "Any":

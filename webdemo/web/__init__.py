@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo.web.app import App
 from webdemo.web.http_errors import abort
+from webdemo.web.origin import CrossOriginProtection
 from webdemo.web.request import Request
 from webdemo.web.response import Response, redirect
 from webdemo.web.routes import Routes
@@ -16,7 +17,16 @@ from webdemo.web.routes import Routes
 if TYPE_CHECKING:
     from webdemo.web.static.app import StaticFiles as StaticFiles
 
-__all__ = ["App", "Request", "Response", "Routes", "StaticFiles", "abort", "redirect"]
+__all__ = [
+    "App",
+    "CrossOriginProtection",
+    "Request",
+    "Response",
+    "Routes",
+    "StaticFiles",
+    "abort",
+    "redirect",
+]
 
 
 def __getattr__(name: str) -> Any:
