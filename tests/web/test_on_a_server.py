@@ -12,7 +12,7 @@ import pytest
 from cheroot import wsgi
 from werkzeug.serving import make_server
 
-from webdemo import App, Request
+from webdemo import App, Request, redirect
 
 
 class Endless:
@@ -35,6 +35,9 @@ def make_app(endless: Endless) -> App:
     app = App()
     app.get("/")(lambda request: "hello")
     app.get("/endless")(lambda request: endless)
+
+    app.get("/to")(lambda request: redirect(request.args["target"]))
+    app.get("/header")(lambda request: ("x", 200, {"X-Name": request.args["value"]}))
 
     @app.get("/broken")
     def broken(request: Request) -> Iterator[str]:
@@ -112,3 +115,25 @@ def test_body_is_closed_once_when_the_client_leaves(serving: Serving) -> None:
             assert client.recv(12) == b"HTTP/1.1 200"
         assert endless.closed.acquire(timeout=60)
     assert not endless.closed.acquire(blocking=False)
+
+
+@servers
+@pytest.mark.attack(
+    "Response headers", "A redirect target or a header holds CR, LF, NUL or other text", "encoded, or 500"
+)
+@pytest.mark.parametrize("hostile", ["%0D%0AX-B:%201", "%0A", "%00", "%E2%98%83"])
+def test_header_from_user_input_is_never_sent_in_part(
+    serving: Serving, hostile: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(make_app(Endless())) as port:
+        redirected, refused = (
+            ask(port, f"GET /to?target=/{hostile}"),
+            ask(port, f"GET /header?value=a{hostile}"),
+        )
+    head = redirected.partition(b"\r\n\r\n")[0]
+    assert head.startswith(b"HTTP/1.1 302")
+    assert f"location: /{hostile}".lower().encode() in head.lower()
+    assert refused.startswith(b"HTTP/1.1 500")
+    assert b"x-name" not in refused.lower()
+    assert b"x-b" not in redirected.lower().partition(b"location")[0]
+    assert "the header X-Name holds" in caplog.text

@@ -267,7 +267,7 @@ def header_pairs(headers: Any) -> Pairs:
     if type(headers) is dict or type(headers) is list:
         pairs = [*headers.items()] if type(headers) is dict else [*headers]
         for _, value in pairs:
-            if type(value) is not str or not value.isprintable():
+            if type(value) is not str:
                 break
         else:
             return pairs
