@@ -146,3 +146,16 @@ def test_missing_field_is_named_in_its_400() -> None:
         "400 Bad Request",
         "The request has no 'page'.",
     )
+
+
+def test_test_client_raises_what_no_handler_expects_when_asked(caplog: pytest.LogCaptureFixture) -> None:
+    app = app_that_raises(Denied(), 500)
+    assert app.test_client().get("/").text == "500"
+    outer = App()
+    outer.mount("/in", app)
+    for asked, path in ((app, "/"), (outer, "/in/")):
+        with pytest.raises(Denied):
+            asked.test_client(raise_errors=True).get(path)
+    app.errorhandler(Denied)(lambda request, error: ("denied", 403))
+    assert app.test_client(raise_errors=True).get("/").text == "denied"
+    assert app.test_client(raise_errors=True).get("/nowhere").status_code == 404

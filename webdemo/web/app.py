@@ -45,6 +45,7 @@ A = TypeVar("A", bound=Callable[[Request, Response], Response | None])
 B = TypeVar("B", bound=Callable[[Request], ViewResult | None])
 
 _new = object.__new__
+_RAISE_ERRORS = "webdemo.raise_errors"
 _log = getLogger("webdemo")
 _not_found = NotFound()  # never raised nor passed to an error handler, so one instance is enough
 _no_shortcuts: tuple[dict[str, View], dict[str, View]] = ({}, {})
@@ -202,11 +203,17 @@ class App(Routing):
             self._pages = Pages(self._templates, functions)
         return self._pages.render(template, context)
 
-    def test_client(self) -> Client:
-        """Werkzeug's test client for this app."""
+    def test_client(self, *, raise_errors: bool = False) -> Client:
+        """Werkzeug's test client for this app.
+
+        With `raise_errors`, exceptions that would be logged and answered with 500 reach the test.
+        """
         from werkzeug.test import Client
 
-        return Client(self, Response)
+        return Client(self._call_for_test if raise_errors else self, Response)
+
+    def _call_for_test(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self({**environ, _RAISE_ERRORS: True}, start_response)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
@@ -325,6 +332,8 @@ class App(Routing):
                 return "204 No Content", [("Allow", ", ".join(self._router.methods()))], []
         handler = self._handler(error) if self._handlers else None
         if not isinstance(error, HTTPException) and handler in self._catch_all():
+            if _RAISE_ERRORS in environ:
+                raise error
             method, path = terminal_line(request.method), terminal_line(request.path)
             _log.error("%s failed on %s %s", source(view or self), method, path, exc_info=error)
         try:
