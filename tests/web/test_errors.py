@@ -70,13 +70,6 @@ def test_only_exceptions_without_a_handler_of_their_own_are_logged(
     assert ("view failed on GET /" in caplog.text) == is_logged
 
 
-pages = [
-    lambda text: text,
-    lambda text: (text, 418),
-    lambda text: Response(text),
-]
-
-
 @pytest.mark.parametrize("make", [lambda error: "page", lambda error: Response("page", error.code)])
 @pytest.mark.parametrize(
     ("error", "name", "value"),
