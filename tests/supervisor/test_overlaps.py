@@ -218,6 +218,24 @@ def test_a_stopped_loader_holds_up_neither_a_kill_nor_the_end(server: str, servi
     assert not any(map(runs.lives, loaders))
 
 
+@pytest.mark.parametrize("server", MAIN_SERVERS)
+def test_a_loader_killed_before_it_forks_leaves_no_process_to_wait_for(
+    server: str, serving: runs.Start
+) -> None:
+    run = serving("-b", f"{server}://127.0.0.1:0")
+    [loader] = run.loaders()
+    loader.suspend()
+    with begin(run, "restart") as restart:
+        until(lambda: services(run)[0]["other_processes"], run)
+        loader.kill()
+        out, _ = restart.communicate(timeout=90)
+        assert restart.returncode == 2
+        assert "did not come up: it ended" in out
+    run.wait_for("has the new code")
+    until(lambda: not services(run)[0]["other_processes"], run)
+    assert run.terminate() == 0
+
+
 def test_two_signals_end_it_at_once_while_an_import_hangs(serving: runs.Start) -> None:
     run = serving("-b", "werkzeug://127.0.0.1:0")
     save(run, code("two", HANGS))

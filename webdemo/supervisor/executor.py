@@ -32,6 +32,7 @@ from webdemo.supervisor.plan import Plan, Service, place
 from webdemo.supervisor.processes import LoaderProcess, OnOutput, ServerProcess, how_it_ended
 from webdemo.worker import interpreter
 from webdemo.worker.messages import (
+    Began,
     Exited,
     Failed,
     Load,
@@ -151,13 +152,12 @@ class Executor:
                 self._hooks.on_fact(facts.LoaderReady(number, report.not_shared_because))
             case Failed():
                 self._failed_loaders[number] = report.error()
-            case Spawned(process, pid):
-                pidfd = descriptors[0] if descriptors else None
-                if process in self.processes:
-                    self.processes[process].spawned(self._loop, pid, pidfd, partial(self._exited, process))
-                    self._tell_ready(process)
-                elif pidfd is not None:
-                    os.close(pidfd)
+            case Spawned(process):
+                for pidfd in descriptors:
+                    if process in self.processes:
+                        self.processes[process].watch(self._loop, pidfd, partial(self._exited, process))
+                    else:
+                        os.close(pidfd)
             case Refused(process, failure):
                 self._refused(process, failure.error())
             case Exited(process, code):
@@ -171,7 +171,7 @@ class Executor:
                 loader.close()
                 del self._loaders[number]
                 for process in [process for process in self.processes.values() if process.loader is loader]:
-                    self._tell_ready(process.number)
+                    self._end_if_unwatched(process)
                 error = self._failed_loaders.pop(number, None)
                 self._hooks.on_fact(
                     facts.LoaderEnded(number, how) if error is None else facts.LoaderFailed(number, error)
@@ -285,17 +285,12 @@ class Executor:
             case Failed():
                 if number in self.processes:
                     self.processes[number].failure = report
+            case Began(pid):
+                if number in self.processes:
+                    self.processes[number].pid = pid
             case Ready(sources):
                 self._hooks.on_sources(sources)
-                if number in self.processes:
-                    self.processes[number].is_ready = True
-                    self._tell_ready(number)
-
-    def _tell_ready(self, number: int) -> None:
-        """The process is ready, and its pid is known, or never will be."""
-        process = self.processes[number]
-        if process.is_ready and (process.pid is not None or not process.loader.has_channel):
-            self._hooks.on_fact(facts.ProcessReady(number))
+                self._hooks.on_fact(facts.ProcessReady(number))
 
     def _probe(self, number: int) -> None:
         """Probe the port, in a thread, until this process has answered or its time is over."""
@@ -342,13 +337,16 @@ class Executor:
             self._loop.after(wait, partial(self._process_ended, number, how_it_ended(None)))
 
     def _hung_up(self, number: int) -> None:
-        """Its pipe is closed. If its loader is dead as well, no exit message will come: treat it as ended."""
+        """Nothing has its pipe open any more: it has ended, or its loader died before it was forked."""
         process = self.processes.get(number)
-        if process is None:
-            return
-        if process.loader.has_channel or process.has_pidfd:
-            return
-        self._process_ended(number, how_it_ended(None))
+        if process is not None:
+            process.has_hung_up = True
+            self._end_if_unwatched(process)
+
+    def _end_if_unwatched(self, process: ServerProcess) -> None:
+        """Treat it as ended if nothing else will report that: its loader is dead as well."""
+        if process.has_hung_up and not process.loader.has_channel and not process.has_pidfd:
+            self._process_ended(process.number, how_it_ended(None))
 
     def _refused(self, number: int, error: WebdemoError) -> None:
         """The process could not be created."""

@@ -210,7 +210,7 @@ class ServerProcess:
         self.started_at = time.time()
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.failure: Failed | None = None
-        self.is_ready = False  # it has reported that it accepts connections
+        self.has_hung_up = False  # its reports have ended
         self._pidfd: int | None = None
         self._readers: list[LineReader] = []
         self._has_ended = False
@@ -266,11 +266,8 @@ class ServerProcess:
         for reader in self._readers:
             reader.take_rest()
 
-    def spawned(self, loop: Loop, pid: int, pidfd: int | None, on_end: Callable[[], None]) -> None:
-        """It exists; `on_end` is called when it has exited, even if its loader cannot tell."""
-        self.pid = pid
-        if pidfd is None:
-            return
+    def watch(self, loop: Loop, pidfd: int, on_end: Callable[[], None]) -> None:
+        """Call `on_end` when it has exited, even if its loader cannot tell."""
         self._pidfd = pidfd
 
         def ended() -> None:
@@ -283,9 +280,9 @@ class ServerProcess:
         """Send it a signal; SIGKILL goes to the workers that it has forked as well."""
         if self._has_ended:
             return
-        if self._pidfd is not None and self.pid is not None:
+        if self._pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
-                if number == signal.SIGKILL:
+                if number == signal.SIGKILL and self.pid is not None:
                     send_signal(self.pid, number)
                 else:
                     signal.pidfd_send_signal(self._pidfd, number)

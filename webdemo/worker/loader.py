@@ -156,18 +156,12 @@ class Loader:
         for fd in descriptors:
             os.close(fd)
         self._children[pid] = order.process
-        self._report_child(order.process, pid)
-        return None
-
-    def _report_child(self, number: int, pid: int) -> None:
-        """Report the child, with a descriptor that stands for it: a pid could be reused."""
-        pidfd = None
         if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):  # an old kernel, or no free descriptor
                 pidfd = os.pidfd_open(pid)
-        self._send(Spawned(number, pid), [] if pidfd is None else [pidfd])
-        if pidfd is not None:
-            os.close(pidfd)
+                self._send(Spawned(order.process), [pidfd])
+                os.close(pidfd)
+        return None
 
     def _refuse(self, order: Spawn, error: WebdemoError) -> None:
         """Report that the child could not be started."""

@@ -94,8 +94,9 @@ class Failed(NamedTuple):
 
 
 class Spawned(NamedTuple):
+    """The process exists; with a descriptor that stands for it, because a pid could be reused."""
+
     process: int
-    pid: int
 
 
 class Refused(NamedTuple):
@@ -110,6 +111,12 @@ class Exited(NamedTuple):
     code: int | None  # None if unknown
 
 
+class Began(NamedTuple):
+    """The first report of a server process: its loader may be dead by now."""
+
+    pid: int
+
+
 class Ready(NamedTuple):
     """The server is about to accept connections."""
 
@@ -121,8 +128,8 @@ ChildReport = Spawned | Refused | Exited
 LoaderReport = Loaded | Failed | ChildReport
 LOADER_REPORTS: Codec[LoaderReport] = Codec("event", Loaded, Failed, Spawned, Refused, Exited)
 
-ServerReport = Ready | Failed
-SERVER_REPORTS: Codec[ServerReport] = Codec("event", Ready, Failed)
+ServerReport = Began | Ready | Failed
+SERVER_REPORTS: Codec[ServerReport] = Codec("event", Began, Ready, Failed)
 
 
 def _shortened(text: str, most: int) -> str:

@@ -21,7 +21,7 @@ from webdemo.errors import WebdemoError
 from webdemo.middleware import stack
 from webdemo.stats.counters import RequestCounter, SharedCounters, SiblingCounts
 from webdemo.worker import app_import
-from webdemo.worker.messages import SERVER_REPORTS, Failed, Ready, ServerReport, Spawn
+from webdemo.worker.messages import SERVER_REPORTS, Began, Failed, Ready, ServerReport, Spawn
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -39,6 +39,8 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     # The loader has opened stdin as /dev/null.
     os.dup2(output, 1)
     os.dup2(output, 2)
+    with contextlib.suppress(BrokenPipeError):  # the supervisor has died
+        tell(reports, Began(os.getpid()))
     drain = _Drain()
     signal.signal(signal.SIGTERM, drain)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
