@@ -177,6 +177,22 @@ def test_what_programs_write_by_the_way_is_not_told(watch: Callable[..., Watched
     assert watched.next() == (str(tmp_path / "app.py"),)
 
 
+def test_the_file_that_the_output_is_redirected_to_is_not_told(
+    watch: Callable[..., Watched], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.txt"
+    earlier = os.dup(1)
+    watched = watch(tmp_path)
+    with output.open("w") as file:
+        os.dup2(file.fileno(), 1)
+    try:
+        os.write(1, b"a line\n")
+        assert watched.rest(tmp_path) == []
+    finally:
+        os.dup2(earlier, 1)
+        os.close(earlier)
+
+
 def test_a_path_named_inside_an_ignored_folder_counts_all_the_same(tmp_path: Path) -> None:
     editable = tmp_path / ".venv" / "src" / "library"
     watcher = Watcher([str(tmp_path), str(editable)], lambda _: None, barrier=Barrier(print))

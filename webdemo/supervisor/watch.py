@@ -1,13 +1,14 @@
 """Watches the app's files, and reports each burst of changes once. Runs in a thread of the main process.
 
 The rule: every file that may change a response counts, templates and data included. By-products (caches,
-version control, editors' temporary files, logs, databases) do not. A folder that is deleted and created
-again is watched again.
+version control, editors' temporary files, logs, databases, the file that our output goes to) do not. A folder
+that is deleted and created again is watched again.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable
@@ -105,7 +106,7 @@ class Watcher:
         try:
             for changes in watchfiles.watch(
                 *identities,
-                watch_filter=lambda _, path: self.counts(path),
+                watch_filter=lambda _, path: self.counts(path) and not _is_our_output(path),
                 debounce=self._quiet_ms * _LONGEST_BURST,
                 step=self._quiet_ms,
                 stop_event=self._stop,
@@ -144,6 +145,15 @@ class Watcher:
                 continue
             found[path] = (status.st_dev, status.st_ino)
         return found
+
+
+def _is_our_output(path: str) -> bool:
+    """Whether our output is redirected to this file: a reload writes to it, and must not cause the next."""
+    try:
+        changed = Path(path).stat()
+    except OSError:
+        return False
+    return any(os.path.samestat(changed, os.fstat(stream)) for stream in (1, 2))
 
 
 def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
