@@ -52,6 +52,24 @@ def test_a_killed_worker_of_gunicorn_is_replaced_and_no_connection_refused(servi
     assert load.outcomes["lost"] <= 4, load.details
 
 
+def test_a_stopped_server_whose_loader_is_killed_loses_no_request(kind: str, serving: Start) -> None:
+    run = serving("-b", bind(kind), "--no-access-log")
+    with Load(run.urls) as load:
+        load.wait_for(ANSWERS)
+        [server] = run.servers()
+        stopped = [server, *server.children()]
+        for process in stopped:
+            process.suspend()
+        [loader] = run.loaders()
+        loader.kill()  # the system then sends its stopped children SIGHUP and SIGCONT
+        run.wait_for("The loader was killed by SIGKILL")
+        for process in filter(lives, stopped):
+            process.resume()
+        load.wait_for(2 * ANSWERS)
+    assert load.outcomes["refused"] == 0, load.details
+    assert load.outcomes["lost"] == 0, load.details
+
+
 @pytest.mark.smoke
 def test_a_reload_loses_no_request(kind: str, serving: Start) -> None:
     run = serving("-b", bind(kind), "--no-access-log")

@@ -118,6 +118,7 @@ def arbiter_hooks(job: Job) -> dict[str, Any]:
     def when_ready(arbiter: Any) -> None:
         # As under systemd, the sockets are inherited: Gunicorn must not remove their files.
         arbiter.systemd = True
+        ignore_hang_up()
         job.ready()
         if job.stopping.is_set():  # SIGTERM came before the arbiter had its signal handlers
             signal.raise_signal(signal.SIGTERM)
@@ -144,8 +145,18 @@ def arbiter_hooks(job: Job) -> dict[str, Any]:
     }
 
 
+def ignore_hang_up() -> None:
+    """Let SIGHUP do nothing: reloads are the supervisor's, and the system may send it.
+
+    When a loader dies while one of its children is stopped, the system sends the child's process group SIGHUP
+    and SIGCONT, because it is orphaned (POSIX, _exit). Gunicorn's arbiter would reload, its workers end.
+    """
+    signal.signal(signal.SIGHUP, lambda *_: None)
+
+
 def drain_idle(local_parts: set[Any], busy: set[int], worker: Any) -> None:
     """Make a stopping worker close idle connections; a sync worker would wait for them."""
+    ignore_hang_up()
     drain = signal.getsignal(signal.SIGTERM)
     stopping = Stopping()
     threading.Thread(target=hang_up_idle, args=[stopping, local_parts, busy], daemon=True).start()
