@@ -75,8 +75,7 @@ def _per_request(app: WSGIApplication) -> float:
 
 def _per_count(counter: RequestCounter) -> float:
     def counted(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
-        counter.begin()
-        counter.end("200 OK", 5, 400_000)
+        counter.end(counter.begin(), "200 OK", 5, 400_000)
         return ()
 
     def uncounted(environ: WSGIEnvironment, start_response: StartResponse) -> Any:

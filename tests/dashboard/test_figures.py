@@ -22,6 +22,7 @@ FIGURES = Sample(
     p50_ms=1.31,
     p99_ms=8.02,
     in_flight=3,
+    oldest_request_seconds=0.4,
     memory_bytes=24117248,
     cpu_percent=41.2,
     processes=3,

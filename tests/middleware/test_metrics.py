@@ -55,8 +55,7 @@ def counters() -> Iterator[SharedCounters]:
 def test_every_figure_is_told_for_every_service_in_base_units(counters: SharedCounters) -> None:
     counter = RequestCounter(counters, "waitress 8000 8001")
     for status, ms in (("200 OK", 2), ("200 OK", 40), ("503 Busy", 300)):
-        counter.begin()
-        counter.end(status, 1000, ms * 10**6)
+        counter.end(counter.begin(), status, 1000, ms * 10**6)
     counter.begin()
     SystemNotes(counters, "waitress 8000 8001").write(Usage(4096, 3, 1.5, 0), restarts=2)
     SystemNotes(counters, "gunicorn 8002").write(Usage(), restarts=0)
@@ -83,8 +82,7 @@ def test_buckets_are_cumulative_and_the_last_holds_all(durations: list[int]) -> 
         counter = RequestCounter(shared, "s 1")
         SystemNotes(shared, "s 1")
         for duration in durations:
-            counter.begin()
-            counter.end("200", 0, duration)
+            counter.end(counter.begin(), "200", 0, duration)
         samples = parsed(exposition(shared.read()))
     finally:
         shared.close()

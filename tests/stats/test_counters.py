@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from webdemo.middleware.observe import watch
 from webdemo.stats import latency
-from webdemo.stats.counters import SLOTS, RequestCounter, SharedCounters, SystemNotes, service_name
+from webdemo.stats.counters import SLOTS, Activity, RequestCounter, SharedCounters, SystemNotes, service_name
 from webdemo.stats.usage import Usage
 
 NAME = "waitress 8000 8001"
@@ -33,8 +33,7 @@ def counters() -> Iterator[SharedCounters]:
 
 def count(counter: RequestCounter, requests: int = 1, *, status: str = "200 OK") -> None:
     for _ in range(requests):
-        counter.begin()
-        counter.end(status, 10, A_MILLISECOND)
+        counter.end(counter.begin(), status, 10, A_MILLISECOND)
 
 
 def in_child(work: Callable[[], object], *, end: Callable[[], object] = lambda: os._exit(0)) -> int:
@@ -73,11 +72,46 @@ def test_requests_are_counted_by_status_with_their_bytes_and_time(counters: Shar
 
 def test_a_request_is_in_flight_from_its_beginning_to_its_end(counters: SharedCounters) -> None:
     counter = RequestCounter(counters, NAME)
-    counter.begin()
-    counter.begin()
+    first, second = counter.begin(), counter.begin()
     assert counters.read()[NAME].in_flight == 2
-    counter.end("200 OK", 0, A_MILLISECOND)
+    counter.end(first, "200 OK", 0, A_MILLISECOND)
     assert counters.read()[NAME].in_flight == 1
+    counter.end(second, "200 OK", 0, A_MILLISECOND)
+    assert counters.read()[NAME].in_flight == 0
+
+
+def test_the_beginning_of_the_oldest_request_in_flight_is_known(counters: SharedCounters) -> None:
+    counter = RequestCounter(counters, NAME)
+    first, second, third = counter.begin(), counter.begin(), counter.begin()
+    assert counters.read()[NAME].oldest_began == first
+    counter.end(second, "200 OK", 0, A_MILLISECOND)
+    assert counters.read()[NAME].oldest_began == first
+    counter.end(first, "200 OK", 0, A_MILLISECOND)
+    assert counters.read()[NAME].oldest_began == third
+    counter.end(third, "200 OK", 0, A_MILLISECOND)
+    assert counters.read()[NAME].oldest_began == 0
+
+
+@pytest.mark.process
+def test_what_each_living_process_does_is_known(counters: SharedCounters) -> None:
+    counter = RequestCounter(counters, NAME)
+    began_read, began_write = os.pipe()
+    end_read, end_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        count(counter, 2)
+        os.write(began_write, b"%d" % counter.begin())
+        os.read(end_read, 1)
+        os._exit(0)
+    try:
+        began = int(os.read(began_read, 100))
+        assert counters.activities() == [Activity(child, os.getpgrp(), began, 2)]
+    finally:
+        os.write(end_write, b"!")
+        os.waitpid(child, 0)
+        for fd in (began_read, began_write, end_read, end_write):
+            os.close(fd)
+    assert counters.activities() == []
 
 
 def test_several_threads_lose_no_count(counters: SharedCounters) -> None:

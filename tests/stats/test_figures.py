@@ -65,8 +65,7 @@ class Replay:
             self._counting[name] = RequestCounter(self.counters, name)
         counter = self._counting[name]
         for _ in range(requests):
-            counter.begin()
-            counter.end(status, 100, int(ms * 1e6))
+            counter.end(counter.begin(), status, 100, int(ms * 1e6))
 
     def sample(self, *services: Served, seconds: float = 1.0) -> Sample:
         """Let `seconds` pass, and return the figures of the first service."""

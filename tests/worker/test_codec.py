@@ -202,7 +202,7 @@ def test_a_message_arrives_as_it_was_sent(codec: Codec[NamedTuple], message: Nam
     assert type(arrived) is type(message)
 
 
-_FIGURES = Sample(1.5, 1, 0, 10, None, None, 0, 5, 1.0, 1, 1, 0, 10)
+_FIGURES = Sample(1.5, 1, 0, 10, None, None, 0, 0.0, 5, 1.0, 1, 1, 0, 10)
 _SERVICE = ServiceStatus(
     "waitress", "3", "up", False, ("8000",), ("http://127.0.0.1:8000/",), 1, 0,
     (ProcessStatus(None, "starting", 1.0),), _FIGURES,

@@ -33,10 +33,24 @@ def ps(as_json: bool, watch: bool) -> None:
     if not found:
         click.echo("No webdemo of yours is running.")
         return
-    rows = [("WEBDEMO", "APP", "SERVER", "PORT", "STATE", "PROCESS", "WORKERS", "RESTARTS", "UP")]
+    rows = [
+        (
+            "WEBDEMO",
+            "APP",
+            "SERVER",
+            "PORT",
+            "STATE",
+            "PROCESS",
+            "WORKERS",
+            "RESTARTS",
+            "UP",
+            "OLDEST REQUEST",
+        )
+    ]
     for status in found:
         for service in status.services:
             since = min((process.since for process in service.processes), default=None)
+            oldest = service.figures.oldest_request_seconds if service.figures else 0.0
             rows.append(
                 (
                     str(status.pid),
@@ -48,6 +62,7 @@ def ps(as_json: bool, watch: bool) -> None:
                     str(service.workers),
                     str(service.restarts),
                     format_duration(time.time() - since) if since else "-",
+                    format_duration(oldest) if oldest > 1 else "-",
                 )
             )
     print_table(rows)

@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from webdemo.errors import ControlUnavailable
-from webdemo.stats.figures import INTERVAL_SECONDS
+from webdemo.stats.figures import INTERVAL_SECONDS, Sample
 from webdemo.supervisor.control import instances
 from webdemo.supervisor.control_messages import RunStatus, ServiceStatus
 from webdemo.text import format_duration, format_size, terminal_line
@@ -131,7 +131,7 @@ def _cells(service: ServiceStatus) -> list[str]:
             f"{figures.requests_per_second:.0f}",
             _latency(figures.p50_ms),
             _latency(figures.p99_ms),
-            str(figures.in_flight),
+            _in_flight(figures),
             str(figures.errors),
             format_size(figures.memory_bytes),
             f"{figures.cpu_percent:.0f}%",
@@ -148,6 +148,12 @@ def _cells(service: ServiceStatus) -> list[str]:
 def _ports(ports: Sequence[str]) -> str:
     more = f" +{len(ports) - _MOST_PORTS}" if len(ports) > _MOST_PORTS else ""
     return terminal_line(" ".join(ports[:_MOST_PORTS])) + more
+
+
+def _in_flight(figures: Sample) -> str:
+    """The number of requests, and the age of the oldest if it is worth a look."""
+    age = figures.oldest_request_seconds
+    return f"{figures.in_flight} ({format_duration(age)})" if age > 1 else str(figures.in_flight)
 
 
 def _latency(milliseconds: float | None) -> str:

@@ -90,8 +90,7 @@ class Answer:
         self._counter = counter
         self._log = log
         self._ended = False
-        self.began = perf_counter_ns()
-        counter.begin()
+        self.began = counter.begin()
         if log is not None:
             log.begin(self)
 
@@ -133,7 +132,7 @@ class Answer:
             self.nanoseconds = perf_counter_ns() - self.began
             if self.environ.get("REQUEST_METHOD") == "HEAD":
                 self.bytes = 0
-            self._counter.end(self.status, self.bytes, self.nanoseconds)
+            self._counter.end(self.began, self.status, self.bytes, self.nanoseconds)
             if self._log is not None:
                 self._log.write(self)
 

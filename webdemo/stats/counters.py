@@ -19,7 +19,7 @@ import sys
 from _thread import allocate_lock
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from time import monotonic
+from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 from webdemo.stats.latency import BUCKETS, ENDS
@@ -50,7 +50,10 @@ _CPU_NANOSECONDS = _MEMORY_BYTES + 1
 _PROCESSES = _CPU_NANOSECONDS + 1
 _RESTARTS = _PROCESSES + 1
 _CONNECTIONS = _RESTARTS + 1
-_HISTOGRAM = _CONNECTIONS + 1
+_OLDEST = _CONNECTIONS + 1  # when the oldest request in flight began, by `perf_counter_ns`; 0: there is none
+_PID = _OLDEST + 1
+_GROUP = _PID + 1  # the process group, whose leader is the server process
+_HISTOGRAM = _GROUP + 1
 _NAME = _HISTOGRAM + BUCKETS
 _LONGEST_SERVER = 100
 _LONGEST_PORTS = (_SLOT_WORDS - _NAME) * 8 - _LONGEST_SERVER - 1
@@ -64,6 +67,7 @@ class Totals(NamedTuple):
 
     words: Sequence[int] = (0,) * _NAME
     in_flight: int = 0
+    oldest_began: int = 0  # of the requests in flight, by `perf_counter_ns`; 0: there is none
 
     @property
     def requests(self) -> int:
@@ -111,7 +115,20 @@ class Totals(NamedTuple):
         return self.words[_RESTARTS]
 
     def plus(self, other: Totals) -> Totals:
-        return Totals(list(map(operator.add, self.words, other.words)), self.in_flight + other.in_flight)
+        return Totals(
+            list(map(operator.add, self.words, other.words)),
+            self.in_flight + other.in_flight,
+            min(filter(None, (self.oldest_began, other.oldest_began)), default=0),
+        )
+
+
+class Activity(NamedTuple):
+    """What a process that serves requests is doing."""
+
+    pid: int
+    group: int  # its process group, whose leader is the server process
+    oldest_began: int  # of its requests in flight, by `perf_counter_ns`; 0: there is none
+    completed: int
 
 
 def service_name(server: str, ports: Iterable[str]) -> str:
@@ -172,7 +189,8 @@ class SharedCounters:
         self._memory[start : start + len(name)] = name
         self._name_lengths[slot] = len(name)
         words[_STARTED] = sum(words[_ENDED : _ENDED + _STATUSES])  # forget requests that died in flight
-        words[_CONNECTIONS] = 0
+        words[_CONNECTIONS] = words[_OLDEST] = 0
+        words[_PID], words[_GROUP] = os.getpid(), os.getpgrp()
         self._own[slot] = words
         return words
 
@@ -186,8 +204,20 @@ class SharedCounters:
                 words = self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS].tolist()
                 in_flight = words[_STARTED] - sum(words[_ENDED : _ENDED + _STATUSES])
                 in_flight = in_flight if in_flight > 0 and self.lives(slot) else 0
+                oldest = words[_OLDEST] if in_flight else 0
                 name = self._name(slot).decode("utf-8", "replace")
-                found[name] = found.get(name, Totals()).plus(Totals(words[:_NAME], in_flight))
+                found[name] = found.get(name, Totals()).plus(Totals(words[:_NAME], in_flight, oldest))
+        return found
+
+    def activities(self) -> list[Activity]:
+        """Of each living process that has served a request, except this one."""
+        found = []
+        with self._lock:
+            for slot, length in enumerate(self._name_lengths.tolist()):
+                if length and slot not in self._own and self.lives(slot):
+                    words = self._words[slot * _SLOT_WORDS :][:_HISTOGRAM].tolist()
+                    completed = sum(words[_ENDED : _ENDED + _STATUSES])
+                    found.append(Activity(words[_PID], words[_GROUP], words[_OLDEST], completed))
         return found
 
     def of_others(self, name: str) -> list[tuple[int, memoryview]]:
@@ -244,6 +274,7 @@ class RequestCounter:
 
     def _forget(self) -> None:
         self._words: memoryview | None = None
+        self._in_flight: dict[int, None] = {}  # when each began: the first is the oldest
         self._lock = allocate_lock()
 
     def siblings(self) -> SiblingCounts:
@@ -256,20 +287,30 @@ class RequestCounter:
                 self._words = self.counters.claim(self._name)
             return self._words
 
-    def begin(self) -> None:
+    def begin(self) -> int:
+        """Count a request as begun, and return when, by `perf_counter_ns`."""
         words = self._words
         if words is None:
             words = self._claim()
+        in_flight = self._in_flight
         with self._lock:
             words[_STARTED] += 1
+            began = perf_counter_ns()
+            if not in_flight:
+                words[_OLDEST] = began
+            in_flight[began] = None
+        return began
 
-    def end(self, status: str, size: int, nanoseconds: int) -> None:
-        """Count a request as completed; `size` is the size of the response body in bytes."""
+    def end(self, began: int, status: str, size: int, nanoseconds: int) -> None:
+        """Count the request that began then as completed; `size`: of the response body, in bytes."""
         words = self._words
         if words is None:
             words = self._claim()
         bucket = _HISTOGRAM + bisect_right(ENDS, nanoseconds)
+        in_flight = self._in_flight
         with self._lock:
+            in_flight.pop(began, None)  # it may have begun before a fork
+            words[_OLDEST] = next(iter(in_flight)) if in_flight else 0
             words[_ENDED_WITH.get(status[:1], _ENDED)] += 1
             words[_BYTES] += size
             words[_NANOSECONDS] += nanoseconds

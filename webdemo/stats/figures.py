@@ -8,6 +8,7 @@ restarted or swapped.
 from __future__ import annotations
 
 import itertools
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
@@ -34,6 +35,7 @@ class Sample(NamedTuple):
     p50_ms: float | None
     p99_ms: float | None
     in_flight: int
+    oldest_request_seconds: float  # the age of the oldest request in flight; 0.0: there is none
     memory_bytes: int
     cpu_percent: float
     processes: int
@@ -155,6 +157,7 @@ class _Samples:
                 p50_ms=_milliseconds(quantile(recent, 0.5)),
                 p99_ms=_milliseconds(quantile(recent, 0.99)),
                 in_flight=totals.in_flight,
+                oldest_request_seconds=_age(totals.oldest_began),
                 memory_bytes=usage.memory_bytes,
                 cpu_percent=round(usage.cpu_percent, 1),
                 processes=usage.processes,
@@ -171,6 +174,10 @@ class _Samples:
         newest = self._ring[-1].time if self._ring else 0.0
         samples = [sample for sample in self._ring if sample.time > newest - seconds]
         return Series(*(tuple(getattr(sample, name) for sample in samples) for name in Series._fields))
+
+
+def _age(began: int) -> float:
+    return round((time.perf_counter_ns() - began) / 1e9, 1) if began else 0.0
 
 
 def _milliseconds(seconds: float | None) -> float | None:
