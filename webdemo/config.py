@@ -114,6 +114,11 @@ class Settings:
     grace: float = setting(
         8.0, "Seconds that requests in flight have to finish at a stop.", metavar="SECONDS"
     )
+    hang_timeout: float = setting(
+        0.0,
+        "Replace a server process in which a request has waited so long while none was completed; 0: never.",
+        metavar="SECONDS",
+    )
     reload: bool = setting(False, "Reload the app when its files change.")
     reload_path: tuple[str, ...] = setting(
         (), "A further folder or file to watch with --reload.", metavar="PATH"
@@ -359,6 +364,11 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> pl
         )
     if not 0 < s.grace <= 3600:
         raise UsageError(f"grace cannot be {s.grace:g} s.", remedy="Choose from 0.1 to 3600 seconds.")
+    if s.hang_timeout and not 1 <= s.hang_timeout <= 3600:
+        raise UsageError(
+            f"hang-timeout cannot be {s.hang_timeout:g} s.",
+            remedy="Choose from 1 to 3600 seconds, or 0 for never.",
+        )
     for networks, what in (
         (s.trusted_proxies, "A trusted proxy"),
         (s.metrics_networks, "A network that may read /metrics"),
@@ -373,6 +383,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> pl
         services=services,
         start_seconds=s.start_timeout,
         grace_seconds=s.grace,
+        hang_seconds=s.hang_timeout,
         access_log=s.log_format if s.access_log else None,
         colour=colour and s.log_format == "text",
         health=s.health,

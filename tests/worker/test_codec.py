@@ -170,7 +170,7 @@ _TARGET = Target("webdemo.dashboard.app:make_app", arguments=("k", False))
 _SPAWN = Spawn(
     process=1, own_import=True, server="waitress", options={"threads": "4"}, workers=1, has_siblings=False,
     cpus=(0, 1), worker_cpus=(), certificate=Certificate(Path("/a"), Path("/b")), made_certificate=None,
-    grace_seconds=8, settings=_SETTINGS, target=_TARGET,
+    grace_seconds=8, writes_stacks=False, settings=_SETTINGS, target=_TARGET,
 )  # fmt: skip
 _FAILED = Failed("No.", "Why not?", None, 1)
 

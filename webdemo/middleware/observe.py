@@ -20,6 +20,8 @@ Headers = list[tuple[str, str]]
 
 FAILED = "500"
 
+_SENT_AT_ONCE = 65536  # a longer body may have to wait for a slow client
+
 
 class AppExited(RuntimeError):
     """The app raised SystemExit, KeyboardInterrupt or the like: for the server, an error as any other.
@@ -115,6 +117,8 @@ class Answer:
         """The body to return to the server; closing it ends the request."""
         if isinstance(body, (list, tuple)):
             self.bytes += len(body[0]) if len(body) == 1 else sum(map(len, body))
+            if self.bytes > _SENT_AT_ONCE:
+                self.responds()
             listed = _ListBody(body)
             listed.close = self.end if type(body) is list else _closing(body, self)
             return listed
@@ -122,9 +126,14 @@ class Answer:
         if isinstance(wrapper, type) and isinstance(body, wrapper):
             # The server uses sendfile only if it gets its own wrapper object back.
             self.bytes += _announced(self._headers)
+            self.responds()
             body.close = _closing(body, self)  # type: ignore[attr-defined]
             return body
         return _IterableBody(body, self)
+
+    def responds(self) -> None:
+        """From now on it takes as long as the client does, or the stream: it does not wait for the app."""
+        self._counter.responds(self.began)
 
     def end(self) -> None:
         if not self._ended:
@@ -182,6 +191,8 @@ class _IterableBody:
         answer = self._answer
         try:
             for chunk in self._body:
+                if not answer.bytes:
+                    answer.responds()
                 answer.bytes += len(chunk)
                 yield chunk
         except BaseException as exc:

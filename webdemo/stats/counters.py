@@ -50,7 +50,7 @@ _CPU_NANOSECONDS = _MEMORY_BYTES + 1
 _PROCESSES = _CPU_NANOSECONDS + 1
 _RESTARTS = _PROCESSES + 1
 _CONNECTIONS = _RESTARTS + 1
-_OLDEST = _CONNECTIONS + 1  # when the oldest request in flight began, by `perf_counter_ns`; 0: there is none
+_OLDEST = _CONNECTIONS + 1  # when the oldest request that waits began, by `perf_counter_ns`; 0: none waits
 _PID = _OLDEST + 1
 _GROUP = _PID + 1  # the process group, whose leader is the server process
 _HISTOGRAM = _GROUP + 1
@@ -67,7 +67,9 @@ class Totals(NamedTuple):
 
     words: Sequence[int] = (0,) * _NAME
     in_flight: int = 0
-    oldest_began: int = 0  # of the requests in flight, by `perf_counter_ns`; 0: there is none
+    oldest_began: int = (
+        0  # of the requests whose response has not begun, by `perf_counter_ns`; 0: there is none
+    )
 
     @property
     def requests(self) -> int:
@@ -127,7 +129,7 @@ class Activity(NamedTuple):
 
     pid: int
     group: int  # its process group, whose leader is the server process
-    oldest_began: int  # of its requests in flight, by `perf_counter_ns`; 0: there is none
+    oldest_began: int  # of its requests whose response has not begun, by `perf_counter_ns`; 0: there is none
     completed: int
 
 
@@ -274,7 +276,7 @@ class RequestCounter:
 
     def _forget(self) -> None:
         self._words: memoryview | None = None
-        self._in_flight: dict[int, None] = {}  # when each began: the first is the oldest
+        self._waiting: dict[int, None] = {}  # when each began: the first is the oldest
         self._lock = allocate_lock()
 
     def siblings(self) -> SiblingCounts:
@@ -292,14 +294,22 @@ class RequestCounter:
         words = self._words
         if words is None:
             words = self._claim()
-        in_flight = self._in_flight
+        waiting = self._waiting
         with self._lock:
             words[_STARTED] += 1
             began = perf_counter_ns()
-            if not in_flight:
+            if not waiting:
                 words[_OLDEST] = began
-            in_flight[began] = None
+            waiting[began] = None
         return began
+
+    def responds(self, began: int) -> None:
+        """The response to the request that began then has begun: it waits no more, though it is in flight."""
+        words = self._words
+        if words is not None:
+            with self._lock:
+                self._waiting.pop(began, None)
+                words[_OLDEST] = next(iter(self._waiting), 0)
 
     def end(self, began: int, status: str, size: int, nanoseconds: int) -> None:
         """Count the request that began then as completed; `size`: of the response body, in bytes."""
@@ -307,10 +317,10 @@ class RequestCounter:
         if words is None:
             words = self._claim()
         bucket = _HISTOGRAM + bisect_right(ENDS, nanoseconds)
-        in_flight = self._in_flight
+        waiting = self._waiting
         with self._lock:
-            in_flight.pop(began, None)  # it may have begun before a fork
-            words[_OLDEST] = next(iter(in_flight)) if in_flight else 0
+            waiting.pop(began, None)  # it may have begun before a fork
+            words[_OLDEST] = next(iter(waiting)) if waiting else 0
             words[_ENDED_WITH.get(status[:1], _ENDED)] += 1
             words[_BYTES] += size
             words[_NANOSECONDS] += nanoseconds

@@ -56,6 +56,14 @@ class Died(NamedTuple):
     times: int  # how often processes of this service have died so far
 
 
+class Hung(NamedTuple):
+    """A server process has completed no request for so long, while one waited; it is replaced."""
+
+    service: str
+    pid: int
+    seconds: float
+
+
 class GivenUp(NamedTuple):
     """A service died too often and is not restarted; its sockets are closed."""
 
@@ -132,5 +140,5 @@ class Output(NamedTuple):
     complete: bool
 
 
-Failure = LoadFailed | Died | GivenUp | ReplaceFailed | LoaderLost | InternalError | CutOff
+Failure = LoadFailed | Died | Hung | GivenUp | ReplaceFailed | LoaderLost | InternalError | CutOff
 Event = Started | Loaded | Up | StoppedService | Note | Changed | Draining | Stopped | Output | Failure

@@ -24,13 +24,14 @@ from webdemo.stats.counters import SharedCounters, service_name
 from webdemo.supervisor import facts, probe
 from webdemo.supervisor.desired import Slot, Spec
 from webdemo.supervisor.facts import Action, Fact
+from webdemo.supervisor.hangs import HangWatch, Look
 from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.log_tail import LastLines
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.placeholder import Placeholder
 from webdemo.supervisor.plan import Plan, Service, place
 from webdemo.supervisor.processes import LoaderProcess, OnOutput, ServerProcess, how_it_ended
-from webdemo.worker import interpreter
+from webdemo.worker import interpreter, stacks
 from webdemo.worker.messages import (
     Began,
     Exited,
@@ -49,6 +50,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 _REPORT_SECONDS = 0.25  # for a loader to report the exit code of a process that has exited
 _QUEUE_SECONDS = 0.005  # between two looks at an accept queue
 _MOST_ENDED = 64
+_LOOK_FOR_HANGS_SECONDS = 1.0
 
 
 class Hooks(NamedTuple):
@@ -79,6 +81,9 @@ class Executor:
         self._token = os.urandom(24).hex()
         self._mark = mark_of(self._token)
         self._draining_read, self._draining_write = os.pipe()
+        self._hang_watch = HangWatch(plan.hang_seconds)
+        if plan.hang_seconds:
+            loop.after(_LOOK_FOR_HANGS_SECONDS, self._look_for_hangs)
 
     def carry_out(self, action: Action) -> None:
         match action:
@@ -97,6 +102,8 @@ class Executor:
                 self._signal(number, signal.SIGTERM)
             case facts.Kill(number):
                 self._signal(number, signal.SIGKILL)
+            case facts.WriteStacks(number):
+                self._write_stacks(number)
             case facts.OpenPort(port):
                 self._open(port)
             case facts.ShrinkQueue(port):
@@ -218,6 +225,7 @@ class Executor:
             certificate=None if isinstance(certificate, servers.MadeCertificate) else certificate,
             made_certificate=certificate if isinstance(certificate, servers.MadeCertificate) else None,
             grace_seconds=self._plan.grace_seconds,
+            writes_stacks=bool(self._plan.hang_seconds),
             settings=self._edge_settings(number, spec),
             target=service.target or self._plan.target,
         )
@@ -328,6 +336,28 @@ class Executor:
     def _signal(self, number: int, what: signal.Signals) -> None:
         if number in self.processes:
             self.processes[number].signal(what)
+
+    def _look_for_hangs(self) -> None:
+        self._loop.after(_LOOK_FOR_HANGS_SECONDS, self._look_for_hangs)
+        activities = self.counters.activities()
+        looks = [
+            Look(
+                number,
+                sum(self.listeners[port].waiting() for port in process.spec.slot.ports),
+                [activity for activity in activities if activity.group == process.pid],
+            )
+            for number, process in self.processes.items()
+            if process.is_ready
+        ]
+        for number in self._hang_watch.hung(looks, time.perf_counter()):
+            self._hooks.on_fact(facts.ProcessHung(number))
+
+    def _write_stacks(self, number: int) -> None:
+        process = self.processes.get(number)
+        if process is not None and process.pid is not None:
+            workers = {a.pid for a in self.counters.activities() if a.group == process.pid}
+            for pid in {process.pid, *workers}:
+                stacks.ask(pid)
 
     def _exited(self, number: int) -> None:
         """The process has exited; its loader tells the exit code, unless it cannot."""

@@ -135,6 +135,12 @@ class Kill(NamedTuple):
     process: int
 
 
+class WriteStacks(NamedTuple):
+    """Have the process and its workers write the stacks of their threads to the log."""
+
+    process: int
+
+
 class OpenPort(NamedTuple):
     port: str
 
@@ -201,6 +207,13 @@ class TellDied(NamedTuple):
     again_in_seconds: float
 
 
+class TellHung(NamedTuple):
+    """A process has stopped serving, and is replaced."""
+
+    process: int
+    slot: Slot
+
+
 class TellGivenUp(NamedTuple):
     slot: Slot
     process: int | None  # the last one that died
@@ -251,6 +264,7 @@ Action = (
     | Probe
     | Drain
     | Kill
+    | WriteStacks
     | OpenPort
     | ShrinkQueue
     | ClosePort
@@ -262,6 +276,7 @@ Action = (
     | TellUp
     | TellStopped
     | TellDied
+    | TellHung
     | TellGivenUp
     | TellLoadFailed
     | TellChangeFailed

@@ -94,6 +94,7 @@ class Plan(NamedTuple):
     services: tuple[Service, ...] = ()
     start_seconds: float = 60.0
     grace_seconds: float = 8.0
+    hang_seconds: float = 0.0  # 0: a process that has hung is not replaced
     access_log: str | None = "text"
     colour: bool = False
     health: bool = False

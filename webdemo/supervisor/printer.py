@@ -123,6 +123,9 @@ class Printer:
                 who = f"{service} (pid {pid})" if pid else service
                 often = f" (for the {times}th time)" if times > 3 else ""
                 return [self._red(f"{who} {how}{often}; it is started again {when}.")]
+            case events.Hung(service, pid, seconds):
+                problem = f"{service} (pid {pid}) has answered nothing for {seconds:g} s; it is replaced."
+                return [self._red(problem)]
             case events.LoaderLost(how, again):
                 when = "" if again == 0 else f" in {format_duration(again)}"
                 problem = f"The loader {how}; the servers keep running, and the app is loaded again{when}."

@@ -240,8 +240,8 @@ class Reconciler:
                     process.was_up = self._history(process.spec).ever_up = True
             case facts.ProcessHung(number):
                 process = self.processes.get(number)
-                if process is not None and process.state is State.UP:
-                    process.is_hung = True
+                if process is not None and process.state is State.UP and not process.is_hung:
+                    self._hung(process, now)
             case facts.ProcessEnded(number, how, error, has_begun):
                 process = self.processes.pop(number, None)
                 if process is not None and process.state in ALIVE:
@@ -293,6 +293,18 @@ class Reconciler:
             retry = self._loader_retries.setdefault((loader.release, False), Retry())
             pause = _postpone(retry, now, _LONGEST_RELOAD_PAUSE_SECONDS)
             self._actions.append(facts.TellLoaderLost(how, pause))
+
+    def _hung(self, process: Process, now: float) -> None:
+        process.is_hung = True
+        self._actions += [
+            facts.TellHung(process.number, process.spec.slot),
+            facts.WriteStacks(process.number),
+        ]
+        if process.spec in self._settled_specs():
+            self.restarts[process.spec.slot.ports] += 1
+            history = self._history(process.spec)
+            if history.tell is None:
+                history.tell, history.tell_since = "again", now
 
     def _died(
         self, process: Process, how: str, error: WebdemoError | None, now: float, *, has_begun: bool
@@ -600,7 +612,8 @@ class Reconciler:
 
     def _compare_processes(self, wanted: dict[Spec, Change | None], now: float) -> None:
         for process in self.processes.values():
-            if process.spec in wanted and not (process.is_hung and self._is_full(process.spec)):
+            can_end = self._is_full(process.spec) or process.spec.slot.service.opens_own_sockets
+            if process.spec in wanted and not (process.is_hung and can_end):
                 process.unwanted_since = None
                 continue
             if process.unwanted_since is None:

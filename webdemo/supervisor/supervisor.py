@@ -242,6 +242,9 @@ class Supervisor:
             case facts.TellDied(process, slot, how, deaths, pause):
                 pid = self.executor.pid_of(process) or 0
                 self.emit(events.Died(label(slot), pid, how, pause, deaths))
+            case facts.TellHung(process, slot):
+                pid = self.executor.pid_of(process) or 0
+                self.emit(events.Hung(label(slot), pid, self.plan.hang_seconds))
             case facts.TellGivenUp(slot, process, deaths):
                 self.emit(events.GivenUp(label(slot), deaths, self.executor.tail_of(process)))
             case facts.TellLoadFailed(error, old_code_serves):

@@ -41,6 +41,7 @@ class Spawn(NamedTuple):
     certificate: Certificate | None
     made_certificate: MadeCertificate | None  # instead of `certificate`
     grace_seconds: float
+    writes_stacks: bool  # of its threads, when asked to
     settings: EdgeSettings
     target: Target
 

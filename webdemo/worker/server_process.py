@@ -46,6 +46,10 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     for name in (signal.SIGINT, signal.SIGHUP):
         signal.signal(name, lambda *_: None)  # not SIG_IGN, which programs started by the app would inherit
+    if order.writes_stacks:
+        from webdemo.worker import stacks
+
+        stacks.write_when_asked()
     if order.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, order.cpus)
     cleanup = contextlib.ExitStack()

@@ -1,0 +1,65 @@
+"""Finds server processes that have stopped serving, from what is seen of them once a second. Pure.
+
+The rule: a process has hung if, for the whole time, it has completed no request although one waited for its
+response to begin, or although clients waited in the accept queue and it accepted none. So an endless stream
+is no hang, nor is a slow download, nor a long request beside which others are answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from webdemo.stats.counters import Activity
+
+_LONGEST_STEP_SECONDS = 2.0
+
+
+class Look(NamedTuple):
+    """What is seen of a server process that has begun to accept connections."""
+
+    process: int
+    queue: int  # the length of its accept queue
+    activities: Sequence[Activity]  # its own, and its workers'
+
+
+class HangWatch:
+    """Tells which processes have hung for `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._looked_at: float | None = None
+        self._watched = 0.0  # the time watched so far: without the pauses of this process or the machine
+        self._workers: dict[int, tuple[int, float]] = {}  # by pid: completed requests, and since when so many
+        self._queues: dict[int, tuple[int, int, float]] = {}  # by process: queue, completed, since when
+
+    def hung(self, looks: Iterable[Look], now: float) -> list[int]:
+        """The processes that have hung; `now`: of `time.perf_counter`."""
+        if self._looked_at is not None:
+            self._watched += min(now - self._looked_at, _LONGEST_STEP_SECONDS)
+        self._looked_at = now
+        workers, queues = self._workers, self._queues
+        self._workers, self._queues = {}, {}
+        found = []
+        for look in looks:
+            is_stuck = [self._is_stuck(activity, workers, now) for activity in look.activities]
+            accepts = self._accepts(look, queues)
+            if any(is_stuck) or not accepts:
+                found.append(look.process)
+        return found
+
+    def _is_stuck(self, activity: Activity, before: dict[int, tuple[int, float]], now: float) -> bool:
+        completed, since = before.get(activity.pid, (-1, 0.0))
+        if completed != activity.completed:
+            since = self._watched
+        self._workers[activity.pid] = activity.completed, since
+        waits = activity.oldest_began and now - activity.oldest_began / 1e9 >= self._seconds
+        return bool(waits) and self._watched - since >= self._seconds
+
+    def _accepts(self, look: Look, before: dict[int, tuple[int, int, float]]) -> bool:
+        completed = sum(activity.completed for activity in look.activities)
+        queue, completed_before, since = before.get(look.process, (0, 0, 0.0))
+        if not queue or look.queue < queue or completed != completed_before:
+            since = self._watched
+        self._queues[look.process] = look.queue, completed, since
+        return not look.queue or self._watched - since < self._seconds
