@@ -119,6 +119,9 @@ class Settings:
         "Replace a server process in which a request has waited so long while none was completed; 0: never.",
         metavar="SECONDS",
     )
+    share: bool = setting(
+        True, "Import the app once for all server processes. With --no-share each imports its own copy."
+    )
     reload: bool = setting(False, "Reload the app when its files change.")
     reload_path: tuple[str, ...] = setting(
         (), "A further folder or file to watch with --reload.", metavar="PATH"
@@ -380,7 +383,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> pl
     services = plans.services(wanted, default_server=s.server, workers=s.workers or None)
     return plans.Plan(
         target=Target(app=s.app, directory=str(Path(s.directory).absolute()) if s.directory else None),
-        services=services,
+        services=tuple(service._replace(share=s.share) for service in services),
         start_seconds=s.start_timeout,
         grace_seconds=s.grace,
         hang_seconds=s.hang_timeout,

@@ -22,6 +22,9 @@ FAILED = "500"
 
 _SENT_AT_ONCE = 65536  # a longer body may have to wait for a slow client
 
+in_apps_process = False
+"""Whether the app has forked this process. There, an exit is meant: see webdemo.worker.app_processes."""
+
 
 class AppExited(RuntimeError):
     """The app raised SystemExit, KeyboardInterrupt or the like: for the server, an error as any other.
@@ -51,7 +54,7 @@ def watch(app: WSGIApplication, counter: RequestCounter, log: Log | None = None)
         except BaseException as exc:
             answer.status = FAILED
             answer.end()
-            if isinstance(exc, Exception):
+            if isinstance(exc, Exception) or in_apps_process:
                 raise
             raise AppExited(exc) from exc
         return answer.wrap(body)
@@ -161,9 +164,9 @@ def _closing(body: Any, answer: Answer) -> Callable[[], None]:
     def close_and_end() -> None:
         try:
             close()
-        except Exception:
-            raise
         except BaseException as exc:
+            if isinstance(exc, Exception) or in_apps_process:
+                raise
             raise AppExited(exc) from exc
         finally:
             answer.end()
@@ -200,6 +203,6 @@ class _IterableBody:
                 raise  # the server has closed this generator
             if not answer.bytes:
                 answer.status = FAILED  # nothing has been sent yet, so the server answers 500
-            if isinstance(exc, Exception):
+            if isinstance(exc, Exception) or in_apps_process:
                 raise
             raise AppExited(exc) from exc

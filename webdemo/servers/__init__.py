@@ -120,6 +120,7 @@ class Job(NamedTuple):
     worker_cpus: Sequence[int] = ()  # pin each of the server's own workers to one of these
     directory: str | None = None  # the folder of --directory, for a server that runs no app
     log: Callable[[str], None] = lambda line: None  # writes to the access log, for a server that runs no app
+    load_in_worker: Callable[[], WSGIApplication] | None = None  # for `own_workers`: the app, in each worker
     siblings: Callable[[], Siblings] | None = None  # called in the accepting process; None: it has none
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webdemo.errors import UsageError
+from webdemo.errors import UsageError, WebdemoError
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Stopping, option
 from webdemo.servers._draining import end_reading
@@ -66,8 +66,13 @@ def serve(job: Job) -> None:
             for name, value in settings(job, busy).items():
                 self.cfg.set(name, value)
 
-        def load(self) -> Any:
-            return remember_connections(job.app, busy)
+        def load(self) -> Any:  # in each worker
+            from gunicorn.errors import AppImportError
+
+            try:
+                return remember_connections(job.load_in_worker() if job.load_in_worker else job.app, busy)
+            except WebdemoError as exc:  # it has been reported
+                raise AppImportError(exc.problem) from exc
 
     # The arbiter installs its own signal handlers; it drains on SIGTERM.
     Application().run()

@@ -172,7 +172,7 @@ class Commands:
                 )
         if service.tls and service.certificate is None:
             service = service._replace(certificate=earlier.certificate)
-        return service._replace(target=earlier.target)
+        return service._replace(target=earlier.target, share=earlier.share)
 
     def _find(self, port: str) -> Slot:
         slots = self._run.reconciler.settled.slots

@@ -49,6 +49,7 @@ class Service(NamedTuple):
     certificate: Certificate | MadeCertificate | None = None  # None with tls: a self-signed one is made
     binds: tuple[Bind, ...] = ()
     target: Target | None = None  # served instead of the plan's app (the dashboard)
+    share: bool = True  # False: each process imports its own copy of the app
 
     def __str__(self) -> str:
         return " ".join([self.server, *map(place, self.binds)])
@@ -65,7 +66,8 @@ class Service(NamedTuple):
     @property
     def shares_import(self) -> bool:
         """Whether its processes may be forked from a loader that has imported the app."""
-        return self.target is None and self.runs_app and servers.find(self.server).before_import is None
+        patches = servers.find(self.server).before_import is not None
+        return self.share and self.target is None and self.runs_app and not patches
 
     @property
     def opens_own_sockets(self) -> bool:

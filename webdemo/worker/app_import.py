@@ -253,27 +253,6 @@ def _a(word: str) -> str:
 # -- what the import did --------------------------------------------------------------------------
 
 
-def started_at_import(before: set[tuple[str, str]]) -> str | None:
-    """What importing the app started that does not survive a fork, in words; None if nothing."""
-    import threading
-
-    threads = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
-    if threads:
-        return f"importing the app started a thread ({threads[0]})"
-    if any(name.startswith("socket:") for _, name in open_files() - before):
-        return "importing the app opened a socket"
-    return None
-
-
-def open_files() -> set[tuple[str, str]]:
-    """The descriptors of this process and their targets in /proc/self/fd (Linux; elsewhere empty)."""
-    found = set()
-    for descriptor in Path("/proc/self/fd").iterdir() if sys.platform == "linux" else ():
-        with contextlib.suppress(OSError):  # the descriptor used for this listing
-            found.add((descriptor.name, str(descriptor.readlink())))
-    return found
-
-
 def source_folders() -> tuple[str, ...]:
     """The folders of the app's own code: of all imported modules except installed packages.
 
@@ -281,10 +260,19 @@ def source_folders() -> tuple[str, ...]:
     that changes of templates and data are noticed too.
     """
     here = Path.cwd()
+    home = _home()
     folders = set()
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if file and is_own(file):
             folder = Path(file).parent
-            folders.add(here if folder.is_relative_to(here) and here != Path.home() else folder)
+            folders.add(here if folder.is_relative_to(here) and here != home else folder)
     return tuple(sorted(map(str, folders)))
+
+
+def _home() -> Path | None:
+    """The user's home folder; None if neither HOME nor the user database names one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None

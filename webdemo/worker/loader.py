@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from webdemo import servers
 from webdemo.errors import SystemRefusal, WebdemoError
-from webdemo.worker import app_import, interpreter, server_process, startup
+from webdemo.worker import app_import, app_processes, interpreter, server_process, sharing, startup
 from webdemo.worker.channel import Channel, DescriptorsMissing
 from webdemo.worker.messages import (
     LOADER_REPORTS,
@@ -74,15 +74,16 @@ class Loader:
         adapters = [servers.find(name) for name in order.servers]
         reason = None
         if order.share:
-            before = app_import.open_files()
+            observed = sharing.Observed()
             try:
                 for adapter in adapters:
                     adapter.import_modules()
-                self._app = app_import.load(order.target)
+                with app_processes.importing_app(), observed.importing():
+                    self._app = app_import.load(order.target)
             except WebdemoError as exc:
                 self._send(Failed.of(exc))
                 return False
-            reason = app_import.started_at_import(before)
+            reason = observed.why_not_shared()
         self._send(
             Loaded(
                 seconds=time.perf_counter() - began if order.share else 0.0,
@@ -113,7 +114,8 @@ class Loader:
                             case Spawn():
                                 if child := self._fork(message, descriptors):
                                     signal.set_wakeup_fd(-1)
-                                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                                    of_app = app_processes.handler_of_app(signal.SIGCHLD)
+                                    signal.signal(signal.SIGCHLD, of_app)
                                     return child
                 except DescriptorsMissing as exc:
                     if isinstance(exc.message, Spawn):
@@ -229,7 +231,9 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
     os.setsid()  # Ctrl-C is for the supervisor, which drains the servers
     close_inherited()
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(name, signal.SIG_IGN)  # the supervisor decides
+        # The supervisor decides. Not SIG_IGN, which programs started by the app would inherit.
+        signal.signal(name, lambda *_: None)
+    app_processes.keep([sock.fileno()])
     del sys.argv[1:]  # webdemo's arguments, not the app's
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,11 @@ from webdemo import servers
 from webdemo.errors import WebdemoError
 from webdemo.middleware import stack
 from webdemo.stats.counters import RequestCounter, SharedCounters, SiblingCounts
-from webdemo.worker import app_import
+from webdemo.worker import app_import, app_processes
 from webdemo.worker.messages import SERVER_REPORTS, Began, Failed, Ready, ServerReport, Spawn
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 FAILED = 1
 
@@ -39,13 +40,12 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     # The loader has opened stdin as /dev/null.
     os.dup2(output, 1)
     os.dup2(output, 2)
+    os.close(output)
     with contextlib.suppress(BrokenPipeError):  # the supervisor has died
         tell(reports, Began(os.getpid()))
     drain = _Drain()
-    signal.signal(signal.SIGTERM, drain)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    for name in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(name, lambda *_: None)  # not SIG_IGN, which programs started by the app would inherit
+    drain.take_signals()
+    app_processes.keep([reports, draining, counting, *listening, drain.stopping.fileno()])
     if order.writes_stacks:
         from webdemo.worker import stacks
 
@@ -56,19 +56,21 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     try:
         adapter = servers.find(order.server)
         counter = RequestCounter(SharedCounters(counting), order.settings.service)
-        app, sources = _load(adapter, order, app)
-        if adapter.runs_app:
-            app = stack.wrap(app, order.settings, reports, draining, counter)
+
+        def wrap(app: WSGIApplication) -> WSGIApplication:
+            return stack.wrap(app, order.settings, reports, draining, counter)
+
+        loading = _Loading(adapter, order, app, wrap, reports)
 
         def ready() -> None:
             try:
-                tell(reports, Ready(sources))
+                tell(reports, Ready(loading.sources))
             except BrokenPipeError:  # the supervisor has died
                 drain.stopping.set()
 
         adapter.serve(
             servers.Job(
-                app=app,
+                app=loading.serve_in_worker if adapter.own_workers else loading.load(),
                 sockets=[_adopt(fd) for fd in listening],
                 options=adapter.parse_options(order.options),
                 workers=order.workers,
@@ -78,6 +80,7 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
                 stopping=drain.stopping,
                 grace_seconds=order.grace_seconds,
                 directory=order.target.directory,
+                load_in_worker=loading.load_in_worker,
                 siblings=partial(drain.siblings, counter) if order.has_siblings else None,
                 log=_log if order.settings.access_log else lambda line: None,
             )
@@ -102,6 +105,14 @@ class _Drain:
         self.stopping = servers.Stopping()
         self._siblings: SiblingCounts | None = None
 
+    def take_signals(self) -> None:
+        signal.signal(signal.SIGTERM, self)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        for name in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(
+                name, lambda *_: None
+            )  # not SIG_IGN, which programs started by the app would inherit
+
     def __call__(self, *_: object) -> None:
         self.stopping.set()
         if self._siblings is not None:
@@ -115,17 +126,55 @@ class _Drain:
         return self._siblings
 
 
-def _load(
-    adapter: servers.Adapter, order: Spawn, app: WSGIApplication | None
-) -> tuple[WSGIApplication, tuple[str, ...]]:
-    """The app, and the folders of its code if this process imports its own copy."""
-    if not adapter.runs_app:
-        return stack.not_loaded, ()
-    if app is not None:
-        return app, ()
-    if adapter.before_import is not None:
-        adapter.before_import()
-    return app_import.load(order.target), app_import.source_folders()
+class _Loading:
+    """Gets the app ready in the process where it answers requests: this one, or a worker that it forks."""
+
+    def __init__(
+        self,
+        adapter: servers.Adapter,
+        order: Spawn,
+        shared: WSGIApplication | None,
+        wrap: Callable[[WSGIApplication], WSGIApplication],
+        reports: int,
+    ) -> None:
+        self.sources: tuple[
+            str, ...
+        ] = ()  # the folders of the app's code, if this process imports its own copy
+        self._adapter = adapter
+        self._order = order
+        self._shared = shared
+        self._wrap = wrap
+        self._reports = reports
+        self._in_worker: WSGIApplication | None = None
+
+    def load(self) -> WSGIApplication:
+        """The app in the middleware; what this process forks from now on is the app's."""
+        app = self._shared or stack.not_loaded
+        if self._adapter.runs_app and self._shared is None:
+            if self._adapter.before_import is not None:
+                self._adapter.before_import()
+            with app_processes.importing_app():
+                app = app_import.load(self._order.target)
+            self.sources = app_import.source_folders()
+        if not self._adapter.opens_own_sockets:  # such a server may fork workers without our knowledge
+            app_processes.begin()
+        return self._wrap(app) if self._adapter.runs_app else app
+
+    def load_in_worker(self) -> WSGIApplication:
+        """As `load`, and reports the outcome, which the server process cannot know. Raises WebdemoError."""
+        if self._in_worker is None:
+            try:
+                self._in_worker = self.load()
+            except WebdemoError as exc:
+                tell(self._reports, Failed.of(exc))
+                raise
+            if self.sources:
+                tell(self._reports, Ready(self.sources))
+        return self._in_worker
+
+    def serve_in_worker(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """The app for servers that do not call `load_in_worker`."""
+        return self.load_in_worker()(environ, start_response)
 
 
 def _certificate(order: Spawn) -> contextlib.AbstractContextManager[servers.Certificate | None]:
