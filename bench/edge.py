@@ -37,7 +37,7 @@ def measure(effort: Effort) -> Part:
             binds={"80": ":80"},
             access_log=access_log,
         )
-        return stack.wrap(_hello, settings, null, draining, counter)
+        return stack.wrap(_hello, settings, partial(os.write, null), draining, counter)
 
     samples = interleave(
         effort.rounds,

@@ -152,7 +152,8 @@ def printed_events(text: str) -> str:
             events.Note(text),
             events.InternalError(text, text.replace("\n", "")),
             events.Changed((text,)),
-            events.Output(text, text, False),
+            events.Output(text, [text], False),
+            events.Dropped(1, text),
         ]
         lines = [line for event in happened for line in printer.lines(event)]
         assert not [line for line in lines if "\n" in line]
@@ -201,7 +202,7 @@ def access_log(text: str) -> str:
 
 def kept_log(text: str) -> str:
     lines = LastLines()
-    lines.add(text, is_access=False)
+    lines.add([text], is_access=False)
     return str(lines.last(1)[0].text)
 
 

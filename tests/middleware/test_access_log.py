@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from wsgiref.util import FileWrapper, setup_testing_defaults
@@ -20,6 +21,7 @@ from tests.raw_http import get
 from webdemo.middleware.access_log import AccessLog, Line, coloured, mark_of
 from webdemo.middleware.observe import watch
 from webdemo.stats.counters import RequestCounter, SharedCounters
+from webdemo.worker.output import LossyPipe
 
 MARK = mark_of("0123456789abcdef")
 
@@ -35,7 +37,13 @@ class Logged:
         self.app = watch(
             app,
             RequestCounter(self._counters, "waitress 8000"),
-            AccessLog(server="waitress", bind_of=lambda _: ":8000", fd=write, mark=MARK, **settings),
+            AccessLog(
+                server="waitress",
+                bind_of=lambda _: ":8000",
+                write=partial(os.write, write),
+                mark=MARK,
+                **settings,
+            ),
         )
         self.head: tuple[str, list[tuple[str, str]]] | None = None
 
@@ -382,7 +390,8 @@ def test_a_log_that_nobody_reads_does_not_break_the_answer() -> None:
     os.close(read)
     counters = SharedCounters.create()
     try:
-        log = AccessLog(server="s", bind_of=lambda _: ":1", fd=write, mark=MARK)
+        pipe = LossyPipe(write, lambda _: None)
+        log = AccessLog(server="s", bind_of=lambda _: ":1", write=pipe.write, mark=MARK)
         app = watch(hello, RequestCounter(counters, "s 1"), log)
         environ: dict[str, Any] = {}
         setup_testing_defaults(environ)

@@ -9,7 +9,6 @@ like another field (log injection).
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -95,13 +94,13 @@ class AccessLog:
         *,
         server: str,
         bind_of: Callable[[WSGIEnvironment], str],
-        fd: int,
+        write: Callable[[bytes], object],
         mark: bytes,
         as_json: bool = False,
     ) -> None:
         self._server = server
         self._bind_of = bind_of
-        self._fd = fd
+        self._write = write
         self._as_json = as_json
         self._mark = mark
         self._prefix = os.urandom(3).hex()
@@ -149,8 +148,7 @@ class AccessLog:
         data = self._encode(line)
         if len(data) > select.PIPE_BUF:  # longer writes to a pipe are not atomic
             data = self._encode(line._replace(path=path[:_SURELY_SHORT_PATH]))
-        with contextlib.suppress(OSError):  # the supervisor, which reads the pipe, has died
-            os.write(self._fd, data)
+        self._write(data)
 
     def _encode(self, line: Line) -> bytes:
         text = line.as_json() if self._as_json else line.as_text()

@@ -57,12 +57,16 @@ class EdgeSettings(NamedTuple):
 
 
 def wrap(
-    app: WSGIApplication, settings: EdgeSettings, reports: int, draining: int, counter: RequestCounter
+    app: WSGIApplication,
+    settings: EdgeSettings,
+    write: Callable[[bytes], object],
+    draining: int,
+    counter: RequestCounter,
 ) -> WSGIApplication:
     """Wrap the app in the middleware.
 
-    `reports`: the descriptor of the report pipe, for the access log; `draining`: a descriptor that becomes
-    readable when the run ends.
+    `write`: called with each line of the access log; `draining`: a descriptor that becomes readable when
+    the run ends.
     """
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
     token = settings.token
@@ -79,7 +83,7 @@ def wrap(
         log = AccessLog(
             server=settings.server,
             bind_of=settings.bind_of,
-            fd=reports,
+            write=write,
             mark=mark_of(token),
             as_json=settings.access_log == "json",
         )

@@ -133,12 +133,21 @@ class Stopped(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A line written by a server or the app. `complete`: an access log line, to be printed unchanged."""
+    """Lines written by a server or the app. `complete`: access log lines, to be printed unchanged."""
 
     source: str
-    line: str
+    lines: list[str]
     complete: bool
 
 
+class Dropped(NamedTuple):
+    """Lines are missing from the log here."""
+
+    lines: int
+    why: str
+
+
 Failure = LoadFailed | Died | Hung | GivenUp | ReplaceFailed | LoaderLost | InternalError | CutOff
-Event = Started | Loaded | Up | StoppedService | Note | Changed | Draining | Stopped | Output | Failure
+Event = (
+    Started | Loaded | Up | StoppedService | Note | Changed | Draining | Stopped | Output | Dropped | Failure
+)

@@ -34,6 +34,7 @@ from webdemo.supervisor.processes import LoaderProcess, OnOutput, ServerProcess,
 from webdemo.worker import interpreter, stacks
 from webdemo.worker.messages import (
     Began,
+    Dropped,
     Exited,
     Failed,
     Load,
@@ -58,6 +59,7 @@ class Hooks(NamedTuple):
 
     on_fact: Callable[[Fact], None]
     on_output: OnOutput
+    on_dropped: Callable[[int], None]  # the number of lines that a server process could not write
     on_loaded: Callable[[Loaded, bool], None]  # and whether the loader shares what it has imported
     on_sources: Callable[[Sequence[str]], None]  # the folders of the app's code
     services: Callable[[], tuple[Slot, ...]]  # all of the run
@@ -298,7 +300,11 @@ class Executor:
                     self.processes[number].pid = pid
             case Ready(sources):
                 self._hooks.on_sources(sources)
+                if number in self.processes:
+                    self.processes[number].is_ready = True
                 self._hooks.on_fact(facts.ProcessReady(number))
+            case Dropped(lines):
+                self._hooks.on_dropped(lines)
 
     def _probe(self, number: int) -> None:
         """Probe the port, in a thread, until this process has answered or its time is over."""

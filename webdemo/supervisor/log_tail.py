@@ -11,6 +11,8 @@ from collections import deque
 from webdemo.supervisor.control_messages import KEPT_LINES, LogLine
 from webdemo.text import terminal_line
 
+_LONGEST = 8192  # characters that are kept of a line
+
 
 class LastLines:
     """A ring buffer of the last KEPT_LINES lines."""
@@ -18,8 +20,9 @@ class LastLines:
     def __init__(self) -> None:
         self._lines: deque[tuple[float, bool, str]] = deque(maxlen=KEPT_LINES)
 
-    def add(self, text: str, *, is_access: bool) -> None:
-        self._lines.append((time.time(), is_access, text))
+    def add(self, texts: list[str], *, is_access: bool) -> None:
+        now = time.time()
+        self._lines.extend((now, is_access, text[:_LONGEST]) for text in texts[-KEPT_LINES:])
 
     def copy(self) -> LastLines:
         lines = LastLines()

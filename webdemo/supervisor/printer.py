@@ -1,18 +1,18 @@
 """Writes events as text for people or as JSON lines for programs. Runs in a thread of the main process.
 
-The rule: the printer never blocks the supervisor and never makes it fail. The terminal may be paused, and
-the reader of a pipe may be slow or gone: lines wait in a bounded queue, and lines beyond it are dropped,
-with a note.
+The rule: the printer never blocks the supervisor and never makes it fail. The terminal may be paused, the
+reader of a pipe may be slow or gone, the disk may be full: lines wait in a bounded queue, those beyond it and
+those that cannot be written are dropped, and their number is written as soon as something can be written.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable
 from typing import TextIO
 
@@ -23,9 +23,9 @@ from webdemo.supervisor.actions import ACTIONS
 from webdemo.supervisor.events import Event
 from webdemo.text import format_duration, table, terminal_line
 
-_MOST_LINES = 10_000
-_LINES_AT_ONCE = 500
+_MOST_WAITING = 8 << 20  # characters
 _SECONDS_FOR_LAST_LINES = 2.0
+_RETRY_SECONDS = 1.0
 _UP = {"again": "is up again"} | {name: action.event for name, action in ACTIONS.items()}
 
 
@@ -36,57 +36,94 @@ class Printer:
         self._fd = (stream or sys.stdout).fileno()
         self._colour = colour
         self._as_json = as_json
-        self._lines: deque[str] = deque()
-        self._dropped = 0
-        self._news = threading.Event()
+        self._changed = threading.Condition()  # guards the next four
+        self._waiting: list[str] = []
+        self._waiting_size = 0
+        self._not_read = 0  # lines dropped after those that wait
         self._is_closed = False
+        self._failed = 0  # lines that could not be written
+        self._failure = ""
+        self._is_mid_line = False
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._thread.start()
 
     def __call__(self, event: Event) -> None:
-        for line in self.json_lines(event) if self._as_json else self.lines(event):
-            if len(self._lines) < _MOST_LINES:
-                self._lines.append(line)
+        lines = self._format(event)
+        if not lines:
+            return
+        text = "\n".join(lines) + "\n"
+        with self._changed:
+            if self._waiting_size < _MOST_WAITING:
+                self._waiting.append(text)
+                self._waiting_size += len(text)
+                self._changed.notify()
             else:
-                self._dropped += 1
-        self._news.set()
+                self._not_read += len(lines)
 
     def close(self) -> None:
         """Write the remaining lines, waiting _SECONDS_FOR_LAST_LINES at most for their reader."""
-        self._is_closed = True
-        self._news.set()
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
         self._thread.join(_SECONDS_FOR_LAST_LINES)
 
     def _write(self) -> None:
-        is_read = True
-        while not self._is_closed or self._lines:
-            self._news.wait()
-            self._news.clear()
-            while self._lines:
-                batch = [self._lines.popleft() for _ in range(min(len(self._lines), _LINES_AT_ONCE))]
-                if self._dropped:
-                    batch.append(f"({self._dropped} lines were dropped because they were not read in time)")
-                    self._dropped = 0
-                is_read = is_read and self._write_all("".join(f"{line}\n" for line in batch))
+        is_closed = False
+        while not is_closed:
+            with self._changed:
+                if not self._waiting and not self._is_closed:
+                    self._changed.wait(_RETRY_SECONDS if self._failed else None)
+                text, self._waiting, self._waiting_size = "".join(self._waiting), [], 0
+                not_read, self._not_read = self._not_read, 0
+                is_closed = self._is_closed
+            self._write_or_drop(text)
+            if not_read and not self._failed:
+                self._write_or_drop(self._dropped(not_read, "they were not read in time"))
+            else:
+                self._failed += not_read
 
-    def _write_all(self, text: str) -> bool:
-        """False when the reader has gone (`webdemo | head`); the servers keep running."""
-        data = text.encode("utf-8", "replace")
+    def _write_or_drop(self, text: str) -> None:
+        """Write it after a note of what is missing; if that fails, this is missing, too."""
+        if self._failed:
+            if self._write_all(self._dropped(self._failed, f"they could not be written: {self._failure}")):
+                self._failed += text.count("\n")
+                return
+            self._failed = 0
+        self._failed = self._write_all(text)
+
+    def _dropped(self, lines: int, why: str) -> str:
+        return "\n".join([*self._format(events.Dropped(lines, why)), ""])
+
+    def _write_all(self, text: str) -> int:
+        """Write it, and return how many lines were not written."""
+        begin = b"\n" if self._is_mid_line and text else b""  # ends the line that was cut
+        data = memoryview(begin + text.encode("utf-8", "replace"))
+        position = 0
         try:
-            while data:
-                data = data[os.write(self._fd, data) :]
-        except OSError:
-            return False
-        return True
+            while position < len(data):
+                try:
+                    position += os.write(self._fd, data[position:])
+                except BlockingIOError:  # another program has set our terminal or pipe to non-blocking mode
+                    select.select([], [self._fd], [])
+                else:
+                    self._is_mid_line = data[position - 1] != 0x0A
+        except OSError as exc:
+            self._failure = exc.strerror or str(exc)
+        return bytes(data[max(position, len(begin)) :]).count(b"\n")
+
+    def _format(self, event: Event) -> list[str]:
+        return self.json_lines(event) if self._as_json else self.lines(event)
 
     # -- text ------------------------------------------------------------------------------------
 
     def lines(self, event: Event) -> list[str]:
         match event:
-            case events.Output(source, line, complete):
+            case events.Output(source, lines, complete):
                 if complete:
-                    return [coloured(line) if self._colour else line]
-                return [self._said(source, line)]
+                    return list(map(coloured, lines)) if self._colour else lines
+                return self._said(source, lines)
+            case events.Dropped(count, why):
+                return [terminal_line(f"({count} lines were dropped because {why})")]
             case events.Loaded(_, str(reason)):
                 return [f"Each server imports its own copy of the app, because {terminal_line(reason)}."]
             case events.Loaded():
@@ -114,7 +151,7 @@ class Printer:
             case events.LoadFailed(error, old_code_serves):
                 after = ["The old code keeps running."] if old_code_serves else []
                 return [
-                    *self._all_said("app", traceback_lines(error)),
+                    *self._said("app", traceback_lines(error)),
                     *problem_lines(error, colour=self._colour),
                     *after,
                 ]
@@ -133,19 +170,21 @@ class Printer:
             case events.GivenUp(service, deaths, tail):
                 often = f" after {deaths} deaths in quick succession" if deaths > 1 else ""
                 problem = f"{service} is given up{often}; its port is closed."
-                return [self._red(problem), *self._all_said(service, tail)]
+                return [self._red(problem), *self._said(service, tail)]
             case events.ReplaceFailed(service, why, tail):
                 problem = f"The new {service} {why}; the old one keeps running."
-                return [self._red(problem), *self._all_said(service, tail)]
+                return [self._red(problem), *self._said(service, tail)]
             case events.InternalError(what, trace):
                 problem = f"Internal error; the run continues: {what}"
-                return [self._red(problem), *self._all_said("webdemo", trace.rstrip().split("\n"))]
+                return [self._red(problem), *self._said("webdemo", trace.rstrip().split("\n"))]
             case events.CutOff(pids, grace):
                 return [self._red(f"Requests of process {_listed(pids)} were cut off after {grace:g} s.")]
 
     def json_lines(self, event: Event) -> list[str]:
-        if isinstance(event, events.Output) and event.complete:
-            return [event.line]
+        if isinstance(event, events.Output):
+            if event.complete:
+                return event.lines
+            return [self._json(event, {"source": event.source, "line": line}) for line in event.lines]
         if isinstance(event, events.LoadFailed):
             fields = {"problem": event.error.problem, "remedy": event.error.remedy,
                       "old_code_serves": event.old_code_serves}  # fmt: skip
@@ -153,7 +192,10 @@ class Printer:
             fields = event._asdict()
             if isinstance(event, events.Started):
                 fields["rows"] = [row._asdict() for row in event.rows]
-        return [json.dumps({"time": _now(), "event": type(event).__name__} | fields)]
+        return [self._json(event, fields)]
+
+    def _json(self, event: Event, fields: dict[str, object]) -> str:
+        return json.dumps({"time": _now(), "event": type(event).__name__} | fields)
 
     def _table(self, rows: tuple[events.Row, ...]) -> list[str]:
         cells = [("SERVER", "VERSION", "URL", "PROCESS", "WORKERS")]
@@ -164,13 +206,12 @@ class Printer:
         heading, *lines = table(cells)
         return [self._bold(heading), *lines]
 
-    def _said(self, source: str, line: str) -> str:
-        """A line of foreign text, prefixed with its source so that it cannot pass for one of our own."""
-        lead, line = f"{terminal_line(source)} |", terminal_line(line)
-        return f"\x1b[2m{lead}\x1b[0m {line}" if self._colour else f"{lead} {line}"
-
-    def _all_said(self, source: str, lines: Iterable[str]) -> list[str]:
-        return [self._said(source, line) for line in lines]
+    def _said(self, source: str, lines: Iterable[str]) -> list[str]:
+        """Lines of foreign text, prefixed with their source so that they cannot pass for our own."""
+        lead = f"{terminal_line(source)} |"
+        if self._colour:
+            lead = f"\x1b[2m{lead}\x1b[0m"
+        return [f"{lead} {terminal_line(line)}" for line in lines]
 
     def _bold(self, text: str) -> str:
         return f"\x1b[1m{terminal_line(text)}\x1b[0m" if self._colour else terminal_line(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -32,22 +33,24 @@ from webdemo.worker.messages import (
     Signal,
 )
 
-_LONGEST_LINE = 8192
-_LONGEST_REPORT = 1 << 20  # far longer than any real one
-_OUTPUT_RESTS_SECONDS = 0.005
+_PIPE_BYTES = 1 << 20  # Linux's limit for all users; what is written while this process is stopped
+_READ_BYTES = 1 << 16
+_LONGEST_LINE = 1 << 20
+_REST_SECONDS = 0.02
+_LONGEST_TAIL_LINE = 8192
 _TAIL_LINES = 20
 _SEND_TIMEOUT = struct.pack("@ll", 2, 0)  # struct timeval: a loader that does not read must not hold us up
 _LOADER_ENDS_SECONDS = 2.0  # after its channel was closed
 
-OnOutput = Callable[[str, str, bool], None]
-"""Called with each line: its source, its text, and whether it is an access log line."""
+OnOutput = Callable[[str, list[str], bool], None]
+"""Called with lines: their source, their texts, and whether they are access log lines."""
 
 
 class LineReader:
-    """Calls `on_line` with each line from a pipe, and `on_end` at its end.
+    """Calls `on_lines` with the lines that have arrived in a pipe, and `on_end` at its end.
 
-    Lines longer than about `longest` bytes come in parts. `before` is called before each batch of lines.
-    After a read, the pipe is not polled for `rest_seconds`: taking many lines of a busy writer at once costs
+    Lines longer than about _LONGEST_LINE bytes come in parts. `before` is called before each `on_lines`.
+    After a read, the pipe is not polled for _REST_SECONDS: taking many lines of a busy writer at once costs
     far less than waking up for each.
     """
 
@@ -55,29 +58,29 @@ class LineReader:
         self,
         loop: Loop,
         fd: int,
-        on_line: Callable[[bytes], None],
+        on_lines: Callable[[list[bytes]], None],
         on_end: Callable[[], None] = lambda: None,
         *,
-        longest: int = _LONGEST_LINE,
         before: Callable[[], None] = lambda: None,
-        rest_seconds: float = 0.0,
     ) -> None:
         self._loop = loop
         self._fd = fd
-        self._rest = b""
-        self._on_line = on_line
+        self._rest = bytearray()
+        self._on_lines = on_lines
         self._on_end = on_end
-        self._longest = longest
         self._before = before
-        self._rest_seconds = rest_seconds
         self._is_closed = False
         os.set_blocking(fd, False)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with contextlib.suppress(OSError):  # the limit of this user's pipes is reached
+                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._look()
 
     def take_rest(self) -> None:
-        """Read once what has been written so far. Once is enough: a pipe holds 64 KiB by default."""
-        if not self._is_closed:
-            self._read()
+        """Read what has been written so far, at most what the pipe holds."""
+        for _ in range(_PIPE_BYTES // _READ_BYTES):
+            if self._is_closed or not self._read():
+                return
 
     def close(self) -> None:
         self._is_closed = True
@@ -89,36 +92,33 @@ class LineReader:
             self._loop.on_readable(self._fd, self._readable)
 
     def _readable(self) -> None:
-        if self._read() and self._rest_seconds and not self._is_closed:
+        self.take_rest()
+        if not self._is_closed:
             self._loop.forget(self._fd)
-            self._loop.after(self._rest_seconds, self._look)
+            self._loop.after(_REST_SECONDS, self._look)
 
     def _read(self) -> bool:
+        """Whether there is probably more."""
         try:
-            data = os.read(self._fd, 65536)
+            data = os.read(self._fd, _READ_BYTES)
         except BlockingIOError:
             return False
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if self._rest and (not data or len(self._rest) > self._longest):
-            lines.append(self._rest)
-            self._rest = b""
-        if lines:
-            self._before()
-            self._pass_on(lines)
         if not data:
             self.close()
+        self._rest += data
+        if not data or b"\n" in data or len(self._rest) > _LONGEST_LINE:
+            lines = bytes(self._rest).split(b"\n")
+            self._rest.clear()
+            if data and len(lines[-1]) <= _LONGEST_LINE:
+                self._rest += lines.pop()
+            elif not lines[-1]:
+                lines.pop()
+            if lines:
+                self._before()
+                self._loop.barrier.call(partial(self._on_lines, lines))
+        if not data:
             self._on_end()
-        return bool(data)
-
-    def _pass_on(self, lines: list[bytes]) -> None:
-        left = iter(lines)
-
-        def each() -> None:
-            for line in left:
-                self._on_line(line)
-
-        while not self._loop.barrier.call(each):
-            pass  # continue after the line that failed
+        return len(data) == _READ_BYTES
 
 
 class LoaderProcess:
@@ -144,7 +144,7 @@ class LoaderProcess:
         self._interpreter.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
         self._channel = Channel(self._interpreter.socket, ORDERS, LOADER_REPORTS)
         self.pid = self._interpreter.pid
-        LineReader(loop, self._interpreter.output, lambda line: on_output("app", as_text(line), False))
+        LineReader(loop, self._interpreter.output, lambda lines: on_output("app", as_text(lines), False))
         loop.on_readable(self._channel, self._receive)
         self.send(order)
 
@@ -210,6 +210,7 @@ class ServerProcess:
         self.started_at = time.time()
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.failure: Failed | None = None
+        self.is_ready = False  # it has reported that it accepts connections
         self.has_hung_up = False  # its reports have ended
         self._pidfd: int | None = None
         self._readers: list[LineReader] = []
@@ -231,31 +232,30 @@ class ServerProcess:
         `output`: its stdout and stderr. `reports`: access log lines, which begin with `mark`, and messages.
         """
 
-        def line(data: bytes) -> None:
-            text = as_text(data)
-            self.log.add(text, is_access=False)
-            self.tail.append(text)
-            on_output(self.source, text, False)
+        def printed(lines: list[bytes]) -> None:
+            texts = as_text(lines)
+            self.log.add(texts, is_access=False)
+            self.tail += [text[:_LONGEST_TAIL_LINE] for text in texts[-_TAIL_LINES:]]
+            on_output(self.source, texts, False)
 
-        def report(data: bytes) -> None:
-            if data.startswith(mark):
-                text = as_text(data[len(mark) :])
-                self.log.add(text, is_access=True)
-                on_output(self.source, text, True)
-            elif data:
-                on_report(SERVER_REPORTS.decode(data))
+        def message(line: bytes) -> None:
+            on_report(SERVER_REPORTS.decode(line))
 
-        printed = LineReader(loop, output, line, rest_seconds=_OUTPUT_RESTS_SECONDS)
-        reported = LineReader(
-            loop,
-            reports,
-            report,
-            on_end,
-            longest=_LONGEST_REPORT,
-            before=printed.take_rest,  # what the app printed before its response comes before the access line
-            rest_seconds=_OUTPUT_RESTS_SECONDS,
-        )
-        self._readers = [printed, reported]
+        def reported(lines: list[bytes]) -> None:
+            logged = [line[len(mark) :] for line in lines if line.startswith(mark)]
+            if logged:
+                texts = as_text(logged)
+                self.log.add(texts, is_access=True)
+                on_output(self.source, texts, True)
+            if len(logged) < len(lines):
+                for line in lines:
+                    if line and not line.startswith(mark):
+                        loop.barrier.call(partial(message, line))
+
+        output_reader = LineReader(loop, output, printed)
+        # What the app printed before its response comes before the access line.
+        report_reader = LineReader(loop, reports, reported, on_end, before=output_reader.take_rest)
+        self._readers = [output_reader, report_reader]
 
     @property
     def has_pidfd(self) -> bool:
@@ -302,8 +302,8 @@ class ServerProcess:
             self._pidfd = None
 
 
-def as_text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+def as_text(lines: list[bytes]) -> list[str]:
+    return [line.decode("utf-8", "replace") for line in lines]
 
 
 def how_it_ended(code: int | None) -> str:

@@ -80,6 +80,7 @@ class Supervisor:
             executor.Hooks(
                 on_fact=self._happened,
                 on_output=self._output,
+                on_dropped=self._dropped,
                 on_loaded=self._loaded,
                 on_sources=self._watch,
                 services=lambda: self.reconciler.settled.slots,
@@ -282,8 +283,11 @@ class Supervisor:
 
     # -- helpers ---------------------------------------------------------------------------------
 
-    def _output(self, source: str, text: str, is_access: bool) -> None:
-        self.emit(events.Output(source, text, complete=is_access))
+    def _output(self, source: str, lines: list[str], is_access: bool) -> None:
+        self.emit(events.Output(source, lines, complete=is_access))
+
+    def _dropped(self, lines: int) -> None:
+        self.emit(events.Dropped(lines, "the main process did not read them in time"))
 
     def _report(self, exc: BaseException) -> None:
         text = "".join(traceback.format_exception(exc))

@@ -42,6 +42,7 @@ from webdemo.worker.messages import (
     Spawn,
     Spawned,
 )
+from webdemo.worker.output import replace_streams
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -235,8 +236,7 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
         signal.signal(name, lambda *_: None)
     app_processes.keep([sock.fileno()])
     del sys.argv[1:]  # webdemo's arguments, not the app's
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    replace_streams()
     child = _load_and_fork(Channel(sock, LOADER_REPORTS, ORDERS), is_early=is_early)
     if isinstance(child, int):
         return child

@@ -124,13 +124,19 @@ class Ready(NamedTuple):
     sources: tuple[str, ...]  # the folders of the app's code, if this process has imported it
 
 
+class Dropped(NamedTuple):
+    """Lines of the access log, or of the app's output, did not fit into their pipe."""
+
+    lines: int
+
+
 ChildReport = Spawned | Refused | Exited
 """What a loader reports about the processes that it forks."""
 LoaderReport = Loaded | Failed | ChildReport
 LOADER_REPORTS: Codec[LoaderReport] = Codec("event", Loaded, Failed, Spawned, Refused, Exited)
 
-ServerReport = Began | Ready | Failed
-SERVER_REPORTS: Codec[ServerReport] = Codec("event", Began, Ready, Failed)
+ServerReport = Began | Ready | Failed | Dropped
+SERVER_REPORTS: Codec[ServerReport] = Codec("event", Began, Ready, Failed, Dropped)
 
 
 def _shortened(text: str, most: int) -> str:

@@ -22,7 +22,8 @@ from webdemo.errors import WebdemoError
 from webdemo.middleware import stack
 from webdemo.stats.counters import RequestCounter, SharedCounters, SiblingCounts
 from webdemo.worker import app_import, app_processes
-from webdemo.worker.messages import SERVER_REPORTS, Began, Failed, Ready, ServerReport, Spawn
+from webdemo.worker.messages import SERVER_REPORTS, Began, Dropped, Failed, Ready, ServerReport, Spawn
+from webdemo.worker.output import LossyPipe, use_lossy_output, wait_for_room
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,6 +42,12 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
+    os.set_blocking(reports, False)
+
+    def dropped(lines: int) -> None:
+        tell(reports, Dropped(lines))
+
+    use_lossy_output(dropped)
     with contextlib.suppress(BrokenPipeError):  # the supervisor has died
         tell(reports, Began(os.getpid()))
     drain = _Drain()
@@ -58,7 +65,8 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
         counter = RequestCounter(SharedCounters(counting), order.settings.service)
 
         def wrap(app: WSGIApplication) -> WSGIApplication:
-            return stack.wrap(app, order.settings, reports, draining, counter)
+            write = LossyPipe(reports, dropped).write
+            return stack.wrap(app, order.settings, write, draining, counter)
 
         loading = _Loading(adapter, order, app, wrap, reports)
 
@@ -199,4 +207,7 @@ def tell(reports: int, message: ServerReport) -> None:
     """Write a message to the report pipe, on a line of its own whatever was written before."""
     data = b"\n" + SERVER_REPORTS.encode(message) + b"\n"
     while data:
-        data = data[os.write(reports, data) :]
+        try:
+            data = data[os.write(reports, data) :]
+        except BlockingIOError:
+            wait_for_room(reports, None)
