@@ -48,11 +48,11 @@ class Line(NamedTuple):
     request_id: str
 
     def as_text(self) -> str:
-        client, method, path = map(log_field, (self.client, self.method, self.path))
-        return (
-            f"{_clock(int(self.time))} {self.server} {self.bind} {client} {method} {path} "
-            f"{self.status:03d} {self.bytes}B {self.ms:.1f}ms {self.request_id}"
-        )
+        when, server, bind, client, method, path, status, size, ms, request_id = self
+        asked = f"{client} {method} {path}"
+        if not asked.isprintable() or "\\" in asked or asked.count(" ") != 2:
+            asked = " ".join(map(log_field, (client, method, path)))
+        return f"{_clock(int(when))} {server} {bind} {asked} {status:03d} {size}B {ms:.1f}ms {request_id}"
 
     def as_json(self) -> str:
         fields = self._asdict()
@@ -130,20 +130,21 @@ class AccessLog:
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         if query := environ.get("QUERY_STRING"):
             path += "?" + query
-        path = path.encode("latin-1", "replace").decode("utf-8", "replace")
+        if not path.isascii():
+            path = path.encode("latin-1", "replace").decode("utf-8", "replace")
         client = environ.get("REMOTE_ADDR", "")
         status = answer.status[:3]
-        line = Line(
-            time=time.time(),
-            server=self._server,
-            bind=self._bind_of(environ),
-            client="unix" if client in _UNIX_PEERS else client,
-            method=environ.get("REQUEST_METHOD", "-")[:_LONGEST_METHOD],
-            path=path[:_LONGEST_PATH],
-            status=int(status) if status.isdecimal() else 0,
-            bytes=answer.bytes,
-            ms=answer.nanoseconds / 1e6,
-            request_id=answer.request_id,
+        line = Line(  # by position, which takes half of the time
+            time.time(),
+            self._server,
+            self._bind_of(environ),
+            "unix" if client in _UNIX_PEERS else client,
+            environ.get("REQUEST_METHOD", "-")[:_LONGEST_METHOD],
+            path[:_LONGEST_PATH],
+            int(status) if status.isdecimal() else 0,
+            answer.bytes,
+            answer.nanoseconds / 1e6,
+            answer.request_id,
         )
         data = self._encode(line)
         if len(data) > select.PIPE_BUF:  # longer writes to a pipe are not atomic
