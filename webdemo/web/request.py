@@ -40,6 +40,8 @@ _plain_host = re.compile(
 )
 _plain_target = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?(?:\?[A-Za-z0-9._~/=&-]+)?")
 
+_LONGEST_HOST = 253 + len(":65535")  # a name in text form, RFC 1035 section 2.3.4, and a port
+
 
 class _Lazy:
     """A non-data descriptor that stores the computed value on the instance, which then shadows it."""
@@ -188,6 +190,8 @@ class Request(WerkzeugRequest):
         given = self.environ.get("HTTP_HOST", "")
         if self.trusted_hosts is None and _plain_host.fullmatch(given):
             return str(given)
+        if len(given) > _LONGEST_HOST:  # before it is decoded, which takes quadratic time
+            return ""
         host = super().host
         try:  # decoded here, because how Werkzeug handles the error depends on the Python version
             host.partition(":")[0].lower().encode("ascii").decode("idna")
