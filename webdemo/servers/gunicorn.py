@@ -74,6 +74,7 @@ def serve(job: Job) -> None:
             except WebdemoError as exc:  # it has been reported
                 raise AppImportError(exc.problem) from exc
 
+    defer_stops_of_new_workers()
     # The arbiter installs its own signal handlers; it drains on SIGTERM.
     Application().run()
 
@@ -150,6 +151,23 @@ def arbiter_hooks(job: Job) -> dict[str, Any]:
     }
 
 
+def defer_stops_of_new_workers() -> None:
+    """Block SIGTERM while the arbiter forks; `drain_idle` unblocks it in the worker.
+
+    Until a worker has its own handler it has the arbiter's, by which a SIGTERM is lost: the worker would
+    serve until it is killed.
+    """
+    arbiter = os.getpid()
+
+    def change(how: int) -> None:
+        if os.getpid() == arbiter:
+            signal.pthread_sigmask(how, [signal.SIGTERM])
+
+    os.register_at_fork(
+        before=partial(change, signal.SIG_BLOCK), after_in_parent=partial(change, signal.SIG_UNBLOCK)
+    )
+
+
 def ignore_hang_up() -> None:
     """Let SIGHUP do nothing: reloads are the supervisor's, and the system may send it.
 
@@ -171,6 +189,7 @@ def drain_idle(local_parts: set[Any], busy: set[int], worker: Any) -> None:
         drain(number, frame)  # type: ignore[operator,misc]
 
     signal.signal(signal.SIGTERM, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
 def strict_request(worker: Any, request: Any) -> None:
