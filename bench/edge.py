@@ -12,6 +12,7 @@ from bench.inproc import call
 from bench.rounds import interleave
 from bench.tables import Part, Table
 from webdemo.middleware import stack
+from webdemo.servers import Stopping
 from webdemo.stats.counters import RequestCounter, SharedCounters
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def measure(effort: Effort) -> Part:
             binds={"80": ":80"},
             access_log=access_log,
         )
-        return stack.wrap(_hello, settings, partial(os.write, null), draining, counter)
+        return stack.wrap(_hello, settings, partial(os.write, null), draining, counter, Stopping())
 
     samples = interleave(
         effort.rounds,

@@ -42,6 +42,15 @@ def stream(environ: dict[str, Any]) -> Iterator[bytes]:
         time.sleep(STREAM_PAUSE_SECONDS)
 
 
+def endless(environ: dict[str, Any]) -> Iterator[bytes]:
+    """Server-sent events without an end, until the server drains."""
+    yield b"data: first\n\n"
+    while not environ["webdemo.draining"].wait(0.5):
+        yield b"data: more\n\n"
+    assert environ["webdemo.draining"].is_set()
+    yield b"data: last\n\n"
+
+
 def upload(environ: dict[str, Any]) -> bytes:
     """The body's length and digest, read by CONTENT_LENGTH, or to its end if the server terminates it."""
     length = environ.get("CONTENT_LENGTH")
@@ -106,6 +115,7 @@ def show_environ(environ: dict[str, Any]) -> bytes:
 PAGES: dict[str, Callable[[dict[str, Any]], bytes | Iterator[bytes]]] = {
     "/slow": slow,
     "/stream": stream,
+    "/endless": endless,
     "/upload": upload,
     "/read-all": read_all,
     "/discard": discard,

@@ -70,6 +70,20 @@ def test_requests_in_flight_are_finished_and_nothing_is_left(kind: str, serving:
     run.wait_until_gone()
 
 
+@pytest.mark.smoke
+def test_an_endless_stream_can_end_when_the_server_drains(kind: str, serving: Start) -> None:
+    run = serving("-b", bind(kind), *LONG_GRACE)
+    with Connection(run.url) as connection:
+        connection.send_head("GET", "/endless")
+        received = b""
+        while b"first" not in received:
+            received += connection.socket.recv(4096)
+        run.signal(signal.SIGTERM)
+        while b"last" not in received:
+            received += connection.socket.recv(4096) or pytest.fail("the stream was cut off")
+    assert run.wait() == 0, "before the grace time is over"
+
+
 @pytest.mark.parametrize("kind", ["waitress", "gunicorn", "cheroot", "hypercorn"])
 def test_an_upload_that_waits_for_a_thread_is_finished_too(kind: str, serving: Start) -> None:
     run = serving("-b", bind(kind, "127.0.0.1:0", *(["threads=2"] if kind != "hypercorn" else [])))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from webdemo.middleware.access_log import AccessLog, mark_of
 from webdemo.middleware.observe import watch
@@ -56,17 +56,28 @@ class EdgeSettings(NamedTuple):
         return self.binds.get(environ.get("SERVER_PORT", "")) or next(iter(self.binds.values()))
 
 
+class Flag(Protocol):
+    """What apps find in the environ as `webdemo.draining`."""
+
+    def is_set(self) -> bool:
+        """Whether the server process drains."""
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Block until it drains, or the timeout has passed; returns whether it drains."""
+
+
 def wrap(
     app: WSGIApplication,
     settings: EdgeSettings,
     write: Callable[[bytes], object],
     draining: int,
     counter: RequestCounter,
+    stopping: Flag,
 ) -> WSGIApplication:
     """Wrap the app in the middleware.
 
     `write`: called with each line of the access log; `draining`: a descriptor that becomes readable when
-    the run ends.
+    the run ends; `stopping`: set when this process begins to drain.
     """
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
     token = settings.token
@@ -107,6 +118,7 @@ def wrap(
             return [b""]
         environ["webdemo.server"] = facts
         environ["webdemo.trace_hosts"] = trace_hosts
+        environ["webdemo.draining"] = stopping
         return inner(environ, start_response)
 
     return edge

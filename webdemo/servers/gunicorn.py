@@ -83,7 +83,9 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
     """Gunicorn's settings by their documented names. Hands the sockets over to Gunicorn (detached)."""
     options = job.options
     hooks = arbiter_hooks(job) | {
-        "post_worker_init": partial(drain_idle, {local_part(sock) for sock in job.sockets}, busy),
+        "post_worker_init": partial(
+            drain_idle, job.stopping, {local_part(sock) for sock in job.sockets}, busy
+        ),
         "pre_request": strict_request,
         "post_request": lambda worker, request, environ, response: forget(environ, busy),
     }
@@ -177,11 +179,10 @@ def ignore_hang_up() -> None:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
 
-def drain_idle(local_parts: set[Any], busy: set[int], worker: Any) -> None:
-    """Make a stopping worker close idle connections; a sync worker would wait for them."""
+def drain_idle(stopping: Stopping, local_parts: set[Any], busy: set[int], worker: Any) -> None:
+    """Make a stopping worker set the flag, and close idle connections; a sync worker would wait for them."""
     ignore_hang_up()
     drain = signal.getsignal(signal.SIGTERM)
-    stopping = Stopping()
     threading.Thread(target=hang_up_idle, args=[stopping, local_parts, busy], daemon=True).start()
 
     def stop(number: int, frame: Any) -> None:

@@ -66,7 +66,7 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
 
         def wrap(app: WSGIApplication) -> WSGIApplication:
             write = LossyPipe(reports, dropped).write
-            return stack.wrap(app, order.settings, write, draining, counter)
+            return stack.wrap(app, order.settings, write, draining, counter, drain.stopping)
 
         loading = _Loading(adapter, order, app, wrap, reports)
 
