@@ -93,8 +93,8 @@ def test_a_server_whose_threads_are_deadlocked_is_replaced(server: str, running:
         run.wait_for(rf"\(pid {old.pid}\) has answered nothing for 1 s; it is replaced\.")
         run.wait_for(r"\| +File .*served\.py.* in app")
         run.wait_for(rf"^{server} .* is up again")
+    runs.wait_until(lambda: not runs.lives(old))  # until then it may still accept connections
     assert raw_http.get(run.url).text == "hello"
-    runs.wait_until(lambda: not runs.lives(old))
     assert run.terminate() == 0
 
 
