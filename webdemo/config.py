@@ -418,7 +418,13 @@ def shown(resolved: Resolved) -> list[tuple[str, str, str]]:
 
 def read(flags: Mapping[str, Any]) -> Resolved:
     """The settings from the current folder, the environment and `flags`; raises UsageError."""
-    return resolve(flags, os.environ, Path.cwd())
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "The current folder has been deleted.", remedy="Change to one that exists, and start there."
+        ) from None
+    return resolve(flags, os.environ, folder)
 
 
 def activated_binds() -> list[Bind]:

@@ -202,3 +202,17 @@ def test_output_may_be_cut_off_by_its_reader(tmp_path: Path) -> None:
     )
     assert done.stderr == ""
     assert done.stdout.startswith("SERVER")
+
+
+def test_a_deleted_current_folder_is_two_lines(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    script = 'rmdir "$PWD" && exec "$0" -P -m webdemo --app site:app --port 0'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "The current folder has been deleted.",
+        "Change to one that exists, and start there.",
+    ]

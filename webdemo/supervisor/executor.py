@@ -83,6 +83,7 @@ class Executor:
         self._token = os.urandom(24).hex()
         self._mark = mark_of(self._token)
         self._draining_read, self._draining_write = os.pipe()
+        self._lifeline = os.pipe()  # the write end is closed when this process ends, however it does
         self._hang_watch = HangWatch(plan.hang_seconds)
         if plan.hang_seconds:
             loop.after(_LOOK_FOR_HANGS_SECONDS, self._look_for_hangs)
@@ -128,6 +129,8 @@ class Executor:
             loader.wait(0)
         os.close(self._draining_read)
         os.close(self._draining_write)
+        for end in self._lifeline:
+            os.close(end)
         self.counters.close()
 
     # -- loaders ---------------------------------------------------------------------------------
@@ -239,6 +242,7 @@ class Executor:
                     reports[1],
                     output[1],
                     self._draining_read,
+                    self._lifeline[0],
                     self.counters.fileno(),
                     *(sock.fileno() for listener in listeners for sock in listener.sockets),
                 ],

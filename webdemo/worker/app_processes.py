@@ -100,7 +100,7 @@ def _let_go() -> None:
         if signal.getsignal(number) != handler_of_app(number):
             signal.signal(number, handler_of_app(number))
     nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in _open_descriptors():
+    for descriptor in open_descriptors():
         with contextlib.suppress(OSError):  # the one of the listing
             status = os.fstat(descriptor)
             if (status.st_dev, status.st_ino) in _ours:
@@ -109,7 +109,8 @@ def _let_go() -> None:
     os.close(nothing)
 
 
-def _open_descriptors() -> Iterable[int]:
+def open_descriptors() -> Iterable[int]:
+    """Those of this process, and perhaps some that are not open."""
     try:
         return [int(path.name) for path in Path("/dev/fd").iterdir()]
     except OSError:  # no /proc is mounted

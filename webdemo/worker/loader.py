@@ -21,7 +21,6 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webdemo import servers
@@ -220,7 +219,7 @@ def import_ahead(channel: _LoaderChannel) -> None:
 
 def close_inherited() -> None:
     """Close inherited descriptors: a socket passed to the supervisor must not stay open here."""
-    for descriptor in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+    for descriptor in app_processes.open_descriptors():
         with contextlib.suppress(OSError):  # the descriptor used for this listing
             if descriptor > 2 and os.get_inheritable(descriptor):
                 os.close(descriptor)

@@ -21,7 +21,7 @@ from webdemo import servers
 from webdemo.errors import WebdemoError
 from webdemo.middleware import stack
 from webdemo.stats.counters import RequestCounter, SharedCounters, SiblingCounts
-from webdemo.worker import app_import, app_processes
+from webdemo.worker import app_import, app_processes, lifeline
 from webdemo.worker.messages import SERVER_REPORTS, Began, Dropped, Failed, Ready, ServerReport, Spawn
 from webdemo.worker.output import LossyPipe, use_lossy_output, wait_for_room
 
@@ -35,9 +35,9 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     """Serve until drained; returns the exit code. If `app` is None, this process imports its own copy.
 
     `descriptors`: the report pipe, stdout and stderr, the one that is readable when the run ends, the
-    counters' shared memory, and the listening sockets.
+    lifeline, the counters' shared memory, and the listening sockets.
     """
-    reports, output, draining, counting, *listening = descriptors
+    reports, output, draining, supervised, counting, *listening = descriptors
     # The loader has opened stdin as /dev/null.
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -50,9 +50,10 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     use_lossy_output(dropped)
     with contextlib.suppress(BrokenPipeError):  # the supervisor has died
         tell(reports, Began(os.getpid()))
-    drain = _Drain()
+    drain = _Drain(supervised, order.grace_seconds)
     drain.take_signals()
-    app_processes.keep([reports, draining, counting, *listening, drain.stopping.fileno()])
+    lifeline.follow(supervised)
+    app_processes.keep([reports, draining, supervised, counting, *listening, drain.stopping.fileno()])
     if order.writes_stacks:
         from webdemo.worker import stacks
 
@@ -109,19 +110,24 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
 class _Drain:
     """The handler of SIGTERM: makes the server drain, and its siblings take all further connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, supervised: int, grace_seconds: float) -> None:
         self.stopping = servers.Stopping()
+        self._supervised = supervised
+        self._grace_seconds = grace_seconds
         self._siblings: SiblingCounts | None = None
 
     def take_signals(self) -> None:
         signal.signal(signal.SIGTERM, self)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         for name in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(
-                name, lambda *_: None
-            )  # not SIG_IGN, which programs started by the app would inherit
+            # Not SIG_IGN, which programs started by the app would inherit.
+            signal.signal(name, lambda *_: None)
 
     def __call__(self, *_: object) -> None:
+        if lifeline.is_cut(self._supervised):
+            # Nobody is left to kill this process after the grace time: the kernel does.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, self._grace_seconds)
         self.stopping.set()
         if self._siblings is not None:
             self._siblings.leave()
