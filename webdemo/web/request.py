@@ -35,12 +35,9 @@ _form_types = ("application/x-www-form-urlencoded", "multipart/form-data")
 _plain_cookie = re.compile(r'[ \t]*([^ \t="]*)(?:=(?:"([^"\\]*)"|([^ \t"]*)))?[ \t]*')
 _plain_boundary = re.compile("multipart/form-data; boundary=([A-Za-z0-9_-]+)")
 # Not punycode (xn--), nor a port that the URL leaves out.
-_plain_host = re.compile(
-    r"(?!.*xn--)(?:[a-z0-9]{1,63}(?:[.-][a-z0-9]{1,63})*){1,63}(?::(?!80$|443$)[1-9][0-9]{1,3})?"
-)
+_label = "(?![a-z0-9-]{64})[a-z0-9]+(?:-[a-z0-9]+)*"
+_plain_host = re.compile(rf"(?!.*xn--){_label}(?:\.{_label})*(?::(?!80$|443$)[1-9][0-9]{{1,3}})?")
 _plain_target = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?(?:\?[A-Za-z0-9._~/=&-]+)?")
-
-_LONGEST_HOST = 253 + len(":65535")  # a name in text form, RFC 1035 section 2.3.4, and a port
 
 
 class _Lazy:
@@ -190,8 +187,6 @@ class Request(WerkzeugRequest):
         given = self.environ.get("HTTP_HOST", "")
         if self.trusted_hosts is None and _plain_host.fullmatch(given):
             return str(given)
-        if len(given) > _LONGEST_HOST:  # before it is decoded, which takes quadratic time
-            return ""
         host = super().host
         try:  # decoded here, because how Werkzeug handles the error depends on the Python version
             host.partition(":")[0].lower().encode("ascii").decode("idna")
