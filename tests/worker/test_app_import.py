@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -383,9 +384,9 @@ print(json.dumps(app_import.source_folders()))
 """
 
 
-def report(folder: Path, app: str) -> list[str]:
+def report(folder: Path, app: str, environment: Mapping[str, str] = os.environ) -> list[str]:
     command = [sys.executable, "-c", REPORT, app]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     return cast("list[str]", json.loads(done.stdout))
 
@@ -403,3 +404,5 @@ def test_the_folders_of_the_apps_code_are_known_and_no_librarys(tmp_path: Path) 
         "import shared, installed\n" + APP
     )
     assert report(here, "shop.main:app") == [str(here), str(there / "shared")]
+    environment = os.environ | {"PYTHONPATH": f"{here}"}
+    assert report(Path("/"), "shop.main:app", environment) == [str(here / "shop"), str(there / "shared")]

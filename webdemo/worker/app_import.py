@@ -256,17 +256,17 @@ def _a(word: str) -> str:
 def source_folders() -> tuple[str, ...]:
     """The folders of the app's own code: of all imported modules except installed packages.
 
-    A folder inside the current one is replaced by the current folder (unless that is the home folder), so
-    that changes of templates and data are noticed too.
+    A folder inside the current one is replaced by the current folder, so that changes of templates and data
+    are noticed too; unless that is the home folder or the root, which hold too much else.
     """
     here = Path.cwd()
-    home = _home()
+    is_project = here not in (_home(), Path(here.anchor))
     folders = set()
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if file and is_own(file):
             folder = Path(file).parent
-            folders.add(here if folder.is_relative_to(here) and here != home else folder)
+            folders.add(here if is_project and folder.is_relative_to(here) else folder)
     return tuple(sorted(map(str, folders)))
 
 
