@@ -14,6 +14,9 @@ from werkzeug.serving import make_server
 
 from webdemo import App, Request, redirect
 
+# Cheroot's writer complains when it is collected after the client has gone.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 class Endless:
     """A body without end that records when and how often it is closed."""
