@@ -77,7 +77,7 @@ def on_cheroot(app: App) -> Iterator[int]:
 
 
 def collect_writers() -> None:
-    """Collect Cheroot's writers here: one whose client has gone fails to flush its rest when it is collected."""
+    """Collect Cheroot's writers here: one whose client has gone cannot flush its rest, and complains."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         gc.collect()
