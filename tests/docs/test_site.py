@@ -75,4 +75,4 @@ def test_pages_request_nothing_from_other_hosts_and_fit_a_phone(
 def test_search_finds_a_setting(site: Path, running: Start, page: Page) -> None:
     page.goto(running("--directory", str(site)).url)
     page.get_by_role("textbox", name="Search").fill("trusted-proxies")
-    expect(page.locator(".md-search-result__item").first).to_contain_text("trusted-proxies")
+    expect(page.locator(".md-search-result__item").first).to_contain_text("trusted-proxies", timeout=60_000)
