@@ -15,7 +15,7 @@ MOST_PER_BYTE = 400.0
 """The allowed CPU time as a multiple of a plain loop over the bytes."""
 
 _ROUNDS = 5
-_PATIENCE = 20  # times that measurements are repeated before a growth is accepted
+_PATIENCE = 6  # times that measurements are repeated before a growth is accepted
 _LEAST_NANOSECONDS = 200_000
 _FREE_BYTES = 4096  # added, because a call has a fixed cost even for no bytes
 
