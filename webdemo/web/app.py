@@ -289,7 +289,7 @@ class App(Routing):
         from webdemo.web.sessions import Sessions
 
         sessions = Sessions(secret_key)
-        self.before(lambda request: setattr(request, "sessions", sessions))
+        self.before(lambda request: setattr(request, "open_session", sessions.open))
         self.after(sessions.save)
 
     def _run_before(self, request: Request) -> Any:

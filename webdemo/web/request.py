@@ -25,8 +25,6 @@ from webdemo.errors import UsageError
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-    from webdemo.web.sessions import Session, Sessions
-
 T = TypeVar("T")
 
 _no_files: ImmutableMultiDict[str, FileStorage] = ImmutableMultiDict()
@@ -93,6 +91,10 @@ class _Json:
             raise ValueError("JSON is nested too deep") from exc
 
 
+class Session(dict[str, Any]):
+    """The values kept for a client: whatever JSON holds. `clear` ends the session."""
+
+
 class Request(WerkzeugRequest):
     """The request passed to a view.
 
@@ -105,7 +107,7 @@ class Request(WerkzeugRequest):
     max_form_parts = 1000
     json_module: Any = _Json
     shallow = False
-    sessions: Sessions | None = None  # set by an app with a secret key
+    open_session: Callable[[Request], Session] | None = None  # set by an app with a secret key
     uploads: Sequence[IO[bytes]] = ()  # may be temporary files, so the code that made the request closes it
 
     def __init__(
@@ -121,12 +123,12 @@ class Request(WerkzeugRequest):
 
         Raises UsageError for an app without a secret key.
         """
-        if self.sessions is None:
+        if self.open_session is None:
             raise UsageError(
                 "The session of a request needs the app's secret key.",
                 remedy="Name it: App(secret_key=...), or WEBDEMO_SECRET_KEY in the environment.",
             )
-        return self.sessions.open(self)
+        return self.open_session(self)
 
     @lazy
     def method(self) -> str:

@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from webdemo.errors import UsageError
-from webdemo.web.request import Request
+from webdemo.web.request import Request, Session
 from webdemo.web.response import Response
 
 COOKIE = "session"
 MAX_AGE_SECONDS = 31 * 24 * 3600
 _KEY_CHARACTERS = 16
-
-
-class Session(dict[str, Any]):
-    """The values kept for a client: whatever JSON holds. `clear` ends the session."""
 
 
 class Sessions:
