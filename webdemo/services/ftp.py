@@ -7,31 +7,14 @@ connection (RFC 2577, the bounce attack): all data connections are passive.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import io
 import logging
 import os
-import re
-import stat
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from webdemo import assets
 from webdemo.errors import UsageError
-from webdemo.net import BACKLOG
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
-from webdemo.text import format_duration, log_field, plain_field, terminal_line
-from webdemo.web.static.tree import Place, Tree, is_served, open_file
-
-# Above Linux's default ephemeral range (32768-60999), so that no outgoing connection occupies one of them.
-_PASSIVE_PORTS = range(61000, 61200)
-_SECONDS_BETWEEN_LOOKS = 0.05
-_READABLE = re.compile(r"[^\udc80-\udcff]+")
-_NOT_FOR_READERS = {"STOU", "PORT", "EPRT"}  # the other write commands fail for lack of permission
+from webdemo.servers import Adapter, Job, option
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +26,7 @@ class Options:
 
 def serve(job: Job) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    from pyftpdlib.authorizers import DummyAuthorizer
-    from pyftpdlib.exceptions import AuthenticationFailed
-    from pyftpdlib.filesystems import AbstractedFS
-    from pyftpdlib.handlers import FTPHandler
-    from pyftpdlib.ioloop import IOLoop
-    from pyftpdlib.servers import FTPServer
+    from webdemo.services.ftp_session import serve_folder
 
     root = Path(job.options.directory or job.directory or assets.STATIC).resolve()
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
@@ -56,219 +34,7 @@ def serve(job: Job) -> None:
             f"The folder {root} cannot be served: it is not there, or may not be read.",
             remedy="Name another: ftp://:2121?directory=DIR",
         )
-    sessions: set[Handler] = set()
-
-    class Authorizer(DummyAuthorizer):  # type: ignore[misc]  # pyftpdlib has no types
-        def validate_authentication(self, username: str, password: str, handler: Any) -> None:
-            if username != "anonymous":
-                raise AuthenticationFailed("Log in as anonymous.")
-
-    class Folder(_Folder, AbstractedFS):  # type: ignore[misc]
-        def format_list(self, *arguments: Any, **more: Any) -> Iterator[bytes]:
-            return map(_harmless_entry, super().format_list(*arguments, **more))
-
-        def format_mlsx(self, *arguments: Any, **more: Any) -> Iterator[bytes]:
-            return map(_harmless_entry, super().format_mlsx(*arguments, **more))
-
-    class Handler(FTPHandler):  # type: ignore[misc]
-        authorizer = Authorizer()
-        abstracted_fs = Folder
-        proto_cmds = {name: c for name, c in FTPHandler.proto_cmds.items() if name not in _NOT_FOR_READERS}  # noqa: RUF012
-        banner = "webdemo: files to read. Log in as anonymous."
-        passive_ports = _PASSIVE_PORTS
-        timeout = job.options.timeout
-        unicode_errors = "surrogateescape"  # file names are bytes: any name can be requested
-        is_promised = False
-        is_dismissed = False
-
-        def on_connect(self) -> None:
-            sessions.add(self)
-
-        def on_disconnect(self) -> None:
-            sessions.discard(self)
-
-        def respond(self, resp: str, **more: Any) -> None:
-            """Track whether a transfer is in progress (1yz: begun, 226, 4yz: ended; RFC 959 section 4.2)."""
-            if resp[0] in "14" or resp.startswith("226"):
-                self.is_promised = resp[0] == "1"
-            super().respond(resp, **more)
-
-        def push(self, data: str | bytes) -> None:
-            """Send a reply, with unsafe characters replaced: it may quote the client or a file name."""
-            lines = data.split("\r\n") if isinstance(data, str) else []
-            super().push("\r\n".join(map(_harmless, lines)) or data)
-
-        def log(self, msg: str, **more: Any) -> None:
-            super().log(terminal_line(msg), **more)
-
-        def ftp_NLST(self, path: str) -> str | None:  # noqa: N802
-            try:
-                listed = self.fs.listdir(path) if self.fs.isdir(path) else [self.fs.basename_of(path)]
-            except OSError as exc:
-                self.respond(f"550 {exc.strerror}.")
-                return None
-            names = "".join(f"{_harmless(name)}\r\n" for name in sorted(listed))
-            self.push_dtp_data(names.encode(self.encoding, self.unicode_errors), cmd="NLST")
-            return path
-
-        def is_transferring(self) -> bool:
-            return self.is_promised or self.data_channel is not None
-
-        def dismiss(self) -> None:
-            if not self.is_dismissed:
-                self.is_dismissed = True
-                self.respond("421 This server stops.")
-                self.close_when_done()
-
-        def ftp_PASV(self, line: str) -> None:  # noqa: N802
-            if ":" in self.socket.getsockname()[0]:
-                self.respond("522 PASV is for IPv4: use EPSV.")
-            else:
-                super().ftp_PASV(line)
-
-        def log_transfer(
-            self,
-            cmd: str,
-            filename: str,
-            receive: bool,
-            completed: bool,
-            elapsed: float,
-            bytes: int,  # noqa: A002  called by name
-        ) -> None:
-            path = log_field("/" + os.path.relpath(filename, root))
-            ending = "" if completed else ", not finished"
-            job.log(f"{self.remote_ip} {cmd} {path}, {bytes} bytes, {format_duration(elapsed)}{ending}")
-
-    Handler.authorizer.add_anonymous(str(root))
-    loop = IOLoop()
-    servers = [FTPServer(listener, Handler, ioloop=loop, backlog=BACKLOG) for listener in job.sockets]
-    for server in servers:
-        server.max_cons = job.options.max_connections
-    loop.register(job.stopping.fileno(), _Woken(), loop.READ)
-    job.ready()
-    next_task_seconds = None
-    while not job.stopping.is_set():
-        next_task_seconds = loop.loop(next_task_seconds, blocking=False)
-    loop.unregister(job.stopping.fileno())
-    for server in servers:
-        server.close()
-    hang_up_at = time.monotonic() + LINGER_SECONDS
-    while sessions:
-        if time.monotonic() >= hang_up_at:
-            for session in [s for s in sessions if not s.is_transferring()]:
-                session.dismiss()
-        loop.loop(_SECONDS_BETWEEN_LOOKS, blocking=False)
-    loop.close()
-
-
-class _Woken:
-    """The handler of the descriptor that signals a stop: all it has to do is to wake pyftpdlib's loop."""
-
-    def readable(self) -> bool:
-        return True
-
-    def handle_read_event(self) -> None:
-        pass
-
-
-class _Folder:
-    """The file system as pyftpdlib sees it; paths are absolute file system paths, as str.
-
-    Every access goes through Tree, which finds what may be served and nothing else.
-    """
-
-    root: str
-    cwd: str
-
-    def validpath(self, path: str) -> bool:
-        return True  # pyftpdlib asks whether the path is inside the root; Tree decides that at each access
-
-    def open(self, filename: str, mode: str) -> io.BufferedReader:
-        if mode != "rb":
-            raise PermissionError(errno.EROFS, os.strerror(errno.EROFS))
-        with self._enter(filename) as place:
-            if not place.is_file:
-                raise _not_found()
-            descriptor = open_file(place.name, folder_fd=place.folder_fd)
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was replaced just now
-                os.close(descriptor)
-                raise _not_found()
-            return open(filename, "rb", opener=lambda *_: descriptor)
-
-    def chdir(self, path: str) -> None:
-        if not self.isdir(path):
-            raise _not_found()
-        inner = os.path.relpath(path, self.root)
-        self.cwd = "/" if inner == "." else f"/{inner}"
-
-    def listdir(self, path: str) -> list[str]:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self._enter(path) as place:
-            folder_fd = os.open(place.name, flags, dir_fd=place.folder_fd)
-        try:
-            names = os.listdir(folder_fd)  # noqa: PTH208  pathlib takes no descriptor
-        finally:
-            os.close(folder_fd)
-        return [name for name in names if self.isfile(inner := os.path.join(path, name)) or self.isdir(inner)]  # noqa: PTH118
-
-    def basename_of(self, path: str) -> str:
-        """The last component of an existing path; raises OSError."""
-        self.stat(path)
-        return os.path.basename(path)  # noqa: PTH119
-
-    def stat(self, path: str) -> os.stat_result:
-        with self._enter(path) as place:
-            return place.status
-
-    lstat = stat  # a symlink that may be served looks like its target
-
-    def isfile(self, path: str) -> bool:
-        with contextlib.suppress(OSError), self._enter(path) as place:
-            return place.is_file
-        return False
-
-    def isdir(self, path: str) -> bool:
-        with contextlib.suppress(OSError), self._enter(path) as place:
-            return place.is_folder
-        return False
-
-    def getsize(self, path: str) -> int:
-        return self.stat(path).st_size
-
-    def getmtime(self, path: str) -> float:
-        return self.stat(path).st_mtime
-
-    def realpath(self, path: str) -> str:
-        return path
-
-    @contextlib.contextmanager
-    def _enter(self, path: str) -> Iterator[Place]:
-        inner = os.fsencode(os.path.relpath(path, self.root))
-        names = [] if inner == b"." else inner.split(b"/")
-        if b"\0" in inner or not all(is_served(name, at_root=not i) for i, name in enumerate(names)):
-            raise _not_found()
-        try:
-            with Tree(self.root).enter(names) as place:
-                if not place.is_file and not place.is_folder:
-                    raise _not_found()
-                yield place
-        except OSError as exc:
-            raise exc if exc.errno else _not_found() from exc  # pyftpdlib replies with the errno's text
-
-
-def _harmless(text: str) -> str:
-    """The text as a plain field. Bytes that are not UTF-8 stay, so that such names can be requested."""
-    return _READABLE.sub(lambda run: plain_field(run[0]), text)
-
-
-def _harmless_entry(line: bytes) -> bytes:
-    """The same for a listing's line, which ends with CR LF; its bytes need not be UTF-8."""
-    entry = line.removesuffix(b"\r\n").decode("utf-8", "surrogateescape")
-    return _harmless(entry).encode("utf-8", "surrogateescape") + b"\r\n"
-
-
-def _not_found() -> FileNotFoundError:
-    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    serve_folder(job, root)
 
 
 adapter = Adapter(
