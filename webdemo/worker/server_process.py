@@ -38,28 +38,12 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     lifeline, the counters' shared memory, and the listening sockets.
     """
     reports, output, draining, supervised, counting, *listening = descriptors
-    # The loader has opened stdin as /dev/null.
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
-    os.set_blocking(reports, False)
-
-    def dropped(lines: int) -> None:
-        tell(reports, Dropped(lines))
-
-    use_lossy_output(dropped)
-    with contextlib.suppress(BrokenPipeError):  # the supervisor has died
-        tell(reports, Began(os.getpid()))
+    dropped = _take_streams(output, reports)
     drain = _Drain(supervised, order.grace_seconds)
     drain.take_signals()
     lifeline.follow(supervised)
     app_processes.keep([reports, draining, supervised, counting, *listening, drain.stopping.fileno()])
-    if order.writes_stacks:
-        from webdemo.worker import stacks
-
-        stacks.write_when_asked()
-    if order.cpus and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, order.cpus)
+    _apply_settings(order)
     cleanup = contextlib.ExitStack()
     try:
         adapter = servers.find(order.server)
@@ -105,6 +89,35 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
+
+
+def _take_streams(output: int, reports: int) -> Callable[[int], None]:
+    """Make `output` this process's stdout and stderr; returns what reports dropped lines.
+
+    The loader has opened stdin as /dev/null.
+    """
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    os.set_blocking(reports, False)
+
+    def dropped(lines: int) -> None:
+        tell(reports, Dropped(lines))
+
+    use_lossy_output(dropped)
+    with contextlib.suppress(BrokenPipeError):  # the supervisor has died
+        tell(reports, Began(os.getpid()))
+    return dropped
+
+
+def _apply_settings(order: Spawn) -> None:
+    """The settings that hold for the whole process."""
+    if order.writes_stacks:
+        from webdemo.worker import stacks
+
+        stacks.write_when_asked()
+    if order.cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, order.cpus)
 
 
 class _Drain:
