@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -71,9 +72,9 @@ def port_of(run: runs.Running) -> str:
     return run.url.rstrip("/").rpartition(":")[2]
 
 
-def services(run: runs.Running) -> list[dict[str, object]]:
+def services(run: runs.Running) -> list[dict[str, Any]]:
     [found] = json.loads(command(run, "ps", "--json")[1])
-    listed: list[dict[str, object]] = found["services"]
+    listed: list[dict[str, Any]] = found["services"]
     return listed
 
 
@@ -106,7 +107,7 @@ def test_a_swap_and_a_reload_at_once_end_in_one_release(server: str, serving: ru
     assert load.outcomes["refused"] == load.outcomes["lost"] == 0, load.details
     [service] = services(run)
     assert service["server"] == "wsgiref"
-    assert len(service["processes"]) == 1  # type: ignore[arg-type]
+    assert len(service["processes"]) == 1
     assert {raw_http.get(run.url).text for _ in range(20)} == {"two"}
 
 
@@ -120,7 +121,7 @@ def test_reloads_in_quick_succession_leave_one_process(server: str, serving: run
     assert command(run, "reload")[0] == 0
     assert raw_http.get(run.url).text == "last"
     [service] = services(run)
-    assert len(service["processes"]) == 1  # type: ignore[arg-type]
+    assert len(service["processes"]) == 1
     until(lambda: len(run.loaders()) == 1, run)
 
 
@@ -278,8 +279,8 @@ def test_every_command_of_many_at_once_is_answered(serving: runs.Start) -> None:
     assert all(exit_code == 0 or "replaced by a later command" in out for exit_code, out in answered), (
         answered
     )
-    assert all(len(service["processes"]) == 1 for service in services(run))  # type: ignore[arg-type]
-    expected = {process["pid"] for service in services(run) for process in service["processes"]}  # type: ignore[attr-defined]
+    assert all(len(service["processes"]) == 1 for service in services(run))
+    expected = {process["pid"] for service in services(run) for process in service["processes"]}
     until(lambda: {process.pid for process in run.servers()} == expected, run)
     for url in run.urls:
         assert raw_http.get(url).text == "one"
