@@ -12,7 +12,8 @@ import pytest
 
 from webdemo.errors import ControlUnavailable, UsageError
 from webdemo.supervisor.control import Instance
-from webdemo.supervisor.control_messages import Completed, Killed, Reload, Swap
+from webdemo.supervisor.control_messages import Completed, Killed, Reload, RunStatus, Swap
+from webdemo.worker.codec import plain
 
 SECONDS = 30.0
 Replying = Callable[[bytes], Instance]
@@ -78,3 +79,31 @@ def test_a_supervisor_that_hangs_up_does_not_answer(replying: Replying) -> None:
     with pytest.raises(ControlUnavailable) as raised:
         replying(b"").status(timeout_seconds=SECONDS)
     assert raised.value.problem == "The webdemo with process 4711 does not answer."
+
+
+def test_a_long_command_is_waited_for_as_long_as_others_are_answered(tmp_path: Path) -> None:
+    path = tmp_path / "4711.sock"
+    asked = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        first = listening.accept()[0]
+        with (
+            first,
+            listening.accept()[0] as second,
+        ):  # the second asks whether the first may wait on
+            asked.set()
+            second.recv(1000)
+            status = RunStatus(4711, "app:app", 0.0, False, ())
+            second.sendall(json.dumps({"ok": True} | plain(status)).encode() + b"\n")
+            second.recv(1000)
+            first.sendall(b'{"ok": true, "pids": [1]}\n')
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        listening.settimeout(SECONDS)
+        thread = threading.Thread(target=serve, args=[listening])
+        thread.start()
+        assert Instance(4711, path).call(Reload(), Killed) == Killed((1,))
+        thread.join(SECONDS)
+    assert asked.is_set()

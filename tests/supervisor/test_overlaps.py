@@ -237,6 +237,24 @@ def test_a_loader_killed_before_it_forks_leaves_no_process_to_wait_for(
     assert run.terminate() == 0
 
 
+def test_a_stopped_main_process_is_named_by_each_command(serving: runs.Start) -> None:
+    run = serving("-b", "waitress://127.0.0.1:0")
+    run.signal(signal.SIGSTOP)
+    try:
+        with begin(run, "ps") as ps, begin(run, "reload") as reload:
+            told = [process.communicate(timeout=90)[0] for process in (ps, reload)]
+    finally:
+        run.signal(signal.SIGCONT)
+    pid = run.pid
+    expected = (
+        f"The webdemo with process {pid} does not answer: the process is stopped.\n"
+        f"Continue it: kill -CONT {pid}\n"
+    )
+    assert told == [expected, expected]
+    assert (ps.returncode, reload.returncode) == (1, 1)
+    until(serves(run, "one"), run)
+
+
 def test_two_signals_end_it_at_once_while_an_import_hangs(serving: runs.Start) -> None:
     run = serving("-b", "werkzeug://127.0.0.1:0")
     save(run, code("two", HANGS))

@@ -10,7 +10,7 @@ import click
 from webdemo.cli import print_table
 from webdemo.errors import UsageError
 from webdemo.supervisor.actions import ACTIONS
-from webdemo.supervisor.control import instances
+from webdemo.supervisor.control import instances, statuses
 from webdemo.supervisor.control_messages import ActionCommand, Completed, Stop
 from webdemo.text import format_duration
 from webdemo.worker.codec import build, plain
@@ -26,13 +26,16 @@ def ps(as_json: bool, watch: bool) -> None:
 
         watching.watch(as_json=as_json)
         return
-    found = [instance.status() for instance in instances()]
+    found, silent = statuses()
+    for error in silent:
+        click.echo(str(error), err=True)
     if as_json:
         click.echo(json.dumps([plain(status) for status in found], indent=2))
         return
-    if not found:
+    if not found and not silent:
         click.echo("No webdemo of yours is running.")
-        return
+    if not found:
+        raise click.exceptions.Exit(1 if silent else 0)
     rows = [
         (
             "WEBDEMO",

@@ -21,14 +21,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from webdemo.errors import ControlUnavailable
 from webdemo.stats.figures import INTERVAL_SECONDS, Sample
-from webdemo.supervisor.control import instances
+from webdemo.supervisor.control import statuses
 from webdemo.supervisor.control_messages import RunStatus, ServiceStatus
 from webdemo.text import format_duration, format_size, terminal_line
 from webdemo.worker.codec import plain
 
-_ANSWER_SECONDS = 5.0
 _ENDING_KEYS = (b"q", b"Q", b"")  # b"": the terminal is gone
 _WIDTH_WITHOUT_TERMINAL = 240
 _MOST_PORTS = 4
@@ -55,18 +53,9 @@ def _repeat(show: Callable[[list[RunStatus]], None], ended: Callable[[float], bo
     """Call `show` once per interval until `ended`, which waits the given seconds, returns True."""
     while True:
         began = time.monotonic()
-        show(statuses())
+        show(statuses()[0])
         if ended(max(0.0, began + INTERVAL_SECONDS - time.monotonic())):
             return
-
-
-def statuses() -> list[RunStatus]:
-    """The status of each webdemo of this user; those that end meanwhile are left out."""
-    found = []
-    for instance in instances():
-        with contextlib.suppress(ControlUnavailable):
-            found.append(instance.status(timeout_seconds=_ANSWER_SECONDS))
-    return found
 
 
 def _sleep(seconds: float) -> bool:

@@ -22,7 +22,6 @@ from webdemo.worker.codec import build
 _TRY_EVERY_SECONDS = 0.01
 _CONNECT_SECONDS = 2.0
 _BACK_SECONDS = 15.0  # for a killed server to come up again
-_DONE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def act(watch: Watch, card: Card, port: Port, name: str, server: str) -> Outcome
     with _Connecting(port) as connecting:
         is_kill = action.command is Kill
         reply = Killed if is_kill else Completed
-        watch.instance.call(command, reply, timeout_seconds=_DONE_SECONDS)
+        watch.instance.call(command, reply)
         if is_kill:
             _wait_until_back(watch, card, port.name)
     milliseconds = (time.monotonic() - began) * 1000

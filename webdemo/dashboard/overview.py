@@ -29,7 +29,6 @@ from webdemo.supervisor.control_messages import (
 )
 
 COLOURS = 6  # defined in the style sheet
-ANSWER_SECONDS = 5.0
 _KEEP_SECONDS = 0.5  # how long a response of the supervisor is reused
 
 
@@ -120,10 +119,8 @@ class Watch:
         """The run as it is now, or (unless `afresh`) as it was a moment ago; raises ControlUnavailable."""
         with self._lock:
             if self._latest is None or afresh or time.monotonic() - self._looked_at > _KEEP_SECONDS:
-                status = self.instance.status(timeout_seconds=ANSWER_SECONDS)
-                history = self.instance.call(
-                    History(chart.WINDOW_SECONDS), RunHistory, timeout_seconds=ANSWER_SECONDS
-                )
+                status = self.instance.status()
+                history = self.instance.call(History(chart.WINDOW_SECONDS), RunHistory)
                 self._latest = read_overview(status, history)
                 self._looked_at = time.monotonic()
             return self._latest
@@ -133,7 +130,7 @@ class Watch:
 
         The app's own output is prefixed, so that it cannot pass for an access log line.
         """
-        found = self.instance.call(Log(port, lines), LogLines, timeout_seconds=ANSWER_SECONDS)
+        found = self.instance.call(Log(port, lines), LogLines)
         return [line.text if line.access else f"app | {line.text}" for line in found.lines]
 
 

@@ -54,11 +54,11 @@ def look() -> Overview | None:
 
 def _find(pids: set[int]) -> Watch | None:
     """The run that has one of these pids among its server processes (for a worker, its parent's)."""
-    from webdemo.dashboard.overview import ANSWER_SECONDS, Watch
+    from webdemo.dashboard.overview import Watch
     from webdemo.supervisor.control import instances
 
     for instance in instances():
-        status = instance.status(timeout_seconds=ANSWER_SECONDS)
+        status = instance.status()
         if pids & {process.pid for service in status.services for process in service.processes}:
             return Watch(instance)
     return None

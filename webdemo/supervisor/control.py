@@ -24,8 +24,9 @@ Respond = Callable[[Reply | WebdemoError], None]
 Obey = Callable[[Command, Respond], None]
 R = TypeVar("R", bound=NamedTuple)
 
+ANSWER_SECONDS = 5.0  # in which a main process that is well answers
+
 _LONGEST_LINE = 65536
-_CONNECT_SECONDS = 5.0
 _MOST_CONNECTIONS = 64
 _ACCEPTED_AT_ONCE = 16  # then clients that have sent a command get their turn
 
@@ -225,21 +226,41 @@ class Instance(NamedTuple):
     pid: int
     path: Path
 
-    def status(self, *, timeout_seconds: float = 120.0) -> RunStatus:
-        return self.call(Status(), RunStatus, timeout_seconds=timeout_seconds)
+    def status(self, *, timeout_seconds: float = ANSWER_SECONDS) -> RunStatus:
+        return self._call(Status(), RunStatus, lambda: False, timeout_seconds)
 
-    def call(self, command: Command, reply: type[R], *, timeout_seconds: float = 120.0) -> R:
+    def call(self, command: Command, reply: type[R]) -> R:
         """Send a command and wait for its reply, which must be of this type.
 
-        Raises ControlUnavailable if there is none, UsageError if the command was refused.
+        The supervisor limits how long a command may take; the wait ends early only if the main process
+        answers nothing else either. Raises ControlUnavailable then, UsageError if the command was refused.
         """
+        return self._call(command, reply, self._is_answering, ANSWER_SECONDS)
+
+    def _is_answering(self) -> bool:
+        with contextlib.suppress(ControlUnavailable):
+            return bool(self.status())
+        return False
+
+    def _call(
+        self, command: Command, reply: type[R], may_wait: Callable[[], bool], timeout_seconds: float
+    ) -> R:
+        answer = b""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_seconds)
             try:
                 sock.connect(str(self.path))
                 sock.sendall(COMMANDS.encode(command) + b"\n")
-                with sock.makefile("rb") as lines:
-                    answer = lines.readline()
+                while not answer.endswith(b"\n"):
+                    try:
+                        received = sock.recv(_LONGEST_LINE)
+                    except TimeoutError:
+                        if may_wait():
+                            continue
+                        raise
+                    if not received:
+                        break
+                    answer += received
             except OSError as exc:
                 raise self._silent() from exc
         if not answer:
@@ -257,8 +278,16 @@ class Instance(NamedTuple):
         raise UsageError(refusal.problem, remedy=refusal.remedy)
 
     def _silent(self) -> ControlUnavailable:
+        import psutil
+
+        problem = f"The webdemo with process {self.pid} does not answer"
+        with contextlib.suppress(psutil.Error):
+            if psutil.Process(self.pid).status() == psutil.STATUS_STOPPED:
+                return ControlUnavailable(
+                    f"{problem}: the process is stopped.", remedy=f"Continue it: kill -CONT {self.pid}"
+                )
         return ControlUnavailable(
-            f"The webdemo with process {self.pid} does not answer.", remedy="See which run: webdemo ps"
+            f"{problem}.", remedy=f"If it still runs, end it together with its servers: kill -9 {self.pid}"
         )
 
 
@@ -267,7 +296,7 @@ def instances() -> list[Instance]:
     found = []
     for path in sorted(folder().glob("*.sock")):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(_CONNECT_SECONDS)
+            sock.settimeout(ANSWER_SECONDS)
             try:
                 sock.connect(str(path))
             except ConnectionRefusedError:
@@ -277,3 +306,15 @@ def instances() -> list[Instance]:
                 continue
         found.append(Instance(int(path.stem), path))
     return found
+
+
+def statuses() -> tuple[list[RunStatus], list[ControlUnavailable]]:
+    """The status of each of this user's webdemos, and why others have given none."""
+    found, silent = [], []
+    for instance in instances():
+        try:
+            found.append(instance.status())
+        except ControlUnavailable as exc:
+            if instance.path.exists():  # it has not just ended
+                silent.append(exc)
+    return found, silent
