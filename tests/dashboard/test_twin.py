@@ -40,6 +40,7 @@ def card(server: str, url: str = "http://127.0.0.1:1/") -> Card:
         processes=(),
         workers=1,
         restarts=0,
+        problem="",
         runs_app=True,
         figures=None,
         series=Series(),

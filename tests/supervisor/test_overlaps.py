@@ -143,6 +143,16 @@ def test_a_first_import_that_hangs_is_replaced_by_a_fixed_file(serving: runs.Sta
     assert raw_http.get(run.url).text == "two"
 
 
+def test_ps_says_why_an_app_is_not_served(serving: runs.Start) -> None:
+    run = serving("-b", "waitress://127.0.0.1:0", "--reload", app="raise ValueError('no key')", wait=False)
+    run.wait_for("cannot be loaded")
+    until(lambda: services(run)[0]["state"] == "given up", run)
+    assert "given up: The app 'served' cannot be loaded: ValueError: no key" in command(run, "ps")[1]
+    save(run, code("two"))
+    run.wait_for("Ready")
+    assert services(run)[0]["state"] == "up"
+
+
 def test_an_import_that_never_ends_is_given_up_after_the_start_timeout(serving: runs.Start) -> None:
     run = serving("-b", "waitress://127.0.0.1:0", "--start-timeout", "1")
     save(run, code("two", HANGS))

@@ -149,7 +149,7 @@ def test_a_missing_module_is_told_from_one_whose_own_import_fails(module: Module
     failed = refusal(AppImportFailed, f"{name}:app")
     assert str(failed) == (
         f"The app '{name}' cannot be loaded: ModuleNotFoundError: No module named 'webdemo_no_such_library'\n"
-        f"Install or mend what it imports: webdemo_no_such_library ({name}.py, line 1)."
+        f"Install or fix what it imports: webdemo_no_such_library ({name}.py, line 1)."
     )
     assert isinstance(failed, AppImportFailed)
     assert failed.traceback == (
@@ -220,7 +220,7 @@ def test_a_syntax_error_is_shown_with_its_line(module: Module, tmp_path: Path) -
     failed = refusal(AppImportFailed, f"{name}:app")
     assert str(failed) == (
         f"The app '{name}' cannot be loaded: SyntaxError: invalid syntax ({name}.py, line 2)\n"
-        f"Mend the app ({name}.py, line 2), or choose another --app."
+        f"Fix the app ({name}.py, line 2), or choose another --app."
     )
     assert isinstance(failed, AppImportFailed)
     assert without_carets(failed.traceback) == [
@@ -234,7 +234,7 @@ def test_exiting_at_import_is_a_failure_and_does_not_end_the_program(module: Mod
     name = module('import sys\nsys.exit("DATABASE_URL is not set")\n')
     assert str(refusal(AppImportFailed, f"{name}:app")) == (
         f"The app '{name}' cannot be loaded: it called sys.exit('DATABASE_URL is not set')\n"
-        f"Mend the app ({name}.py, line 2), or choose another --app."
+        f"Fix the app ({name}.py, line 2), or choose another --app."
     )
 
 
@@ -349,7 +349,7 @@ def test_a_factory_that_raises_is_the_apps_failure(module: Module, tmp_path: Pat
     failed = refusal(AppImportFailed, f"{name}:make(0)")
     assert str(failed) == (
         f"The app '{name}:make(0)' cannot be loaded: ZeroDivisionError: division by zero\n"
-        f"Mend the app ({name}.py, line 3), or choose another --app."
+        f"Fix the app ({name}.py, line 3), or choose another --app."
     )
     assert isinstance(failed, AppImportFailed)
     assert failed.traceback.splitlines()[1] == f'  File "{tmp_path}/{name}.py", line 3, in make'

@@ -167,4 +167,4 @@ def test_an_app_that_fails_in_a_gunicorn_worker_is_reported_on_two_lines(running
     webdemo = running("-b", "gunicorn://127.0.0.1:0", "--no-share", app="import nothing_here\n", wait=False)
     assert webdemo.wait() == 1
     assert "The app 'served' cannot be loaded: ModuleNotFoundError" in webdemo.log()
-    assert "Install or mend what it imports: nothing_here (served.py, line 1)." in webdemo.log()
+    assert "Install or fix what it imports: nothing_here (served.py, line 1)." in webdemo.log()

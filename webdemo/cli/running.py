@@ -70,6 +70,8 @@ def ps(as_json: bool, watch: bool) -> None:
             )
     print_table(rows)
     for status in found:
+        for problem in dict.fromkeys(service.problem for service in status.services if service.problem):
+            click.echo(f"{status.pid}: given up: {problem}")
         for change in status.changes:
             seconds = format_duration(change.for_seconds)
             click.echo(f"{status.pid}: {change.what}, for {seconds}, waits for {change.waits_for}")

@@ -74,6 +74,7 @@ class Card:
     processes: tuple[ProcessStatus, ...]
     workers: int
     restarts: int
+    problem: str  # why it is given up
     runs_app: bool
     figures: stats.Sample | None
     series: Series
@@ -170,6 +171,7 @@ def _card(service: ServiceStatus, colour: int, series: Series) -> Card:
         processes=service.processes,
         workers=service.workers,
         restarts=service.restarts,
+        problem=service.problem,
         runs_app=adapter.runs_app,
         figures=service.figures,
         series=series,

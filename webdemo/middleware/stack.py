@@ -140,6 +140,6 @@ def health(app: WSGIApplication, is_ready: Callable[[], bool]) -> WSGIApplicatio
 
 
 def not_loaded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """The placeholder app that answers 503 while the app is being loaded."""
-    body = b"The app is being loaded.\n"
+    """The placeholder app that answers 503 until the app is loaded, which may need a change of its code."""
+    body = b"The app is not loaded yet; the log says why.\n"
     return respond(environ, start_response, "503 Service Unavailable", body, header=("Retry-After", "1"))

@@ -123,6 +123,7 @@ class ServiceStatus(NamedTuple):
     processes: tuple[ProcessStatus, ...]
     figures: Sample | None  # None in the first second of a run
     other_processes: tuple[ProcessStatus, ...] = ()  # on its ports, and about to take over or to end
+    problem: str = ""  # why it is given up
 
 
 class ChangeStatus(NamedTuple):

@@ -197,11 +197,18 @@ class Reconciler:
         history = self._histories.get(spec, _NO_HISTORY)
         if not slot.is_running:
             return "stopped"
-        if history.given_up is not None:
+        if self.problem_of(slot) is not None:
             return "given up"
         if self._is_full(spec):
             return "up"
         return "waiting" if history.tell == "again" else "starting"
+
+    def problem_of(self, slot: Slot) -> WebdemoError | None:
+        """Why the service is given up, or None."""
+        failed = self.releases[self.settled.release].failed
+        if failed is not None and slot.service.is_of_app:
+            return failed
+        return self._histories.get(self.spec_of(slot), _NO_HISTORY).given_up
 
     def process_state(self, number: int) -> str:
         process = self.processes.get(number)

@@ -60,6 +60,7 @@ class Overview:
     def _service(self, slot: Slot, figures: Figures) -> ServiceStatus:
         service = service_of(slot)
         current = self._reconciler.spec_of(slot)
+        problem = self._reconciler.problem_of(slot)
         return ServiceStatus(
             server=service.server,
             version=version_of(service),
@@ -80,6 +81,7 @@ class Overview:
                 for number, process in self._executor.processes.items()
                 if process.spec != current and not set(slot.ports).isdisjoint(process.spec.slot.ports)
             ),
+            problem=problem.problem if problem is not None else "",
         )
 
     def label(self, port: str) -> str:

@@ -45,9 +45,9 @@ def failure(name: str, exc: BaseException) -> AppImportFailed:
     what = (
         f"it called sys.exit({exc.code!r})" if isinstance(exc, SystemExit) else f"{type(exc).__name__}: {exc}"
     )
-    remedy = f"Mend the app{where}, or choose another --app."
+    remedy = f"Fix the app{where}, or choose another --app."
     if isinstance(exc, ModuleNotFoundError) and exc.name:
-        remedy = f"Install or mend what it imports: {exc.name}{where}."
+        remedy = f"Install or fix what it imports: {exc.name}{where}."
     return AppImportFailed(
         f"The app {name!r} cannot be loaded: {' '.join(what.split())}",
         remedy=remedy,
