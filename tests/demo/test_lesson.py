@@ -13,7 +13,7 @@ from werkzeug.test import Client
 from tests.demo.conftest import BARE_COMMANDS, serve_site
 from tests.running import Start
 from webdemo.demo import make_app
-from webdemo.demo.connection_path import trace_way
+from webdemo.demo.connection_path import read_connection_path
 from webdemo.demo.lesson import STEPS, other_origins
 from webdemo.demo.running_servers import RunningServer
 
@@ -110,7 +110,7 @@ def test_other_origins_go_by_the_name_that_the_visitor_uses() -> None:
         urls = ("http://127.0.0.1:8000/", "http://127.0.0.1:8001/", "http://[::1]:8001/", "unix:/run/x.sock")
         up = RunningServer("waitress", "3", "up", urls, (1,), "app", 1)
         down = RunningServer("waitress", "3", "given up", ("http://127.0.0.1:8002/",), (), "app", 1)
-        return other_origins(trace_way(environ), [up, down])
+        return other_origins(read_connection_path(environ), [up, down])
 
     assert origins("localhost:8000") == ["http://localhost:8001"]
     assert origins("127.0.0.1:8000") == ["http://127.0.0.1:8001"]

@@ -56,7 +56,7 @@ def test_ranges_are_those_of_rfc_6335(client: Client) -> None:
     ]
 
 
-@pytest.mark.parametrize("path", ["/ports", "/ports/8000", "/learn/ranges", "/learn/way", "/learn/port"])
+@pytest.mark.parametrize("path", ["/ports", "/ports/8000", "/learn/ranges", "/learn/url", "/learn/port"])
 def test_misprints_of_the_lesson_notes_are_not_repeated(client: Client, path: str) -> None:
     page = client.get(path, environ_overrides=HERE | {"SERVER_PORT": "8000"}).text
     listed = re.findall(r"\b(?:4951|49512)\b", re.sub(r"<table.*?</table>", "", page, flags=re.DOTALL))

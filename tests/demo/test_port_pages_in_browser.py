@@ -25,7 +25,7 @@ PAGES = [
     "/trace",
     "/learn",
     "/learn/port",
-    "/learn/way",
+    "/learn/url",
     "/learn/ranges",
     "/learn/one-server",
     "/learn/many-servers",

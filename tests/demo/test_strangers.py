@@ -24,7 +24,7 @@ INSTALLED = [kind for kind, (server, _) in KINDS.items() if servers.find(server)
 TELLING_PAGES = ("/", "/learn/port", "/ports", "/trace", "/servers", "/mail", "/inspect", "/metrics")
 # {other} is the port of another server of the run.
 ALL_PAGES = """
-    / /learn /learn/port /learn/way /learn/ranges /learn/one-server /learn/many-servers
+    / /learn /learn/port /learn/url /learn/ranges /learn/one-server /learn/many-servers
     /ports /ports?q=1-65535 /ports/{other} /ports/99999 /trace /trace?url=http://127.0.0.1:{other}/
     /compare /servers /servers/live /mail /mail/1 /mail/1/source /mail/1/parts/0 /hello/you
     /inspect /inspect?q=1 /files/ /files/webdemo.css /robots.txt /nowhere /error /% /static/nowhere

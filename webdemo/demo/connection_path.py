@@ -34,20 +34,19 @@ _SOCKET_KEYS = ("werkzeug.socket", "gunicorn.socket")
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """The connection path of one request. Text from the client is unchanged: escape it when showing it."""
+class ConnectionPath:
+    """The path of one request's connection. Text from the client is unchanged: escape it when showing it."""
 
     client_address: str | None
     client_port: int | None
-    typed: str | None
-    """The whole Host header."""
+    host_header: str | None
     name: str | None
     """Its host, without brackets; None if the header is missing or malformed."""
     name_addresses: tuple[str, ...]
     """The addresses of the name on this machine; empty for names that are not resolved."""
-    typed_port: int | None
-    """The port of the Host header, or the scheme's default."""
-    typed_port_is_default: bool
+    requested_port: int | None
+    """The Host header's port, or the scheme's default."""
+    port_is_default: bool
     address: str | None
     address_source: str
     port: int | None
@@ -61,26 +60,26 @@ class Way:
     many_processes: bool
 
     @property
-    def passed_on(self) -> bool:
+    def is_forwarded(self) -> bool:
         """Whether an intermediary (a proxy, a container) accepted the request on another port."""
-        return self.port is not None and self.typed_port is not None and self.port != self.typed_port
+        return self.port is not None and self.requested_port is not None and self.port != self.requested_port
 
 
-def trace_way(environ: Mapping[str, Any]) -> Way:
+def read_connection_path(environ: Mapping[str, Any]) -> ConnectionPath:
     """Read the request's path from its WSGI environ; call it in the thread that handles the request."""
     scheme = environ["wsgi.url_scheme"]
-    typed = environ.get("HTTP_HOST")
-    name, typed_port = split_host(typed or "")
+    host_header = environ.get("HTTP_HOST")
+    name, requested_port = split_host(host_header or "")
     client_address = environ.get("REMOTE_ADDR") or None
     address, address_source, port, on_socket_file = _local_end(environ, name, client_address)
-    way = Way(
+    connection = ConnectionPath(
         client_address=client_address,
         client_port=_port(environ.get("REMOTE_PORT")),
-        typed=typed,
+        host_header=host_header,
         name=name,
         name_addresses=addresses_of(name) if name else (),
-        typed_port=typed_port or (DEFAULT_PORTS.get(scheme) if name else None),
-        typed_port_is_default=typed_port is None,
+        requested_port=requested_port or (DEFAULT_PORTS.get(scheme) if name else None),
+        port_is_default=requested_port is None,
         address=address,
         address_source=address_source,
         port=port,
@@ -92,15 +91,15 @@ def trace_way(environ: Mapping[str, Any]) -> Way:
         many_threads=bool(environ.get("wsgi.multithread")),
         many_processes=bool(environ.get("wsgi.multiprocess")),
     )
-    return way if is_at_this_machine(environ) else _for_strangers(way)
+    return connection if is_at_this_machine(environ) else _for_remote_clients(connection)
 
 
-def _for_strangers(way: Way) -> Way:
+def _for_remote_clients(connection: ConnectionPath) -> ConnectionPath:
     return replace(
-        way,
-        name_addresses=way.name_addresses if way.name_addresses == (way.name,) else (),
-        address=way.address if way.address == way.name else None,
-        port=way.port if way.port == way.typed_port else None,
+        connection,
+        name_addresses=connection.name_addresses if connection.name_addresses == (connection.name,) else (),
+        address=connection.address if connection.address == connection.name else None,
+        port=connection.port if connection.port == connection.requested_port else None,
         process_id=None,
         thread=None,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from werkzeug.exceptions import NotFound
 
-from webdemo.demo.connection_path import Way, python_version, trace_way
+from webdemo.demo.connection_path import ConnectionPath, python_version, read_connection_path
 from webdemo.demo.port_line import percent, text_anchor
 from webdemo.demo.running_servers import RunningServer, running_servers
 from webdemo.errors import WebdemoError
@@ -36,7 +36,7 @@ class Step:
 
 STEPS = (
     Step("port", "What a port is", "A number that finds the program, where the address found the machine."),
-    Step("way", "Name, address, port", "How the text in the address bar becomes a connection."),
+    Step("url", "Name, address, port", "How the text in the address bar becomes a connection."),
     Step("ranges", "Three ranges", "Who assigns the numbers, and which are yours."),
     Step("one-server", "One server on a port", "Try to take a port that is taken, and see what happens."),
     Step(
@@ -62,15 +62,15 @@ def add_lesson(site: Site) -> None:
     def show(
         request: Request, step: Step, status: int = 200, tried: Try | None = None, problem: str = ""
     ) -> Response:
-        way = trace_way(request.environ)
+        connection = read_connection_path(request.environ)
         number = STEPS.index(step)
         may_see = is_at_this_machine(request.environ)
         running = running_servers() if may_see and step is STEPS[-1] else []
-        others = other_origins(way, running)
+        others = other_origins(connection, running)
         response = site.page(
             step.template,
             status,
-            way=way,
+            connection=connection,
             steps=STEPS,
             step=step,
             number=number + 1,
@@ -78,8 +78,8 @@ def add_lesson(site: Site) -> None:
             after=STEPS[number + 1] if number + 1 < len(STEPS) else None,
             may_see=may_see,
             ranges=RANGES,
-            port_range=range_of(way.port) if way.port else None,
-            client_port_range=range_of(way.client_port) if way.client_port else None,
+            port_range=range_of(connection.port) if connection.port else None,
+            client_port_range=range_of(connection.client_port) if connection.client_port else None,
             ephemeral=ephemeral_range() if may_see else None,
             percent=percent,
             text_anchor=text_anchor,
@@ -97,7 +97,7 @@ def add_lesson(site: Site) -> None:
 
     @site.app.get("/learn")
     def learn(request: Request) -> Response:
-        return site.page("learn.html", steps=STEPS, way=trace_way(request.environ))
+        return site.page("learn.html", steps=STEPS, connection=read_connection_path(request.environ))
 
     @site.app.get("/learn/<slug>")
     def learn_step(request: Request, slug: str) -> Response:
@@ -107,7 +107,7 @@ def add_lesson(site: Site) -> None:
     def take_port(request: Request) -> Response:
         """Try to listen on the port that received this request."""
         step = _find("one-server")
-        port = trace_way(request.environ).port
+        port = read_connection_path(request.environ).port
         if port is None:
             return show(request, step, 409, problem="This server does not say which port it listens on.")
         return show(request, step, tried=take(port))
@@ -124,18 +124,18 @@ def take(port: int) -> Try:
     return Try(port, None)
 
 
-def other_origins(way: Way, running: Sequence[RunningServer]) -> list[str]:
+def other_origins(connection: ConnectionPath, running: Sequence[RunningServer]) -> list[str]:
     """The origins of the other servers, by the host name that the visitor uses; at most MOST_OTHERS.
 
     A content security policy cannot name an IPv6 address, so 127.0.0.1 stands in for one.
     """
-    name = "127.0.0.1" if way.name is None or ":" in way.name else way.name
+    name = "127.0.0.1" if connection.name is None or ":" in connection.name else connection.name
     found = []
     for one in running:
         for url in one.urls if one.state == "up" else ():
             scheme, _, rest = url.partition("://")
             host, _, port = rest.rstrip("/").rpartition(":")
-            if scheme in ("http", "https") and int(port) != way.port and ":" not in host:
+            if scheme in ("http", "https") and int(port) != connection.port and ":" not in host:
                 found.append(f"{scheme}://{name}:{port}")
     return list(dict.fromkeys(found))[:MOST_OTHERS]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from webdemo.demo.connection_path import Way, trace_way
+from webdemo.demo.connection_path import ConnectionPath, read_connection_path
 from webdemo.demo.port_line import percent, text_anchor
 from webdemo.demo.port_lookup import (
     holders_by_port,
@@ -41,7 +41,7 @@ def add_port_pages(site: Site) -> None:
         listening = _listening(may_see)
         response = site.page(
             "ports.html",
-            **_line(trace_way(request.environ), may_see),
+            **_line(read_connection_path(request.environ), may_see),
             search=found,
             may_see=may_see,
             listening=listening,
@@ -72,7 +72,7 @@ def add_port_pages(site: Site) -> None:
         before, after = neighbours(number)
         response = site.page(
             "port.html",
-            **_line(trace_way(request.environ), may_see),
+            **_line(read_connection_path(request.environ), may_see),
             facts=gather_facts(number, []) if report is None else report.facts,
             report=report,
             others=[one for one in found.found if one.port != number],
@@ -91,10 +91,10 @@ def _ephemeral(may_see: bool) -> tuple[int, int] | None:
     return ephemeral_range() if may_see else None
 
 
-def _line(way: Way, may_see: bool) -> dict[str, Any]:
+def _line(connection: ConnectionPath, may_see: bool) -> dict[str, Any]:
     """The template context for the line of all ports."""
     return {
-        "way": way,
+        "connection": connection,
         "ranges": RANGES,
         "ephemeral": _ephemeral(may_see),
         "percent": percent,

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from webdemo import assets
 from webdemo.demo.compare_page import add_compare_page
-from webdemo.demo.connection_path import Way, python_version, trace_way
+from webdemo.demo.connection_path import ConnectionPath, python_version, read_connection_path
 from webdemo.demo.inspection import inspect_request
 from webdemo.demo.lesson import add_lesson
 from webdemo.demo.port_line import percent, text_anchor
@@ -84,15 +84,15 @@ def _redirect(location: str, status: int) -> Response:
 def _add_home(site: Site) -> None:
     @site.app.get("/")
     def home(request: Request) -> Response:
-        way = trace_way(request.environ)
+        connection = read_connection_path(request.environ)
         return site.page(
             "home.html",
-            way=way,
-            base_url=_base_url(way, site.app.url_for("home")),
+            connection=connection,
+            base_url=_base_url(connection, site.app.url_for("home")),
             python=python_version(),
             ranges=RANGES,
-            port_range=range_of(way.port) if way.port else None,
-            client_port_range=range_of(way.client_port) if way.client_port else None,
+            port_range=range_of(connection.port) if connection.port else None,
+            client_port_range=range_of(connection.client_port) if connection.client_port else None,
             ephemeral=ephemeral_range() if is_at_this_machine(request.environ) else None,
             percent=percent,
             text_anchor=text_anchor,
@@ -116,12 +116,12 @@ def _add_hello(site: Site) -> None:
 def _add_inspect(site: Site) -> None:
     @site.app.route("/inspect", methods=None)
     def inspect(request: Request) -> Response | tuple[dict[str, Any], int, dict[str, str]]:
-        way = trace_way(request.environ)
+        connection = read_connection_path(request.environ)
         shown = inspect_request(request.environ, request.path, cast(BinaryIO, request.stream))
         if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
-            facts = asdict(shown) | {"answered_by": _answered_by(way)}
+            facts = asdict(shown) | {"answered_by": _answered_by(connection)}
             return facts, 200, {"Vary": "Accept", "Cache-Control": "no-store"}
-        response = site.page("inspect.html", request=shown, way=way)
+        response = site.page("inspect.html", request=shown, connection=connection)
         response.vary.add("Accept")
         return response
 
@@ -156,20 +156,20 @@ def _add_errors(site: Site) -> None:
         raise RuntimeError("This error is here to be looked at: someone opened /error.")
 
 
-def _base_url(way: Way, root: str) -> str:
+def _base_url(connection: ConnectionPath, root: str) -> str:
     """The home page's URL for a command line: the client's Host, if valid, else localhost and the port."""
-    known = "localhost" if way.port is None else f"localhost:{way.port}"
-    host = known if way.name is None else way.typed
-    return f"{way.scheme}://{host}{root}"
+    known = "localhost" if connection.port is None else f"localhost:{connection.port}"
+    host = known if connection.name is None else connection.host_header
+    return f"{connection.scheme}://{host}{root}"
 
 
-def _answered_by(way: Way) -> dict[str, Any]:
+def _answered_by(connection: ConnectionPath) -> dict[str, Any]:
     return {
-        "server": way.server,
-        "address": way.address,
-        "port": way.port,
-        "process": way.process_id,
-        "thread": way.thread,
-        "client_address": way.client_address,
-        "client_port": way.client_port,
+        "server": connection.server,
+        "address": connection.address,
+        "port": connection.port,
+        "process": connection.process_id,
+        "thread": connection.thread,
+        "client_address": connection.client_address,
+        "client_port": connection.client_port,
     }

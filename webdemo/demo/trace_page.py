@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from webdemo.demo.connection_path import trace_way
+from webdemo.demo.connection_path import read_connection_path
 from webdemo.demo.trace_policy import allow_loopback_and
 from webdemo.errors import UrlRefused
 from webdemo.text import format_duration
@@ -122,8 +122,8 @@ def _as_json(status: int, trace: Trace | None, problem: str) -> Response:
 
 
 def _own_url(environ: Mapping[str, Any], root: str) -> str:
-    way = trace_way(environ)
-    return f"{way.scheme}://{way.typed}{root}" if way.name is not None else ""
+    connection = read_connection_path(environ)
+    return f"{connection.scheme}://{connection.host_header}{root}" if connection.name is not None else ""
 
 
 def _allowed_hosts(environ: Mapping[str, Any]) -> tuple[str, ...]:
@@ -132,10 +132,10 @@ def _allowed_hosts(environ: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _is_alone(environ: Mapping[str, Any], host: str, port: int | None) -> bool:
     """Whether the URL leads to this server, and it has no other thread or process to answer."""
-    way = trace_way(environ)
+    connection = read_connection_path(environ)
     return (
-        port == way.port
+        port == connection.port
         and (host == "localhost" or is_loopback(host))
-        and not way.many_threads
-        and not way.many_processes
+        and not connection.many_threads
+        and not connection.many_processes
     )
