@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import click
 
-from webdemo import config, servers
+from webdemo import __version__, config, servers
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.supervisor.plan import Plan
@@ -133,9 +133,12 @@ def settings_as_options(function: F) -> F:
 
 def print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from webdemo.cli.about import versions
+        import platform
 
-        click.echo(versions())
+        click.echo(f"webdemo {__version__}, Python {platform.python_version()}")
+        for adapter in servers.installed():
+            if adapter.distribution:
+                click.echo(f"{adapter.name} {adapter.version()}")
         ctx.exit()
 
 

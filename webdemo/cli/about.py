@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import json
-import platform
 from typing import Any
 
 import click
 
-import webdemo
 import webdemo.config
 from webdemo import servers as registry
 from webdemo.cli import print_table
 from webdemo.supervisor.plan import describe
-
-
-def versions() -> str:
-    """The versions of webdemo, Python and the installed servers."""
-    lines = [f"webdemo {webdemo.__version__}, Python {platform.python_version()}"]
-    lines += [
-        f"{adapter.name} {adapter.version()}" for adapter in registry.installed() if adapter.distribution
-    ]
-    return "\n".join(lines)
 
 
 @click.command()
