@@ -26,7 +26,7 @@ from pyftpdlib.servers import FTPServer
 from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Job
 from webdemo.text import format_duration, log_field, plain_field, terminal_line
-from webdemo.web.static.tree import Place, Tree, is_served, open_file
+from webdemo.web.static.tree import Node, Tree, is_served, open_file
 
 # Above Linux's default ephemeral range (32768-60999), so that no outgoing connection occupies one of them.
 _PASSIVE_PORTS = range(61000, 61200)
@@ -105,10 +105,10 @@ class _Folder(AbstractedFS):  # type: ignore[misc]
     def open(self, filename: str, mode: str) -> io.BufferedReader:
         if mode != "rb":
             raise PermissionError(errno.EROFS, os.strerror(errno.EROFS))
-        with self._enter(filename) as place:
-            if not place.is_file:
+        with self._enter(filename) as node:
+            if not node.is_file:
                 raise _not_found()
-            descriptor = open_file(place.name, folder_fd=place.folder_fd)
+            descriptor = open_file(node.name, folder_fd=node.folder_fd)
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was replaced just now
                 os.close(descriptor)
                 raise _not_found()
@@ -122,8 +122,8 @@ class _Folder(AbstractedFS):  # type: ignore[misc]
 
     def listdir(self, path: str) -> list[str]:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self._enter(path) as place:
-            folder_fd = os.open(place.name, flags, dir_fd=place.folder_fd)
+        with self._enter(path) as node:
+            folder_fd = os.open(node.name, flags, dir_fd=node.folder_fd)
         try:
             names = os.listdir(folder_fd)  # noqa: PTH208  pathlib takes no descriptor
         finally:
@@ -136,19 +136,19 @@ class _Folder(AbstractedFS):  # type: ignore[misc]
         return os.path.basename(path)  # noqa: PTH119
 
     def stat(self, path: str) -> os.stat_result:
-        with self._enter(path) as place:
-            return place.status
+        with self._enter(path) as node:
+            return node.status
 
     lstat = stat  # a symlink that may be served looks like its target
 
     def isfile(self, path: str) -> bool:
-        with contextlib.suppress(OSError), self._enter(path) as place:
-            return place.is_file
+        with contextlib.suppress(OSError), self._enter(path) as node:
+            return node.is_file
         return False
 
     def isdir(self, path: str) -> bool:
-        with contextlib.suppress(OSError), self._enter(path) as place:
-            return place.is_folder
+        with contextlib.suppress(OSError), self._enter(path) as node:
+            return node.is_folder
         return False
 
     def getsize(self, path: str) -> int:
@@ -167,16 +167,16 @@ class _Folder(AbstractedFS):  # type: ignore[misc]
         return map(_harmless_entry, super().format_mlsx(*arguments, **more))
 
     @contextlib.contextmanager
-    def _enter(self, path: str) -> Iterator[Place]:
+    def _enter(self, path: str) -> Iterator[Node]:
         inner = os.fsencode(os.path.relpath(path, self.root))
         names = [] if inner == b"." else inner.split(b"/")
         if b"\0" in inner or not all(is_served(name, at_root=not i) for i, name in enumerate(names)):
             raise _not_found()
         try:
-            with Tree(self.root).enter(names) as place:
-                if not place.is_file and not place.is_folder:
+            with Tree(self.root).enter(names) as node:
+                if not node.is_file and not node.is_folder:
                     raise _not_found()
-                yield place
+                yield node
         except OSError as exc:
             raise exc if exc.errno else _not_found() from exc  # pyftpdlib replies with the errno's text
 

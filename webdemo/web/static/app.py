@@ -206,10 +206,10 @@ class StaticFiles:
         for looks_left in range(_LOOKS, 0, -1):
             os.stat(path)  # noqa: PTH116  the cheapest way to find that there is none
             try:
-                with self._tree.enter(names) as place:
-                    if place.is_folder:
+                with self._tree.enter(names) as node:
+                    if node.is_folder:
                         raise IsADirectoryError("a folder")
-                    contents = look_at(place)
+                    contents = look_at(node)
                 break
             except OSError as error:  # a symlink on the way may just have been replaced, as releases are
                 if looks_left == 1 or error.errno not in _MOVED:

@@ -101,11 +101,11 @@ class Order(NamedTuple):
 
 def read_entries(tree: Tree, names: list[bytes]) -> list[Entry]:
     """The entries that are served of the folder at the path of these names. Raises OSError."""
-    with tree.enter(names) as place:
-        if not place.is_folder:
+    with tree.enter(names) as node:
+        if not node.is_folder:
             raise NotADirectoryError("not a folder")
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        folder_fd = os.open(place.name, flags, dir_fd=place.folder_fd)
+        folder_fd = os.open(node.name, flags, dir_fd=node.folder_fd)
     try:
         return list(_entries(tree, names, folder_fd))
     finally:
@@ -181,10 +181,10 @@ def _entries(tree: Tree, names: list[bytes], folder_fd: int) -> Iterator[Entry]:
                 continue
             try:
                 if item.is_symlink():
-                    with tree.enter([*names, name]) as place:
+                    with tree.enter([*names, name]) as node:
                         status, readable = (
-                            place.status,
-                            _is_readable(place.name, place.folder_fd, place.is_folder),
+                            node.status,
+                            _is_readable(node.name, node.folder_fd, node.is_folder),
                         )
                 else:
                     status = item.stat(follow_symlinks=False)

@@ -62,11 +62,11 @@ def _number(digits: str) -> int | None:
 
 def _add(spans: list[Span], new: Span) -> None:
     """Append a span, or merge it with all that it overlaps, at the position of the first of them."""
-    place = len(spans)
+    position = len(spans)
     for index in reversed(range(len(spans))):
         old = spans[index]
         if old.start < new.end and new.start < old.end:
             new = Span(min(old.start, new.start), max(old.end, new.end))
             del spans[index]
-            place = index
-    spans.insert(place, new)
+            position = index
+    spans.insert(position, new)

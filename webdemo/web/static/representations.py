@@ -17,7 +17,7 @@ from typing import NamedTuple
 from webdemo.web.static.conditions import http_date
 from webdemo.web.static.content_coding import IDENTITY, SUFFIXES
 from webdemo.web.static.media_types import content_type
-from webdemo.web.static.tree import Place, Signature, is_fresh_sibling, open_file, signature
+from webdemo.web.static.tree import Node, Signature, is_fresh_sibling, open_file, signature
 
 SMALL_BYTES = 256 * 1024
 """Files up to this size are read into memory and may be cached."""
@@ -84,14 +84,14 @@ class StoredFile(NamedTuple):
         return _content_hash(self.contents[IDENTITY])[:FINGERPRINT_DIGITS]
 
 
-def look_at(place: Place) -> dict[str, Content]:
+def look_at(node: Node) -> dict[str, Content]:
     """The contents of a file by coding: its fresh precompressed siblings and itself. Raises OSError."""
-    plain = _content(place.folder_fd, place.name, place.path, "")
+    plain = _content(node.folder_fd, node.name, node.path, "")
     contents: dict[str, Content] = {}
     for coding, suffix in SUFFIXES.items():
         try:
             sibling = _content(
-                place.folder_fd, place.name + suffix.encode(), place.path + suffix.encode(), f"-{coding}"
+                node.folder_fd, node.name + suffix.encode(), node.path + suffix.encode(), f"-{coding}"
             )
         except OSError:
             continue

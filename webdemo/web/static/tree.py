@@ -58,9 +58,9 @@ def split_path(path_info: str) -> list[bytes] | None:
         return None
     if "/." not in path_info and "//" not in path_info:
         return names
-    for place, name in enumerate(names):
-        is_last = place == len(names) - 1
-        if (not name and not is_last) or not is_served(name, at_root=place == 0):
+    for position, name in enumerate(names):
+        is_last = position == len(names) - 1
+        if (not name and not is_last) or not is_served(name, at_root=position == 0):
             return None
     return names
 
@@ -70,7 +70,7 @@ def is_served(name: bytes, *, at_root: bool) -> bool:
     return not name.startswith(b".") or (at_root and name == WELL_KNOWN)
 
 
-class Place(NamedTuple):
+class Node(NamedTuple):
     """A file or folder in the tree: its parent's descriptor, its resolved name and path, its status."""
 
     folder_fd: int
@@ -97,7 +97,7 @@ class Tree:
         return os.path.join(self.root, b"/".join(names))  # noqa: PTH118  pathlib has no bytes
 
     @contextmanager
-    def enter(self, names: list[bytes]) -> Iterator[Place]:
+    def enter(self, names: list[bytes]) -> Iterator[Node]:
         """The file or folder at the path of these names; its parent stays open inside the `with`.
 
         Raises OSError if it does not exist, is outside the root, or is not accessible.
@@ -110,7 +110,7 @@ class Tree:
         folder_fd = open_folder(root, folders)
         try:
             status = os.stat(name or b".", dir_fd=folder_fd, follow_symlinks=False)
-            yield Place(folder_fd, name or b".", real, status)
+            yield Node(folder_fd, name or b".", real, status)
         finally:
             os.close(folder_fd)
 
