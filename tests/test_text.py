@@ -65,8 +65,8 @@ def assert_harmless(text: str, *, allowed: str = "") -> None:
 
 @pytest.mark.attack(
     "The log",
-    "text with control characters, line separators, marks that turn text round, invisible characters",
-    "each is written out; letters of every language, and the joiners that they need, stay",
+    "text with control characters, line separators, bidirectional marks, invisible characters",
+    "each is escaped; letters of every language, and the joiners that they need, are unchanged",
 )
 def test_terminal_line_escapes_every_unsafe_character() -> None:
     line = terminal_line(UNSAFE)
@@ -76,8 +76,8 @@ def test_terminal_line_escapes_every_unsafe_character() -> None:
 
 @pytest.mark.attack(
     "Mail and FTP",
-    "fields with control characters, line separators, marks that turn text round, invisible characters",
-    "each is replaced by the replacement character; letters of every language, and their joiners, stay",
+    "fields with control characters, line separators, bidirectional marks, invisible characters",
+    "each becomes the replacement character; letters of every language, and their joiners, are unchanged",
 )
 def test_plain_field_replaces_every_unsafe_character() -> None:
     assert plain_field(UNSAFE) == "\ufffd" * len(UNSAFE)

@@ -171,7 +171,7 @@ def test_an_app_and_a_folder_exclude_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.attack(
     "Serving a folder",
-    "A folder that is served holds a webdemo.toml or a pyproject.toml, or lies in a folder that does",
+    "A served folder, or a folder above it, contains a webdemo.toml or a pyproject.toml",
     "It is not read; the start says so",
 )
 @pytest.mark.parametrize("name", [config.FILE, config.PYPROJECT])

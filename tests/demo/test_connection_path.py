@@ -57,7 +57,7 @@ def test_no_host_header_is_too_odd(header: str) -> None:
     assert path.name is None or path.name in header
 
 
-def test_strangers_names_are_not_looked_up() -> None:
+def test_names_that_clients_choose_are_not_looked_up() -> None:
     assert addresses_of("example.test") == ()
     assert addresses_of("192.0.2.7") == ("192.0.2.7",)
     assert set(addresses_of("localhost")) <= {"127.0.0.1", "::1"}
@@ -103,7 +103,7 @@ def test_address_is_not_guessed(server_name: str) -> None:
 
 
 @pytest.mark.parametrize("port", ["", "0", "65536", "-1", "x", None, "٨٠"])
-def test_port_that_is_none_is_not_told(port: Any) -> None:
+def test_invalid_port_is_unknown(port: Any) -> None:
     path = path_of(SERVER_PORT=port, REMOTE_PORT=port)
     assert (path.port, path.client_port) == (None, None)
 
@@ -114,11 +114,11 @@ def test_default_port_of_the_scheme_is_what_a_bare_name_means() -> None:
 
 
 @pytest.mark.attack(
-    "What strangers see",
-    "a proxy passes a visitor on to a port that only this machine knows",
-    "neither that port nor the address, process and thread behind it are told",
+    "What remote clients see",
+    "a proxy forwards a visitor to a port that only this machine knows",
+    "neither that port nor the address, process and thread behind it are revealed",
 )
-def test_strangers_are_told_only_what_their_own_request_said() -> None:
+def test_remote_clients_see_only_what_their_request_contained() -> None:
     behind = {"SERVER_NAME": "10.0.0.5", "SERVER_PORT": "8443"}
     path = path_of(**behind, HTTP_HOST="site.example", HTTP_X_FORWARDED_FOR="203.0.113.9")
     assert (path.address, path.port, path.process_id, path.thread) == (None, None, None, None)

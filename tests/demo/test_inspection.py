@@ -225,7 +225,7 @@ _PLACES: dict[str, Callable[[str, str], dict[str, Any]]] = {
 
 
 @pytest.mark.attack(
-    "What strangers see",
+    "What remote clients see",
     "A secret in a request, its name encoded or spelt in other letters",
     "`/inspect` decodes names before it judges them, and masks what may be a secret.",
 )

@@ -75,7 +75,7 @@ def test_port_that_is_free_is_let_go_at_once(client: Client) -> None:
         ({}, {"REMOTE_ADDR": "192.0.2.7"}),
     ],
 )
-def test_nobody_else_tries_to_take_a_port(
+def test_other_sites_and_clients_cannot_try_to_listen(
     client: Client, headers: dict[str, str], environ: dict[str, str]
 ) -> None:
     response = client.post("/learn/one-server", headers=headers, environ_overrides=HERE | environ)
@@ -91,9 +91,9 @@ def test_step_five_shows_the_servers_that_run_to_this_machine_only(running: Star
         response = http.get(f"{one}/learn/many-servers")
         assert all(f'href="{url}"' in response.text for url in both.urls)
         assert f"connect-src 'self' {other}" in response.headers["Content-Security-Policy"]
-        stranger = http.get(f"{one}/learn/many-servers", headers={"Host": "rebound.example"})
-        assert other not in stranger.text
-        assert "connect-src" not in stranger.headers["Content-Security-Policy"]
+        remote = http.get(f"{one}/learn/many-servers", headers={"Host": "rebound.example"})
+        assert other not in remote.text
+        assert "connect-src" not in remote.headers["Content-Security-Policy"]
 
 
 @pytest.mark.process

@@ -90,7 +90,7 @@ def test_listener_is_shown_to_a_visitor_at_the_machine(client: Client, taken: in
         (HERE, {"X-Forwarded-For": "192.0.2.7"}),
     ],
 )
-def test_nobody_elsewhere_learns_who_listens(
+def test_remote_clients_do_not_see_who_listens(
     client: Client, taken: int, environ: dict[str, str], headers: dict[str, str]
 ) -> None:
     for path in ("/ports", f"/ports/{taken}", f"/ports?q={taken}"):

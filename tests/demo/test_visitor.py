@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from webdemo.web.visitor import BY_ANYBODY, PASSED_ON, VOUCHED_FOR, is_at_this_machine, is_from_this_site
+from webdemo.web.visitor import (
+    FORWARDED_BY,
+    TRUSTED_PROXY,
+    UNTRUSTED_PROXY,
+    is_at_this_machine,
+    is_from_this_site,
+)
 
 HERE = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost:8000", "SERVER_PROTOCOL": "HTTP/1.1"}
 CHROMIUM = {
@@ -65,20 +71,20 @@ def test_what_browsers_send_is_no_sign_of_a_proxy(protocol: str) -> None:
 
 
 @pytest.mark.attack(
-    "What strangers see",
-    "a proxy on this machine passes strangers on: with any header that proxies add, or as HTTP/1.0 to a "
+    "What remote clients see",
+    "a proxy on this machine forwards remote clients: with any header that proxies add, or as HTTP/1.0 to a "
     "loopback `Host`, as nginx does by default",
-    "they are strangers",
+    "they count as remote",
 )
 @pytest.mark.parametrize("name", ADDED_BY_PROXIES.split())
-def test_header_that_proxies_add_makes_a_stranger(name: str) -> None:
+def test_header_that_proxies_add_makes_a_client_remote(name: str) -> None:
     assert not is_at_this_machine(HERE | {"HTTP_" + name.upper().replace("-", "_"): ""})
 
 
 @pytest.mark.attack(
-    "What strangers see",
-    "a page's own name is pointed at 127.0.0.1 (DNS rebinding), or `Host` is written in odd ways",
-    "a stranger: only `localhost`, 127.0.0.0/8 and `[::1]` are this machine",
+    "What remote clients see",
+    "a site's own name resolves to 127.0.0.1 (DNS rebinding), or `Host` is written unusually",
+    "the client counts as remote: only `localhost`, 127.0.0.0/8 and `[::1]` are this machine",
 )
 @pytest.mark.parametrize(
     "changes",
@@ -116,8 +122,8 @@ def test_header_that_proxies_add_makes_a_stranger(name: str) -> None:
         {"REMOTE_ADDR": "fe80::1%eth0"},
         {"REMOTE_ADDR": "127.0.0.1, 203.0.113.9"},
         {"REMOTE_ADDR": "unix:"},
-        {PASSED_ON: VOUCHED_FOR},
-        {PASSED_ON: BY_ANYBODY},
+        {FORWARDED_BY: TRUSTED_PROXY},
+        {FORWARDED_BY: UNTRUSTED_PROXY},
         {"HTTP_HOST": "localhost.example"},
         {"HTTP_HOST": "localhost:8000@evil.example"},
         {"HTTP_HOST": "[::ffff:127.0.0.1]extra"},
@@ -133,7 +139,7 @@ def test_header_that_proxies_add_makes_a_stranger(name: str) -> None:
         {"HTTP_VIA": "1.1 proxy"},
     ],
 )
-def test_anybody_else_is_not(changes: dict[str, str]) -> None:
+def test_any_other_client_is_remote(changes: dict[str, str]) -> None:
     assert not is_at_this_machine(HERE | changes)
 
 

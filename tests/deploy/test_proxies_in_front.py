@@ -272,9 +272,9 @@ def test_two_proxies_in_a_row_lead_to_the_client(
 
 
 @pytest.mark.attack(
-    "What strangers see",
-    "nginx without a single header setting, and HAProxy with `option forwardfor`, pass strangers on",
-    "they are strangers, also where `Host` is a loopback one",
+    "What remote clients see",
+    "nginx without a single header setting, and HAProxy with `option forwardfor`, forward remote clients",
+    "they count as remote, even if `Host` is a loopback name",
 )
 def test_who_comes_through_a_proxy_of_this_machine_is_a_stranger(
     running: runs.Start, nginx: Proxy, haproxy: Proxy

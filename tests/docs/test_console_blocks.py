@@ -1,8 +1,8 @@
 """What README and the pages of docs/ tell a user to type works, and prints what they show.
 
 The console blocks of a page, and the commands in README's table, are typed from top to bottom, in a folder
-with README's `mysite.py` and a folder `dist`. Servers that a command starts run until the next ones start. A
-block that is not run says why, in a comment above it: <!-- not run: ... -->. A line `...` stands for any lines.
+with README's `mysite.py` and a folder `dist`. Servers that a command starts run until the next ones start.
+A block that is not run says why, in a comment above it: <!-- not run: ... -->. `...` stands for any lines.
 """
 
 from __future__ import annotations

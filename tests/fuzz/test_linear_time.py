@@ -12,8 +12,8 @@ pytestmark = pytest.mark.fuzz
 
 @pytest.mark.attack(
     "Time and size",
-    "Long input of a shape that a parser minds: quotes, spaces, separators, escapes, nested parts",
-    "Every parser takes time in proportion to its input, or refuses it.",
+    "Long input of a shape that is hard on a parser: quotes, spaces, separators, escapes, nested parts",
+    "Every parser takes time proportional to its input, or refuses it.",
 )
 @pytest.mark.parametrize("target", [pytest.param(target, id=target.name) for target in TARGETS])
 def test_time_is_in_proportion_to_size(target: Target) -> None:

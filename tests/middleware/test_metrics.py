@@ -159,8 +159,8 @@ def test_metrics_are_off_unless_asked_for_and_have_no_body_for_head(running: run
 
 
 @pytest.mark.attack(
-    "What strangers see",
-    "`/metrics` is asked for from another network, by another name, or through a proxy that is not trusted",
+    "What remote clients see",
+    "`/metrics` is requested from another network, by another name, or through a proxy that is not trusted",
     "403; this machine and the networks that `--metrics-networks` names are answered",
 )
 @pytest.mark.parametrize("server", ["werkzeug", "waitress", "gunicorn"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from webdemo.errors import UsageError
 from webdemo.middleware.proxy_headers import ForwardedHeaders, Networks
-from webdemo.web.visitor import BY_ANYBODY, PASSED_ON, is_at_this_machine
+from webdemo.web.visitor import FORWARDED_BY, UNTRUSTED_PROXY, is_at_this_machine
 
 LOCAL = ("127.0.0.1",)
 CHAIN = ("127.0.0.1", "10.0.0.0/8", "2001:db8:ffff::/48")
@@ -63,7 +63,7 @@ def test_an_untrusted_peer_is_not_believed_and_its_headers_are_removed() -> None
     environ |= {"HTTP_FORWARDED": "for=192.0.2.7", "HTTP_X_REAL_IP": "192.0.2.7", "REMOTE_ADDR": "127.0.0.2"}
     middleware = ForwardedHeaders(lambda environ, _: caught.update(environ) or [], LOCAL)
     middleware(environ, lambda *_: lambda _: None)
-    assert caught == {"REMOTE_ADDR": "127.0.0.2", PASSED_ON: BY_ANYBODY}
+    assert caught == {"REMOTE_ADDR": "127.0.0.2", FORWARDED_BY: UNTRUSTED_PROXY}
 
 
 def test_what_a_client_wrote_to_the_left_is_not_believed() -> None:
@@ -165,9 +165,9 @@ def test_the_port_belongs_to_the_host_and_a_header_of_its_own_is_not_read() -> N
 
 
 @pytest.mark.attack(
-    "What strangers see",
+    "What remote clients see",
     "through a trusted proxy, a client writes `X-Forwarded-For: 127.0.0.1` and `X-Forwarded-Host: localhost`",
-    "whoever comes through a proxy is a stranger, and so is who comes from the address of a trusted one",
+    "every client behind a proxy counts as remote, and so does one at the address of a trusted proxy",
 )
 @pytest.mark.parametrize("proxies", [LOCAL, ("*",), ("10.0.0.1",)])
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_a_limit_of_64_descriptors_is_survived(kind: str, serving: Start) -> Non
 
 @pytest.mark.parametrize("kept_busy", [False, True], ids=["idle", "in flight"])
 @pytest.mark.attack(
-    "Bounds", "more connections than there are descriptors", "they wait without cost, and it is said once"
+    "Bounds", "more connections than there are descriptors", "they wait without cost, and it is logged once"
 )
 def test_at_the_limit_of_descriptors_nobody_spins(kind: str, serving: Start, kept_busy: bool) -> None:
     run = serving("-b", bind(kind))

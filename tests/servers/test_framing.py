@@ -314,7 +314,7 @@ def test_a_malformed_head_is_answered_400_and_the_app_is_not_called(
 @pytest.mark.attack(
     "Framing",
     "a chunked body that two parties could see end in different places",
-    "the app's read fails, the answer is 400, and the connection is closed",
+    "the app's read raises, the response is 400, and the connection is closed",
 )
 @pytest.mark.parametrize("name", BODIES)
 def test_a_malformed_body_fails_the_read_and_ends_the_connection(

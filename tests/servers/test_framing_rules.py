@@ -158,8 +158,8 @@ HOSTILE = {
 
 @pytest.mark.attack(
     "Time and size",
-    "a head that makes a pattern look at it again and again",
-    "the time it takes grows with its size alone",
+    "a header that makes a regular expression backtrack",
+    "the time that it takes is linear in its size",
 )
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_head_is_judged_in_linear_time(name: str) -> None:

@@ -72,7 +72,7 @@ def test_every_server_with_tls_serves_the_given_certificate_to_curl(
 @pytest.mark.attack(
     "Files and races",
     "A cleaner empties the temporary folder, and then a server process dies",
-    "Its successor has the same certificate, which lies in no folder, and which no kill leaves behind",
+    "Its successor has the same certificate, which is in no folder, and which no kill leaves behind",
 )
 def test_the_certificate_made_at_start_is_one_for_all_and_lies_in_no_folder(
     running: runs.Start, tmp_path: Path

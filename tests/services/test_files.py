@@ -317,7 +317,7 @@ HOSTILE = ["a\r\n226 forged", "b\nc", "d\x1b[31mred", "e\x9b31m", "f\u202egnp.ex
 
 @pytest.mark.attack(
     "Mail and FTP",
-    "Files have names with line breaks, escape sequences or characters that turn the direction of text",
+    "Files have names with line breaks, escape sequences or bidirectional characters",
     "Each is one line of every listing and answer, with a question mark for each such character",
 )
 def test_hostile_name_is_one_harmless_line(ftp: Services, folder: Path) -> None:

@@ -109,7 +109,7 @@ ODD_VALUES = [
 @pytest.mark.attack(
     "The main process",
     "odd JSON on the control socket: deep nesting, infinities, huge numbers, wrong types in every field",
-    "each line is refused with the reason, and the run goes on",
+    "each line is refused with the reason, and the run continues",
 )
 def test_whatever_is_said_on_the_control_socket_is_answered(running: runs.Start, tmp_path: Path) -> None:
     run, control = start(running, tmp_path, "-b", "werkzeug://127.0.0.1:0")
@@ -173,7 +173,7 @@ def test_a_signal_without_a_name_is_told_by_its_number() -> None:
 @pytest.mark.attack(
     "The main process",
     "kill -40, a signal without a name, of a server process and of the process that imported the app",
-    "the server is started again; the code is loaded anew, and the servers are replaced",
+    "the server is restarted; the code is loaded again, and the servers are replaced",
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="real-time signals")
 def test_a_signal_without_a_name_ends_one_process_only(running: runs.Start, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_signal_without_a_name_ends_one_process_only(running: runs.Start, tmp_
 @pytest.mark.attack(
     "The main process",
     "an import that fails with a message of 70 kB, in a server process that imports the app itself",
-    "the reload is refused with the reason, shortened, and the old code goes on serving",
+    "the reload is refused with the reason, shortened, and the old code keeps serving",
 )
 @pytest.mark.parametrize("server", ["waitress", pytest.param("gevent", marks=pytest.mark.smoke)])
 def test_an_import_error_of_any_length_fails_the_reload_alone(
@@ -222,8 +222,8 @@ def _has_stolen(thief: socket.socket, port: int, run: runs.Running, times_up_bef
 
 @pytest.mark.attack(
     "The main process",
-    "somebody takes the port of a server that opens its port itself, while that is down",
-    "the server is tried again until it has its port, with the reason in the log; the others serve on",
+    "another program takes the port of a server that opens its own port, while that server is down",
+    "the server is tried again until it has its port, with the reason in the log; the others keep serving",
 )
 def test_a_stolen_port_is_taken_back_when_it_is_free(running: runs.Start, tmp_path: Path) -> None:
     run, control = start(running, tmp_path, "-b", "paste.waitress://127.0.0.1:0")
@@ -247,7 +247,7 @@ def test_a_stolen_port_is_taken_back_when_it_is_free(running: runs.Start, tmp_pa
 @pytest.mark.attack(
     "The main process",
     "no descriptor is left for a reload, a swap or a server that is started again",
-    "the old code serves on, the command names the cause and the remedy, and the next try works",
+    "the old code keeps serving, the command names the cause and the remedy, and the next attempt works",
 )
 @needs_rlimit
 def test_without_descriptors_a_command_fails_and_the_next_one_works(
@@ -276,8 +276,8 @@ def test_without_descriptors_a_command_fails_and_the_next_one_works(
 
 @pytest.mark.attack(
     "The main process",
-    "no descriptor is left when somebody connects to the control socket, or when figures are taken",
-    "one report in the log; the run goes on, and answers when there are descriptors again",
+    "no descriptor is left when a client connects to the control socket, or when figures are sampled",
+    "it is logged once; the run continues, and responds again when descriptors are free",
 )
 @needs_rlimit
 def test_the_limit_of_descriptors_passes(running: runs.Start, tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_the_limit_of_descriptors_passes(running: runs.Start, tmp_path: Path) ->
 @pytest.mark.attack(
     "The main process",
     "no descriptor is left in the process that forks the servers",
-    "a server that ends is tried again, with the reason in the log, and comes back when there are some",
+    "a server that exits is restarted until it comes up, and the reason is in the log",
 )
 @needs_rlimit
 def test_a_loader_without_descriptors_goes_on(running: runs.Start, tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ FORGERY = "12:00:00 werkzeug :8000 10.0.0.1 GET /admin 200 1B 1.0ms x"
 @pytest.mark.attack(
     "The log",
     "a client gets the app to print a whole access line, with the byte that marks one, escapes and line ends",
-    "each line stays one line of the app's, with its source before it and control characters written out",
+    "each line stays one line of the app's, with its source before it and control characters escaped",
 )
 def test_what_an_app_prints_is_no_access_line_and_no_escape(running: runs.Start, tmp_path: Path) -> None:
     run, control = start(running, tmp_path, "-b", "werkzeug://127.0.0.1:0", app=ECHO)
@@ -451,7 +451,7 @@ def test_what_was_printed_before_an_answer_comes_before_its_access_line(
 @pytest.mark.attack(
     "The log",
     "a path with line ends and escapes, of a view that fails",
-    "the line that tells of the failure has them written out",
+    "the line that reports the failure has them escaped",
 )
 @pytest.mark.process
 def test_the_path_of_a_failure_is_one_harmless_line() -> None:

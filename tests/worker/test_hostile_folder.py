@@ -76,7 +76,7 @@ def ran(tmp_path: Path, command: tuple[str, ...]) -> Iterator[Path]:
 
 @pytest.mark.attack(
     "Serving a folder",
-    "A folder that is served holds modules with the names of Python's, of webdemo's or of a server's",
+    "A served folder contains modules with the names of Python's, of webdemo's or of a server's",
     "None is imported, by no server, after no reload, with the dashboard beside",
 )
 def test_nothing_of_a_served_folder_runs(
@@ -114,7 +114,7 @@ def test_nothing_of_a_served_folder_runs(
 )
 @pytest.mark.attack(
     "Serving a folder",
-    "A command is given in a folder that holds modules with the names of Python's, or plug-ins",
+    "A command is run in a folder that contains modules with the names of Python's, or plug-ins",
     "None is imported, and no plug-in is listed",
 )
 def test_nothing_of_the_current_folder_runs(

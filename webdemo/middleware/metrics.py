@@ -16,7 +16,7 @@ from webdemo.middleware.plain_response import respond
 from webdemo.middleware.proxy_headers import Networks
 from webdemo.stats.counters import SharedCounters, Totals
 from webdemo.stats.latency import cumulative
-from webdemo.web.visitor import BY_ANYBODY, is_at_this_machine, passed_on
+from webdemo.web.visitor import UNTRUSTED_PROXY, forwarded_by, is_at_this_machine
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -120,7 +120,7 @@ def metrics(app: WSGIApplication, counters: SharedCounters, networks: Iterable[s
     def may_read(environ: WSGIEnvironment) -> bool:
         if is_at_this_machine(environ):
             return True
-        return passed_on(environ) != BY_ANYBODY and named.includes(environ.get("REMOTE_ADDR") or "")
+        return forwarded_by(environ) != UNTRUSTED_PROXY and named.includes(environ.get("REMOTE_ADDR") or "")
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != PATH:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from webdemo.errors import UsageError
 from webdemo.syntax import is_token, match_plain_host, parse_address
-from webdemo.web.visitor import BY_ANYBODY, PASSED_ON, VOUCHED_FOR
+from webdemo.web.visitor import FORWARDED_BY, TRUSTED_PROXY, UNTRUSTED_PROXY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -89,7 +89,7 @@ class Networks:
 class ForwardedHeaders:
     """WSGI middleware that sets REMOTE_ADDR, REMOTE_PORT, wsgi.url_scheme and HTTP_HOST to the client's.
 
-    It also sets PASSED_ON of webdemo.web.visitor. Raises UsageError for an invalid proxy.
+    It also sets FORWARDED_BY of webdemo.web.visitor. Raises UsageError for an invalid proxy.
     """
 
     def __init__(self, app: WSGIApplication, proxies: Iterable[str], *, rfc7239: bool = False) -> None:
@@ -102,12 +102,12 @@ class ForwardedHeaders:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         unread = [environ.pop(key, None) for key in self._unread]
         if self._trusted.includes(environ.get("REMOTE_ADDR") or ""):
-            environ[PASSED_ON] = VOUCHED_FOR
+            environ[FORWARDED_BY] = TRUSTED_PROXY
             self._apply(environ)
         else:
             unread += [environ.pop(key, None) for key in (*_X_FORWARDED, *_FORWARDED)]
             if any(text is not None for text in unread):
-                environ[PASSED_ON] = BY_ANYBODY
+                environ[FORWARDED_BY] = UNTRUSTED_PROXY
         return self._app(environ, start_response)
 
     def _apply(self, environ: WSGIEnvironment) -> None:

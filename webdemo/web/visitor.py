@@ -21,10 +21,10 @@ from typing import Any
 
 from webdemo.syntax import match_plain_host, parse_address
 
-# The environ key PASSED_ON: a proxy forwarded the request, and its headers have been read or removed.
-VOUCHED_FOR = "by a trusted proxy, so that REMOTE_ADDR is what it told"
-BY_ANYBODY = "by somebody whom nobody vouches for"
-PASSED_ON = "webdemo.passed_on"
+# The environ key FORWARDED_BY: a proxy forwarded the request, and its headers have been read or removed.
+TRUSTED_PROXY = "a trusted proxy, which set REMOTE_ADDR"
+UNTRUSTED_PROXY = "an untrusted proxy"
+FORWARDED_BY = "webdemo.forwarded_by"
 
 # Headers that proxies, load balancers and tunnels add and browsers do not send. Not HTTP_PROXY alone: it is
 # usually an environment variable, which servers such as wsgiref copy into the environ.
@@ -47,14 +47,14 @@ def is_at_this_machine(environ: Mapping[str, Any]) -> bool:
         and environ.get("SERVER_PROTOCOL") in _PROTOCOLS
         # The absolute form of a target is for requests to a proxy (RFC 9112 section 3.2.2).
         and all(environ.get(key, "/").startswith("/") for key in ("RAW_URI", "REQUEST_URI"))
-        and not passed_on(environ)
+        and not forwarded_by(environ)
     )
 
 
-def passed_on(environ: Mapping[str, Any]) -> str | None:
-    """VOUCHED_FOR or BY_ANYBODY if there is any sign of a proxy; None does not prove that there is none."""
-    told: str | None = environ.get(PASSED_ON)
-    return told or (BY_ANYBODY if any(map(_ADDED_BY_PROXIES.match, environ)) else None)
+def forwarded_by(environ: Mapping[str, Any]) -> str | None:
+    """TRUSTED_PROXY or UNTRUSTED_PROXY if anything suggests a proxy; None is no proof of the contrary."""
+    known: str | None = environ.get(FORWARDED_BY)
+    return known or (UNTRUSTED_PROXY if any(map(_ADDED_BY_PROXIES.match, environ)) else None)
 
 
 def is_from_this_site(environ: Mapping[str, Any]) -> bool:

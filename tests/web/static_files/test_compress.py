@@ -229,8 +229,8 @@ def test_what_was_exchanged_meanwhile_is_not_followed(
 
 @pytest.mark.attack(
     "Files and races",
-    "A symlink lies where `webdemo compress` is to write",
-    "The symlink is replaced; what it leads to stays as it is",
+    "A symlink is where `webdemo compress` would write",
+    "The symlink is replaced; its target is unchanged",
 )
 def test_a_symlink_in_a_siblings_place_is_not_written_through(assets: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").write_bytes(b"mine")
@@ -243,8 +243,8 @@ def test_a_symlink_in_a_siblings_place_is_not_written_through(assets: Path, tmp_
 
 @pytest.mark.attack(
     "Files and races",
-    "A file is closed to others after its siblings were made",
-    "The next `webdemo compress` makes siblings that are closed to them as well",
+    "A file is made private after its siblings were created",
+    "The next `webdemo compress` makes its siblings private as well",
 )
 def test_a_sibling_is_open_to_nobody_whom_its_file_is_closed_to(assets: Path) -> None:
     list(compress(assets))

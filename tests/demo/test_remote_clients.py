@@ -45,7 +45,7 @@ SITE_NUMBERS = {
 }
 
 
-class Stranger(NamedTuple):
+class RemoteClient(NamedTuple):
     """How the request of a client elsewhere differs from one of a client on this machine."""
 
     fields: tuple[tuple[str, str], ...] = ()
@@ -55,22 +55,24 @@ class Stranger(NamedTuple):
     via_unix: bool = False
 
 
-STRANGERS = {
-    "through a proxy": Stranger((("X-Forwarded-For", "203.0.113.9"),), "www.example.com"),
-    "through a proxy that writes a loopback Host": Stranger((("X-Forwarded-For", "203.0.113.9"),)),
-    "through one that tells Via alone": Stranger((("Via", "1.1 proxy"),), "127.0.0.1:{port}"),
-    "through a content network": Stranger((("CF-Connecting-IP", "203.0.113.9"),)),
-    "through nginx without settings": Stranger((("Connection", "close"),), "127.0.0.1:{port}", "HTTP/1.0"),
-    "by a public name": Stranger(host="www.example.com"),
-    "by a public name with the port": Stranger(host="www.example.com:{port}"),
-    "by a name that begins like a loopback one": Stranger(host="127.0.0.1.evil.example:{port}"),
-    "by an IPv4-mapped address": Stranger(host="[::ffff:127.0.0.1]:{port}"),
-    "by a name with a dot at its end": Stranger(host="localhost.:{port}"),
-    "with a target of another host": Stranger(target="http://www.example.com{path}"),
-    "with a Host of another than the target": Stranger(
+REMOTE_CLIENTS = {
+    "through a proxy": RemoteClient((("X-Forwarded-For", "203.0.113.9"),), "www.example.com"),
+    "through a proxy that writes a loopback Host": RemoteClient((("X-Forwarded-For", "203.0.113.9"),)),
+    "through one that adds only Via": RemoteClient((("Via", "1.1 proxy"),), "127.0.0.1:{port}"),
+    "through a content network": RemoteClient((("CF-Connecting-IP", "203.0.113.9"),)),
+    "through nginx without settings": RemoteClient(
+        (("Connection", "close"),), "127.0.0.1:{port}", "HTTP/1.0"
+    ),
+    "by a public name": RemoteClient(host="www.example.com"),
+    "by a public name with the port": RemoteClient(host="www.example.com:{port}"),
+    "by a name that begins like a loopback one": RemoteClient(host="127.0.0.1.evil.example:{port}"),
+    "by an IPv4-mapped address": RemoteClient(host="[::ffff:127.0.0.1]:{port}"),
+    "by a name with a dot at its end": RemoteClient(host="localhost.:{port}"),
+    "with a target of another host": RemoteClient(target="http://www.example.com{path}"),
+    "with a Host of another than the target": RemoteClient(
         host="www.example.com", target="http://localhost{path}"
     ),
-    "on a Unix socket": Stranger(host="localhost", via_unix=True),
+    "on a Unix socket": RemoteClient(host="localhost", via_unix=True),
 }
 
 
@@ -84,8 +86,8 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Every kind of server with the demo site, a mail catcher and a Unix socket: much to keep secret."""
-    folder: Path = tmp_path_factory.mktemp("strangers")
+    """Every kind of server with the demo site, a mail catcher and a Unix socket: much to hide."""
+    folder: Path = tmp_path_factory.mktemp("remote")
     unix = str(folder / "a-socket-file")
     run = runs.start(
         folder,
@@ -115,19 +117,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         run.clean_up()
 
 
-def ask(run: Run, url: str, method: str, path: str, stranger: Stranger, accept: str) -> str:
+def ask(run: Run, url: str, method: str, path: str, client: RemoteClient, accept: str) -> str:
     """The whole response, its head included."""
     port = urlsplit(url).port
-    fields = {"Connection": "close"} | dict(stranger.fields)
+    fields = {"Connection": "close"} | dict(client.fields)
     head = [
-        f"{method} {stranger.target.format(path=path)} {stranger.protocol}",
-        f"Host: {stranger.host.format(port=port)}",
+        f"{method} {client.target.format(path=path)} {client.protocol}",
+        f"Host: {client.host.format(port=port)}",
         *(f"{name}: {value}" for name, value in fields.items()),
         f"Accept: {accept}",
         "Accept-Encoding: identity",
         "Content-Length: 0",
     ]
-    with raw_http.Connection(f"unix:{run.unix}" if stranger.via_unix else url) as connection:
+    with raw_http.Connection(f"unix:{run.unix}" if client.via_unix else url) as connection:
         connection.send("\r\n".join([*head, "", ""]).encode())
         received = b""
         while data := connection.socket.recv(65536):
@@ -139,14 +141,14 @@ def others_ports(run: Run, url: str) -> set[int]:
     return {run.mail_port, *(urlsplit(u).port or 0 for u in run.urls.values())} - {urlsplit(url).port}
 
 
-def told(run: Run, url: str, requests: Iterable[tuple[str, str, str]], stranger: Stranger) -> list[str]:
+def revealed(run: Run, url: str, requests: Iterable[tuple[str, str, str]], client: RemoteClient) -> list[str]:
     """What was revealed that should not be; the requests are method, path and Accept."""
     ports = others_ports(run, url)
     other = min(ports)
     pids = {process.pid for process in run.run.processes() if str(process.pid) not in SITE_NUMBERS}
     found = []
     for method, path, accept in requests:
-        answer = ask(run, url, method, path.format(other=other), stranger, accept)
+        answer = ask(run, url, method, path.format(other=other), client, accept)
         # /ports shows every port number, and listings contain sizes.
         numbers = set() if path.startswith(("/ports", "/files")) else set(NUMBER.findall(answer))
         numbers -= set(re.findall(r"(?i)\ncontent-length: ([0-9]+)", answer))
@@ -158,34 +160,34 @@ def told(run: Run, url: str, requests: Iterable[tuple[str, str, str]], stranger:
 
 
 @pytest.mark.attack(
-    "What strangers see",
-    "pages are asked for, as HTML and JSON, through proxies, by other names, over HTTP/1.0 and a Unix socket",
-    "no other port, process, option, path, socket file, spool folder, trace host or variable is told",
+    "What remote clients see",
+    "pages are requested, as HTML and JSON, through proxies, by other names, over HTTP/1.0 and a Unix socket",
+    "no other port, process, option, path, socket file, spool folder, trace host or variable is revealed",
 )
-@pytest.mark.parametrize("how", STRANGERS)
+@pytest.mark.parametrize("how", REMOTE_CLIENTS)
 @pytest.mark.parametrize("kind", INSTALLED)
-def test_strangers_are_told_nothing_of_the_machine(run: Run, kind: str, how: str) -> None:
+def test_remote_clients_learn_nothing_about_the_machine(run: Run, kind: str, how: str) -> None:
     requests = itertools.product(["GET"], TELLING_PAGES, ["text/html", "application/json"])
-    assert told(run, run.urls[kind], requests, STRANGERS[how]) == []
+    assert revealed(run, run.urls[kind], requests, REMOTE_CLIENTS[how]) == []
 
 
 @pytest.mark.attack(
-    "What strangers see",
-    "every page of the demo site is asked for, by GET, HEAD and POST, those that fail included",
-    "none tells anything of the machine",
+    "What remote clients see",
+    "every page of the demo site is requested with GET, HEAD and POST, error pages included",
+    "none reveals anything about the machine",
 )
 @pytest.mark.parametrize("how", ["through a proxy", "by a public name with the port"])
 @pytest.mark.parametrize("kind", ["werkzeug", "waitress", "gunicorn"])
-def test_no_page_tells_strangers_of_the_machine(run: Run, kind: str, how: str) -> None:
+def test_no_page_reveals_the_machine_to_remote_clients(run: Run, kind: str, how: str) -> None:
     requests = [
         *itertools.product(["GET", "HEAD"], ALL_PAGES.split(), ["text/html"]),
         *itertools.product(["GET", "POST"], ALL_PAGES.split(), ["application/json"]),
     ]
-    assert told(run, run.urls[kind], requests, STRANGERS[how]) == []
+    assert revealed(run, run.urls[kind], requests, REMOTE_CLIENTS[how]) == []
 
 
 @pytest.mark.parametrize("kind", INSTALLED)
-def test_somebody_at_this_machine_sees_processes_and_neighbours(run: Run, kind: str) -> None:
+def test_local_client_sees_processes_and_other_servers(run: Run, kind: str) -> None:
     url = run.urls[kind]
     shown = raw_http.get(url, "/inspect", headers=[("Accept", "application/json")]).json
     assert shown["answered_by"]["process"] in {process.pid for process in run.run.processes()}
@@ -197,10 +199,10 @@ def test_somebody_at_this_machine_sees_processes_and_neighbours(run: Run, kind: 
         assert str(urlsplit(url).port) in answer.text or path == "/mail"
 
 
-def test_strangers_on_a_port_of_their_own_choice_see_which_it_is(run: Run) -> None:
+def test_remote_client_sees_the_port_that_its_own_url_names(run: Run) -> None:
     url = run.urls["werkzeug"]
     port = urlsplit(url).port
-    direct = ask(run, url, "GET", "/", Stranger(host="www.example.com:{port}"), "text/html")
-    passed_on = ask(run, url, "GET", "/", Stranger(host="www.example.com"), "text/html")
+    direct = ask(run, url, "GET", "/", RemoteClient(host="www.example.com:{port}"), "text/html")
+    forwarded = ask(run, url, "GET", "/", RemoteClient(host="www.example.com"), "text/html")
     assert f">{port}<" in direct
-    assert str(port) not in passed_on
+    assert str(port) not in forwarded
