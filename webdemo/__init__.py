@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from webdemo.web import Routes as Routes
     from webdemo.web import StaticFiles as StaticFiles
     from webdemo.web import abort as abort
+    from webdemo.web import attachment as attachment
     from webdemo.web import redirect as redirect
+    from webdemo.web import send_file as send_file
 
 __version__ = "0.1.0"  # the single source of the version
 
@@ -33,7 +35,9 @@ __all__ = [
     "StaticFiles",
     "abort",
     "app",
+    "attachment",
     "redirect",
+    "send_file",
 ]
 
 

@@ -12,8 +12,9 @@ import webdemo
 
 
 def test_names_are_the_ones_promised() -> None:
-    promised = ["App", "CrossOriginProtection", "Request", "Response", "Routes", "StaticFiles"]
-    assert [*promised, "abort", "app", "redirect"] == webdemo.__all__
+    classes = ["App", "CrossOriginProtection", "Request", "Response", "Routes", "StaticFiles"]
+    functions = ["abort", "app", "attachment", "redirect", "send_file"]
+    assert [*classes, *functions] == webdemo.__all__
     assert set(webdemo.__all__) <= set(dir(webdemo))
 
 

@@ -5,6 +5,7 @@ It uses nothing of the run layer, and imports Jinja2 only when the first page is
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from webdemo.web.app import App
@@ -16,6 +17,8 @@ from webdemo.web.routes import Routes
 
 if TYPE_CHECKING:
     from webdemo.web.static.app import StaticFiles as StaticFiles
+    from webdemo.web.static.downloads import attachment as attachment
+    from webdemo.web.static.downloads import send_file as send_file
 
 __all__ = [
     "App",
@@ -25,13 +28,19 @@ __all__ = [
     "Routes",
     "StaticFiles",
     "abort",
+    "attachment",
     "redirect",
+    "send_file",
 ]
+
+_imported_when_used = {
+    "StaticFiles": "webdemo.web.static.app",
+    "attachment": "webdemo.web.static.downloads",
+    "send_file": "webdemo.web.static.downloads",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "StaticFiles":
+    if name not in _imported_when_used:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from webdemo.web.static.app import StaticFiles
-
-    return StaticFiles
+    return getattr(import_module(_imported_when_used[name]), name)
