@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from webdemo.web import Request as Request
     from webdemo.web import Response as Response
     from webdemo.web import Routes as Routes
+    from webdemo.web import ServerSentEvent as ServerSentEvent
     from webdemo.web import StaticFiles as StaticFiles
     from webdemo.web import abort as abort
     from webdemo.web import attachment as attachment
+    from webdemo.web import event_stream as event_stream
     from webdemo.web import redirect as redirect
     from webdemo.web import send_file as send_file
 
@@ -32,10 +34,12 @@ __all__ = [
     "Request",
     "Response",
     "Routes",
+    "ServerSentEvent",
     "StaticFiles",
     "abort",
     "app",
     "attachment",
+    "event_stream",
     "redirect",
     "send_file",
 ]

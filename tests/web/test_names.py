@@ -12,8 +12,9 @@ import webdemo
 
 
 def test_names_are_the_ones_promised() -> None:
-    classes = ["App", "CrossOriginProtection", "Request", "Response", "Routes", "StaticFiles"]
-    functions = ["abort", "app", "attachment", "redirect", "send_file"]
+    classes = ["App", "CrossOriginProtection", "Request", "Response", "Routes"]
+    classes += ["ServerSentEvent", "StaticFiles"]
+    functions = ["abort", "app", "attachment", "event_stream", "redirect", "send_file"]
     assert [*classes, *functions] == webdemo.__all__
     assert set(webdemo.__all__) <= set(dir(webdemo))
 

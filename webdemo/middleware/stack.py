@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from webdemo.middleware.access_log import AccessLog, mark_of
 from webdemo.middleware.observe import watch
@@ -19,6 +19,8 @@ from webdemo.stats.counters import RequestCounter
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from webdemo.web.request import Flag
 
 PROBE_HEADER = "X-Webdemo-Probe"
 ANSWERED_HEADER = "X-Webdemo-Answered"
@@ -56,16 +58,6 @@ class EdgeSettings(NamedTuple):
         return self.binds.get(environ.get("SERVER_PORT", "")) or next(iter(self.binds.values()))
 
 
-class Flag(Protocol):
-    """What apps find in the environ as `webdemo.draining`."""
-
-    def is_set(self) -> bool:
-        """Whether the server process drains."""
-
-    def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Block until it drains, or the timeout has passed; returns whether it drains."""
-
-
 def wrap(
     app: WSGIApplication,
     settings: EdgeSettings,
@@ -77,7 +69,7 @@ def wrap(
     """Wrap the app in the middleware.
 
     `write`: called with each line of the access log; `draining`: a descriptor that becomes readable when
-    the run ends; `stopping`: set when this process begins to drain.
+    the run ends; `stopping`: set when this process begins to drain; apps find it as `webdemo.draining`.
     """
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
     token = settings.token

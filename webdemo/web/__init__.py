@@ -16,6 +16,8 @@ from webdemo.web.response import Response, redirect
 from webdemo.web.routes import Routes
 
 if TYPE_CHECKING:
+    from webdemo.web.events import ServerSentEvent as ServerSentEvent
+    from webdemo.web.events import event_stream as event_stream
     from webdemo.web.static.app import StaticFiles as StaticFiles
     from webdemo.web.static.downloads import attachment as attachment
     from webdemo.web.static.downloads import send_file as send_file
@@ -26,15 +28,19 @@ __all__ = [
     "Request",
     "Response",
     "Routes",
+    "ServerSentEvent",
     "StaticFiles",
     "abort",
     "attachment",
+    "event_stream",
     "redirect",
     "send_file",
 ]
 
 _imported_when_used = {
+    "ServerSentEvent": "webdemo.web.events",
     "StaticFiles": "webdemo.web.static.app",
+    "event_stream": "webdemo.web.events",
     "attachment": "webdemo.web.static.downloads",
     "send_file": "webdemo.web.static.downloads",
 }

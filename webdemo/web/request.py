@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from math import isinf
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from threading import Event
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 from werkzeug.datastructures import EnvironHeaders, FileStorage, Headers, ImmutableMultiDict, MultiDict
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _no_files: ImmutableMultiDict[str, FileStorage] = ImmutableMultiDict()
+_never = Event()
 _small_bytes = 64 * 1024
 _form_types = ("application/x-www-form-urlencoded", "multipart/form-data")
 _plain_cookie = re.compile(r'[ \t]*([^ \t="]*)(?:=(?:"([^"\\]*)"|([^ \t"]*)))?[ \t]*')
@@ -91,6 +93,16 @@ class _Json:
             raise ValueError("JSON is nested too deep") from exc
 
 
+class Flag(Protocol):
+    """What a server sets when it begins to drain."""
+
+    def is_set(self) -> bool:
+        """Whether the server process drains."""
+
+    def wait(self, timeout: float | None = None, /) -> bool:
+        """Block until it drains, or these seconds have passed; returns whether it drains."""
+
+
 class Session(dict[str, Any]):
     """The values kept for a client: whatever JSON holds. `clear` ends the session."""
 
@@ -129,6 +141,12 @@ class Request(WerkzeugRequest):
                 remedy="Name it: App(secret_key=...), or WEBDEMO_SECRET_KEY in the environment.",
             )
         return self.open_session(self)
+
+    @lazy
+    def draining(self) -> Flag:
+        """Whether the server drains, for streams without an end; never set on a server that does not tell."""
+        flag: Flag = self.environ.get("webdemo.draining", _never)
+        return flag
 
     @lazy
     def method(self) -> str:
