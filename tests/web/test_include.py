@@ -1,8 +1,6 @@
-"""Apps of several modules: included routes, and what every template has."""
+"""Apps of several modules: included routes."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
@@ -44,10 +42,3 @@ def test_routes_can_be_included_without_a_prefix_or_twice() -> None:
     assert call(app, "/").body == call(app, "/other/").body == b"posts"
     with pytest.raises(UsageError, match="so has"):
         app.include(blog())
-
-
-def test_template_globals_are_in_every_template(tmp_path: Path) -> None:
-    (tmp_path / "a.html").write_text("{{ site }} {{ double(2) }}")
-    app = App(templates=tmp_path)
-    app.template_globals.update(site="<Notes>", double=lambda number: number * 2)
-    assert app.render("a.html") == "&lt;Notes&gt; 4"

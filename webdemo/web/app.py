@@ -9,9 +9,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from functools import cached_property
 from logging import getLogger
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
@@ -21,7 +24,17 @@ from webdemo.errors import WebdemoError
 from webdemo.text import terminal_line
 from webdemo.web.http_errors import Handler, answer_by_handler, answer_error, not_found
 from webdemo.web.request import Request, decode_path
-from webdemo.web.response import Answer, Pairs, Response, Stream, answer, close_body, redirect, type_html
+from webdemo.web.response import (
+    Answer,
+    Pairs,
+    Response,
+    Stream,
+    answer,
+    close_body,
+    encode_location,
+    redirect,
+    type_html,
+)
 from webdemo.web.routes import Routes, Routing, V, ViewResult
 from webdemo.web.routing import (
     Mount,
@@ -36,12 +49,13 @@ from webdemo.web.routing import (
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from jinja2 import Environment
     from werkzeug.test import Client
 
     from webdemo.web.static.app import StaticFiles
-    from webdemo.web.templates import Pages
 
 A = TypeVar("A", bound=Callable[[Request, Response], Response | None])
+C = TypeVar("C", bound=Callable[[Mapping[str, Any]], Mapping[str, Any]])
 B = TypeVar("B", bound=Callable[[Request], ViewResult | None])
 
 _new = object.__new__
@@ -54,17 +68,17 @@ _no_shortcuts: tuple[dict[str, View], dict[str, View]] = ({}, {})
 class App(Routing):
     """A WSGI app made of views.
 
-    `templates` and `static` are folders; the defaults are those beside the caller's file, if they
-    exist. `secret_key` signs `request.session`: at least 16 characters, or several keys, of which the last
-    signs and all are accepted; the default is the environment's WEBDEMO_SECRET_KEY. `converters` adds
-    Werkzeug converters for rules; limits are set on a `request_class`.
-    Raises WebdemoError when a folder given does not exist.
+    `templates` and `static` are folders; the defaults are those beside the caller's file, if they exist.
+    Of several `templates`, the first that has a template is used. `secret_key` signs `request.session`: at
+    least 16 characters, or several keys, of which the last signs and all are accepted; the default is the
+    environment's WEBDEMO_SECRET_KEY. `converters` adds Werkzeug converters for rules; limits are set on a
+    `request_class`. Raises WebdemoError when a folder given does not exist.
     """
 
     def __init__(
         self,
         *,
-        templates: str | Path | None = None,
+        templates: str | Path | Iterable[str | Path] | None = None,
         static: str | Path | None = None,
         converters: Mapping[str, type[BaseConverter]] | None = None,
         request_class: type[Request] = Request,
@@ -74,20 +88,24 @@ class App(Routing):
         self._router = Router(converters)
         self._shortcuts = self._router.shortcuts
         self._mounts = self._router.mounts
+        self._start_hooks: list[Callable[[], object]] = []
+        self._starting = Lock()
+        self._started_in: int | None = None
         self._before: list[Callable[[Request], Any]] = []
         self._after: list[Callable[[Request, Response], Response | None]] = []
         self._handlers: dict[int | type[Exception], Handler] = {}
         self._script_name: ContextVar[str | None] = ContextVar("script_name", default=None)
         self._mounted_at: tuple[App, str] | None = None
-        self.template_globals: dict[str, Any] = {}
-        self._pages: Pages | None = None
+        self._context_processors: list[Callable[[Mapping[str, Any]], Mapping[str, Any]]] = []
         self._static: StaticFiles | None = None
         file = sys._getframe(1).f_globals.get("__file__")
         secret_key = os.environ.get("WEBDEMO_SECRET_KEY") if secret_key is None else secret_key
         if secret_key is not None:
             self._keep_sessions(secret_key)
         beside = Path(file).resolve().parent if file else None
-        self._templates = _folder("templates", templates, beside)
+        several = [templates] if templates is None or isinstance(templates, (str, Path)) else templates
+        folders = [_folder("templates", each, beside) for each in several]
+        self._templates = [folder for folder in folders if folder is not None]
         static_folder = _folder("static", static, beside)
         if static_folder is not None:
             from webdemo.web.static.app import StaticFiles
@@ -132,6 +150,33 @@ class App(Routing):
         self._before.append(hook)
         return hook
 
+    def on_worker_start(self, hook: Callable[[], object]) -> Callable[[], object]:
+        """Call `hook()` once in each process that serves the app.
+
+        It is for connections and threads, which a forked process does not have or cannot share. It is called
+        by `start_worker`, at the latest before the first request is routed to a view.
+        """
+        if not self._start_hooks:
+            self._before.insert(0, lambda request: self.start_worker())
+        self._start_hooks.append(hook)
+        return hook
+
+    def start_worker(self) -> None:
+        """Call the hooks of `on_worker_start`, of mounted apps as well, if this process has not called them.
+
+        webdemo's servers do it when they start. Of several threads one calls the hooks while the others wait.
+        If a hook fails, its exception is raised, and the next call begins again.
+        """
+        if self._started_in != os.getpid():
+            with self._starting:
+                if self._started_in != os.getpid():
+                    for hook in self._start_hooks:
+                        hook()
+                    self._started_in = os.getpid()
+        for mount in self._mounts:
+            if isinstance(mount.app, App):
+                mount.app.start_worker()
+
     def after(self, hook: A) -> A:
         """Call `hook(request, response)` for each response of this app, also of errors, before it is sent.
 
@@ -155,15 +200,30 @@ class App(Routing):
 
         return register
 
-    def url_for(self, endpoint: str | Callable[..., Any], /, **values: Any) -> str:
+    def url_for(
+        self,
+        endpoint: str | Callable[..., Any],
+        /,
+        *,
+        _external: Request | str | None = None,
+        _anchor: str | None = None,
+        **values: Any,
+    ) -> str:
         """The path of a view, given its name or the view itself, including where the app is mounted.
 
         It is right from the views of any app to any other. An app mounted more than once is at its first
-        place, except in its own requests.
+        place, except in its own requests. `_anchor` is the fragment. `_external` makes it a whole URL: it
+        is the origin, such as "https://example.com", or a request, whose scheme and host are used. The client
+        chooses the host of a request (unless `trusted_hosts` are set): use an origin for links in mails.
 
         Raises LookupError unless exactly one view has the name, and its rule fits the values.
         """
-        return self._root() + self._router.build(endpoint, values)
+        url = self._root() + self._router.build(endpoint, values)
+        if _external is not None:
+            url = (_external if isinstance(_external, str) else _origin(_external)).rstrip("/") + url
+        if _anchor is not None:
+            url += "#" + quote(_anchor, safe="/?:@!$&'()*+,;=~")
+        return url
 
     def _root(self) -> str:
         """The quoted path at which the app answers: of the current request, or where it is mounted."""
@@ -186,22 +246,31 @@ class App(Routing):
             )
         return f"{self._root()}/static/{self._static.url(path)}"
 
-    def render(self, template: str, /, **context: Any) -> str:
-        """Render a template; `url_for`, `static` and `template_globals` are available in every template.
+    @cached_property
+    def jinja_env(self) -> Environment:
+        """The Jinja2 environment of the templates, for more `globals`, `filters` and `tests`.
 
-        Raises WebdemoError when the app has no templates folder.
+        Add them while the app is built. The globals `url_for` and `static` are there already.
         """
-        if self._pages is None:
-            from webdemo.web.templates import Pages
+        from webdemo.web.templates import make_environment
 
-            if self._templates is None:
-                raise WebdemoError(
-                    f"The app has no templates folder to find {template} in.",
-                    remedy="Make one beside the app's file, or name it: App(templates=...)",
-                )
-            functions = {"url_for": self.url_for, "static": self.static_url, **self.template_globals}
-            self._pages = Pages(self._templates, functions)
-        return self._pages.render(template, context)
+        return make_environment(self._templates, url_for=self.url_for, static=self.static_url)
+
+    def context_processor(self, processor: C) -> C:
+        """Add the values of `processor(context)` to each rendering; those that `render` is given win."""
+        self._context_processors.append(processor)
+        return processor
+
+    def render(self, template: str, /, **context: Any) -> str:
+        """Render a template. Raises WebdemoError when the app has no templates folder."""
+        if not self._templates:
+            raise WebdemoError(
+                f"The app has no templates folder to find {template} in.",
+                remedy="Make one beside the app's file, or name it: App(templates=...)",
+            )
+        for processor in self._context_processors:
+            context = {**processor(context), **context}
+        return self.jinja_env.get_template(template).render(context)
 
     def test_client(self, *, raise_errors: bool = False) -> Client:
         """Werkzeug's test client for this app.
@@ -357,6 +426,12 @@ class App(Routing):
             if each in self._handlers:
                 return self._handlers[each]
         return self._handlers.get(500) if code == 500 else None
+
+
+def _origin(request: Request) -> str:
+    if not request.host:
+        raise BadRequest("The Host header is not valid.")
+    return encode_location(request.host_url)
 
 
 def _folder(kind: str, given: str | Path | None, beside: Path | None) -> Path | None:

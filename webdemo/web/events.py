@@ -33,9 +33,9 @@ class ServerSentEvent(NamedTuple):
 def event_stream(request: Request, events: Iterable[Any]) -> Response:
     """A response that sends each event when it comes, until the events or the server end.
 
-    An event is text, any other value (sent as JSON), a ServerSentEvent, or None, which sends a comment. Yield
-    one of them every few seconds, None if there is no news: only then is it noticed that the client has gone, or
-    that the server drains. To wait at most a second for either: `while not request.draining.wait(1): yield ...`.
+    An event is text, any other value (sent as JSON), a ServerSentEvent, or None, which sends a comment.
+    Yield one of them every few seconds, None if there is no news: only then is it noticed that the client
+    has gone, or that the server drains: `while not request.draining.wait(1): yield ...`.
     """
     return Response(_Stream(events, request.draining.is_set), headers=_HEADERS)
 

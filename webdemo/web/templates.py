@@ -1,11 +1,11 @@
-"""Jinja2 templates of one folder, all autoescaped; undefined names are errors.
+"""Jinja2 templates of an app's folders, all autoescaped; undefined names are errors.
 
 A template that produces neither HTML nor XML opts out: {% autoescape false %}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -13,21 +13,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 
-class Pages:
-    """Renders templates; an edited template is reloaded within a second."""
-
-    def __init__(self, folder: Path, functions: Mapping[str, Any]) -> None:
-        self.environment = Environment(
-            loader=_Loader(folder),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self.environment.globals.update(functions)
-
-    def render(self, template: str, context: Mapping[str, Any]) -> str:
-        return self.environment.get_template(template).render(context)
+def make_environment(folders: Sequence[Path], **functions: Any) -> Environment:
+    """The environment of the templates in these folders; an edited template is reloaded within a second."""
+    environment = Environment(
+        loader=_Loader(folders),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(functions)
+    return environment
 
 
 class _Loader(FileSystemLoader):

@@ -185,6 +185,9 @@ class _Loading:
             self.sources = app_import.source_folders()
         if not self._adapter.opens_own_sockets:  # such a server may fork workers without our knowledge
             app_processes.begin()
+        web = sys.modules.get("webdemo.web.app")
+        if web is not None and isinstance(app, web.App):
+            app.start_worker()
         return self._wrap(app) if self._adapter.runs_app else app
 
     def load_in_worker(self) -> WSGIApplication:

@@ -10,7 +10,7 @@ from webdemo.compare.report import bars, rows, wording
 from webdemo.compare.report.advice import advise
 from webdemo.compare.report.standings import standings
 from webdemo.compare.results import Comparison
-from webdemo.web.templates import Pages
+from webdemo.web.templates import make_environment
 
 _COLOURS = 6  # the number of series colours in the style sheet
 # The style sheet's badge class of each verdict.
@@ -21,9 +21,9 @@ STATES = {"up": "ok", "crashed": "bad", "hung": "bad", "missing": ""}
 def to_html(comparison: Comparison) -> str:
     """The whole report as one HTML file, including its style sheet."""
     # A file has no site to link to, so no URL functions are passed and the style sheet is inlined.
-    pages = Pages(assets.TEMPLATES, {})
+    environment = make_environment([assets.TEMPLATES])
     css = (assets.STATIC / "webdemo.css").read_text(encoding="utf-8")
-    return pages.render("compare_file.html", context(comparison) | {"css": css})
+    return environment.get_template("compare_file.html").render(context(comparison), css=css)
 
 
 def context(comparison: Comparison) -> dict[str, Any]:

@@ -21,8 +21,7 @@ from webdemo.web.static.tree import Tree, is_served
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-    from webdemo.web.templates import Pages
+    from jinja2 import Template
 
 ASSETS_PREFIX = "/.webdemo"
 """The URL prefix of the listing's stylesheet; files whose names start with a dot are never served."""
@@ -155,7 +154,7 @@ def _as_html(
         "folder_count": sum(entry.is_folder for entry in entries),
         "total": format_size(sum(entry.size for entry in entries)),
     }
-    return _pages().render("listing.html", context).encode()
+    return _template().render(context).encode()
 
 
 def _as_json(entries: list[Entry]) -> bytes:
@@ -214,7 +213,7 @@ def _natural(name: str) -> list[tuple[bool, int, str]]:
 
 
 @cache
-def _pages() -> Pages:
-    from webdemo.web.templates import Pages
+def _template() -> Template:
+    from webdemo.web.templates import make_environment
 
-    return Pages(assets.TEMPLATES, {})
+    return make_environment([assets.TEMPLATES]).get_template("listing.html")
