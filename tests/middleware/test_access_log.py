@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import select
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -34,17 +35,14 @@ class Logged:
         os.set_blocking(self._read, False)
         self._write = write
         self._counters = SharedCounters.create()
-        self.app = watch(
-            app,
-            RequestCounter(self._counters, "waitress 8000"),
-            AccessLog(
-                server="waitress",
-                bind_of=lambda _: ":8000",
-                write=partial(os.write, write),
-                mark=MARK,
-                **settings,
-            ),
+        self._log = AccessLog(
+            server="waitress",
+            bind_of=lambda _: ":8000",
+            write=partial(os.write, write),
+            mark=MARK,
+            **settings,
         )
+        self.app = watch(app, RequestCounter(self._counters, "waitress 8000"), self._log)
         self.head: tuple[str, list[tuple[str, str]]] | None = None
 
     def call(self, **changes: Any) -> bytes:
@@ -67,7 +65,11 @@ class Logged:
 
         return self.app(environ, start_response)
 
+    def flush(self) -> None:
+        self._log.flush()
+
     def lines(self) -> list[bytes]:
+        self.flush()
         try:
             data = os.read(self._read, 65536)
         except BlockingIOError:
@@ -83,6 +85,7 @@ class Logged:
         return entry
 
     def end(self) -> None:
+        self.flush()
         os.close(self._read)
         os.close(self._write)
         self._counters.close()
@@ -385,6 +388,25 @@ def test_a_content_length_that_is_none_does_not_break_the_answer(log: Make) -> N
     assert log(app).call() == b"abc"
 
 
+def test_lines_are_written_together_in_pieces_that_a_pipe_takes_whole() -> None:
+    pieces: list[bytes] = []
+    counters = SharedCounters.create()
+    log = AccessLog(server="s", bind_of=lambda _: ":1", write=pieces.append, mark=MARK)
+    app = watch(hello, RequestCounter(counters, "s 1"), log)
+    for number in range(200):
+        environ: dict[str, Any] = {}
+        setup_testing_defaults(environ)
+        environ["PATH_INFO"] = f"/{number}/" + "x" * number
+        close(app(environ, lambda *_: lambda _: None))
+    log.flush()
+    counters.close()
+    assert max(map(len, pieces)) <= select.PIPE_BUF
+    assert len(pieces) < 20
+    assert all(piece.endswith(b"\n") for piece in pieces)
+    lines = b"".join(pieces).splitlines()
+    assert [int(re.findall(rb" /(\d+)/x* ", line)[0]) for line in lines] == list(range(200))
+
+
 def test_a_log_that_nobody_reads_does_not_break_the_answer() -> None:
     read, write = os.pipe()
     os.close(read)
@@ -397,6 +419,7 @@ def test_a_log_that_nobody_reads_does_not_break_the_answer() -> None:
         setup_testing_defaults(environ)
         body = app(environ, lambda *_: lambda _: None)
         close(body)
+        log.flush()
     finally:
         os.close(write)
         counters.close()
@@ -468,10 +491,12 @@ def test_a_header_list_that_the_app_keeps_is_not_changed(log: Make) -> None:
 def test_after_a_fork_ids_are_still_of_one_process_each(log: Make) -> None:
     logged = log(hello)
     logged.call()
+    logged.flush()
     pid = os.fork()
     if pid == 0:
         try:
             logged.call()
+            logged.flush()
         finally:
             os._exit(0)
     os.waitpid(pid, 0)

@@ -57,8 +57,11 @@ def test_lines_come_whole_in_order_and_before_the_end(running: runs.Start, serve
     run.wait_for(r"\| said 0$")  # print() is not buffered until there is more
     urllib.request.urlopen(f"{run.url}?5000", timeout=60).close()
     run.wait_for(r"\| said 4999$")
+    for _ in range(8):
+        urllib.request.urlopen(f"{run.url}?0", timeout=60).close()
     assert run.terminate() == 0
     log = run.log()
+    assert len(re.findall(r" GET /\S* 200 4B ", log)) == 10, "lines that waited to be written together"
     assert numbers(log, "said") == [0, *range(5000)]
     # Each process that has served.
     said_at_the_end = numbers(log, "leaving")

@@ -1,10 +1,10 @@
 """The access log: one line for each request, the same on every server. Runs in the server processes.
 
 The fields, in both formats: time, server, bind, client, method, path, status, bytes, ms, request id.
-A line is written when the server closes the response, with one write to the report pipe (see
-webdemo.worker.server_process), so that lines of several processes do not interleave, and no output of the
-app is taken for a log line. Nothing that a client sends can start a new line, colour the terminal, or look
-like another field (log injection).
+A response is logged when the server closes it. The lines are written to the report pipe (see
+webdemo.worker.server_process) in pieces of up to PIPE_BUF bytes, so that lines of several processes do not
+interleave, and no output of the app is taken for a log line. Nothing that a client sends can start a new
+line, colour the terminal, or look like another field (log injection).
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from webdemo.middleware.batches import Batches
 from webdemo.text import log_field
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
     from webdemo.middleware.observe import Answer
 
 _LONGEST_PATH = 2000
@@ -33,6 +32,10 @@ _SURELY_SHORT_PATH = 300
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _COLOURS = {"2": "32", "3": "36", "4": "33", "5": "31"}
 _UNIX_PEERS = frozenset({"", "localhost", "<local>"})  # servers' REMOTE_ADDR for a Unix socket
+
+
+_Completed = tuple[float, str, str, str, str, str, str | None, str, int, int, str]
+"""The values of a completed response, as `AccessLog.write` found them."""
 
 
 class Line(NamedTuple):
@@ -93,7 +96,7 @@ class AccessLog:
         self,
         *,
         server: str,
-        bind_of: Callable[[WSGIEnvironment], str],
+        bind_of: Callable[[str], str],
         write: Callable[[bytes], object],
         mark: bytes,
         as_json: bool = False,
@@ -103,53 +106,87 @@ class AccessLog:
         self._write = write
         self._as_json = as_json
         self._mark = mark
-        self._prefix = os.urandom(3).hex()
-        self._pid = os.getpid()
         self._numbers = itertools.count(1)
+        self._completed = Batches(self._write_lines)
+        self._renumber()
+        os.register_at_fork(after_in_child=self._renumber)
 
     def begin(self, answer: Answer) -> None:
         """Assign the request's id."""
         environ = answer.environ
         request_id = environ.get("HTTP_X_REQUEST_ID")
         if request_id is None:
-            request_id = self._new_id()
+            request_id = f"{self._prefix}-{next(self._numbers)}"
         elif not _REQUEST_ID.fullmatch(request_id):
-            request_id = environ["HTTP_X_REQUEST_ID"] = self._new_id()
+            request_id = environ["HTTP_X_REQUEST_ID"] = f"{self._prefix}-{next(self._numbers)}"
         environ["webdemo.request_id"] = request_id
         answer.request_id = request_id
 
-    def _new_id(self) -> str:
-        if self._pid != os.getpid():  # this is a worker that the server has forked
-            self._pid = os.getpid()
-            self._prefix = os.urandom(3).hex()
-        return f"{self._prefix}-{next(self._numbers)}"
+    def _renumber(self) -> None:
+        """Begin again with another prefix, in a worker that the server has forked."""
+        self._prefix = os.urandom(3).hex()
 
     def write(self, answer: Answer) -> None:
-        """Write the line of a completed response."""
-        environ = answer.environ
-        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        if query := environ.get("QUERY_STRING"):
+        """Log a completed response. What can be done later is done in `_write_lines`."""
+        get = answer.environ.get
+        self._completed.add(
+            (
+                time.time(),
+                get("SERVER_PORT", ""),
+                get("REMOTE_ADDR", ""),
+                get("REQUEST_METHOD", "-"),
+                get("SCRIPT_NAME", ""),
+                get("PATH_INFO", ""),
+                get("QUERY_STRING"),
+                answer.status,
+                answer.bytes,
+                answer.nanoseconds,
+                answer.request_id,
+            )
+        )
+
+    def flush(self) -> None:
+        """Write now what was logged so far."""
+        self._completed.flush()
+
+    def _write_lines(self, completed: list[_Completed]) -> None:
+        """Write the lines in pieces of up to PIPE_BUF bytes, which a pipe takes whole."""
+        piece: list[bytes] = []
+        room = select.PIPE_BUF
+        for response in completed:
+            data = self._line(response)
+            room -= len(data)
+            if room < 0:
+                self._write(b"".join(piece))
+                piece = []
+                room = select.PIPE_BUF - len(data)
+            piece.append(data)
+        self._write(b"".join(piece))
+
+    def _line(self, response: _Completed) -> bytes:
+        when, port, client, method, script, path, query, status, size, nanoseconds, request_id = response
+        path = script + path
+        if query:
             path += "?" + query
         if not path.isascii():
             path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-        client = environ.get("REMOTE_ADDR", "")
-        status = answer.status[:3]
+        status = status[:3]
         line = Line(  # by position, which takes half of the time
-            time.time(),
+            when,
             self._server,
-            self._bind_of(environ),
+            self._bind_of(port),
             "unix" if client in _UNIX_PEERS else client,
-            environ.get("REQUEST_METHOD", "-")[:_LONGEST_METHOD],
+            method[:_LONGEST_METHOD],
             path[:_LONGEST_PATH],
             int(status) if status.isdecimal() else 0,
-            answer.bytes,
-            answer.nanoseconds / 1e6,
-            answer.request_id,
+            size,
+            nanoseconds / 1e6,
+            request_id,
         )
         data = self._encode(line)
-        if len(data) > select.PIPE_BUF:  # longer writes to a pipe are not atomic
+        if len(data) > select.PIPE_BUF:
             data = self._encode(line._replace(path=path[:_SURELY_SHORT_PATH]))
-        self._write(data)
+        return data
 
     def _encode(self, line: Line) -> bytes:
         text = line.as_json() if self._as_json else line.as_text()

@@ -54,8 +54,8 @@ class EdgeSettings(NamedTuple):
     trace_hosts: tuple[str, ...] = ()  # which the demo site's trace may contact
     services: tuple[ServiceFacts, ...] = ()  # all of the run at this process's start
 
-    def bind_of(self, environ: WSGIEnvironment) -> str:
-        return self.binds.get(environ.get("SERVER_PORT", "")) or next(iter(self.binds.values()))
+    def bind_of(self, port: str) -> str:
+        return self.binds.get(port) or next(iter(self.binds.values()))
 
 
 def wrap(
@@ -68,7 +68,7 @@ def wrap(
 ) -> WSGIApplication:
     """Wrap the app in the middleware.
 
-    `write`: called with each line of the access log; `draining`: a descriptor that becomes readable when
+    `write`: called with lines of the access log; `draining`: a descriptor that becomes readable when
     the run ends; `stopping`: set when this process begins to drain; apps find it as `webdemo.draining`.
     """
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")

@@ -36,7 +36,7 @@ from webdemo.worker.messages import (
 _PIPE_BYTES = 1 << 20  # Linux's limit for all users; what is written while this process is stopped
 _READ_BYTES = 1 << 16
 _LONGEST_LINE = 1 << 20
-_REST_SECONDS = 0.02
+_REST_SECONDS = 0.05
 _LONGEST_TAIL_LINE = 8192
 _TAIL_LINES = 20
 _SEND_TIMEOUT = struct.pack("@ll", 2, 0)  # struct timeval: a loader that does not read must not hold us up
