@@ -50,7 +50,7 @@ class LineReader:
     """Calls `on_lines` with the lines that have arrived in a pipe, and `on_end` at its end.
 
     Lines longer than about _LONGEST_LINE bytes come in parts. `before` is called before each `on_lines`.
-    After a read, the pipe is not polled for _REST_SECONDS: taking many lines of a busy writer at once costs
+    After a read, it waits for _REST_SECONDS before the next: taking many lines of a busy writer at once costs
     far less than waking up for each.
     """
 
@@ -74,13 +74,15 @@ class LineReader:
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             with contextlib.suppress(OSError):  # the limit of this user's pipes is reached
                 fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        self._look()
+        loop.on_readable(fd, self._look)
 
-    def take_rest(self) -> None:
-        """Read what has been written so far, at most what the pipe holds."""
-        for _ in range(_PIPE_BYTES // _READ_BYTES):
-            if self._is_closed or not self._read():
-                return
+    def take_rest(self) -> bool:
+        """Read what has been written so far, at most what the pipe holds; returns whether there was any."""
+        count, size = 0, _READ_BYTES
+        while size == _READ_BYTES and count < _PIPE_BYTES and not self._is_closed:
+            size = self._read()
+            count += size
+        return count > 0
 
     def close(self) -> None:
         self._is_closed = True
@@ -88,21 +90,21 @@ class LineReader:
         os.close(self._fd)
 
     def _look(self) -> None:
-        if not self._is_closed:
-            self._loop.on_readable(self._fd, self._readable)
-
-    def _readable(self) -> None:
-        self.take_rest()
-        if not self._is_closed:
-            self._loop.forget(self._fd)
+        """Read, again and again as long as there is something; then wait until there is."""
+        if self._is_closed:
+            return
+        self._loop.forget(self._fd)
+        if self.take_rest():
             self._loop.after(_REST_SECONDS, self._look)
+        elif not self._is_closed:
+            self._loop.on_readable(self._fd, self._look)
 
-    def _read(self) -> bool:
-        """Whether there is probably more."""
+    def _read(self) -> int:
+        """Read a part; returns its size, 0 if there is nothing."""
         try:
             data = os.read(self._fd, _READ_BYTES)
         except BlockingIOError:
-            return False
+            return 0
         if not data:
             self.close()
         self._rest += data
@@ -118,7 +120,7 @@ class LineReader:
                 self._loop.barrier.call(partial(self._on_lines, lines))
         if not data:
             self._on_end()
-        return len(data) == _READ_BYTES
+        return len(data)
 
 
 class LoaderProcess:
