@@ -446,16 +446,37 @@ def test_mount_leaves_the_callers_environ_alone() -> None:
     assert (made["SCRIPT_NAME"], made["PATH_INFO"]) == ("", "/api/x")
 
 
-def test_own_path_wins_over_a_mount_and_a_mount_over_a_pattern() -> None:
+def test_mount_wins_over_a_pattern_that_has_other_paths_too() -> None:
     app = App()
-    app.get("/api/health")(lambda request: "well")
     app.get("/<path:anything>")(lambda request, anything: "pattern")
     app.get("/<name>")(lambda request, name: "name")
     app.mount("/api", tell)
-    assert call(app, "/api/health").body == b"well"
     assert call(app, "/api").body == b"GET /api "
     assert call(app, "/api/x").body == b"GET /api /x"
     assert call(app, "/other").body == b"name"
+
+
+@pytest.mark.parametrize("rule", ["/apé", "/apé/", "/apé/fixed", "/apé/<x>", "/apé/<int:x>/deep"])
+@pytest.mark.parametrize("first", ["mount", "rule"])
+def test_rule_below_a_mount_is_refused(rule: str, first: str) -> None:
+    app = App()
+    add = app.get(rule)
+    if first == "mount":
+        app.mount("/apé", tell)
+        with pytest.raises(UsageError, match=f"The rule '{rule}' is below"):
+            add(lambda request, **_: "")
+    else:
+        add(lambda request, **_: "")
+        with pytest.raises(UsageError, match=f"The rule '{rule}' is below"):
+            app.mount("/apé", tell)
+
+
+def test_rule_beside_a_mount_is_not_below_it() -> None:
+    app = App()
+    app.mount("/api", tell)
+    app.get("/apis")(lambda request: "")
+    app.get("/api<x>")(lambda request, x: x)
+    assert call(app, "/apix").body == b"x"
 
 
 def test_url_for_is_right_in_apps_within_apps() -> None:
@@ -680,7 +701,6 @@ def test_the_paths_without_parameters_are_listed_by_method() -> None:
         app.get(rule)(lambda request, name="": name)
     app.post("/b")(lambda request: "")
     app.route("/any", methods=None)(lambda request: "")
-    app.route("/shop/any", methods=None)(lambda request: "")  # the mount takes it
     shop.get("/")(lambda request: "")
     shop.get("/cellar/wine")(lambda request: "")  # the longer mount takes it
     cellar.get("/beer")(lambda request: "")

@@ -203,7 +203,9 @@ def test_method_decides_between_a_static_path_and_a_parameter() -> None:
     assert call(app, "/u/you", "POST").body == b"you"
 
 
-@pytest.mark.parametrize(("first", "second"), [("/a", "/a"), ("/a/<x>", "/a/<y>"), ("/<int:a>", "/<int:b>")])
+@pytest.mark.parametrize(
+    ("first", "second"), [("/a", "/a"), ("/a/<x>", "/a/<string:y>"), ("/<int:a>", "/<int:b>")]
+)
 def test_second_view_of_a_rule_is_refused(first: str, second: str) -> None:
     def one(request: Request, **_: Any) -> str:
         return "one"
@@ -218,6 +220,15 @@ def test_second_view_of_a_rule_is_refused(first: str, second: str) -> None:
     app.get(second)(one)
     app.delete(second)(two)
     assert app.test_client().delete(second.replace("<int:b>", "5")).text == "two"
+
+
+@pytest.mark.parametrize("methods", [(None, ["GET"]), (["GET"], None)])
+@pytest.mark.parametrize("rule", ["/a", "/a/<x>"])
+def test_view_of_every_method_shares_its_rule_with_no_other(rule: str, methods: tuple[Any, Any]) -> None:
+    app = App()
+    app.route(rule, methods=methods[0])(lambda request, **_: "one")
+    with pytest.raises(UsageError, match="so has"):
+        app.route(rule, methods=methods[1])(lambda request, **_: "two")
 
 
 def test_decorator_without_a_rule_is_refused() -> None:

@@ -27,6 +27,7 @@ View = Callable[..., Any]
 
 _plain_parameter = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 _parameter_name = re.compile("<(?:([^<>]*):)?[^<>:]*>")
+_text_converters = (None, "default", "string")
 _text, _integer = 0, 1  # keys beside the segments, which are str
 _int_digits = 18
 _plain_segment = re.compile("[A-Za-z0-9._~-]+")
@@ -85,7 +86,8 @@ class Router:
         self._heads_for_matcher: set[str] = set()
         self._first_segments: set[str] = {""}
         self._any_first_segment = False
-        self._views: dict[tuple[str, str], View] = {}
+        self._views: dict[str, dict[str, View]] = {}  # by rule and method
+        self._rules_by_path: dict[str, str] = {}  # a rule for each path before the first parameter
         self._plain_rules: dict[View, tuple[str, dict[str, bool]] | None] = {}
         self._named: dict[str, list[View]] = {}
         self._tree = _Node()
@@ -107,7 +109,11 @@ class Router:
             right = "/" + re.sub("/+", "/", rule).lstrip("/")
             raise UsageError(f"The rule {rule!r} is not a path.", remedy=f"Write {right!r}.")
         added = Rule(rule, endpoint=view, methods=methods)
-        self._check_new(rule, view, methods)
+        self._check_new(rule, view, [ANY_METHOD] if methods is None else map(str.upper, methods))
+        static, parameter, _ = encode_path(rule).partition("<")
+        path = static[: static.rindex("/") + 1] if parameter else static
+        self._rules_by_path[path] = rule
+        self._check_mounts([path])
         self._map.add(added)
         _check_call(view, rule, added.arguments)
         named = self._named.setdefault(name or _name(view), [])
@@ -122,15 +128,28 @@ class Router:
         for method in added.methods or ():
             self._add_shortcut(method, rule, view)
 
-    def _check_new(self, rule: str, view: View, methods: Iterable[str] | None) -> None:
+    def _check_new(self, rule: str, view: View, methods: Iterable[str]) -> None:
         """Raise UsageError if another view has the same rule, whatever its parameters are called."""
-        for method in ["every method"] if methods is None else methods:
-            key = method.upper(), _parameter_name.sub(r"<\1>", rule)
-            other = self._views.setdefault(key, view)
-            if other is not view:
+        views = self._views.setdefault(_parameter_name.sub(_converter, rule), {})
+        for method in methods:
+            others = views.values() if method == ANY_METHOD else (views.get(method), views.get(ANY_METHOD))
+            for other in others:
+                if other not in (None, view):
+                    shown = "every method" if method == ANY_METHOD else method
+                    raise UsageError(
+                        f"{source(view)} has the rule {rule!r} for {shown}, and so has {source(other)}.",
+                        remedy="Give one of them another rule or method.",
+                    )
+            views[method] = view
+
+    def _check_mounts(self, paths: Iterable[str]) -> None:
+        """Raise UsageError if a mount takes all requests of one of the rules with these paths."""
+        for path in paths:
+            if (mount := self.find_mount(path)) is not None:
                 raise UsageError(
-                    f"{source(view)} has the rule {rule!r} for {method}, and so has {source(other)}.",
-                    remedy="Give one of them another rule or method.",
+                    f"The rule {self._rules_by_path[path]!r} is below {decode_path(mount.prefix)!r}, "
+                    "where an app is mounted that gets all requests.",
+                    remedy="Route it in the mounted app, or mount an app of its own for it.",
                 )
 
     def _add_plain_rule(self, rule: str, view: View) -> None:
@@ -203,6 +222,7 @@ class Router:
             )
         self.mounts.append(Mount(encode_path(prefix.rstrip("/")), app))
         self.mounts.sort(key=lambda mount: -len(mount.prefix))
+        self._check_mounts(self._rules_by_path)
 
     def find_mount(self, path: str) -> Mount | None:
         """The mount that contains a path: `/api` contains `/api` and `/api/x`, but not `/apix`."""
@@ -231,16 +251,11 @@ class Router:
             return None
 
     def paths(self, method: str) -> list[str]:
-        """The rules without parameters that have a method, except those hidden by a mount."""
+        """The rules without parameters that have a method."""
         return [
             rule.rule
             for rule in self._map.iter_rules()
-            if not rule.arguments
-            and (
-                method in rule.methods
-                if rule.methods is not None
-                else self.find_mount(encode_path(rule.rule)) is None  # mounts are tried before the matcher
-            )
+            if not rule.arguments and (rule.methods is None or method in rule.methods)
         ]
 
     def methods(self) -> list[str]:
@@ -271,6 +286,10 @@ class Router:
 def source(view: View) -> str:
     """A view's module and qualified name, for messages."""
     return f"{getattr(view, '__module__', '?')}.{getattr(view, '__qualname__', type(view).__qualname__)}"
+
+
+def _converter(parameter: re.Match[str]) -> str:
+    return "<>" if parameter[1] in _text_converters else f"<{parameter[1]}>"
 
 
 def _check_call(view: View, rule: str, parameters: Iterable[str]) -> None:
