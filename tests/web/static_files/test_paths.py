@@ -375,3 +375,18 @@ def test_no_path_raises_or_leaves_the_root(
         assert answer.status in (200, 204, 308, 404, 405)
         assert b"secret" not in answer.body or b"secret.txt" in path.encode()
         assert answer.body != b"secret"
+
+
+def test_file_whose_name_begins_with_two_dots_is_served_and_such_a_folder_is_not(folder: Path) -> None:
+    (folder / "..two-dots.txt").write_text("two")
+    (folder / "sub" / "...txt").write_text("three")
+    (folder / "..data").mkdir()
+    (folder / "..data" / "x").write_text("x")
+    app = StaticFiles(folder, listing=True, index=None)
+    assert call(app, "/..two-dots.txt").body == b"two"
+    assert call(app, "/sub/...txt").body == b"three"
+    for target in ("/..data", "/..data/", "/..data/x", "/sub/..", "/.."):
+        assert call(app, target).status == 404
+    page = call(app, "/").body
+    assert b"..two-dots.txt" in page
+    assert b"..data" not in page

@@ -11,6 +11,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
@@ -22,6 +23,7 @@ from webdemo.web.static import listing as folder_listing
 from webdemo.web.static.conditions import status_by_conditions
 from webdemo.web.static.content_coding import IDENTITY, choose
 from webdemo.web.static.file_cache import KeptFiles
+from webdemo.web.static.media_types import content_type, suffix, with_charset
 from webdemo.web.static.representations import FINGERPRINT_DIGITS, Headers, StoredFile, dress, look_at
 from webdemo.web.static.responses import refuse, send, spans_asked
 from webdemo.web.static.tree import Signature, Tree, split_path
@@ -71,9 +73,12 @@ class StaticFiles:
     listing: whether folders without an index are listed (as HTML or JSON, by Accept).
     max_age: seconds for which clients may reuse a file without revalidation; 0, the default, makes them
         revalidate each time (and mostly get a 304). Fingerprinted URLs, made by `url`, never expire.
+    immutable: a pattern of the paths of files that never change, because a build tool has put a hash into
+        their names: "assets/*" or "*-????????.js" (`*` matches "/" as well). They never expire either.
+    types: the Content-Type of files by suffix, before the built-in table: {".glb": "model/gltf-binary"}.
     headers: extra headers for every file; those that StaticFiles sets itself are refused.
 
-    Raises UsageError and UsageError.
+    Raises UsageError.
     """
 
     def __init__(
@@ -83,6 +88,8 @@ class StaticFiles:
         index: str | None = "index.html",
         listing: bool = False,
         max_age: int = 0,
+        immutable: str | None = None,
+        types: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         _check_folder(directory)
@@ -90,6 +97,8 @@ class StaticFiles:
         self._index = None if index is None else os.fsencode(index)
         self._page_assets = StaticFiles(assets.STATIC) if listing else None
         self._cache_control = f"public, max-age={max_age}" if max_age > 0 else REVALIDATE
+        self._immutable = os.fsencode(immutable or "")
+        self._types = _checked_types(types or {})
         self._extra = _checked_headers(headers or {})
         self._kept = KeptFiles()
         self._urls: dict[str, tuple[float, str]] = {}  # until when, and the URL
@@ -183,7 +192,8 @@ class StaticFiles:
                 raise IsADirectoryError("a folder without an index")
             names[-1] = self._index
         try:
-            file = self._read(names, self._cache_control)
+            is_immutable = fnmatchcase(b"/".join(names), self._immutable)
+            file = self._read(names, IMMUTABLE if is_immutable else self._cache_control)
         except FileNotFoundError:
             return self._look_up_fingerprinted(path, names)
         self._kept.keep(path, file)
@@ -215,7 +225,8 @@ class StaticFiles:
                 if looks_left == 1 or error.errno not in _MOVED:
                     raise
         name = os.fsdecode(names[-1])
-        return dress(path, name, contents, cache_control=cache_control, extra=self._extra)
+        media_type = self._types.get(suffix(name)) or content_type(name)
+        return dress(path, media_type, contents, cache_control=cache_control, extra=self._extra)
 
     def _serve_without_file(
         self, environ: WSGIEnvironment, start_response: StartResponse, method: str, path: str, error: OSError
@@ -244,7 +255,7 @@ class StaticFiles:
 
     def _answers_for_folder(self, path: str) -> bool:
         if self._page_assets is not None:
-            return True
+            return split_path(path) is not None
         try:
             self._look_up(path)
         except OSError:
@@ -300,6 +311,16 @@ def _check_folder(directory: str | os.PathLike[str]) -> None:
         raise UsageError(
             f"The folder {path} may not be read by this user.", remedy=f"Let it: chmod o+rx {path}"
         )
+
+
+def _checked_types(types: Mapping[str, str]) -> dict[str, str]:
+    for name, value in types.items():
+        if not name.startswith(".") or "." in name[1:] or "/" not in value or not is_field_value(value):
+            raise UsageError(
+                f"{name!r}: {value!r} is not the type of a suffix.",
+                remedy='Write the last suffix with its dot, and a media type: {".glb": "model/gltf-binary"}.',
+            )
+    return {name[1:].lower(): with_charset(value) for name, value in types.items()}
 
 
 def _checked_headers(headers: Mapping[str, str]) -> Headers:

@@ -25,7 +25,7 @@ from typing import BinaryIO, Literal
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.web.static.content_coding import SUFFIXES
 from webdemo.web.static.media_types import is_compressed
-from webdemo.web.static.tree import is_fresh_sibling, is_served, open_file, open_folder, signature
+from webdemo.web.static.tree import WELL_KNOWN, is_fresh_sibling, is_served, open_file, open_folder, signature
 
 WORTHWHILE = 0.95
 """A sibling larger than this fraction of its original is discarded."""
@@ -128,14 +128,14 @@ def _candidates(root_fd: int) -> Iterator[tuple[bytes, ...]]:
         except OSError:
             continue
         for name, is_folder in entries.items():
-            if not is_served(name, at_root=not folder):
+            if not is_served(name, at_root=not folder, is_folder=is_folder):
                 continue
             if is_folder:
                 waiting.append((*folder, name))
                 continue
             stem, dot, suffix = os.fsdecode(name).rpartition(".")
             is_sibling = os.fsencode(stem) in entries and dot + suffix in SUFFIXES.values()
-            if not name.startswith(b".") and not is_sibling and not is_compressed(os.fsdecode(name)):
+            if name != WELL_KNOWN and not is_sibling and not is_compressed(os.fsdecode(name)):
                 yield (*folder, name)
 
 

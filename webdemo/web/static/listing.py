@@ -1,6 +1,7 @@
-"""A folder's listing, as HTML or JSON by Accept: exactly the entries that would be served.
+"""A folder's listing, as HTML or JSON by Accept: exactly the entries that would be served, 1,000 on a page.
 
-All links are relative, so that they work under any mount and behind any proxy.
+What costs a system call for each entry is done for those of the page only, unless all are sorted by it. All
+links are relative, so that they work under any mount and behind any proxy.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,7 +33,9 @@ CONTENT_SECURITY_POLICY = (
 )
 
 _FIRST_ORDER = {"name": "asc", "size": "desc", "date": "desc"}
-_DIGITS = re.compile("([0-9]+)")
+PAGE_ENTRIES = 1000
+_PAGE = re.compile("[0-9]{1,9}")
+_DIGITS = re.compile("[0-9]+")
 
 
 class Entry(NamedTuple):
@@ -62,18 +65,23 @@ class Entry(NamedTuple):
 
 
 class Order(NamedTuple):
-    column: str
-    is_descending: bool
+    column: str = "name"
+    is_descending: bool = False
+    page: int = 1
 
     @classmethod
     def parse(cls, query: str) -> Order:
-        """Parse `?sort=name|size|date&order=asc|desc`; an unknown column means name, another order asc."""
+        """Parse `?sort=name|size|date&order=asc|desc&page=NUMBER`.
+
+        An unknown column means name, another order asc, another page the first.
+        """
         fields = parse_qs(query)
         column = fields.get("sort", ["name"])[-1]
         if column not in _FIRST_ORDER:
             column = "name"
         order = fields.get("order", [_FIRST_ORDER[column]])[-1]
-        return cls(column, order == "desc")
+        page = _PAGE.fullmatch(fields.get("page", [""])[-1])
+        return cls(column, order == "desc", int(page[0]) if page else 1)
 
     @property
     def aria_sort(self) -> str:
@@ -86,29 +94,87 @@ class Order(NamedTuple):
             order = "asc" if self.is_descending else "desc"
         return f"?sort={column}&order={order}"
 
-    def sort(self, entries: list[Entry]) -> None:
-        """Sort in place: folders first, and by name where the sizes or times are equal."""
-        entries.sort(
-            key=lambda entry: _natural(entry.name), reverse=self.is_descending and self.column == "name"
-        )
-        if self.column == "size":
-            entries.sort(key=lambda entry: entry.size, reverse=self.is_descending)
-        elif self.column == "date":
-            entries.sort(key=lambda entry: entry.modified, reverse=self.is_descending)
-        entries.sort(key=lambda entry: not entry.is_folder)
+    def page_link(self, page: int) -> str:
+        return f"?sort={self.column}&order={'desc' if self.is_descending else 'asc'}&page={page}"
 
 
-def read_entries(tree: Tree, names: list[bytes]) -> list[Entry]:
-    """The entries that are served of the folder at the path of these names. Raises OSError."""
+class Listing(NamedTuple):
+    entries: list[Entry]
+    order: Order
+    """With the number of the page that is shown."""
+    file_count: int
+    folder_count: int
+    """Those of all pages."""
+
+    @property
+    def page_count(self) -> int:
+        return max(1, -(-(self.file_count + self.folder_count) // PAGE_ENTRIES))
+
+
+def read_page(tree: Tree, names: list[bytes], order: Order) -> Listing:
+    """A page of the folder at the path of these names: folders first, then in this order. Raises OSError."""
     with tree.enter(names) as node:
         if not node.is_folder:
             raise NotADirectoryError("not a folder")
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         folder_fd = os.open(node.name, flags, dir_fd=node.folder_fd)
     try:
-        return list(_entries(tree, names, folder_fd))
+        folders, files, values = _scan(folder_fd, order.column, at_root=not names)
+        for found in (folders, files):
+            found.sort(key=_natural, reverse=order.is_descending and order.column == "name")
+            if order.column != "name":
+                found.sort(key=values.__getitem__, reverse=order.is_descending)
+        listing = Listing([], order, len(files), len(folders))
+        page = min(max(order.page, 1), listing.page_count)
+        shown = (folders + files)[(page - 1) * PAGE_ENTRIES : page * PAGE_ENTRIES]
+        entries = [_entry(tree, names, folder_fd, os.fsencode(name)) for name in shown]
     finally:
         os.close(folder_fd)
+    return listing._replace(
+        entries=[entry for entry in entries if entry is not None], order=order._replace(page=page)
+    )
+
+
+def _scan(folder_fd: int, column: str, *, at_root: bool) -> tuple[list[str], list[str], dict[str, float]]:
+    """The names of folders and files that may be served, and the sizes or times that they are sorted by."""
+    folders: list[str] = []
+    files: list[str] = []
+    values: dict[str, float] = {}
+    with os.scandir(folder_fd) as found:
+        for item in found:
+            name = item.name
+            try:
+                is_folder = not item.is_file()
+                if is_folder and not item.is_dir():
+                    continue
+                if name[0] == "." and not is_served(os.fsencode(name), at_root=at_root, is_folder=is_folder):
+                    continue
+                if column != "name":
+                    status = item.stat()
+                    values[name] = status.st_mtime if column == "date" else 0 if is_folder else status.st_size
+            except OSError:  # removed meanwhile
+                continue
+            (folders if is_folder else files).append(name)
+    return folders, files, values
+
+
+def _entry(tree: Tree, names: list[bytes], folder_fd: int, name: bytes) -> Entry | None:
+    """The entry, or None if it is not served: unreadable, gone, or a symlink that leads out of the root."""
+    try:
+        status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        if stat.S_ISLNK(status.st_mode):
+            with tree.enter([*names, name]) as node:
+                status = node.status
+                readable = _is_readable(node.name, node.folder_fd, node.is_folder)
+        else:
+            readable = _is_readable(name, folder_fd, stat.S_ISDIR(status.st_mode))
+    except OSError:
+        return None
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if not readable or not (is_folder or stat.S_ISREG(status.st_mode)):
+        return None
+    url = f"./{quote(name)}{'/' if is_folder else ''}"
+    return Entry(_text(name), url, is_folder, 0 if is_folder else status.st_size, status.st_mtime)
 
 
 def answer(
@@ -125,14 +191,13 @@ def answer(
     from webdemo.web.http_errors import prefers_json
 
     order = Order.parse(environ.get("QUERY_STRING", ""))
-    entries = read_entries(tree, names)
-    order.sort(entries)
+    listing = read_page(tree, names, order)
     headers = [("Cache-Control", "no-cache"), ("Vary", "Accept"), ("X-Content-Type-Options", "nosniff")]
     if prefers_json(environ.get("HTTP_ACCEPT", "")):
-        body = _as_json(entries)
+        body = _as_json(listing)
         headers.append(("Content-Type", "application/json"))
     else:
-        body = _as_html(entries, order, names, environ.get("SCRIPT_NAME", ""), asset_url)
+        body = _as_html(listing, names, environ.get("SCRIPT_NAME", ""), asset_url)
         headers.append(("Content-Type", "text/html; charset=utf-8"))
         headers.append(("Content-Security-Policy", CONTENT_SECURITY_POLICY))
     start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
@@ -140,26 +205,31 @@ def answer(
 
 
 def _as_html(
-    entries: list[Entry], order: Order, names: list[bytes], script_name: str, asset_url: Callable[[str], str]
+    listing: Listing, names: list[bytes], script_name: str, asset_url: Callable[[str], str]
 ) -> bytes:
     up = "../" * len(names)
     root = script_name.encode("latin-1", "replace").rpartition(b"/")[2]
     crumbs = [_text(name) for name in (root or b"Files", *names)]
     context = {
-        "entries": entries,
-        "order": order,
+        "listing": listing,
+        "order": listing.order,
         "is_mounted": bool(root),
         "crumbs": [(crumb, "../" * (len(names) - depth) or "./") for depth, crumb in enumerate(crumbs)],
         "asset": lambda path: f"{up or './'}{ASSETS_PREFIX[1:]}/{asset_url(path)}",
-        "folder_count": sum(entry.is_folder for entry in entries),
-        "total": format_size(sum(entry.size for entry in entries)),
+        "total": format_size(sum(entry.size for entry in listing.entries)),
     }
     return _template().render(context).encode()
 
 
-def _as_json(entries: list[Entry]) -> bytes:
-    """Names (bytes that are not UTF-8 replaced), relative URLs, sizes in bytes, times in UTC."""
-    return json.dumps({"entries": [_as_data(entry) for entry in entries]}, ensure_ascii=False).encode()
+def _as_json(listing: Listing) -> bytes:
+    """Names (bytes that are not UTF-8 replaced), relative URLs, sizes in bytes, times in UTC.
+
+    `next` is the query of the next page, or null.
+    """
+    page = listing.order.page
+    following = listing.order.page_link(page + 1) if page < listing.page_count else None
+    data = {"entries": [_as_data(entry) for entry in listing.entries], "next": following}
+    return json.dumps(data, ensure_ascii=False).encode()
 
 
 def _as_data(entry: Entry) -> dict[str, Any]:
@@ -172,31 +242,6 @@ def _as_data(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _entries(tree: Tree, names: list[bytes], folder_fd: int) -> Iterator[Entry]:
-    with os.scandir(folder_fd) as found:
-        for item in found:
-            name = os.fsencode(item.name)
-            if not is_served(name, at_root=not names):
-                continue
-            try:
-                if item.is_symlink():
-                    with tree.enter([*names, name]) as node:
-                        status, readable = (
-                            node.status,
-                            _is_readable(node.name, node.folder_fd, node.is_folder),
-                        )
-                else:
-                    status = item.stat(follow_symlinks=False)
-                    readable = _is_readable(name, folder_fd, stat.S_ISDIR(status.st_mode))
-            except OSError:  # removed meanwhile, or a symlink that is broken or leads out of the root
-                continue
-            is_folder = stat.S_ISDIR(status.st_mode)
-            if readable and (is_folder or stat.S_ISREG(status.st_mode)):
-                url = f"./{quote(name)}{'/' if is_folder else ''}"
-                size = 0 if is_folder else status.st_size
-                yield Entry(_text(name), url, is_folder, size, status.st_mtime)
-
-
 def _is_readable(name: bytes, folder_fd: int, is_folder: bool) -> bool:
     mode = os.R_OK | os.X_OK if is_folder else os.R_OK
     return os.access(name, mode, dir_fd=folder_fd, effective_ids=os.access in os.supports_effective_ids)
@@ -206,10 +251,13 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """A case-insensitive natural sort key: `file2` before `file10`."""
-    parts = _DIGITS.split(name.casefold())
-    return [(bool(i % 2), int(part) if i % 2 else 0, part) for i, part in enumerate(parts)]
+def _natural(name: str) -> str:
+    """A case-insensitive natural sort key: `file2` before `file10`, for numbers of up to 20 digits."""
+    return _DIGITS.sub(_padded, name.casefold()) + "\0" + name
+
+
+def _padded(digits: re.Match[str]) -> str:
+    return digits[0].zfill(20)
 
 
 @cache

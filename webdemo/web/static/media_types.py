@@ -179,17 +179,23 @@ _COMPRESSED = frozenset(
 )
 
 
-def _suffix(name: str) -> str:
-    _, dot, suffix = name.rpartition(".")
-    return suffix.lower() if dot else ""
+def suffix(name: str) -> str:
+    """The last suffix of a file name in lower case, without its dot; "" if there is none."""
+    _, dot, found = name.rpartition(".")
+    return found.lower() if dot else ""
 
 
 def content_type(name: str) -> str:
-    """The Content-Type for a file name; text types have charset=utf-8."""
-    media_type = _BY_SUFFIX.get(_suffix(name), OCTET_STREAM)
-    return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
+    """The Content-Type for a file name."""
+    return with_charset(_BY_SUFFIX.get(suffix(name), OCTET_STREAM))
+
+
+def with_charset(media_type: str) -> str:
+    """The media type with charset=utf-8, if it is text without parameters."""
+    is_plain_text = media_type.startswith("text/") and ";" not in media_type
+    return f"{media_type}; charset=utf-8" if is_plain_text else media_type
 
 
 def is_compressed(name: str) -> bool:
     """Whether the format of a file with this name is already compressed."""
-    return _suffix(name) in _COMPRESSED
+    return suffix(name) in _COMPRESSED

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from webdemo.web.static.conditions import http_date
 from webdemo.web.static.content_coding import IDENTITY, SUFFIXES
-from webdemo.web.static.media_types import content_type
 from webdemo.web.static.tree import Node, Signature, is_fresh_sibling, open_file, signature
 
 SMALL_BYTES = 256 * 1024
@@ -62,7 +61,6 @@ class StoredFile(NamedTuple):
     """A file found at `path`, the requested path with its symlinks unresolved."""
 
     path: bytes
-    name: str
     contents: dict[str, Content]
     """By content coding, best first, identity last."""
     codings: tuple[str, ...]
@@ -102,11 +100,10 @@ def look_at(node: Node) -> dict[str, Content]:
 
 
 def dress(
-    path: bytes, name: str, contents: dict[str, Content], *, cache_control: str, extra: Headers
+    path: bytes, media_type: str, contents: dict[str, Content], *, cache_control: str, extra: Headers
 ) -> StoredFile:
     """Make the representations with their headers, once for all requests."""
     codings = tuple(coding for coding in contents if coding != IDENTITY)
-    media_type = content_type(name)
     changed = contents[IDENTITY].signature.modified_ns // 10**9
     modified = max(0, min(changed, int(time.time())))  # RFC 9110 8.8.2.1: never in the future
     common: Headers = (("Last-Modified", http_date(modified)), ("Cache-Control", cache_control))
@@ -126,7 +123,7 @@ def dress(
         representations[coding] = Representation(
             content, content.etag, media_type, body + validators, validators
         )
-    return StoredFile(path, name, contents, codings, representations, changed)
+    return StoredFile(path, contents, codings, representations, changed)
 
 
 def _content(folder_fd: int, name: bytes, path: bytes, mark: str) -> Content:

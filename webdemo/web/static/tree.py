@@ -48,7 +48,7 @@ def split_path(path_info: str) -> list[bytes] | None:
     """The names in a WSGI PATH_INFO, the last one "" for a folder; None if the path is never served.
 
     Not served: empty names, NUL, and names that begin with a dot (`.` and `..` included), except for the
-    folder /.well-known (RFC 8615).
+    folder /.well-known (RFC 8615) and files such as `..name`.
     """
     try:
         names = path_info.encode("latin-1").split(b"/")
@@ -60,14 +60,19 @@ def split_path(path_info: str) -> list[bytes] | None:
         return names
     for position, name in enumerate(names):
         is_last = position == len(names) - 1
-        if (not name and not is_last) or not is_served(name, at_root=position == 0):
+        if not (name or is_last) or not is_served(name, at_root=position == 0, is_folder=not is_last):
             return None
     return names
 
 
-def is_served(name: bytes, *, at_root: bool) -> bool:
-    """Whether files and folders of this name may be served: none that begin with a dot, but .well-known."""
-    return not name.startswith(b".") or (at_root and name == WELL_KNOWN)
+def is_served(name: bytes, *, at_root: bool, is_folder: bool = True) -> bool:
+    """Whether a file or folder of this name may be served.
+
+    None that begins with a dot is, but /.well-known and files such as `..name`.
+    """
+    if not name.startswith(b"."):
+        return True
+    return (at_root and name == WELL_KNOWN) or (not is_folder and name[:2] == b".." and name != b"..")
 
 
 class Node(NamedTuple):
