@@ -150,14 +150,17 @@ class Request(WerkzeugRequest):
 
     @lazy
     def method(self) -> str:
+        """The request method in upper case: "GET"."""
         return str(self.environ.get("REQUEST_METHOD", "GET")).upper()
 
     @lazy
     def scheme(self) -> str:
+        """The scheme of the URL: http or https."""
         return str(self.environ.get("wsgi.url_scheme", "http"))
 
     @lazy
     def server(self) -> tuple[str, int | None] | None:
+        """The address on which the server listens: host and port, or the path of a Unix socket and None."""
         name = self.environ.get("SERVER_NAME")
         if name is None:
             return None
@@ -168,30 +171,37 @@ class Request(WerkzeugRequest):
 
     @lazy
     def root_path(self) -> str:
+        """The decoded prefix at which the app is mounted, without a slash at its end."""
         return decode_path(self.environ.get("SCRIPT_NAME") or "").rstrip("/")
 
     @lazy
     def path(self) -> str:
+        """The decoded path within the app, which begins with a slash."""
         return "/" + decode_path(self.environ.get("PATH_INFO") or "").lstrip("/")
 
     @lazy
     def query_string(self) -> bytes:
+        """The query, undecoded and without the question mark."""
         return str(self.environ.get("QUERY_STRING", "")).encode("latin-1")
 
     @lazy
     def headers(self) -> Headers:
+        """The request headers, whose names ignore case."""
         return EnvironHeaders(self.environ)
 
     @lazy
     def remote_addr(self) -> str | None:
+        """The client's address, as the server or a trusted proxy reports it."""
         return self.environ.get("REMOTE_ADDR")
 
     @lazy
     def mimetype(self) -> str:
+        """The media type of the body in lower case, without parameters: "application/json"."""
         return str(self.environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
 
     @lazy
     def content_length(self) -> int | None:
+        """The length of the body in bytes; None if it is not known."""
         digits = self.environ.get("CONTENT_LENGTH", "")
         if digits.isdecimal() and digits.isascii() and "HTTP_TRANSFER_ENCODING" not in self.environ:
             return int(digits)
@@ -199,11 +209,13 @@ class Request(WerkzeugRequest):
 
     @lazy
     def mimetype_params(self) -> dict[str, str]:
+        """The parameters of the media type, such as charset or boundary."""
         plain = _plain_boundary.fullmatch(self.environ.get("CONTENT_TYPE", ""))
         return {"boundary": plain[1]} if plain else super().mimetype_params
 
     @lazy
     def host(self) -> str:
+        """Host and port as the client wrote them, without a default port; empty if invalid."""
         given = self.environ.get("HTTP_HOST", "")
         if self.trusted_hosts is None and _plain_host.fullmatch(given):
             return str(given)
@@ -216,6 +228,7 @@ class Request(WerkzeugRequest):
 
     @lazy
     def url(self) -> str:
+        """The whole URL as an IRI, the query included."""
         environ = self.environ
         query = environ.get("QUERY_STRING", "")
         path = environ.get("PATH_INFO", "")
@@ -226,10 +239,12 @@ class Request(WerkzeugRequest):
 
     @lazy
     def full_path(self) -> str:
+        """The decoded path and the query, with a question mark even if it is empty."""
         return f"{self.path}?{self.query_string.decode(errors='replace')}"
 
     @lazy
     def args(self) -> MultiDict[str, str]:
+        """The decoded query. `args["x"]` answers 400 if there is none; `args.get("n", type=int)` converts."""
         pairs = _pairs(self.environ.get("QUERY_STRING", ""))
         if pairs is not None:
             return self.parameter_storage_class(pairs)
@@ -240,6 +255,7 @@ class Request(WerkzeugRequest):
 
     @lazy
     def cookies(self) -> ImmutableMultiDict[str, str]:
+        """The cookies that the client sent."""
         pairs = []
         for cookie in self.environ.get("HTTP_COOKIE", "").split(";"):
             plain = _plain_cookie.fullmatch(cookie)
@@ -252,6 +268,7 @@ class Request(WerkzeugRequest):
 
     @lazy
     def form(self) -> ImmutableMultiDict[str, str]:
+        """The text fields of a form body, urlencoded or multipart; the uploads are in `files`."""
         mimetype = self.mimetype
         body = self._read_small() if mimetype in _form_types else None
         if body is None or mimetype == "multipart/form-data":
@@ -265,12 +282,14 @@ class Request(WerkzeugRequest):
 
     @lazy
     def data(self) -> bytes:
+        """The body in bytes; empty if it is a form."""
         if self.mimetype in _form_types or not self.want_form_data_parsed or "_cached_data" in self.__dict__:
             return cast(bytes, self.get_data(parse_form_data=True))
         self.form = self.files = cast(Any, self.parameter_storage_class())  # as the form parser would find
         return cast(bytes, self.get_data())
 
     def get_data(self, cache: bool = True, as_text: Any = False, parse_form_data: bool = False) -> Any:
+        """The body in bytes, or as text; kept for a second call unless `cache` is false."""
         self._read_small()
         return super().get_data(cache, as_text, parse_form_data)
 
@@ -293,6 +312,7 @@ class Request(WerkzeugRequest):
         return body
 
     def make_form_data_parser(self) -> FormDataParser:
+        """The parser of forms; `close` closes what it opens for uploads."""
         from webdemo.web.forms import FormParser  # here, so that only a form imports a parser
 
         uploads: list[IO[bytes]] = []

@@ -122,6 +122,7 @@ class Response(WerkzeugResponse):
 
     @lazy
     def headers(self) -> Headers:
+        """The response headers. Content-Length is the body's, whatever is set here."""
         headers = Headers()
         for name, value in self._pairs:
             headers.add(name, value)
@@ -132,6 +133,7 @@ class Response(WerkzeugResponse):
 
     @property
     def status_code(self) -> int:
+        """The status code: 404."""
         return self._code
 
     @status_code.setter
@@ -140,6 +142,7 @@ class Response(WerkzeugResponse):
 
     @property
     def status(self) -> str:
+        """The status line without the version: "404 Not Found". An int sets it, too."""
         return self._line
 
     @status.setter
@@ -147,10 +150,12 @@ class Response(WerkzeugResponse):
         self._line, self._code = parse_status(value)
 
     def call_on_close(self, func: Callable[[], Any]) -> Callable[[], Any]:
+        """Call `func` when the response has been sent, or the client has gone."""
         self._closers += (func,)
         return func
 
     def close(self) -> None:
+        """Close the body, and call what `call_on_close` was given."""
         close_body(self.response)
         for func in self._closers:
             func()
