@@ -21,6 +21,7 @@ SOFTWARE = {
     "cheroot": "Cheroot/",
     "gevent": "gevent/",
     "hypercorn": "hypercorn/",
+    "granian": "Granian",
 }
 
 

@@ -6,7 +6,6 @@ The plug-in `tiny` is the example of docs/servers.md, run as printed there. The 
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import os
 import re
 import shutil
@@ -254,10 +253,3 @@ def test_a_paste_runner_cannot_have_several_addresses(serving: Start) -> None:
         "The server paste.waitress serves one address, and paste.waitress://*:0 may be several.",
         "Name one: paste.waitress://127.0.0.1:0",
     ]
-
-
-def test_granian_takes_no_open_socket() -> None:
-    granian = pytest.importorskip("granian")
-    parameters = inspect.signature(granian.Granian.__init__).parameters
-    assert {"address", "port", "uds"} <= parameters.keys()
-    assert not [name for name in parameters if "sock" in name.replace("websockets", "") or "fd" in name]
