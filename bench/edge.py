@@ -36,7 +36,7 @@ def measure(effort: Effort) -> Part:
             server="bench",
             version="1",
             binds={"80": ":80"},
-            access_log=access_log,
+            features=stack.Features(access_log=access_log),
         )
         return stack.wrap(_hello, settings, partial(os.write, null), draining, counter, Stopping())
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from webdemo import servers
 from webdemo.errors import UsageError
+from webdemo.middleware.stack import Features
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
 from webdemo.servers import nearest, parse_value
@@ -153,6 +154,11 @@ class Settings:
         "A host that the demo site's /trace may contact, beside this machine; only for visitors of this "
         "machine. May be repeated.",
         metavar="HOST",
+    )
+    buffer_chunked: bool = setting(
+        True,
+        "Receive a chunked request body whole, up to 1 GiB, and give the app its CONTENT_LENGTH; "
+        "--no-buffer-chunked is for apps that read it while it arrives.",
     )
     open: bool = setting(False, "Open the browser when the servers are up.")
     dashboard: str = setting(
@@ -358,7 +364,7 @@ def settings_note(resolved: Resolved) -> str | None:
     return None
 
 
-def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> plans.Plan:
+def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
     """The Plan for these binds; raises UsageError if a server cannot do what is asked."""
     s = resolved.settings
     if not 0 < s.start_timeout <= 3600:
@@ -387,14 +393,16 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind], *, colour: bool) -> pl
         start_seconds=s.start_timeout,
         grace_seconds=s.grace,
         hang_seconds=s.hang_timeout,
-        access_log=s.log_format if s.access_log else None,
-        colour=colour and s.log_format == "text",
-        health=s.health,
-        metrics=s.metrics,
-        metrics_networks=s.metrics_networks,
-        trusted_proxies=s.trusted_proxies,
-        forwarded=s.forwarded,
-        trace_hosts=s.trace_hosts,
+        features=Features(
+            health=s.health,
+            metrics=s.metrics,
+            metrics_networks=s.metrics_networks,
+            access_log=s.log_format if s.access_log else None,
+            trusted_proxies=s.trusted_proxies,
+            rfc7239=s.forwarded == "forwarded",
+            trace_hosts=s.trace_hosts,
+            buffer_chunked=s.buffer_chunked,
+        ),
         reload=s.reload,
         reload_paths=s.reload_path,
         open_browser=s.open,

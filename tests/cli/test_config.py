@@ -107,7 +107,7 @@ def test_workers_in_the_environment_reach_every_service(tmp_path: Path) -> None:
     resolved = resolve(
         tmp_path, {"bind": ("waitress://:1", "gunicorn://:2?workers=5")}, {"WEB_CONCURRENCY": "3"}
     )
-    plan = config.make_plan(resolved, config.binds(resolved), colour=False)
+    plan = config.make_plan(resolved, config.binds(resolved))
     assert [service.workers for service in plan.services] == [3, 5]
 
 
@@ -115,7 +115,7 @@ def test_binds_with_the_same_server_and_options_share_a_service(tmp_path: Path) 
     resolved = resolve(
         tmp_path, {"bind": ("waitress://:1", "waitress://:2", "waitress://:3?threads=8", ":4")}
     )
-    plan = config.make_plan(resolved, config.binds(resolved), colour=False)
+    plan = config.make_plan(resolved, config.binds(resolved))
     assert [(s.server, len(s.binds)) for s in plan.services] == [
         ("waitress", 2),
         ("waitress", 1),
@@ -217,7 +217,7 @@ def test_which_file_set_what_is_told(tmp_path: Path) -> None:
 def test_a_kind_of_worker_is_one_of_gunicorns_own(tmp_path: Path, kind: str) -> None:
     resolved = resolve(tmp_path, {"bind": (f"gunicorn://:1?worker_class={kind}",)})
     with pytest.raises(UsageError) as excinfo:
-        config.make_plan(resolved, config.binds(resolved), colour=False)
+        config.make_plan(resolved, config.binds(resolved))
     assert message(excinfo)[0] == f"Gunicorn has no kind of worker called {kind!r}."
 
 
@@ -266,7 +266,7 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
 def test_a_bind_that_its_server_cannot_serve_is_refused(binds: tuple[str, ...], tmp_path: Path) -> None:
     resolved = resolve(tmp_path, {"bind": binds})
     with pytest.raises(UsageError) as excinfo:
-        config.make_plan(resolved, config.binds(resolved), colour=False)
+        config.make_plan(resolved, config.binds(resolved))
     assert message(excinfo) == REFUSED_BINDS[binds]
 
 

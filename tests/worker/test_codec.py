@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webdemo.middleware.stack import EdgeSettings, ServiceFacts
+from webdemo.middleware.stack import EdgeSettings, Features, ServiceFacts
 from webdemo.servers import Certificate, MadeCertificate
 from webdemo.stats.figures import Sample, Series, ServiceHistory
 from webdemo.supervisor.control_messages import (
@@ -164,7 +164,8 @@ def test_a_command_that_is_not_known_is_refused(line: bytes, problem: str) -> No
 
 _SETTINGS = EdgeSettings(
     process_id=1, token="t", service="waitress 8000", server="waitress", version="3", binds={"8000": ":8000"},
-    access_log=None, services=(ServiceFacts("smtp", ("smtp://[::1]:25",), {"spool": "x"}),),
+    features=Features(access_log=None),
+    services=(ServiceFacts("smtp", ("smtp://[::1]:25",), {"spool": "x"}),),
 )  # fmt: skip
 _TARGET = Target("webdemo.dashboard.app:make_app", arguments=("k", False))
 _SPAWN = Spawn(

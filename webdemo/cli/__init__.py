@@ -176,10 +176,10 @@ def run(flags: dict[str, Any]) -> int:
     config.dashboard_bind(resolved)
     # Refuse an impossible plan before any socket is opened.
     host = config.default_host(resolved)
-    config.make_plan(resolved, wanted or [Bind(host=host, port=DEFAULT_PORT)], colour=colour)
+    config.make_plan(resolved, wanted or [Bind(host=host, port=DEFAULT_PORT)])
     listeners, note = open_sockets(wanted, host=host)
     with closed_at_the_end(listeners):
-        plan = config.make_plan(resolved, [bind for bind, _ in listeners], colour=colour)
+        plan = config.make_plan(resolved, [bind for bind, _ in listeners])
         plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
         plan, notes = _with_certificates(plan)
         printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")

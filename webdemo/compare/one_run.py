@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from webdemo.errors import WebdemoError
+from webdemo.middleware.stack import Features
 from webdemo.net.bind import Bind
 from webdemo.net.listener import listen
 from webdemo.supervisor import plan as plans
@@ -45,7 +46,7 @@ def main() -> int:
             target=Target(**order["target"]),
             services=plans.services([bind], default_server=plans.DEFAULT_SERVER),
             grace_seconds=order["grace_seconds"],
-            access_log=None,
+            features=Features(access_log=None),
         )
         supervisor = Supervisor(plan, [(bind, sockets)], printer)
         threading.Thread(target=_end_with_stdin, args=[abandoned], daemon=True).start()

@@ -1,8 +1,8 @@
 """The middleware stack between server and app, kept as small as possible. Runs in the server processes.
 
 The response to the supervisor's probe, which shows that this very process answers; facts for the demo
-site; the counters; and, if enabled, health checks, metrics, proxy headers and the access log. None of it
-runs when the app is served by another server's own command.
+site; the counters; the length of chunked bodies; and, if enabled, health checks, metrics, proxy headers and
+the access log. None of it runs when the app is served by another server's own command.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from webdemo.middleware.access_log import AccessLog, mark_of
@@ -36,6 +37,19 @@ class ServiceFacts(NamedTuple):
     options: dict[str, str]
 
 
+class Features(NamedTuple):
+    """What the user wants of the middleware, beside the counters."""
+
+    health: bool = False
+    metrics: bool = False
+    metrics_networks: tuple[str, ...] = ()  # which may read the metrics, in addition to this machine
+    access_log: str | None = "text"  # "text", "json" or None
+    trusted_proxies: tuple[str, ...] = ()
+    rfc7239: bool = False  # the proxies send Forwarded instead of X-Forwarded-*
+    trace_hosts: tuple[str, ...] = ()  # which the demo site's trace may contact
+    buffer_chunked: bool = False  # give the app chunked bodies with their length
+
+
 class EdgeSettings(NamedTuple):
     """The settings that the supervisor sends to each server process."""
 
@@ -45,13 +59,7 @@ class EdgeSettings(NamedTuple):
     server: str
     version: str
     binds: dict[str, str]  # port (or path of a Unix socket) -> bind text
-    health: bool = False
-    metrics: bool = False
-    metrics_networks: tuple[str, ...] = ()  # which may read the metrics, in addition to this machine
-    access_log: str | None = "text"  # "text", "json" or None
-    trusted_proxies: tuple[str, ...] = ()
-    rfc7239: bool = False  # the proxies send Forwarded instead of X-Forwarded-*
-    trace_hosts: tuple[str, ...] = ()  # which the demo site's trace may contact
+    features: Features = Features()
     services: tuple[ServiceFacts, ...] = ()  # all of the run at this process's start
 
     def bind_of(self, port: str) -> str:
@@ -73,7 +81,8 @@ def wrap(
     """
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
     token = settings.token
-    trace_hosts = settings.trace_hosts
+    features = settings.features
+    trace_hosts = features.trace_hosts
     facts = {
         "name": settings.server,
         "version": settings.version,
@@ -82,26 +91,31 @@ def wrap(
     }
 
     log = None
-    if settings.access_log:
+    if features.access_log:
         log = AccessLog(
             server=settings.server,
             bind_of=settings.bind_of,
             write=write,
             mark=mark_of(token),
-            as_json=settings.access_log == "json",
+            as_json=features.access_log == "json",
         )
-    app = watch(app, counter, log)
-    if settings.metrics:
-        from webdemo.middleware.metrics import metrics
 
-        app = metrics(app, counter.counters, settings.metrics_networks)
-    if settings.trusted_proxies:
-        from webdemo.middleware.proxy_headers import ForwardedHeaders
+    def observed(app: WSGIApplication) -> WSGIApplication:
+        app = watch(app, counter, log)
+        if features.metrics:
+            from webdemo.middleware.metrics import metrics
 
-        app = ForwardedHeaders(app, settings.trusted_proxies, rfc7239=settings.rfc7239)
-    if settings.health:
-        app = health(app, lambda: not select.select([draining], [], [], 0)[0])
-    inner = app
+            app = metrics(app, counter.counters, features.metrics_networks)
+        if features.trusted_proxies:
+            from webdemo.middleware.proxy_headers import ForwardedHeaders
+
+            app = ForwardedHeaders(app, features.trusted_proxies, rfc7239=features.rfc7239)
+        if features.health:
+            app = health(app, lambda: not select.select([draining], [], [], 0)[0])
+        return app
+
+    inner = observed(app)
+    app_for_chunked = cache(lambda: observed(_buffered(app)) if features.buffer_chunked else inner)
 
     def edge(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get(key) == token:
@@ -111,9 +125,17 @@ def wrap(
         environ["webdemo.server"] = facts
         environ["webdemo.trace_hosts"] = trace_hosts
         environ["webdemo.draining"] = stopping
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            return app_for_chunked()(environ, start_response)
         return inner(environ, start_response)
 
     return edge
+
+
+def _buffered(app: WSGIApplication) -> WSGIApplication:
+    from webdemo.middleware.request_body import buffered  # at the first such request: it imports tempfile
+
+    return buffered(app)
 
 
 def health(app: WSGIApplication, is_ready: Callable[[], bool]) -> WSGIApplication:

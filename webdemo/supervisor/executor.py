@@ -79,7 +79,7 @@ class Executor:
         self._failed_loaders: dict[int, WebdemoError] = {}
         self._ended: OrderedDict[int, ServerProcess] = OrderedDict()
         self._logs: dict[tuple[str, ...], LastLines] = {}
-        self._placeholder = Placeholder(loop, listeners, health=plan.health)
+        self._placeholder = Placeholder(loop, listeners, health=plan.features.health)
         self._token = os.urandom(24).hex()
         self._mark = mark_of(self._token)
         self._draining_read, self._draining_write = os.pipe()
@@ -268,11 +268,11 @@ class Executor:
         return min(service_of(spec.slot).cpus, key=lambda cpu: taken[cpu])
 
     def _edge_settings(self, number: int, spec: Spec) -> stack.EdgeSettings:
-        plan, service = self._plan, service_of(spec.slot)
+        features, service = self._plan.features, service_of(spec.slot)
         if service.target is not None:
             # The dashboard polls itself once a second, which would fill the access log; and no proxy
             # may claim that a client is local.
-            plan = plan._replace(access_log=None, trusted_proxies=())
+            features = features._replace(access_log=None, trusted_proxies=())
         return stack.EdgeSettings(
             process_id=number,
             token=self._token,
@@ -280,13 +280,7 @@ class Executor:
             server=service.server,
             version=version_of(service),
             binds={port: self.listeners[port].label() for port in spec.slot.ports},
-            health=plan.health,
-            metrics=plan.metrics,
-            metrics_networks=plan.metrics_networks,
-            access_log=plan.access_log,
-            trusted_proxies=plan.trusted_proxies,
-            rfc7239=plan.forwarded == "forwarded",
-            trace_hosts=plan.trace_hosts,
+            features=features,
             services=tuple(
                 stack.ServiceFacts(service_of(slot).server, self.urls(slot), dict(service_of(slot).options))
                 for slot in self._hooks.services()

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from webdemo import servers
 from webdemo.errors import UsageError
+from webdemo.middleware.stack import Features
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import Bind
 from webdemo.servers import Adapter, Certificate, MadeCertificate, option, unknown_option
@@ -97,14 +98,7 @@ class Plan(NamedTuple):
     start_seconds: float = 60.0
     grace_seconds: float = 8.0
     hang_seconds: float = 0.0  # 0: a process that has hung is not replaced
-    access_log: str | None = "text"
-    colour: bool = False
-    health: bool = False
-    metrics: bool = False
-    metrics_networks: tuple[str, ...] = ()
-    trusted_proxies: tuple[str, ...] = ()
-    forwarded: str = "x-forwarded"
-    trace_hosts: tuple[str, ...] = ()
+    features: Features = Features()
     reload: bool = False
     reload_paths: tuple[str, ...] = ()
     open_browser: bool = False

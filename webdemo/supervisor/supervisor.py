@@ -68,9 +68,9 @@ class Supervisor:
             Limits(
                 start_seconds=plan.start_seconds,
                 grace_seconds=plan.grace_seconds,
-                readiness_seconds=_READINESS_SECONDS if plan.health else 0.0,
+                readiness_seconds=_READINESS_SECONDS if plan.features.health else 0.0,
                 waits_for_fix=plan.reload,
-                placeholder_at_start=plan.health,
+                placeholder_at_start=plan.features.health,
             ),
         )
         self.executor = Executor(

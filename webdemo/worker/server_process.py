@@ -75,7 +75,7 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
                 directory=order.target.directory,
                 load_in_worker=loading.load_in_worker,
                 siblings=partial(drain.siblings, counter) if order.has_siblings else None,
-                log=_log if order.settings.access_log else lambda line: None,
+                log=_log if order.settings.features.access_log else lambda line: None,
             )
         )
     except WebdemoError as exc:

@@ -148,7 +148,8 @@ CASES = (
         "a chunked body, read by CONTENT_LENGTH",
         "PEP 3333, environ Variables",
         "CONTENT_LENGTH may be absent; the length of a chunked body is not known in advance.",
-        "An app that reads by CONTENT_LENGTH (Django) sees the upload on one server, nothing on another.",
+        "An app that reads by CONTENT_LENGTH (Django) sees the upload on one server, nothing on another; "
+        "webdemo itself receives it first and sets the length, unless --no-buffer-chunked is given.",
         _sees_length,
         _chunked(body=chunked(b"hello"), target="/probe/read-by-length"),
     ),
