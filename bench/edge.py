@@ -38,7 +38,7 @@ def measure(effort: Effort) -> Part:
             binds={"80": ":80"},
             features=stack.Features(access_log=access_log),
         )
-        return stack.wrap(_hello, settings, partial(os.write, null), draining, counter, Stopping())
+        return stack.wrap(_hello, settings, partial(os.write, null), print, draining, counter, Stopping())
 
     samples = interleave(
         effort.rounds,

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from webdemo import servers
 from webdemo.errors import UsageError
 from webdemo.middleware.stack import Features
+from webdemo.middleware.static_mounts import Mount
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
 from webdemo.servers import nearest, parse_value
@@ -154,6 +155,12 @@ class Settings:
         "A host that the demo site's /trace may contact, beside this machine; only for visitors of this "
         "machine. May be repeated.",
         metavar="HOST",
+    )
+    static: tuple[str, ...] = setting(
+        (),
+        "Serve the files of a folder below a path, before the app is asked: --static /static/=DIR. "
+        "May be repeated.",
+        metavar="PATH=DIR",
     )
     buffer_chunked: bool = setting(
         True,
@@ -402,6 +409,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
             rfc7239=s.forwarded == "forwarded",
             trace_hosts=s.trace_hosts,
             buffer_chunked=s.buffer_chunked,
+            static=tuple(map(Mount.parse, s.static)),
         ),
         reload=s.reload,
         reload_paths=s.reload_path,

@@ -100,12 +100,15 @@ class AccessLog:
         write: Callable[[bytes], object],
         mark: bytes,
         as_json: bool = False,
+        on_missing: Callable[[str], None] | None = None,
     ) -> None:
+        """`on_missing` is called with the path of each response with 404."""
         self._server = server
         self._bind_of = bind_of
         self._write = write
         self._as_json = as_json
         self._mark = mark
+        self._on_missing = on_missing
         self._numbers = itertools.count(1)
         self._completed = Batches(self._write_lines)
         self._renumber()
@@ -183,6 +186,8 @@ class AccessLog:
             nanoseconds / 1e6,
             request_id,
         )
+        if status == "404" and self._on_missing is not None:
+            self._on_missing(path)
         data = self._encode(line)
         if len(data) > select.PIPE_BUF:
             data = self._encode(line._replace(path=path[:_SURELY_SHORT_PATH]))

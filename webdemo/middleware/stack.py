@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from webdemo.middleware.access_log import AccessLog, mark_of
 from webdemo.middleware.observe import watch
 from webdemo.middleware.plain_response import respond
+from webdemo.middleware.static_mounts import MissingHint, Mount, mounted
 from webdemo.stats.counters import RequestCounter
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Features(NamedTuple):
     rfc7239: bool = False  # the proxies send Forwarded instead of X-Forwarded-*
     trace_hosts: tuple[str, ...] = ()  # which the demo site's trace may contact
     buffer_chunked: bool = False  # give the app chunked bodies with their length
+    static: tuple[Mount, ...] = ()  # folders to serve before the app is asked
 
 
 class EdgeSettings(NamedTuple):
@@ -70,14 +72,16 @@ def wrap(
     app: WSGIApplication,
     settings: EdgeSettings,
     write: Callable[[bytes], object],
+    hint: Callable[[str], None],
     draining: int,
     counter: RequestCounter,
     stopping: Flag,
 ) -> WSGIApplication:
     """Wrap the app in the middleware.
 
-    `write`: called with lines of the access log; `draining`: a descriptor that becomes readable when
-    the run ends; `stopping`: set when this process begins to drain; apps find it as `webdemo.draining`.
+    `write`: called with lines of the access log; `hint`: with a line for the user; `draining`: a descriptor
+    that becomes readable when the run ends; `stopping`: set when this process begins to drain; apps find it
+    as `webdemo.draining`.
     """
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
     token = settings.token
@@ -98,7 +102,10 @@ def wrap(
             write=write,
             mark=mark_of(token),
             as_json=features.access_log == "json",
+            on_missing=None if features.static else MissingHint(hint),
         )
+    if features.static:
+        app = mounted(app, features.static)
 
     def observed(app: WSGIApplication) -> WSGIApplication:
         app = watch(app, counter, log)

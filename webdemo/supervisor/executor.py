@@ -37,6 +37,7 @@ from webdemo.worker.messages import (
     Dropped,
     Exited,
     Failed,
+    Hint,
     Load,
     Loaded,
     LoaderReport,
@@ -60,6 +61,7 @@ class Hooks(NamedTuple):
     on_fact: Callable[[Fact], None]
     on_output: OnOutput
     on_dropped: Callable[[int], None]  # the number of lines that a server process could not write
+    on_hint: Callable[[str], None]  # a line for the user, from a server process
     on_loaded: Callable[[Loaded, bool], None]  # and whether the loader shares what it has imported
     on_sources: Callable[[Sequence[str]], None]  # the folders of the app's code
     services: Callable[[], tuple[Slot, ...]]  # all of the run
@@ -270,9 +272,14 @@ class Executor:
     def _edge_settings(self, number: int, spec: Spec) -> stack.EdgeSettings:
         features, service = self._plan.features, service_of(spec.slot)
         if service.target is not None:
-            # The dashboard polls itself once a second, which would fill the access log; and no proxy
-            # may claim that a client is local.
-            features = features._replace(access_log=None, trusted_proxies=())
+            # The dashboard polls itself once a second, which would fill the access log; no proxy may claim
+            # that a client is local; and the rest is for the app.
+            features = stack.Features(
+                health=features.health,
+                metrics=features.metrics,
+                metrics_networks=features.metrics_networks,
+                access_log=None,
+            )
         return stack.EdgeSettings(
             process_id=number,
             token=self._token,
@@ -303,6 +310,8 @@ class Executor:
                 self._hooks.on_fact(facts.ProcessReady(number))
             case Dropped(lines):
                 self._hooks.on_dropped(lines)
+            case Hint(text):
+                self._hooks.on_hint(text)
 
     def _probe(self, number: int) -> None:
         """Probe the port, in a thread, until this process has answered or its time is over."""

@@ -61,7 +61,7 @@ class LineReader:
         on_lines: Callable[[list[bytes]], None],
         on_end: Callable[[], None] = lambda: None,
         *,
-        before: Callable[[], None] = lambda: None,
+        before: Callable[[], object] = lambda: None,
     ) -> None:
         self._loop = loop
         self._fd = fd

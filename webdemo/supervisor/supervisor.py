@@ -81,6 +81,7 @@ class Supervisor:
                 on_fact=self._happened,
                 on_output=self._output,
                 on_dropped=self._dropped,
+                on_hint=self._hint,
                 on_loaded=self._loaded,
                 on_sources=self._watch,
                 services=lambda: self.reconciler.settled.slots,
@@ -92,6 +93,7 @@ class Supervisor:
         self._is_reloading = False
         self._watcher: Watcher | None = None
         self._watched: set[str] = set()
+        self._hints: set[str] = set()
         self._waiting: dict[int, Done] = {}
         self._is_acting = False
         self._wakes_at: float | None = None
@@ -288,6 +290,11 @@ class Supervisor:
 
     def _dropped(self, lines: int) -> None:
         self.emit(events.Dropped(lines, "the main process did not read them in time"))
+
+    def _hint(self, text: str) -> None:
+        if text not in self._hints:
+            self._hints.add(text)
+            self.emit(events.Note(text))
 
     def _report(self, exc: BaseException) -> None:
         text = "".join(traceback.format_exception(exc))

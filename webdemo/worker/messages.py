@@ -135,8 +135,15 @@ ChildReport = Spawned | Refused | Exited
 LoaderReport = Loaded | Failed | ChildReport
 LOADER_REPORTS: Codec[LoaderReport] = Codec("event", Loaded, Failed, Spawned, Refused, Exited)
 
-ServerReport = Began | Ready | Failed | Dropped
-SERVER_REPORTS: Codec[ServerReport] = Codec("event", Began, Ready, Failed, Dropped)
+
+class Hint(NamedTuple):
+    """A line for the user, to be printed once in a run."""
+
+    text: str
+
+
+ServerReport = Began | Ready | Failed | Dropped | Hint
+SERVER_REPORTS: Codec[ServerReport] = Codec("event", Began, Ready, Failed, Dropped, Hint)
 
 
 def _shortened(text: str, most: int) -> str:

@@ -22,7 +22,7 @@ from webdemo.errors import WebdemoError
 from webdemo.middleware import stack
 from webdemo.stats.counters import RequestCounter, SharedCounters, SiblingCounts
 from webdemo.worker import app_import, app_processes, lifeline
-from webdemo.worker.messages import SERVER_REPORTS, Began, Dropped, Failed, Ready, ServerReport, Spawn
+from webdemo.worker.messages import SERVER_REPORTS, Began, Dropped, Failed, Hint, Ready, ServerReport, Spawn
 from webdemo.worker.output import LossyPipe, use_lossy_output, wait_for_room
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
 
         def wrap(app: WSGIApplication) -> WSGIApplication:
             write = LossyPipe(reports, dropped).write
-            return stack.wrap(app, order.settings, write, draining, counter, drain.stopping)
+
+            def hint(text: str) -> None:
+                tell(reports, Hint(text))
+
+            return stack.wrap(app, order.settings, write, hint, draining, counter, drain.stopping)
 
         loading = _Loading(adapter, order, app, wrap, reports)
 
