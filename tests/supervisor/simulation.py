@@ -562,8 +562,12 @@ def simulate(history: bytes) -> Machine:
     """Run a history: the run, then pairs of a step and its number. Raises Broken with the log."""
     numbers = iter(history)
     first = next(numbers, 0)
-    limits = LIMITS._replace(waits_for_fix=bool(first & 128), placeholder_at_start=bool(first & 64))
-    machine = Machine(RUNS[first % len(RUNS)], numbers, limits)
+    slots = RUNS[first % len(RUNS)]
+    every = frozenset(port for _, ports in slots for port in ports)
+    limits = LIMITS._replace(
+        waits_for_fix=bool(first & 128), placeholder_at_start=every if first & 64 else frozenset()
+    )
+    machine = Machine(slots, numbers, limits)
     try:
         while machine.exit_code is None and (step := next(numbers, None)) is not None:
             STEPS[step % len(STEPS)](machine, machine.number())

@@ -161,9 +161,11 @@ def test_a_client_meets_what_the_table_says(
 
 
 def test_the_connections_in_the_queue_when_a_run_stops_are_tested_elsewhere() -> None:
-    """tests/servers/test_draining.py does, on every server."""
+    """On every server, by tests/servers/test_draining.py and tests/deploy/test_activation.py."""
     assert {row.situation for row in MEETINGS} - SITUATIONS.keys() == {
-        "the run stops, and the connection is in the accept queue"
+        "the run stops, and the connection is in the accept queue",
+        "the app is being loaded, on a socket from systemd",
+        "the run stops, and systemd keeps the socket",
     }
 
 

@@ -17,7 +17,7 @@ from itertools import combinations
 from pathlib import Path
 
 from webdemo.errors import PortInUse, PortUnavailable, UsageError, WebdemoError
-from webdemo.net import BACKLOG, doctor
+from webdemo.net import BACKLOG, ListeningSocket, doctor
 from webdemo.net.addresses import Address, resolve
 from webdemo.net.bind import Bind
 from webdemo.net.bindtext import HIGHEST_PORT
@@ -51,17 +51,30 @@ def listen(bind: Bind, *, backlog: int = BACKLOG) -> list[socket.socket]:
 def listen_all(binds: Iterable[Bind], *, backlog: int = BACKLOG) -> list[tuple[Bind, list[socket.socket]]]:
     """Listen on every bind, or on none.
 
+    An inherited socket (`fd://3`, or systemd's) whose address another bind asks for is used by that one.
     Raises UsageError before anything is opened, and the errors of `listen`.
     """
     wanted = [(bind, _places(bind)) for bind in binds]
     _refuse_overlaps(wanted)
     opened: list[tuple[Bind, list[socket.socket]]] = []
     with ExitStack() as undo:
+        inherited: dict[Bind, socket.socket] = {}
+        for bind, _ in wanted:
+            if bind.fd is not None:
+                inherited[bind] = _adopt(bind.fd)
+                undo.callback(inherited[bind].detach)
         for bind, addresses in wanted:
-            sockets = _listen(bind, addresses, backlog)
-            for sock in sockets:
-                undo.callback(sock.close)
-            opened.append((bind, sockets))
+            if bind.fd is not None:
+                continue
+            taken = [one for one, sock in inherited.items() if _has_address(sock, bind, addresses)]
+            sockets = [inherited.pop(one) for one in taken]
+            missing = [a for a in addresses if not any(_has_address(sock, bind, [a]) for sock in sockets)]
+            if missing or not sockets:
+                for sock in _listen(bind, missing, backlog):
+                    sockets.append(undo.enter_context(sock))
+            server = bind.server or next((one.server for one in taken if one.server), None)
+            opened.append((replace(bind, server=server), sockets))
+        opened += [(bind, [sock]) for bind, sock in inherited.items()]
         undo.pop_all()
     return opened
 
@@ -161,6 +174,27 @@ def _open(address: Address, backlog: int) -> socket.socket:
     return sock
 
 
+def _has_address(sock: socket.socket, bind: Bind, addresses: Iterable[Address]) -> bool:
+    """Whether the inherited socket listens at the bind's path, or at one of the addresses.
+
+    One that listens on every address has them all: what passed it on has decided that.
+    """
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return bind.path is not None and name == bind.path
+    own = Address(sock.family, *name[:2])
+    is_dual = (
+        own.is_wildcard
+        and sock.family == socket.AF_INET6
+        and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    )
+    return any(
+        address.port == own.port
+        and (is_dual or (address.family == own.family and (own.is_wildcard or address.host == own.host)))
+        for address in addresses
+    )
+
+
 def _adopt(fd: int) -> socket.socket:
     """Take over an inherited descriptor. Raises PortUnavailable unless it is a listening stream socket."""
     try:
@@ -170,7 +204,7 @@ def _adopt(fd: int) -> socket.socket:
             f"Descriptor {fd} is not open.", remedy="Let the parent process open it and pass it on."
         ) from exc
     if is_socket:
-        sock = socket.socket(fileno=fd)
+        sock = ListeningSocket(fileno=fd)
         if sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.set_inheritable(False)
             sock.setblocking(True)

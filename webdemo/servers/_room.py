@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from webdemo.net import ListeningSocket
+
 # How long a full server waits before it checks again.
 PAUSE_SECONDS = 0.05
 
@@ -108,7 +110,7 @@ def _descriptors_are_left() -> bool:
     return lowest_free < _first_reserved()
 
 
-class Listener(socket.socket):
+class Listener(ListeningSocket):
     """A listening socket whose accept waits, briefly, for room."""
 
     def __init__(self, sock: socket.socket, room: Room) -> None:

@@ -13,7 +13,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job, _framing, option
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections, is_readable
 from webdemo.servers._fields import Malformed
@@ -166,7 +165,6 @@ def server(job: Job, connection_class: Any, listener: Listener) -> Any:
         partial(app_for_cheroot, job),
         numthreads=job.options.threads,
         server_name=name(listener),
-        request_queue_size=BACKLOG,
         timeout=job.options.body_timeout,
     )
     found.shutdown_timeout = job.grace_seconds

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
-from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
 from webdemo.servers._fields import Malformed, unify
 from webdemo.servers._room import Listener, Room
@@ -36,8 +35,8 @@ def serve(job: Job) -> None:
     from hypercorn.config import Config, Sockets
 
     # For any connection at all, the limit of descriptors is looked at.
-    room = Room(lambda: any(connection.fileno() >= 0 for connection in _LongQueue.accepted))
-    listening: list[socket.socket] = [_LongQueue(sock, room) for sock in job.sockets]
+    room = Room(lambda: any(connection.fileno() >= 0 for connection in _CountingListener.accepted))
+    listening: list[socket.socket] = [_CountingListener(sock, room) for sock in job.sockets]
 
     class OurSockets(Config):
         def create_sockets(self) -> Sockets:
@@ -76,8 +75,8 @@ class BodyEnded(Exception):
     """The client disconnected, or the body is malformed: there is nobody to respond to."""
 
 
-class _LongQueue(Listener):
-    """A listening socket that keeps its backlog, which asyncio would set to its number of accepts at once."""
+class _CountingListener(Listener):
+    """A listening socket that knows the connections it has accepted."""
 
     accepted: ClassVar = WeakSet[socket.socket]()  # this process's connections, until they are collected
 
@@ -85,9 +84,6 @@ class _LongQueue(Listener):
         connection, address = super().accept()
         self.accepted.add(connection)
         return connection, address
-
-    def listen(self, backlog: int = BACKLOG) -> None:
-        super().listen(BACKLOG)
 
 
 def asgi(job: Job) -> Any:

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from webdemo.net import BACKLOG
 from webdemo.servers import Adapter, Job, option
 from webdemo.servers._wsgi_fixes import UNIX, answer
 
@@ -51,7 +50,6 @@ def serve(job: Job) -> None:
             map=loop.connections,
             sockets=sockets,
             server_name="localhost",
-            backlog=BACKLOG,
             threads=job.options.threads,
             connection_limit=sys.maxsize,  # the loop enforces the limit, and closes idle connections
             channel_timeout=job.options.channel_timeout,

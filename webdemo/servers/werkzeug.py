@@ -7,7 +7,6 @@ import io
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from webdemo.net import BACKLOG
 from webdemo.servers import Adapter, Certificate, ConnectionOptions, Job
 
 if TYPE_CHECKING:
@@ -69,7 +68,6 @@ def serve(job: Job) -> None:
     servers = []
     for sock in job.sockets:
         server = make_server(*_address(sock), app, threaded=True, request_handler=Handler, fd=sock.fileno())
-        sock.listen(BACKLOG)  # Werkzeug has set a small backlog
         server.socket = Listener(server.socket, room)
         server.ssl_context = context
         server.daemon_threads = False  # type: ignore[attr-defined]

@@ -23,7 +23,6 @@ from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.ioloop import IOLoop
 from pyftpdlib.servers import FTPServer
 
-from webdemo.net import BACKLOG
 from webdemo.servers import LINGER_SECONDS, Job
 from webdemo.text import format_duration, log_field, plain_field, terminal_line
 from webdemo.web.static.tree import Node, Tree, is_served, open_file
@@ -67,7 +66,7 @@ class _Server(FTPServer):  # type: ignore[misc]  # pyftpdlib has no types
     """A listening socket, with its open sessions."""
 
     def __init__(self, listener: Any, handler: type[_Session], loop: IOLoop, job: Job, root: Path) -> None:
-        super().__init__(listener, handler, ioloop=loop, backlog=BACKLOG)
+        super().__init__(listener, handler, ioloop=loop)
         self.max_cons = job.options.max_connections
         self.sessions: set[_Session] = set()
         self.job = job

@@ -61,7 +61,7 @@ class Limits(NamedTuple):
     queue_seconds: float = 1.0  # for the connections in the accept queue of a port that is closed
     loader_seconds: float = 2.0  # for a loader to exit when it has no children left
     waits_for_fix: bool = False  # with --reload, code that cannot be loaded does not end the run
-    placeholder_at_start: bool = False  # respond with 503 while the app is loaded for the first time
+    placeholder_at_start: frozenset[str] = frozenset()  # ports: 503 while the app is loaded the first time
 
     @property
     def change_seconds(self) -> float:

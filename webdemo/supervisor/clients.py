@@ -17,6 +17,7 @@ class Meeting(NamedTuple):
 MEETINGS = (
     Meeting("the app is being loaded for the first time", "waits", "it is up, or --start-timeout is over"),
     Meeting("the same, with --health", "503", "it is up; /livez says 200, /readyz 503"),
+    Meeting("the app is being loaded, on a socket from systemd", "waits", "it is up"),
     Meeting("the first load failed", "refused", "the run has ended"),
     Meeting("the first load failed, with --reload", "503", "a change fixes it"),
     Meeting("a reload, a restart or a swap is under way", "a response", "the old process serves till then"),
@@ -27,5 +28,6 @@ MEETINGS = (
     Meeting("the port was stopped", "refused", "`start`"),
     Meeting("the run stops, and the connection is in the accept queue", "a response", "at most 1 s"),
     Meeting("the run stops, a moment later", "refused", "it is started again"),
+    Meeting("the run stops, and systemd keeps the socket", "waits", "it is started again"),
 )
 """With TLS, or a protocol other than HTTP, the supervisor cannot say 503: the port is closed instead."""

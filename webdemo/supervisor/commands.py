@@ -144,12 +144,8 @@ class Commands:
         state = reconciler.state_of(slot)
         if state not in ("stopped", "given up") and not reconciler.has_change(port):
             raise UsageError(f"{label(slot)} is {state} already.", remedy="See: webdemo ps")
-        for listener in map(self._run.executor.listeners.get, slot.ports):
-            if listener is not None and listener.bind.fd is not None and not listener.sockets:
-                raise UsageError(
-                    f"The socket {listener.bind} was inherited; once closed it cannot be opened again.",
-                    remedy="Restart webdemo by what opened it.",
-                )
+        for one in slot.ports:
+            self._run.executor.listeners[one].refuse_if_gone()
 
     def _service_for_swap(self, port: str, server: str) -> Service:
         slot = self._find(port)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import NamedTuple
 
 from webdemo import servers
-from webdemo.errors import SystemRefusal, UsageError, WebdemoError
+from webdemo.errors import SystemRefusal, WebdemoError
 from webdemo.middleware import stack
 from webdemo.middleware.access_log import mark_of
 from webdemo.net.listener import listen
@@ -414,13 +414,9 @@ class Executor:
     def _open(self, port: str) -> None:
         listener = self.listeners[port]
         try:
+            listener.refuse_if_gone()
             if listener.sockets:
                 listener.restore_backlog()
-            elif listener.bind.fd is not None:
-                raise UsageError(
-                    f"The socket {listener.bind} was inherited; once closed it cannot be opened again.",
-                    remedy="Restart webdemo by what opened it.",
-                )
             else:
                 listener.sockets = listen(listener.bind)
         except WebdemoError as exc:

@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass
 
 from webdemo.client.endpoint import Endpoint
-from webdemo.net import BACKLOG
+from webdemo.errors import UsageError
+from webdemo.net import BACKLOG, ListeningSocket
 from webdemo.net.bind import Bind
 
 
@@ -18,10 +19,12 @@ class Listener:
     bind: Bind
     sockets: list[socket.socket]
     endpoints: list[Endpoint]
+    is_inherited: bool  # systemd, or another parent process, listens on a socket of it
 
     @classmethod
     def of(cls, bind: Bind, sockets: list[socket.socket]) -> Listener:
-        return cls(bind, sockets, [Endpoint.of_listener(sock, tls=bind.tls) for sock in sockets])
+        endpoints = [Endpoint.of_listener(sock, tls=bind.tls) for sock in sockets]
+        return cls(bind, sockets, endpoints, any(isinstance(sock, ListeningSocket) for sock in sockets))
 
     @property
     def port(self) -> int | None:
@@ -45,7 +48,8 @@ class Listener:
         ]
 
     def shrink_backlog(self) -> None:
-        """Let new clients retry their SYN until they find the port closed."""
+        """Let new clients retry their SYN until they find the port closed; those of a socket that another
+        process keeps wait in its queue instead, until that process starts us again."""
         for sock in self.sockets:
             if sock.family != socket.AF_UNIX:
                 sock.listen(0)
@@ -58,6 +62,14 @@ class Listener:
     def waiting(self) -> int:
         """The length of the accept queue; 0 where it is unknown (not Linux, not TCP)."""
         return sum(map(_waiting, self.sockets))
+
+    def refuse_if_gone(self) -> None:
+        """Raise UsageError if it was closed and cannot be opened here."""
+        if self.is_inherited and not self.sockets:
+            raise UsageError(
+                f"The socket of {self.bind} was inherited; once closed it cannot be opened again.",
+                remedy="Restart webdemo by what opened it.",
+            )
 
     def close(self) -> None:
         for sock in self.sockets:

@@ -672,14 +672,15 @@ class Reconciler:
     def _compare_placeholder(self) -> None:
         """Respond with 503 where no server will accept connections until somebody acts."""
         settled = self.releases[self.settled.release]
-        is_loading = self.limits.placeholder_at_start and not self.is_started
-        waits = is_loading or settled.failed is not None or settled.is_lost
+        is_lost = settled.failed is not None or settled.is_lost
+        loading = self.limits.placeholder_at_start if not self.is_started else frozenset()
         ports = {
             port
             for spec in self.settled.specs()
-            if (waits or self._history(spec).given_up is not None) and spec.slot.service.has_placeholder
+            if spec.slot.service.has_placeholder
             for port in spec.slot.ports
-            if self.ports[port].state is PortState.OPEN
+            if (is_lost or port in loading or self._history(spec).given_up is not None)
+            and self.ports[port].state is PortState.OPEN
         }
         for process in self.processes.values():
             if process.state in (State.READY, State.UP):

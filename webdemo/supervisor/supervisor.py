@@ -70,7 +70,12 @@ class Supervisor:
                 grace_seconds=plan.grace_seconds,
                 readiness_seconds=_READINESS_SECONDS if plan.features.health else 0.0,
                 waits_for_fix=plan.reload,
-                placeholder_at_start=plan.features.health,
+                # Who waits in a queue that another process keeps gets the app, not a 503.
+                placeholder_at_start=frozenset(
+                    listener.name()
+                    for listener in by_bind.values()
+                    if plan.features.health and not listener.is_inherited
+                ),
             ),
         )
         self.executor = Executor(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from webdemo import servers
 from webdemo.errors import WebdemoError
 from webdemo.middleware import stack
+from webdemo.net import ListeningSocket
 from webdemo.stats.counters import RequestCounter, SharedCounters, SiblingCounts
 from webdemo.worker import app_import, app_processes, lifeline
 from webdemo.worker.messages import SERVER_REPORTS, Began, Dropped, Failed, Hint, Ready, ServerReport, Spawn
@@ -224,7 +225,7 @@ def _log(line: str) -> None:
 
 
 def _adopt(fd: int) -> socket.socket:
-    sock = socket.socket(fileno=fd)
+    sock = ListeningSocket(fileno=fd)
     sock.setblocking(False)  # another process may accept the connection first
     return sock
 
