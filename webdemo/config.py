@@ -116,6 +116,12 @@ class Settings:
     grace: float = setting(
         8.0, "Seconds that requests in flight have to finish at a stop.", metavar="SECONDS"
     )
+    drain_delay: float = setting(
+        0.0,
+        "Seconds from failing /readyz until the ports close at a stop, in which everything is served as "
+        "before; longer than a load balancer needs to notice.",
+        metavar="SECONDS",
+    )
     hang_timeout: float = setting(
         0.0,
         "Replace a server process in which a request has waited so long while none was completed; 0: never.",
@@ -380,6 +386,10 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
         )
     if not 0 < s.grace <= 3600:
         raise UsageError(f"grace cannot be {s.grace:g} s.", remedy="Choose from 0.1 to 3600 seconds.")
+    if not 0 <= s.drain_delay <= 3600:
+        raise UsageError(
+            f"drain-delay cannot be {s.drain_delay:g} s.", remedy="Choose from 0 to 3600 seconds."
+        )
     if s.hang_timeout and not 1 <= s.hang_timeout <= 3600:
         raise UsageError(
             f"hang-timeout cannot be {s.hang_timeout:g} s.",
@@ -398,6 +408,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
         target=Target(app=s.app, directory=str(Path(s.directory).absolute()) if s.directory else None),
         services=tuple(service._replace(share=s.share) for service in services),
         start_seconds=s.start_timeout,
+        drain_delay_seconds=s.drain_delay,
         grace_seconds=s.grace,
         hang_seconds=s.hang_timeout,
         features=Features(

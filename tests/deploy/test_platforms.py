@@ -143,7 +143,8 @@ def test_sockets_from_systemd_are_served_beside_explicit_binds(tmp_path: Path) -
 
 
 def test_health_tells_alive_from_ready(running: runs.Start) -> None:
-    one = running("--health", "-b", "waitress://127.0.0.1:0", app=WAITING_IMPORT, wait=False)
+    arguments = ["--health", "--drain-delay", "3", "-b", "waitress://127.0.0.1:0"]
+    one = running(*arguments, app=WAITING_IMPORT, wait=False)
     # The port is open before the app is loaded, so it is found by the listening sockets.
     deadline = time.monotonic() + SECONDS
     port = None
@@ -164,6 +165,7 @@ def test_health_tells_alive_from_ready(running: runs.Start) -> None:
     one.wait_for("^Stopping")
     assert raw_http.get(url, "/livez").status == 200
     assert raw_http.get(url, "/readyz").status == 503
+    assert raw_http.get(url, "/").text == "hello", "until the delay is over, all is served as before"
     assert one.wait() == 0
     assert "/readyz" not in one.log(), "health checks are not logged"
 

@@ -17,7 +17,8 @@ from webdemo.supervisor.desired import Spec
 from webdemo.supervisor.facts import Action, Fact
 from webdemo.supervisor.reconciler import Reconciler
 
-LIMITS = Limits(start_seconds=10.0, grace_seconds=3.0, readiness_seconds=0.5)
+LIMITS = Limits(start_seconds=10.0, grace_seconds=3.0)
+DRAIN_DELAY_SECONDS = 1.5
 
 
 class Service(NamedTuple):
@@ -93,7 +94,7 @@ class Machine:
     def __init__(
         self, slots: Slots, numbers: Iterator[int] | None = None, limits: Limits = LIMITS, *, code: str = GOOD
     ) -> None:
-        self.reconciler = Reconciler(slots, limits)
+        self.reconciler = Reconciler(slots, limits, drain_delay_seconds=DRAIN_DELAY_SECONDS)
         self.limits = limits
         self.now = 100.0
         self.code = code
@@ -371,10 +372,20 @@ class Machine:
 
     # -- promises --------------------------------------------------------------------------------
 
+    @property
+    def _has_drain_delay_ended(self) -> bool:
+        """Until then all is served as before; without a server that is up there is nothing to wait for."""
+        stopping = self.reconciler.stopping
+        return stopping is not None and (
+            stopping.is_immediate
+            or self.now >= stopping.since + DRAIN_DELAY_SECONDS
+            or not any(process.is_up for process in self.processes.values())
+        )
+
     def _check_may_stop(self, number: int) -> None:
         """A process that is needed is not stopped."""
         process = self.processes.get(number)
-        if process is None or not process.is_up or process.may_be_stopped or self.reconciler.stopping:
+        if process is None or not process.is_up or process.may_be_stopped or self._has_drain_delay_ended:
             return
         if process.spec in self.reconciler.settled.specs() and self._is_live(process.spec):
             raise Broken(f"a process that is needed is stopped: {process.spec}")
@@ -388,7 +399,7 @@ class Machine:
         since = self.reconciler.processes[number].unwanted_since
         if since is not None and self.now >= since + self.limits.start_seconds:
             return  # it has served on for as long as it may
-        if not drained.is_up or drained.spec.slot.service.opens_own_sockets or self.reconciler.stopping:
+        if not drained.is_up or drained.spec.slot.service.opens_own_sockets or self._has_drain_delay_ended:
             return
         for port in drained.spec.slot.ports:
             slot = self.reconciler.settled.slot_of(port)
@@ -408,7 +419,11 @@ class Machine:
     def _check_may_close(self, port: str) -> None:
         slot = self.reconciler.settled.slot_of(port)
         assert slot is not None
-        if slot.is_running and self._is_live(self.reconciler.spec_of(slot)) and not self.reconciler.stopping:
+        if (
+            slot.is_running
+            and self._is_live(self.reconciler.spec_of(slot))
+            and not self._has_drain_delay_ended
+        ):
             raise Broken(f"{port} is closed though it is desired")
 
     def _check_always(self) -> None:
@@ -523,7 +538,7 @@ class Machine:
         else:
             self.reconciler.stop_all("asked to", self.now)
         self.act()
-        self.advance(self.limits.readiness_seconds + self.limits.grace_seconds + 10)
+        self.advance(DRAIN_DELAY_SECONDS + self.limits.grace_seconds + 10)
         if self.exit_code is None:
             raise Broken("the run does not end")
         if self.processes or self.loaders:

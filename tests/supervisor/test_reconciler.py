@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.supervisor.simulation import (
     BROKEN,
+    DRAIN_DELAY_SECONDS,
     ERROR,
     GOOD,
     HANGS,
@@ -341,3 +342,40 @@ def test_random_histories_find_each_deliberate_fault(fault: str, monkeypatch: py
     histories = (chance.randbytes(chance.randrange(4, 80)) for _ in range(3000))
     with pytest.raises((Broken, KeyError)):
         deque(map(simulate, histories), maxlen=0)
+
+
+# -- the drain delay ------------------------------------------------------------------------------
+
+
+def test_until_the_drain_delay_is_over_all_is_served_as_before_and_what_dies_is_replaced() -> None:
+    run = machine((SHARING, ("8000",)), (OWN_IMPORT, ("8001",)))
+    run.reconciler.stop_all("asked to", run.now)
+    run.act()
+    assert told(run, facts.FailReadiness)
+    assert run.open_ports == {"8000", "8001"}
+    run.kill_process(0)
+    run.advance(DRAIN_DELAY_SECONDS - 0.1)
+    assert run.open_ports == {"8000", "8001"}
+    assert [process.is_up for process in run.processes.values()] == [True, True]
+    run.advance(0.1 + run.limits.queue_seconds)
+    assert not run.open_ports
+    run.advance(10)
+    assert run.exit_code == 0
+
+
+def test_a_second_signal_does_not_wait_for_the_drain_delay() -> None:
+    run = machine((SHARING, ("8000",)))
+    run.reconciler.stop_all("asked to", run.now)
+    run.act()
+    run.reconciler.stop_now(run.now)
+    run.act()
+    run.advance(0.1)
+    assert run.exit_code == 1
+
+
+def test_where_nothing_is_up_a_stop_waits_for_no_drain_delay() -> None:
+    run = Machine(((SHARING, ("8000",)),))
+    run.reconciler.stop_all("asked to", run.now)
+    run.act()
+    run.advance(0.1)
+    assert run.exit_code == 0

@@ -57,7 +57,6 @@ class Limits(NamedTuple):
 
     start_seconds: float = 60.0  # for importing the app, and again for starting a server
     grace_seconds: float = 8.0
-    readiness_seconds: float = 0.0  # between failing /readyz and draining, for load balancers to notice
     queue_seconds: float = 1.0  # for the connections in the accept queue of a port that is closed
     loader_seconds: float = 2.0  # for a loader to exit when it has no children left
     waits_for_fix: bool = False  # with --reload, code that cannot be loaded does not end the run

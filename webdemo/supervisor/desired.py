@@ -52,6 +52,7 @@ class Spec(NamedTuple):
 class Desired(NamedTuple):
     release: int
     slots: tuple[Slot, ...]
+    drain_delay_seconds: float = 0.0  # at a stop, from failing readiness until the ports close
 
     def specs(self) -> list[Spec]:
         return [Spec(self.release, slot) for slot in self.slots if slot.is_running]

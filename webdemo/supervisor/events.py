@@ -113,10 +113,12 @@ class Changed(NamedTuple):
 
 
 class Draining(NamedTuple):
-    """Graceful shutdown has begun: requests in flight get `grace_seconds` to finish."""
+    """Graceful shutdown has begun: the ports close after `delay_seconds`, and requests in flight then get
+    `grace_seconds` to finish."""
 
     why: str
     grace_seconds: float
+    delay_seconds: float = 0.0
 
 
 class CutOff(NamedTuple):

@@ -96,6 +96,7 @@ class Plan(NamedTuple):
     target: Target = Target()
     services: tuple[Service, ...] = ()
     start_seconds: float = 60.0
+    drain_delay_seconds: float = 0.0
     grace_seconds: float = 8.0
     hang_seconds: float = 0.0  # 0: a process that has hung is not replaced
     features: Features = Features()

@@ -139,8 +139,9 @@ class Printer:
             case events.Changed(paths):
                 shown = ", ".join(map(terminal_line, paths[:3])) + (" ..." if len(paths) > 3 else "")
                 return [f"Changed: {shown}"]
-            case events.Draining(why, grace):
-                return [f"Stopping ({why}): requests in flight have {grace:g} s."]
+            case events.Draining(why, grace, delay):
+                first = f"not ready from now on, and in {delay:g} s the ports close; " if delay else ""
+                return [f"Stopping ({why}): {first}requests in flight have {grace:g} s."]
             case events.Stopped(seconds):
                 return [f"Stopped after {format_duration(seconds)}."]
             case _:

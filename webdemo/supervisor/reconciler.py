@@ -67,9 +67,16 @@ _ENDS_WHEN_KILLED_SECONDS = 1.0
 class Reconciler:
     """The state of a run. Its ports are open already; `next_actions` makes everything else."""
 
-    def __init__(self, services: Iterable[tuple[ServiceLike, tuple[str, ...]]], limits: Limits) -> None:
+    def __init__(
+        self,
+        services: Iterable[tuple[ServiceLike, tuple[str, ...]]],
+        limits: Limits,
+        *,
+        drain_delay_seconds: float = 0.0,
+    ) -> None:
         self.limits = limits
-        self.settled = Desired(1, tuple(Slot(service, ports) for service, ports in services))
+        slots = tuple(Slot(service, ports) for service, ports in services)
+        self.settled = Desired(1, slots, drain_delay_seconds)
         self.releases = {1: Release()}
         self.changes: list[Change] = []
         self.processes: dict[int, Process] = {}
@@ -433,7 +440,7 @@ class Reconciler:
         yield from (settled.until for settled in self._settling)
         yield self._reload_retry.at
         if self.stopping is not None:
-            yield self.stopping.since + limits.readiness_seconds
+            yield self.stopping.since + self.settled.drain_delay_seconds
             yield self.stopping.since + _ENDS_WHEN_KILLED_SECONDS
 
     def _expire(self, now: float) -> None:
@@ -567,12 +574,12 @@ class Reconciler:
         return wanted
 
     def _is_over(self, now: float) -> bool:
-        """Whether the run is stopping, and load balancers have had their time to notice."""
+        """Whether the run is stopping, and load balancers have had the drain delay to notice."""
         if self.stopping is None:
             return False
         if self.stopping.is_immediate or not any(p.state is State.UP for p in self.processes.values()):
             return True
-        return now >= self.stopping.since + self.limits.readiness_seconds
+        return now >= self.stopping.since + self.settled.drain_delay_seconds
 
     def _compare_loaders(self, wanted: dict[Spec, Change | None], now: float) -> None:
         needed = {(spec.release, self._shares(spec)): None for spec in wanted}

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 _DOUBLED_SIGNAL_SECONDS = 0.5  # some platforms send SIGTERM twice; that is not a request to stop at once
 _SLOW_LOAD_SECONDS = 1.0
-_READINESS_SECONDS = 1.0  # between failing /readyz and draining, for load balancers to notice
 
 
 class Supervisor:
@@ -68,7 +67,6 @@ class Supervisor:
             Limits(
                 start_seconds=plan.start_seconds,
                 grace_seconds=plan.grace_seconds,
-                readiness_seconds=_READINESS_SECONDS if plan.features.health else 0.0,
                 waits_for_fix=plan.reload,
                 # Who waits in a queue that another process keeps gets the app, not a 503.
                 placeholder_at_start=frozenset(
@@ -77,6 +75,7 @@ class Supervisor:
                     if plan.features.health and not listener.is_inherited
                 ),
             ),
+            drain_delay_seconds=plan.drain_delay_seconds,
         )
         self.executor = Executor(
             self.loop,
@@ -265,7 +264,8 @@ class Supervisor:
                 self.emit(events.LoaderLost(how, pause))
             case facts.TellDraining(why):
                 self._notifier.stopping()
-                self.emit(events.Draining(why, self.plan.grace_seconds))
+                delay_seconds = self.reconciler.settled.drain_delay_seconds
+                self.emit(events.Draining(why, self.plan.grace_seconds, delay_seconds))
             case facts.TellCutOff(process):
                 pid = self.executor.pid_of(process) or 0
                 self.emit(events.CutOff((pid,), self.plan.grace_seconds))
