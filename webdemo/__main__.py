@@ -38,6 +38,7 @@ def main() -> None:
     finally:
         if end_early is not None:
             end_early()
+        gc.freeze()  # the collections of the interpreter's teardown would take longer than the rest of it
 
 
 def _serves(arguments: list[str]) -> bool:

@@ -240,8 +240,15 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
     if isinstance(child, int):
         return child
     gc.enable()
-    atexit.register(gc.unfreeze)  # the interpreter's teardown reaches the app's objects: files are flushed
+    atexit.register(_prepare_teardown)
     return server_process.serve(*child)
+
+
+def _prepare_teardown() -> None:
+    """Let the interpreter's teardown reach the app's objects, so that files are flushed."""
+    gc.collect()
+    gc.disable()  # its first collection would traverse the objects that others reach soon after
+    gc.unfreeze()
 
 
 def _load_and_fork(channel: _LoaderChannel, *, is_early: bool) -> int | _Child:
