@@ -59,6 +59,15 @@ def test_handler_of_the_nearest_class_is_called(error: Exception, handlers: Any,
     assert call(app_that_raises(error, *handlers)).body == str(chosen).encode()
 
 
+def test_handler_that_returns_an_error_leaves_the_standard_page_to_it() -> None:
+    app = app_that_raises(Denied())
+    app.errorhandler(Denied)(lambda request, error: TooManyRequests("Wait.", retry_after=5))
+    app.errorhandler(404)(lambda request, error: error)
+    reply = call(app)
+    assert (reply.status[:3], reply["Retry-After"], b"Wait." in reply.body) == ("429", "5", True)
+    assert call(app, "/nowhere").body == call(App(), "/nowhere").body
+
+
 @pytest.mark.parametrize(
     ("handlers", "is_logged"),
     [((), True), ((500,), True), ((Denied,), False), ((Exception,), True), ((Exception, Denied), False)],

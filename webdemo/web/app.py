@@ -54,9 +54,9 @@ if TYPE_CHECKING:
 
     from webdemo.web.static.app import StaticFiles
 
-A = TypeVar("A", bound=Callable[[Request, Response], Response | None])
+A = TypeVar("A", bound=Callable[..., Response | None])  # `...`: a hook may take the request_class
 C = TypeVar("C", bound=Callable[[Mapping[str, Any]], Mapping[str, Any]])
-B = TypeVar("B", bound=Callable[[Request], ViewResult | None])
+B = TypeVar("B", bound=Callable[..., ViewResult | None])
 
 _new = object.__new__
 _RAISE_ERRORS = "webdemo.raise_errors"
@@ -190,8 +190,9 @@ class App(Routing):
 
         The handler of the nearest class is called. It returns what a view may return; the status is the
         error's (500 for an exception that is not an HTTPException) unless the handler returns one, and
-        headers that the status needs (Allow, WWW-Authenticate, Retry-After ...) are added. An exception
-        that has no handler but that of 500 or Exception is logged with its traceback.
+        headers that the status needs (Allow, WWW-Authenticate, Retry-After ...) are added. If it returns an
+        HTTPException, the standard page is sent. An exception that has no handler but that of 500 or
+        Exception is logged with its traceback.
         """
 
         def register(handler: V) -> V:

@@ -53,6 +53,8 @@ def answer_by_handler(handler: Handler, error: Exception, request: Request) -> A
     """The response of an app's error handler, with the error's own headers where its status is sent."""
     code = (error.code or 500) if isinstance(error, HTTPException) else 500
     result = handler(request, error)
+    if isinstance(result, HTTPException):
+        return answer_error(result, request, handler)
     if not isinstance(result, (tuple, WerkzeugResponse)):
         result = (result, code)
     status, headers, body = answer(result, request, handler)

@@ -65,7 +65,7 @@ app.before(CrossOriginProtection())
 
 
 @app.after
-def add_security_headers(request: Request, response: Response) -> None:
+def add_security_headers(request: NotesRequest, response: Response) -> None:
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
 
