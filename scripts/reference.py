@@ -33,6 +33,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Turn a link to a test, which the site does not have, into its name; MkDocs calls this for each page."""
+    return re.sub(r'\[([^]]+)\]\(\.\./(tests/\S+) "(\w+)"\)', r'<abbr title="\2::\3">\1</abbr>', markdown)
+
+
 def settings() -> str:
     """Every setting: flag, file key, environment variable and default."""
     parts = [
