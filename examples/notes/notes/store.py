@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -194,14 +195,14 @@ class Store:
     def may_sign_in(self, name: str, client: str) -> bool:
         """Whether this client may try a password: not after five failures within five minutes."""
         with self._writing() as db:
-            db.execute("DELETE FROM failed_sign_in WHERE at < unixepoch() - ?", (_WINDOW_SECONDS,))
+            db.execute("DELETE FROM failed_sign_in WHERE at < ?", (time.time() - _WINDOW_SECONDS,))
             query = "SELECT count(*) FROM failed_sign_in WHERE name = ? AND client = ?"
             (failures,) = db.execute(query, (name, client)).fetchone()
         return bool(failures < _FAILURES)
 
     def sign_in_failed(self, name: str, client: str) -> None:
         with self._writing() as db:
-            db.execute("INSERT INTO failed_sign_in VALUES (?, ?, unixepoch())", (name, client))
+            db.execute("INSERT INTO failed_sign_in VALUES (?, ?, ?)", (name, client, time.time()))
 
     # -- notes -------------------------------------------------------------------------------------
 
