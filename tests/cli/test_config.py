@@ -231,7 +231,7 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("waitress://:1?threds=8",): ("The server waitress has no option 'threds'.", "Did you mean threads?"),
     ("waitress://:1?worker_class=sync",): (
         "The server waitress has no option 'worker_class'.",
-        "gunicorn has it.",
+        "These have it: gunicorn.",
     ),
     ("waitress://:1?threads=many",): (
         "waitress's option threads cannot be 'many'.",

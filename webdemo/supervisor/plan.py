@@ -196,7 +196,8 @@ def _check_options(adapter: Adapter, own: dict[str, str]) -> None:
         others = [other for other in _like(adapter) if unknown in option_names(other.options)]
         if others:
             raise UsageError(
-                f"The server {adapter.name} has no option {unknown!r}.", remedy=f"{_listed(others)} has it."
+                f"The server {adapter.name} has no option {unknown!r}.",
+                remedy=f"These have it: {_listed(others)}.",
             )
         known = [*option_names(adapter.options), *option_names(CommonOptions)]
         raise unknown_option(adapter.name, unknown, known)
