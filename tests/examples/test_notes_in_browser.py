@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import accessibility_violations, horizontal_overflow, watch
-from tests.running import Start
+from tests.running import Start, lives, wait_until
 
 pytestmark = [pytest.mark.browser]
 
@@ -77,7 +78,7 @@ def test_pages_fit_any_width_exclude_no_one_and_keep_to_the_policy(
         assert [each for each in complaints if not re.search("/events .*ERR_ABORTED", each)] == []
 
 
-def test_open_list_follows_what_is_written_on_another_server(
+def test_open_list_follows_what_is_written_on_another_server_also_after_a_reload(
     start_notes: Start, open_page: Callable[..., Page]
 ) -> None:
     run = start_notes("-b", "waitress://127.0.0.1:0?threads=8", "-b", "gunicorn://127.0.0.1:0?threads=8")
@@ -88,6 +89,9 @@ def test_open_list_follows_what_is_written_on_another_server(
     other.goto(run.urls[1])
     write(other, "Tea", "green")
     expect(page.get_by_role("link", name="Tea")).to_be_visible()
+    old = run.servers()
+    run.signal(signal.SIGHUP)
+    wait_until(lambda: not any(map(lives, old)), run.log)
     page.get_by_role("link", name="Tea").focus()
     other.goto(run.urls[1])
     write(other, "Mate", "")
