@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup, escape
+from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, NotFound, Unauthorized, UnprocessableEntity
 
 from notes.store import MATCH_END, MATCH_START, Missing, Store, User
@@ -36,7 +37,7 @@ class NotesRequest(Request):
         """Who is signed in, by the session or by an API token. Raises Unauthorized if no one is."""
         user = self.user_if_any
         if user is None:
-            raise Unauthorized("Sign in first.")
+            raise Unauthorized("Sign in first.", www_authenticate=WWWAuthenticate("bearer"))
         return user
 
     @cached_property

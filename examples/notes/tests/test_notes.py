@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
 from werkzeug.security import generate_password_hash
 from werkzeug.test import Client, TestResponse
 
-from notes import app
+from notes import app, live
 from notes.base import store
 from notes.store import Conflict
 
@@ -244,6 +245,7 @@ def test_program_without_a_token_is_told_in_json(client: Client) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         response = client.get("/api/notes", headers=headers)
         assert (response.status_code, [*response.get_json()]) == (401, ["error"])
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 # -- the store -------------------------------------------------------------------------------------
@@ -255,3 +257,20 @@ def test_note_is_changed_by_one_of_two_who_read_the_same_version(ada: Client) ->
     with pytest.raises(Conflict):
         store.change_note(1, note, "c", "", version=1)
     assert store.note(1, note).title == "b"
+
+
+# -- live updates ----------------------------------------------------------------------------------
+
+
+def test_stream_begins_with_the_revision_and_ends_when_the_server_drains(ada: Client) -> None:
+    add(ada, "Tea")
+    draining = Event()
+    draining.set()
+    response = ada.get("/events", environ_overrides={"webdemo.draining": draining})
+    assert response.mimetype == "text/event-stream"
+    assert "data: 1\n\n" in response.text
+
+
+def test_stream_without_a_place_ends_after_the_revision(ada: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_places", Semaphore(0))
+    assert ada.get("/events").text.endswith("data: 0\n\n")
