@@ -1,6 +1,6 @@
 """Users, notes, their search index and their files, in one folder: `notes.sqlite3` and `files/`.
 
-Every query of a note names its owner, so no view can show somebody else's. A connection is opened for each
+Every query of a note names its owner, so no view can show another user's. A connection is opened for each
 transaction, which takes a tenth of a millisecond: it is never shared between threads or across a fork.
 """
 

@@ -241,7 +241,7 @@ def test_json_that_is_no_note_is_refused(ada: Client, token: dict[str, str], sen
     assert "error" in response.get_json()
 
 
-def test_program_without_a_token_is_told_in_json(client: Client) -> None:
+def test_program_without_a_token_is_refused_in_json(client: Client) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         response = client.get("/api/notes", headers=headers)
         assert (response.status_code, [*response.get_json()]) == (401, ["error"])
