@@ -91,9 +91,9 @@ def _recorded(path: Path) -> type[Reconciler]:
         return call
 
     class Recorded(Reconciler):
-        def __init__(self, services: Any, limits: Any) -> None:
-            super().__init__(services, limits)
-            write(Call("", (services, limits)))
+        def __init__(self, services: Any, limits: Any, *, drain_delay_seconds: float) -> None:
+            super().__init__(services, limits, drain_delay_seconds=drain_delay_seconds)
+            write(Call("", (services, limits, drain_delay_seconds)))
 
     for name in (*WISHES, "happened", "next_actions"):
         setattr(Recorded, name, recording(name, getattr(Reconciler, name)))
