@@ -6,12 +6,9 @@ import contextlib
 import os
 import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -220,22 +217,6 @@ def test_connections_that_are_kept_are_answered_while_others_come_and_go(
                 connection.request("/name")
                 waits.append(time.monotonic() - began)
     assert statistics.median(waits) < 0.7, "they waited while the process gave way"
-
-
-@pytest.mark.parametrize("server", LASTING)
-def test_connections_that_come_during_a_restart_are_answered(server: str, serving: runs.Start) -> None:
-    run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
-    port = urlsplit(run.url).port
-    restart = subprocess.Popen(
-        [sys.executable, "-m", "webdemo", "restart", str(port), "--pid", str(run.pid)],
-        stdout=subprocess.DEVNULL,
-    )
-    bursts = 0
-    while restart.poll() is None:
-        assert burst(run.url).total() == CONNECTIONS
-        bursts += 1
-    assert restart.returncode == 0
-    assert bursts
 
 
 @pytest.mark.parametrize("server", LASTING)

@@ -135,7 +135,7 @@ def _check_assumptions(calls: list[Call]) -> None:
             match fact:
                 case facts.LoaderReady(number) | facts.LoaderFailed(number) | facts.LoaderEnded(number):
                     kind = ("loader", number)
-                case facts.QueueEmpty(port):
+                case facts.QueueLength(port):
                     assert port in shrunk, fact
                     continue
                 case facts.PortOpened() | facts.PortFailed():
@@ -152,7 +152,7 @@ def _check_assumptions(calls: list[Call]) -> None:
                     living[("loader", number)] = set()
                 case facts.Spawn(number):
                     living[("process", number)] = set()
-                case facts.ShrinkQueue(port):
+                case facts.DrainQueue(port):
                     shrunk.add(port)
                 case _:
                     pass

@@ -196,9 +196,9 @@ class Machine:
                 else:
                     self.open_ports.add(port)
                     self.tell(facts.PortOpened(port))
-            case facts.ShrinkQueue(port):
-                if self.number() % 2:
-                    self.after(0.1, lambda: self.tell(facts.QueueEmpty(port)))
+            case facts.DrainQueue(port):
+                if self.number() % 2 == 0:
+                    self.after(0.1, lambda: self.tell(facts.QueueLength(port, 0)))
             case facts.ClosePort(port):
                 self._check_may_close(port)
                 self.open_ports.discard(port)

@@ -118,7 +118,7 @@ def _(start: runs.Start, port: int) -> Iterator[runs.Running]:
     yield run
 
 
-@situation("the run stops, a moment later")
+@situation("a stop, a moment later")
 def _(start: runs.Start, port: int) -> Iterator[runs.Running]:
     run = start("-b", f"waitress://127.0.0.1:{port}", app=SLOW)
     with raw_http.Connection(f"http://127.0.0.1:{port}/", seconds=60) as busy:
@@ -163,7 +163,7 @@ def test_a_client_meets_what_the_table_says(
 def test_the_connections_in_the_queue_when_a_run_stops_are_tested_elsewhere() -> None:
     """On every server, by tests/servers/test_draining.py and tests/deploy/test_activation.py."""
     assert {row.situation for row in MEETINGS} - SITUATIONS.keys() == {
-        "the run stops, and the connection is in the accept queue",
+        "a stop, and the client is in the accept queue",
         "the app is being loaded, on a socket from systemd",
         "the run stops, and systemd keeps the socket",
     }

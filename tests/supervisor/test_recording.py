@@ -55,5 +55,5 @@ def test_a_fresh_reconciler_orders_what_the_one_of_a_real_run_did(
     told = {type(call.arguments[0]) for call in calls if call.name == "happened"}
     assert told >= {
         facts.LoaderReady, facts.LoaderFailed, facts.LoaderEnded, facts.ProcessReady, facts.ProcessUp,
-        facts.ProcessEnded, facts.PortOpened, facts.QueueEmpty,
+        facts.ProcessEnded, facts.PortOpened, facts.QueueLength,
     }  # fmt: skip

@@ -31,12 +31,16 @@ class UnixListener(socket.socket):
         status = os.lstat(path)
         self._file = (path, status.st_dev, status.st_ino, os.getpid())
 
-    def close(self) -> None:
+    def remove_file(self) -> None:
+        """Let nobody connect any more; connections in the accept queue can still be accepted."""
         if self._file is not None:
             path, device, inode, pid = self._file
             self._file = None
             if pid == os.getpid():
                 _remove_if_same(path, device, inode)
+
+    def close(self) -> None:
+        self.remove_file()
         super().close()
 
 

@@ -1,12 +1,15 @@
 """Gunicorn's threaded worker, extended beyond its public API; webdemo.servers.gunicorn uses it.
 
-New connections occupy no thread until their first bytes arrive, slow and idle ones are closed, and the next
-connection is left to a sibling that has fewer. What the last gains is in docs/performance.md.
+New connections occupy no thread until their first bytes arrive, slow and idle ones are closed, no client that
+keeps its end open holds up the others, and the next connection is left to a sibling that has fewer. What the
+last gains is in docs/performance.md.
 """
 
 from __future__ import annotations
 
+import contextlib
 import selectors
+import signal
 import socket
 import sys
 import time
@@ -26,6 +29,10 @@ def threaded_worker(job: Job, busy: set[int]) -> type:
     return type("Worker", (Worker,), {"job": job, "busy": busy})
 
 
+_CLOSING_SECONDS = 2.0
+_READ_BYTES = 65536
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]
     job: Job
     busy: set[int]
@@ -36,12 +43,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.room = Room(lambda: self.nr_conns, self.close_idle, most=self.job.options.connections)
         self.worker_connections: int = sys.maxsize  # Room enforces the limit, and closes idle connections
         self.in_threads: dict[Any, float] = {}  # connections, and when each was passed to a thread
+        self.closing: dict[Any, float] = {}  # connections that the client should close now, and until when
         self.look_at = 0.0
         super().init_process()
 
     def notify(self) -> None:  # called in every iteration of the worker's loop
         super().notify()
         now = time.monotonic()
+        for connection, until in self.closing.copy().items():
+            if until > now:
+                break
+            self.close(connection)
         if now > self.look_at:
             self.look_at = now + LOOK_FOR_OLD_SECONDS
             for connection, since in self.in_threads.copy().items():
@@ -55,6 +67,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.siblings.report(self.nr_conns)
         else:  # it is stopping, or has reached `max_requests`
             self.siblings.leave()
+
+    def is_parent_alive(self) -> bool:
+        is_alive: bool = super().is_parent_alive()
+        if not is_alive:  # Gunicorn would serve on kept connections until the grace time is over
+            signal.raise_signal(signal.SIGTERM)
+        return is_alive
 
     def accept(self, listener: socket.socket) -> None:
         if not self.room.is_left():
@@ -92,7 +110,37 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, connection: Any, future: Any) -> None:
         self.in_threads.pop(connection, None)
-        super().finish_request(connection, future)
+        if future.cancelled() or future.exception() or future.result():
+            super().finish_request(connection, future)
+        else:
+            self.wait_for_close(connection)
+
+    def wait_for_close(self, connection: Any) -> None:
+        """Close it when the client has, or after a while; unread data would make the system reset it.
+
+        Gunicorn waits in the loop, in which all other connections then wait as well.
+        """
+        self.closing[connection] = time.monotonic() + _CLOSING_SECONDS
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+            connection.sock.setblocking(False)
+            self.poller.register(connection.sock, selectors.EVENT_READ, partial(self.discard, connection))
+        except (OSError, ValueError):  # the client has reset it, or it is closed already
+            self.close(connection)
+
+    def discard(self, connection: Any, sock: socket.socket) -> None:
+        """Read what the client still sends, until it closes."""
+        with contextlib.suppress(OSError):
+            if sock.recv(_READ_BYTES):
+                return
+        self.close(connection)
+
+    def close(self, connection: Any) -> None:
+        del self.closing[connection]
+        with contextlib.suppress(KeyError, ValueError):  # it was closed already
+            self.poller.unregister(connection.sock)
+        self.nr_conns -= 1
+        connection.close()
 
     def close_idle(self) -> None:
         latest = time.monotonic() - LINGER_SECONDS + self.cfg.keepalive

@@ -57,7 +57,7 @@ class Limits(NamedTuple):
 
     start_seconds: float = 60.0  # for importing the app, and again for starting a server
     grace_seconds: float = 8.0
-    queue_seconds: float = 1.0  # for the connections in the accept queue of a port that is closed
+    queue_seconds: float = 3.0  # in which the servers of a closing port must accept another connection
     loader_seconds: float = 2.0  # for a loader to exit when it has no children left
     waits_for_fix: bool = False  # with --reload, code that cannot be loaded does not end the run
     placeholder_at_start: frozenset[str] = frozenset()  # ports: 503 while the app is loaded the first time
@@ -105,10 +105,12 @@ class Loader:
 class Port:
     state: PortState
     since: float = 0.0
-    is_queue_empty: bool = False
+    queue: int | None = None  # the connections that wait to be accepted, while it is closing
+    queue_since: float = 0.0
 
     def enter(self, state: PortState, now: float) -> None:
-        self.state, self.since, self.is_queue_empty = state, now, False
+        self.state, self.since = state, now
+        self.queue, self.queue_since = None, now
 
 
 @dataclass(slots=True, eq=False)

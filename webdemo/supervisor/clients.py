@@ -26,8 +26,12 @@ MEETINGS = (
     Meeting("a service is given up", "refused", "`start`, `restart` or `reload`"),
     Meeting("a service is given up, with --reload", "503", "a change fixes it"),
     Meeting("the port was stopped", "refused", "`start`"),
-    Meeting("the run stops, and the connection is in the accept queue", "a response", "at most 1 s"),
-    Meeting("the run stops, a moment later", "refused", "it is started again"),
+    Meeting(
+        "a stop, and the client is in the accept queue",
+        "a response",
+        "none is accepted for 3 s",
+    ),
+    Meeting("a stop, a moment later", "refused", "it is started again"),
     Meeting("the run stops, and systemd keeps the socket", "waits", "it is started again"),
 )
 """With TLS, or a protocol other than HTTP, the supervisor cannot say 503: the port is closed instead."""

@@ -111,8 +111,8 @@ class Executor:
                 self._write_stacks(number)
             case facts.OpenPort(port):
                 self._open(port)
-            case facts.ShrinkQueue(port):
-                self.listeners[port].shrink_backlog()
+            case facts.DrainQueue(port):
+                self.listeners[port].refuse_new()
                 self._look_at_queue(port)
             case facts.ClosePort(port):
                 self.listeners[port].close()
@@ -415,9 +415,10 @@ class Executor:
         listener = self.listeners[port]
         try:
             listener.refuse_if_gone()
-            if listener.sockets:
-                listener.restore_backlog()
+            if listener.sockets and (listener.is_inherited or listener.bind.path is None):
+                listener.take_new_again()
             else:
+                listener.close()
                 listener.sockets = listen(listener.bind)
         except WebdemoError as exc:
             self._hooks.on_fact(facts.PortFailed(port, exc))
@@ -426,14 +427,16 @@ class Executor:
         else:
             self._hooks.on_fact(facts.PortOpened(port))
 
-    def _look_at_queue(self, port: str) -> None:
+    def _look_at_queue(self, port: str, before: int | None = None) -> None:
+        """Report the length of the accept queue whenever it has changed, until the queue is empty."""
         listener = self.listeners[port]
         if not listener.sockets:
             return
-        if listener.waiting():
-            self._loop.after(_QUEUE_SECONDS, partial(self._look_at_queue, port))
-        else:
-            self._hooks.on_fact(facts.QueueEmpty(port))
+        waiting = 0 if listener.is_inherited else listener.waiting() or listener.connecting()
+        if waiting != before:
+            self._hooks.on_fact(facts.QueueLength(port, waiting))
+        if waiting:
+            self._loop.after(_QUEUE_SECONDS, partial(self._look_at_queue, port, waiting))
 
     # -- what is known about them ----------------------------------------------------------------
 

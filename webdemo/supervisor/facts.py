@@ -69,10 +69,11 @@ class PortFailed(NamedTuple):
     error: WebdemoError
 
 
-class QueueEmpty(NamedTuple):
-    """No connection waits in the accept queue of a port that is being closed."""
+class QueueLength(NamedTuple):
+    """So many connections wait in the accept queue of a port that is being closed."""
 
     port: str
+    connections: int
 
 
 Fact = (
@@ -85,7 +86,7 @@ Fact = (
     | ProcessEnded
     | PortOpened
     | PortFailed
-    | QueueEmpty
+    | QueueLength
 )
 
 # -- actions: what to do next ---------------------------------------------------------------------
@@ -145,8 +146,8 @@ class OpenPort(NamedTuple):
     port: str
 
 
-class ShrinkQueue(NamedTuple):
-    """Take no new connections, and report when those in the accept queue have been accepted."""
+class DrainQueue(NamedTuple):
+    """Take no new connections, and report the length of the accept queue until it is empty."""
 
     port: str
 
@@ -266,7 +267,7 @@ Action = (
     | Kill
     | WriteStacks
     | OpenPort
-    | ShrinkQueue
+    | DrainQueue
     | ClosePort
     | FailReadiness
     | ServePlaceholder

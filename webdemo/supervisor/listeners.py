@@ -1,15 +1,31 @@
-"""Binds with their open sockets, which the supervisor owns. Runs in the main process."""
+"""Binds with their open sockets, which the supervisor owns. Runs in the main process.
+
+The rule: a client that has connected gets a response. So before a socket is closed for good it refuses new
+clients, until its accept queue is empty: the system would reset the connections in it.
+"""
 
 from __future__ import annotations
 
+import array
+import contextlib
+import re
+import select
 import socket
+import struct
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from webdemo.client.endpoint import Endpoint
 from webdemo.errors import UsageError
 from webdemo.net import BACKLOG, ListeningSocket
 from webdemo.net.bind import Bind
+from webdemo.net.socketfile import UnixListener
+
+# From Linux's headers (asm-generic/socket.h, linux/bpf_common.h); Python has no names for them.
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+_LOAD_BYTE, _AND, _JUMP_IF_EQUAL, _RETURN = 0x30, 0x54, 0x15, 0x06
+_FLAGS, _SYN, _SYN_AND_ACK = 13, 0x02, 0x12  # of a TCP header: their offset, and two of them
 
 
 @dataclass(slots=True, eq=False)
@@ -47,20 +63,27 @@ class Listener:
             for endpoint in self.endpoints
         ]
 
-    def shrink_backlog(self) -> None:
-        """Let new clients retry their SYN until they find the port closed; those of a socket that another
-        process keeps wait in its queue instead, until that process starts us again."""
-        for sock in self.sockets:
-            if sock.family != socket.AF_UNIX:
+    def refuse_new(self) -> None:
+        """Keep new clients out of the accept queue. TCP clients retry until they find the port closed.
+
+        Not on an inherited socket, in whose queue they wait until its owner starts us again.
+        """
+        for sock in self.sockets if not self.is_inherited else ():
+            if isinstance(sock, UnixListener):
+                sock.remove_file()
+            elif not _drop_syn(sock):
                 sock.listen(0)
 
-    def restore_backlog(self) -> None:
+    def take_new_again(self) -> None:
+        """Undo `refuse_new`. Not for a Unix socket: its file is gone, and it has to be opened anew."""
         for sock in self.sockets:
-            if sock.family != socket.AF_UNIX:
-                sock.listen(BACKLOG)
+            if sys.platform == "linux":
+                with contextlib.suppress(OSError):  # it has no filter
+                    sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            sock.listen(BACKLOG)
 
     def waiting(self) -> int:
-        """The length of the accept queue; 0 where it is unknown (not Linux, not TCP)."""
+        """The length of the accept queue; 1 for any length where it is unknown (not Linux, not TCP)."""
         return sum(map(_waiting, self.sockets))
 
     def refuse_if_gone(self) -> None:
@@ -71,6 +94,18 @@ class Listener:
                 remedy="Restart webdemo by what opened it.",
             )
 
+    def connecting(self) -> int:
+        """The number of TCP handshakes under way; 0 where it is unknown (not Linux)."""
+        if self.port is None:
+            return 0
+        # The local address, the client's, and TCP_SYN_RECV of net/tcp_states.h.
+        entry = re.compile(rf":{self.port:04X} [0-9A-F]+:[0-9A-F]+ 03 ")
+        count = 0
+        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+            with contextlib.suppress(OSError), Path(table).open() as lines:
+                count += sum(entry.search(line) is not None for line in lines)
+        return count
+
     def close(self) -> None:
         for sock in self.sockets:
             sock.close()
@@ -78,8 +113,36 @@ class Listener:
 
 
 def _waiting(sock: socket.socket) -> int:
-    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    if not poll.poll(0):
         return 0
+    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
+        return 1
     # struct tcp_info in linux/tcp.h: tcpi_unacked of a listening socket is the length of its accept queue.
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
     return int.from_bytes(info[24:28], sys.byteorder)
+
+
+def _drop_syn(sock: socket.socket) -> bool:
+    """Have the system ignore new clients of this socket, but not handshakes under way; False if it cannot.
+
+    A backlog of 0 would let in one client after the other.
+    """
+    if sys.platform != "linux":
+        return False
+    program = array.array("B")
+    for code, if_true, if_false, value in (
+        (_LOAD_BYTE, 0, 0, _FLAGS),
+        (_AND, 0, 0, _SYN_AND_ACK),
+        (_JUMP_IF_EQUAL, 0, 1, _SYN),
+        (_RETURN, 0, 0, 0),  # drop the packet
+        (_RETURN, 0, 0, 0xFFFFFFFF),
+    ):
+        program.frombytes(struct.pack("HBBI", code, if_true, if_false, value))
+    address, size = program.buffer_info()
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", size // 8, address))
+    except OSError:
+        return False
+    return True

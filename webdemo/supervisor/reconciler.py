@@ -265,8 +265,8 @@ class Reconciler:
                     self.ports[name].enter(PortState.OPEN, now)
             case facts.PortFailed(name, error):
                 self._port_failed(name, error, now)
-            case facts.QueueEmpty(name):
-                self.ports[name].is_queue_empty = True
+            case facts.QueueLength(name, connections):
+                self.ports[name].queue, self.ports[name].queue_since = connections, now
 
     def _loader_ready(self, number: int, not_shared_because: str | None, now: float) -> None:
         loader = self.loaders.get(number)
@@ -434,7 +434,8 @@ class Reconciler:
                 yield change.again_by
         for port in self.ports.values():
             if port.state is PortState.CLOSING:
-                yield port.since + limits.queue_seconds
+                yield port.queue_since + limits.queue_seconds
+                yield port.since + limits.grace_seconds
         yield from (history.retry_at for history in self._histories.values())
         yield from (retry.at for retry in self._loader_retries.values())
         yield from (settled.until for settled in self._settling)
@@ -614,15 +615,20 @@ class Reconciler:
                 self._actions.append(facts.OpenPort(name))
             elif not is_wanted and port.state is PortState.OPEN and name in served:
                 port.enter(PortState.CLOSING, now)
-                self._actions.append(facts.ShrinkQueue(name))
+                self._actions.append(facts.DrainQueue(name))
             elif (not is_wanted and port.state in (PortState.OPEN, PortState.OPENING)) or (
-                port.state is PortState.CLOSING
-                and (
-                    port.is_queue_empty or name not in served or now >= port.since + self.limits.queue_seconds
-                )
+                port.state is PortState.CLOSING and (name not in served or self._is_queue_over(port, now))
             ):
                 port.enter(PortState.CLOSED, now)
                 self._actions.append(facts.ClosePort(name))
+
+    def _is_queue_over(self, port: Port, now: float) -> bool:
+        """Whether nobody waits in the accept queue, or its servers have stopped accepting."""
+        return (
+            port.queue == 0
+            or now >= port.queue_since + self.limits.queue_seconds
+            or now >= port.since + self.limits.grace_seconds
+        )
 
     def _compare_processes(self, wanted: dict[Spec, Change | None], now: float) -> None:
         for process in self.processes.values():
