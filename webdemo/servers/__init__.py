@@ -73,6 +73,7 @@ class Stopping:
         return bool(poll.poll(None if timeout_seconds is None else timeout_seconds * 1000))
 
     def close(self) -> None:
+        self._is_set = True
         os.close(self._read)
         os.close(self._write)
 

@@ -7,17 +7,18 @@ import os
 import signal
 import socket
 import stat
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net import BACKLOG
+from webdemo.net.descriptors import open_descriptors
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Stopping, option
 from webdemo.servers._draining import end_reading
 from webdemo.servers._fields import unify
@@ -75,8 +76,20 @@ def serve(job: Job) -> None:
                 raise AppImportError(exc.problem) from exc
 
     defer_stops_of_new_workers()
+    check_temporary_folder()
     # The arbiter installs its own signal handlers; it drains on SIGTERM.
     Application().run()
+
+
+def check_temporary_folder() -> None:
+    """Raise WebdemoError if there is none for the files by which Gunicorn's workers show that they live."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as exc:
+        raise WebdemoError(
+            "Gunicorn needs a folder for temporary files, and cannot write to any of the usual ones.",
+            remedy="Set TMPDIR to a folder that it can write to, for example TMPDIR=/dev/shm",
+        ) from exc
 
 
 def settings(job: Job, busy: set[int]) -> dict[str, Any]:
@@ -223,7 +236,7 @@ def hang_up_idle(stopping: Stopping, local_parts: set[Any], busy: set[int]) -> N
     stopping.wait()
     while True:
         time.sleep(LINGER_SECONDS)
-        for fd in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+        for fd in open_descriptors():
             with contextlib.suppress(OSError):  # closed meanwhile
                 if fd not in busy and stat.S_ISSOCK(os.fstat(fd).st_mode):
                     with socket.socket(fileno=os.dup(fd)) as sock:

@@ -113,11 +113,12 @@ def _members(leaders: set[int]) -> Iterator[tuple[int, psutil.Process]]:
     """The descendants of this process that belong to these groups, each with its group."""
     import psutil
 
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(ProcessLookupError):
-            group = os.getpgid(process.pid)
-            if group in leaders:
-                yield group, process
+    with contextlib.suppress(psutil.Error):  # no /proc is mounted
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(ProcessLookupError):
+                group = os.getpgid(process.pid)
+                if group in leaders:
+                    yield group, process
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

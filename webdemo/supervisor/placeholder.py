@@ -6,7 +6,6 @@ Runs in threads of the main process.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 from webdemo import servers
 from webdemo.middleware import stack
@@ -44,5 +43,12 @@ class Placeholder:
             stopping=stopping,
             grace_seconds=1.0,
         )
-        self._loop.in_thread(partial(wsgiref.serve, job))
+
+        def serve() -> None:
+            try:
+                wsgiref.serve(job)
+            finally:
+                self._loop.post(stopping.close)
+
+        self._loop.in_thread(serve)
         return stopping

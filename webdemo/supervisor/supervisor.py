@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,7 @@ from webdemo.supervisor.plan import Plan
 from webdemo.supervisor.reconciler import Reconciler, label
 from webdemo.supervisor.status import Overview
 from webdemo.worker import interpreter, startup
+from webdemo.worker.app_import import is_project
 from webdemo.worker.codec import InvalidMessage
 from webdemo.worker.messages import Loaded
 
@@ -120,6 +122,9 @@ class Supervisor:
         interpreter.end_early()  # unused if no service shares the app
         self.loop.after(_SLOW_LOAD_SECONDS, self._watch_current_folder)
         control = self._open_control()
+        if sys.platform == "linux" and not Path("/proc/self").exists():
+            self.emit(events.Note("/proc is not mounted: memory, CPU and who holds a port are not known."))
+            self.emit(events.Note("Mount it: mount -t proc proc /proc"))
         self.loop.after(INTERVAL_SECONDS, self._sample)
         if self._notifier.watchdog_seconds is not None:
             self._watchdog()
@@ -139,6 +144,7 @@ class Supervisor:
             return ControlServer(self.loop, Commands(self).obey)
         except ControlUnavailable as exc:
             self.emit(events.Note(f"{exc.problem} Commands such as `webdemo ps` do not reach this run."))
+            self.emit(events.Note(exc.remedy))
             return None
 
     # -- wishes ----------------------------------------------------------------------------------
@@ -188,7 +194,12 @@ class Supervisor:
         """Until the app's folders are known: a change may fix an import that fails, or takes too long."""
         if not self._watched:
             with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
-                self._watch([str(Path.cwd())])
+                here = Path.cwd()
+                name = self.plan.target.app.partition(":")[0].partition(".")[0]
+                of_app = [
+                    Path(path, file) for path in (str(here), *sys.path) for file in (name, f"{name}.py")
+                ]
+                self._watch([str(path) for path in ([here] if is_project(here) else of_app) if path.exists()])
 
     def _changed(self, paths: tuple[str, ...]) -> None:
         if self.reconciler.stopping is None:

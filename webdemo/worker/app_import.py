@@ -260,14 +260,19 @@ def source_folders() -> tuple[str, ...]:
     are noticed too; unless that is the home folder or the root, which hold too much else.
     """
     here = Path.cwd()
-    is_project = here not in (_home(), Path(here.anchor))
+    in_project = is_project(here)
     folders = set()
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if file and is_own(file):
             folder = Path(file).parent
-            folders.add(here if is_project and folder.is_relative_to(here) else folder)
+            folders.add(here if in_project and folder.is_relative_to(here) else folder)
     return tuple(sorted(map(str, folders)))
+
+
+def is_project(folder: Path) -> bool:
+    """Whether the folder can be watched as a whole; the home folder and the root hold too much."""
+    return folder not in (_home(), Path(folder.anchor))
 
 
 def _home() -> Path | None:

@@ -12,10 +12,10 @@ import os
 import signal
 from _thread import get_ident
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from webdemo.middleware import observe
+from webdemo.net.descriptors import open_descriptors
 
 # Those that the run layer uses: it sets its handlers again after the import of an app that has set its own.
 _RUN_LAYERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -107,14 +107,6 @@ def _let_go() -> None:
                 # Not closed: an object still has its number, and would close a file of the app that gets it.
                 os.dup2(nothing, descriptor, inheritable=False)
     os.close(nothing)
-
-
-def open_descriptors() -> Iterable[int]:
-    """Those of this process, and perhaps some that are not open."""
-    try:
-        return [int(path.name) for path in Path("/dev/fd").iterdir()]
-    except OSError:  # no /proc is mounted
-        return range(3, 1024)
 
 
 os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_in_child)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from webdemo import servers
 from webdemo.errors import SystemRefusal, WebdemoError
+from webdemo.net.descriptors import open_descriptors
 from webdemo.worker import app_import, app_processes, interpreter, server_process, sharing, startup
 from webdemo.worker.channel import Channel, DescriptorsMissing
 from webdemo.worker.messages import (
@@ -219,7 +220,7 @@ def import_ahead(channel: _LoaderChannel) -> None:
 
 def close_inherited() -> None:
     """Close inherited descriptors: a socket passed to the supervisor must not stay open here."""
-    for descriptor in app_processes.open_descriptors():
+    for descriptor in open_descriptors():
         with contextlib.suppress(OSError):  # the descriptor used for this listing
             if descriptor > 2 and os.get_inheritable(descriptor):
                 os.close(descriptor)
