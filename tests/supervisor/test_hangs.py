@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
 from tests import raw_http
@@ -21,6 +23,8 @@ def app(environ, start_response):
         with lock:
             print("begun", flush=True)
             time.sleep(600)
+    if path == "/slow":
+        time.sleep(1)
     start_response("200 OK", [("Content-Type", "text/plain")])
     if path == "/stream":
         return stream()
@@ -74,6 +78,16 @@ def test_an_accept_queue_that_never_shrinks_is_a_hang() -> None:
     assert not hung_after(60, Look(1, 3, []), Look(1, 0, []))
 
 
+def test_a_full_server_is_none_while_its_requests_are_younger_than_the_limit() -> None:
+    watch = HangWatch(5)
+    for second in range(60):
+        began = (
+            _BEGAN + second - second % 4
+        )  # every four seconds another request, none of them seen completed
+        look = Look(1, 3, [Activity(7, 7, int(began * 1e9), 0)])
+        assert watch.hung([look], _BEGAN + second + 0.5) == []
+
+
 def test_a_pause_of_the_machine_is_no_hang() -> None:
     watch = HangWatch(5)
     look = Look(1, 3, [activity()])
@@ -81,37 +95,55 @@ def test_a_pause_of_the_machine_is_no_hang() -> None:
     assert watch.hung([look], _BEGAN + 3600) == []
 
 
+def kill(old: psutil.Process) -> None:
+    """What happens after the grace time, which a busy machine needs for the stop at the test's end."""
+    for process in (*old.children(), old):
+        process.kill()
+    runs.wait_until(lambda: not runs.lives(old))
+
+
 @pytest.mark.parametrize("server", MAIN_SERVERS)
 def test_a_server_whose_threads_are_deadlocked_is_replaced(server: str, running: runs.Start) -> None:
     threads = "" if server == "werkzeug" else "?threads=2"
-    run = running("-b", f"{server}://127.0.0.1:0{threads}", "--hang-timeout", "1", "--grace", "0.5", app=APP)
+    run = running("-b", f"{server}://127.0.0.1:0{threads}", "--hang-timeout", "2", app=APP)
     (old,) = run.servers()
     with raw_http.Connection(run.url) as one, raw_http.Connection(run.url) as other:
         one.send_head("GET", "/deadlock")
         other.send_head("GET", "/deadlock")
         run.wait_for("begun")
-        run.wait_for(rf"\(pid {old.pid}\) has answered nothing for 1 s; it is replaced\.")
+        run.wait_for(rf"\(pid {old.pid}\) has answered nothing for 2 s; it is replaced\.")
         run.wait_for(r"\| +File .*served\.py.* in app")
         run.wait_for(rf"^{server} .* is up again")
-    runs.wait_until(lambda: not runs.lives(old))  # until then it may still accept connections
+    kill(old)
     assert raw_http.get(run.url).text == "hello"
     assert run.terminate() == 0
 
 
 @pytest.mark.parametrize("server", MAIN_SERVERS)
 def test_a_stopped_server_process_is_replaced(server: str, running: runs.Start) -> None:
-    run = running("-b", f"{server}://127.0.0.1:0", "--hang-timeout", "1", "--grace", "0.5", app=APP)
+    run = running("-b", f"{server}://127.0.0.1:0", "--hang-timeout", "2", app=APP)
     (old,) = run.servers()
     for process in (old, *old.children()):
         process.suspend()
     assert raw_http.get(run.url).text == "hello"  # it waits until the new one accepts
-    runs.wait_until(lambda: not runs.lives(old))
+    kill(old)
     assert run.terminate() == 0
+
+
+def test_a_full_server_is_left_alone(running: runs.Start) -> None:
+    binds = ("-b", "gunicorn://127.0.0.1:0?threads=1", "-b", "werkzeug://127.0.0.1:0?connections=1")
+    run = running(*binds, "--hang-timeout", "3", app=APP)
+    before = run.servers()
+    with ThreadPoolExecutor() as pool:  # for longer than the limit somebody waits to be accepted
+        answers = [pool.submit(raw_http.get, url, "/slow") for url in run.urls for _ in range(5)]
+        assert {answer.result().text for answer in answers} == {"hello"}
+    assert run.servers() == before
+    assert not re.search("answered nothing", run.log())
 
 
 @pytest.mark.parametrize("server", MAIN_SERVERS)
 def test_an_endless_stream_is_left_alone(server: str, running: runs.Start) -> None:
-    run = running("-b", f"{server}://127.0.0.1:0", "--hang-timeout", "1", "--grace", "1", app=APP)
+    run = running("-b", f"{server}://127.0.0.1:0", "--hang-timeout", "3", app=APP)
     (old,) = run.servers()
     with raw_http.Connection(run.url) as stream:
         stream.send_head("GET", "/stream")

@@ -2,7 +2,8 @@
 
 The rule: a process has hung if, for the whole time, it has completed no request although one waited for its
 response to begin, or although clients waited in the accept queue and it accepted none. So an endless stream
-is no hang, nor is a slow download, nor a long request beside which others are answered.
+is no hang, nor is a slow download, nor a long request beside which others are answered, nor a server that is
+full: while its requests are younger than that, clients may wait in the queue.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class HangWatch:
         found = []
         for look in looks:
             is_stuck = [self._is_stuck(activity, workers, now) for activity in look.activities]
-            accepts = self._accepts(look, queues)
+            accepts = self._accepts(look, queues, now)
             if any(is_stuck) or not accepts:
                 found.append(look.process)
         return found
@@ -53,13 +54,18 @@ class HangWatch:
         if completed != activity.completed:
             since = self._watched
         self._workers[activity.pid] = activity.completed, since
-        waits = activity.oldest_began and now - activity.oldest_began / 1e9 >= self._seconds
-        return bool(waits) and self._watched - since >= self._seconds
+        return _age(activity, now) >= self._seconds <= self._watched - since
 
-    def _accepts(self, look: Look, before: dict[int, tuple[int, int, float]]) -> bool:
+    def _accepts(self, look: Look, before: dict[int, tuple[int, int, float]], now: float) -> bool:
         completed = sum(activity.completed for activity in look.activities)
         queue, completed_before, since = before.get(look.process, (0, 0, 0.0))
-        if not queue or look.queue < queue or completed != completed_before:
+        is_full = any(0 < _age(activity, now) < self._seconds for activity in look.activities)
+        if not queue or look.queue < queue or completed != completed_before or is_full:
             since = self._watched
         self._queues[look.process] = look.queue, completed, since
         return not look.queue or self._watched - since < self._seconds
+
+
+def _age(activity: Activity, now: float) -> float:
+    """The seconds of the oldest request whose response has not begun; 0 if there is none."""
+    return now - activity.oldest_began / 1e9 if activity.oldest_began else 0.0
