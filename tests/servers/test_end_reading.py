@@ -66,11 +66,8 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
     monkeypatch.setattr(_draining, "LINGER_SECONDS", END_SECONDS)
     stopping, accepted, may_begin = Stopping(), threading.Event(), threading.Event()
 
-    open_connections: set[socket.socket] = set()
-
     class Handler(_draining.DrainingHandler, BaseHTTPRequestHandler):
         idle = _draining.IdleConnections()
-        open = open_connections
         pause_seconds = END_SECONDS
 
         def setup(self) -> None:
@@ -85,13 +82,10 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = False  # they are waited for
-
-    server = Server(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     serving = threading.Thread(
         target=_draining.serve_until_stopped,
-        args=([server], stopping, Handler.idle, open_connections, END_SECONDS),
+        args=([server], stopping, Handler.idle, {}, END_SECONDS),
     )
     serving.start()
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=END_SECONDS) as client:
@@ -109,11 +103,9 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
 def test_a_response_is_sent_for_as_long_as_its_client_reads_on(pause_seconds: float, reads: bool) -> None:
     long = b"a" * (4 << 20)
     pause = pause_seconds
-    open_connections: set[socket.socket] = set()
 
     class Handler(_draining.DrainingHandler, BaseHTTPRequestHandler):
         idle = _draining.IdleConnections()
-        open = open_connections
         pause_seconds = pause
 
         def handle(self) -> None:

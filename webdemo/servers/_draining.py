@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from webdemo.servers import LINGER_SECONDS, Stopping
 
 if TYPE_CHECKING:
-    import socketserver
     from http.server import BaseHTTPRequestHandler as _Handler
 else:
     _Handler = object
@@ -105,10 +104,9 @@ def _arrived(connection: socket.socket) -> bytes:
 
 
 class DrainingHandler(_Handler):
-    """A mixin for request handlers that tracks the open connections, and those of them that are idle."""
+    """A mixin for request handlers that tracks the idle connections."""
 
     idle: IdleConnections  # set by a subclass
-    open: set[socket.socket]  # set by a subclass
     pause_seconds: float  # set by a subclass: for which the client may pause while it sends or reads
 
     def __init__(self, request: socket.socket, address: Any, server: Any) -> None:
@@ -118,7 +116,6 @@ class DrainingHandler(_Handler):
             pass  # all I/O of a handler is with its client, whose disconnect is not worth a log line
         finally:
             self.idle.discard(self.request)
-            self.open.discard(request)
 
     def setup(self) -> None:
         super().setup()
@@ -136,23 +133,27 @@ class DrainingHandler(_Handler):
             self.idle.discard(self.request)
 
 
+Threads = dict[socket.socket, threading.Thread]
+"""The open connections, each with the thread that serves it."""
+
+
 def serve_until_stopped(
-    servers: list[socketserver.TCPServer],
+    servers: list[Any],
     stopping: Stopping,
     idle: IdleConnections,
-    open_connections: set[socket.socket],
+    threads: Threads,
     header_timeout: float,
 ) -> None:
-    """Accept on all servers in this thread until `stopping` is set, then drain."""
+    """Accept on all servers (of socketserver.ThreadingMixIn) in this thread until stopped, then drain."""
     with selectors.DefaultSelector() as selector:
         selector.register(stopping, selectors.EVENT_READ)
         for server in servers:
             selector.register(server, selectors.EVENT_READ, server)
         look_at = time.monotonic() + LOOK_FOR_OLD_SECONDS
         while not stopping.is_set():
-            for key, _ in selector.select(LOOK_FOR_OLD_SECONDS if open_connections else None):
+            for key, _ in selector.select(LOOK_FOR_OLD_SECONDS if threads else None):
                 if key.data is not None:
-                    accept(key.data, open_connections)
+                    accept(key.data, threads)
             if time.monotonic() > look_at:
                 idle.close_older_than(header_timeout)
                 look_at = time.monotonic() + LOOK_FOR_OLD_SECONDS
@@ -160,20 +161,33 @@ def serve_until_stopped(
     hang_up = threading.Timer(LINGER_SECONDS, idle.hang_up)
     hang_up.start()
     for server in servers:
-        server.server_close()  # joins all threads
+        server.server_close()
+    for thread in list(threads.values()):
+        thread.join()
     hang_up.cancel()
 
 
-def accept(server: socketserver.TCPServer, open_connections: set[socket.socket]) -> None:
-    """Accept a connection and start its thread, as `handle_request` does, which would first poll again."""
+def accept(server: Any, threads: Threads) -> None:
+    """Accept a connection and start its thread.
+
+    Unlike `handle_request` of socketserver, which polls again, and looks at all threads for each connection.
+    """
     try:
         connection, address = server.get_request()
     except OSError:
         return
-    open_connections.add(connection)
+    thread = threading.Thread(target=_serve, args=[server, connection, address, threads], daemon=True)
+    threads[connection] = thread
     try:
-        server.process_request(connection, address)
+        thread.start()
     except RuntimeError:  # no further thread can be started
-        open_connections.discard(connection)
+        del threads[connection]
         server.handle_error(connection, address)
         server.shutdown_request(connection)
+
+
+def _serve(server: Any, connection: socket.socket, address: Any, threads: Threads) -> None:
+    try:
+        server.process_request_thread(connection, address)
+    finally:
+        del threads[connection]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def serve(job: Job) -> None:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
-    from webdemo.servers._draining import DrainingHandler, IdleConnections, serve_until_stopped
+    from webdemo.servers._draining import DrainingHandler, IdleConnections, Threads, serve_until_stopped
     from webdemo.servers._framing import ChunkedBody, StrictHandler
     from webdemo.servers._room import Listener, Room
     from webdemo.servers._wsgi_fixes import UNIX, answer, with_an_end
@@ -28,13 +28,12 @@ def serve(job: Job) -> None:
     app = partial(answer, job.app)
     context = _context(job.certificate)
     connections = IdleConnections()
-    open_connections: set[socket] = set()
-    room = Room(open_connections.__len__, connections.close_idle, most=job.options.connections)
+    threads: Threads = {}
+    room = Room(threads.__len__, connections.close_idle, most=job.options.connections)
 
     class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
         rfile: io.BufferedReader[Any]
         idle = connections
-        open = open_connections
         pause_seconds = job.options.body_timeout
 
         def setup(self) -> None:
@@ -70,12 +69,9 @@ def serve(job: Job) -> None:
         server = make_server(*_address(sock), app, threaded=True, request_handler=Handler, fd=sock.fileno())
         server.socket = Listener(server.socket, room)
         server.ssl_context = context
-        server.daemon_threads = False  # type: ignore[attr-defined]
         servers.append(server)
     job.ready()
-    serve_until_stopped(
-        list(servers), job.stopping, connections, open_connections, job.options.header_timeout
-    )
+    serve_until_stopped(servers, job.stopping, connections, threads, job.options.header_timeout)
 
 
 def _context(certificate: Certificate | None) -> ssl.SSLContext | None:

@@ -18,14 +18,14 @@ _LONGEST_LINE = 65536
 def serve(job: Job) -> None:
     from wsgiref.simple_server import WSGIServer
 
-    from webdemo.servers._draining import IdleConnections, serve_until_stopped
+    from webdemo.servers._draining import IdleConnections, Threads, serve_until_stopped
     from webdemo.servers._room import Listener, Room
     from webdemo.servers._wsgi_fixes import answer
 
     idle = IdleConnections()
-    open_connections: set[socket.socket] = set()
-    room = Room(open_connections.__len__, idle.close_idle, most=job.options.connections)
-    handler = strict_handler(job, idle, open_connections)
+    threads: Threads = {}
+    room = Room(threads.__len__, idle.close_idle, most=job.options.connections)
+    handler = strict_handler(job, idle)
 
     class Server(ThreadingMixIn, WSGIServer):
         def __init__(self, listener: socket.socket) -> None:
@@ -42,10 +42,10 @@ def serve(job: Job) -> None:
 
     servers = [Server(sock) for sock in job.sockets]
     job.ready()
-    serve_until_stopped(list(servers), job.stopping, idle, open_connections, job.options.header_timeout)
+    serve_until_stopped(servers, job.stopping, idle, threads, job.options.header_timeout)
 
 
-def strict_handler(job: Job, connections: IdleConnections, open_connections: set[socket.socket]) -> Any:
+def strict_handler(job: Job, connections: IdleConnections) -> Any:
     """wsgiref's handler; only well-formed requests reach the app, with the environ of other servers."""
     from wsgiref.handlers import SimpleHandler
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -61,7 +61,6 @@ def strict_handler(job: Job, connections: IdleConnections, open_connections: set
     class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
         server: WSGIServer
         idle = connections
-        open = open_connections
         pause_seconds = job.options.body_timeout
 
         def setup(self) -> None:
