@@ -1,4 +1,4 @@
-// Adds a Copy button to each .terminal. Made here, so that without JavaScript nothing is offered in vain.
+// Adds a Copy button to each .terminal: by script, because without JavaScript it could not work.
 for (const terminal of document.querySelectorAll(".terminal")) {
   const button = document.createElement("button");
   button.type = "button";
@@ -10,7 +10,7 @@ for (const terminal of document.querySelectorAll(".terminal")) {
       await navigator.clipboard.writeText(terminal.querySelector("code").textContent);
       button.textContent = "Copied";
     } catch {
-      // No clipboard outside a secure context, or none allowed: select the text to copy by hand.
+      // No access to the clipboard, as outside a secure context: select the text, to be copied by hand.
       getSelection().selectAllChildren(terminal.querySelector("code"));
       button.textContent = "Selected";
     }

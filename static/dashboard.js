@@ -1,16 +1,17 @@
-// Keeps the overview live: asks for its changing part once a second, and lays it over the old one, element by
-// element, so that focus, selections and unfolded logs stay. A hidden tab asks nothing.
+// Keeps the overview live: requests its changing part once a second, and merges it into the page element by
+// element, so that focus, selections and open logs are kept. A hidden tab does not poll.
 import { headers, problemOf } from "./key.js";
 
-const PAUSE_MS = 1000;
-const PATIENCE_MS = 5000;
+const INTERVAL_MS = 1000;
+const TIMEOUT_MS = 5000;
 const live = document.getElementById("live");
 const lost = document.getElementById("lost");
+const keyless = document.getElementById("keyless"); // on the dashboard only
 const outcome = document.getElementById("outcome");
 let timer;
-let answeredAt = new Date();
+let respondedAt = new Date();
 
-async function ask() {
+async function refresh() {
   clearTimeout(timer);
   if (document.hidden) return;
   try {
@@ -18,28 +19,29 @@ async function ask() {
     const response = await fetch(`${live.dataset.url}?${new URLSearchParams(open)}`, {
       headers,
       cache: "no-store",
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     if (!response.ok) throw new Error(await problemOf(response));
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-    layOver(live, fresh.body);
-    answeredAt = new Date();
+    merge(live, fresh.body);
+    respondedAt = new Date();
     lost.hidden = true;
+    if (keyless) keyless.hidden = live.querySelector(".log") !== null;
     live.classList.remove("stale");
   } catch (error) {
     const own = error instanceof TypeError || error.name === "TimeoutError";
-    const problem = own ? "The dashboard does not answer: the run may have ended." : error.message;
-    const text = `${problem} What you see is from ${answeredAt.toLocaleTimeString()}.`;
+    const problem = own ? "The dashboard does not respond: the run may have ended." : error.message;
+    const text = `${problem} This page shows the state at ${respondedAt.toLocaleTimeString()}.`;
     if (lost.textContent !== text) lost.textContent = text;
     lost.hidden = false;
     live.classList.add("stale");
   }
   clearTimeout(timer);
-  timer = setTimeout(ask, PAUSE_MS);
+  timer = setTimeout(refresh, INTERVAL_MS);
 }
 
-// Makes the children of one element those of another, keeping every node that can be kept.
-function layOver(old, fresh) {
+// Makes the children of one element equal to those of another; nodes that match are kept.
+function merge(old, fresh) {
   const keyed = new Map([...old.children].filter((child) => child.dataset.key).map((child) => [child.dataset.key, child]));
   let at = old.firstChild;
   for (const node of [...fresh.childNodes]) {
@@ -55,8 +57,8 @@ function layOver(old, fresh) {
     if (match.nodeType !== Node.ELEMENT_NODE) {
       if (match.nodeValue !== node.nodeValue) match.nodeValue = node.nodeValue;
     } else if (match.dataset.busy === undefined) {
-      takeAttributes(match, node);
-      layOver(match, node);
+      copyAttributes(match, node);
+      merge(match, node);
     }
   }
   while (at) {
@@ -66,7 +68,7 @@ function layOver(old, fresh) {
   }
 }
 
-function takeAttributes(old, fresh) {
+function copyAttributes(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
@@ -75,7 +77,7 @@ function takeAttributes(old, fresh) {
   }
 }
 
-function tell(kind, text) {
+function showOutcome(kind, text) {
   outcome.className = `note toast ${kind}`;
   outcome.textContent = text;
   outcome.hidden = false;
@@ -88,20 +90,20 @@ live.addEventListener("submit", async (event) => {
   const body = new URLSearchParams(new FormData(form, event.submitter));
   form.dataset.busy = "";
   form.setAttribute("aria-busy", "true");
-  tell("", `${event.submitter.textContent}: under way …`);
+  showOutcome("", `${event.submitter.textContent}: in progress …`);
   try {
     const response = await fetch(form.getAttribute("action"), { method: "POST", headers, body });
-    if (response.ok) tell("ok", (await response.json()).text);
-    else tell("bad", await problemOf(response));
+    if (response.ok) showOutcome("ok", (await response.json()).text);
+    else showOutcome("bad", await problemOf(response));
   } catch (error) {
-    tell("bad", `The dashboard does not answer: ${error.message}.`);
+    showOutcome("bad", `The dashboard does not respond: ${error.message}.`);
   }
   delete form.dataset.busy;
   form.removeAttribute("aria-busy");
-  ask();
+  refresh();
 });
 
-// An unfolded log is filled at once.
-live.addEventListener("toggle", (event) => event.target.open && ask(), true);
-document.addEventListener("visibilitychange", ask);
-ask();
+// A log that is opened is filled at once.
+live.addEventListener("toggle", (event) => event.target.open && refresh(), true);
+document.addEventListener("visibilitychange", refresh);
+refresh();

@@ -1,4 +1,4 @@
-// Lets the form of /inspect use any method: HTML forms know GET and POST only.
+// Lets the form of /inspect use any method: HTML forms support GET and POST only.
 const form = document.getElementById("send-form");
 const methods = ["POST", "GET", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
@@ -19,11 +19,11 @@ form.addEventListener("submit", async (event) => {
   const method = select.value;
   const body = method === "GET" ? undefined : form.elements.body.value;
   const response = await fetch(form.action, { method, body, headers: { Accept: "text/html" } });
-  const answer = new DOMParser().parseFromString(await response.text(), "text/html");
-  document.title = answer.title;
-  // An error page has no #request: then it takes the place of everything.
-  const part = answer.getElementById("request") ? "#request" : "main";
-  document.querySelector(part).replaceWith(answer.querySelector(part));
+  const shown = new DOMParser().parseFromString(await response.text(), "text/html");
+  document.title = shown.title;
+  // An error page has no #request: it replaces the whole content.
+  const part = shown.getElementById("request") ? "#request" : "main";
+  document.querySelector(part).replaceWith(shown.querySelector(part));
   const heading = document.querySelector("h1");
   heading.tabIndex = -1;
   heading.focus();

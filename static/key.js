@@ -1,5 +1,5 @@
-// The key of the run, with which this page may act. It comes behind the # of the URL that was printed, which
-// browsers send to nobody, and is kept in the storage of this origin: unlike a cookie, no other port gets it.
+// The run's key, which logs and actions require. It follows the # in the printed URL, which browsers do not send,
+// and is kept in the storage of this origin: unlike a cookie, it is not sent to other ports.
 const NAME = "webdemo-key";
 const given = /^#key=([\w-]+)$/.exec(location.hash);
 let key = given ? given[1] : null;
@@ -8,17 +8,19 @@ try {
   if (key) localStorage.setItem(NAME, key);
   else key = localStorage.getItem(NAME);
 } catch {
-  // No storage allowed: then this tab alone has the key.
+  // This browser allows no storage: only this tab has the key.
 }
 if (given) history.replaceState(null, "", location.pathname + location.search);
+// The URL with the key, opened in a tab that already shows the page, does not load it again.
+addEventListener("hashchange", () => location.hash.startsWith("#key=") && location.reload());
 
 export const headers = key ? { "X-Webdemo-Key": key } : {};
 
-// What an answer that is none says, in words.
+// The problem that an unsuccessful response reports.
 export async function problemOf(response) {
   try {
     return (await response.json()).problem;
   } catch {
-    return `The dashboard answered ${response.status}.`;
+    return `The dashboard responded with ${response.status}.`;
   }
 }

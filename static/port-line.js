@@ -1,12 +1,11 @@
-// The line of all ports: move along it, zoom, and read off what each port is. It takes the place of the
-// still picture that the page comes with, and is a slider to the keyboard and to screen readers: its value
-// is the port under the cursor. Positions are SVG attributes; colours and fonts come from the stylesheet.
+// The line of all ports: pan, zoom, and see what each port is. It replaces the page's static picture, and is a
+// slider for the keyboard and for screen readers: its value is the port under the cursor. Positions are SVG attributes; colours and fonts come from the stylesheet.
 const LAST = 65535;
 const CLOSEST = 16; // ports across the whole line when zoomed in as far as possible
 const HEIGHT = 208;
 const TRACK = { top: 108, height: 30 };
 const ROWS = [94, 74, 54, 34]; // baselines of the labels above the track, the nearest first
-// Known to most people, so that the whole line has them as landmarks; the best known first.
+// Labelled even when the whole line is shown; the best known first.
 const LANDMARKS = [80, 443, 25, 22, 5432, 8000, 27017, 3306, 8080, 6379];
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -37,7 +36,7 @@ function gather(data) {
   for (const use of data.uses) at(use.port).uses.push(use);
   for (const one of data.listening) at(one.port).holders.push(one);
   const known = [...ports.keys()].sort((one, other) => one - other);
-  // Whose label comes first where there is no room for all: this page, who listens, what is used, any name.
+  // Which label is drawn where there is no room for all: this page, a listener, a common use, any name.
   const rank = ({ names, uses, holders }, port) => {
     if (port === here) return 0;
     const landmark = LANDMARKS.indexOf(port);
@@ -74,9 +73,9 @@ function build(data) {
   const legend = html("p", { class: "badges muted small" });
   for (const [kind, text] of [
     ["here", "this page"],
-    ["listening", "somebody listens"],
+    ["listening", "a program listens"],
     ["named", "has a name"],
-    ["ephemeral", "taken for outgoing connections by this machine’s system"],
+    ["ephemeral", "used for outgoing connections by this machine’s system"],
   ]) {
     if ((kind === "here" && here < 0) || (kind === "listening" && !data.listening.length)) continue;
     if (kind === "ephemeral" && !data.ephemeral) continue;
@@ -94,7 +93,7 @@ function build(data) {
   let first = 0; // the port at the left edge; with fractions while it moves
   let span = LAST + 1; // ports across the line
   let cursor = here >= 0 ? here : 80;
-  let moving = 0; // the animation frame that is under way
+  let moving = 0; // the pending animation frame
 
   const x = (port) => ((port + 0.5 - first) / span) * width;
   const portAt = (position) => clamp(Math.floor(first + (position / width) * span), 0, LAST);
@@ -115,7 +114,7 @@ function build(data) {
     const step = (now) => {
       const part = clamp((now - began) / 220, 0, 1);
       const eased = 1 - (1 - part) ** 3;
-      // Zooming feels even when each frame multiplies; moving, when each frame adds.
+      // Zooming looks smooth in equal factors, panning in equal steps.
       const between = from.span * (target / from.span) ** eased;
       const travelled = target === from.span ? eased : (from.span - between) / (from.span - target);
       show(from.first + (goal - from.first) * travelled, between);
@@ -130,12 +129,12 @@ function build(data) {
     moveTo(first + share * (span - target), target);
   }
 
-  function choose(port) {
+  function select(port) {
     cursor = clamp(Math.round(port), 0, LAST);
     const margin = span / 12;
     if (cursor < first + margin || cursor > first + span - margin) moveTo(cursor - span / 2, span);
     else render();
-    tell();
+    describePort();
   }
 
   function describe(port) {
@@ -145,7 +144,7 @@ function build(data) {
     return { facts, range, name };
   }
 
-  function tell() {
+  function describePort() {
     const { facts, range, name } = describe(cursor);
     const holders = facts?.holders ?? [];
     svg.setAttribute("aria-valuenow", cursor);
@@ -178,8 +177,8 @@ function build(data) {
 
   function renderLabels(parts) {
     const taken = ROWS.map(() => []);
-    const labels = []; // above all leaders, so that none crosses a word
-    const letter = 7.9; // px that a letter of the label's font is wide, at most
+    const labels = []; // drawn above all leaders
+    const letter = 7.9; // the width of a letter of the label's font in px, at most
     for (const port of byRank) {
       const facts = ports.get(port);
       if (port < first || port >= first + span) continue;
@@ -222,7 +221,7 @@ function build(data) {
       parts.push(draw("rect", { class: "ephemeral", x: left, y: bottom + 50, width: right - left, height: 4 }));
     }
 
-    // All that has a name, as one path: a hairline each, or a cell each when there is room.
+    // All ports with a name, as one path: a hairline each, or a cell each when there is room.
     const cell = width / span;
     const marks = new Set();
     for (const port of known)
@@ -257,14 +256,14 @@ function build(data) {
 
   const step = () => Math.max(1, Math.round(span / 200));
   const keys = {
-    ArrowLeft: () => choose(cursor - step()),
-    ArrowDown: () => choose(cursor - step()),
-    ArrowRight: () => choose(cursor + step()),
-    ArrowUp: () => choose(cursor + step()),
-    PageDown: () => choose(cursor - span / 3),
-    PageUp: () => choose(cursor + span / 3),
-    Home: () => choose(0),
-    End: () => choose(LAST),
+    ArrowLeft: () => select(cursor - step()),
+    ArrowDown: () => select(cursor - step()),
+    ArrowRight: () => select(cursor + step()),
+    ArrowUp: () => select(cursor + step()),
+    PageDown: () => select(cursor - span / 3),
+    PageUp: () => select(cursor + span / 3),
+    Home: () => select(0),
+    End: () => select(LAST),
     "+": () => zoom(1 / 2),
     "=": () => zoom(1 / 2),
     "-": () => zoom(2),
@@ -278,7 +277,7 @@ function build(data) {
     keys[event.key]();
   });
 
-  // One pointer drags, two pinch; one that hardly moved has chosen a port.
+  // One pointer drags, two pinch; one that hardly moved selects a port.
   const pointers = new Map();
   let pressed = null;
   const place = (event) => event.clientX - svg.getBoundingClientRect().left;
@@ -310,10 +309,10 @@ function build(data) {
   });
   svg.addEventListener("pointerup", (event) => {
     if (pressed !== null && pointers.size === 1) {
-      // A finger is broad: a port that somebody listens on, or that has a name, draws it.
+      // A finger is imprecise: prefer a port that has a listener or a name.
       const port = portAt(pressed);
       const reach = Math.ceil((span / width) * 8);
-      choose(byRank.find((one) => Math.abs(one - port) <= reach && span > 100) ?? port);
+      select(byRank.find((one) => Math.abs(one - port) <= reach && span > 100) ?? port);
     }
     pointers.delete(event.pointerId);
     pressed = null;
@@ -323,7 +322,7 @@ function build(data) {
   svg.addEventListener(
     "wheel",
     (event) => {
-      // A pinch on a touchpad comes as a wheel with Ctrl. A plain wheel goes on scrolling the page.
+      // A pinch on a touchpad is reported as a wheel with Ctrl. A plain wheel scrolls the page.
       if (event.ctrlKey) {
         event.preventDefault();
         const target = clamp(span * Math.exp(event.deltaY * 0.01), CLOSEST, LAST + 1);
@@ -359,7 +358,7 @@ function build(data) {
     span = clamp((to - from + 1) * 1.5, 40, LAST + 1);
     first = clamp((from + to) / 2 - span / 2, 0, LAST + 1 - span);
   }
-  tell();
+  describePort();
   new ResizeObserver(([entry]) => {
     width = entry.contentRect.width;
     render();

@@ -205,6 +205,13 @@ def test_without_the_key_the_page_is_for_looking(dashboard: Dashboard, page: Pag
     expect(page.locator("#problem")).to_contain_text("This needs the key of the run", timeout=SOON_MS)
 
 
+def test_page_without_the_key_says_what_is_missing(dashboard: Dashboard, page: Page) -> None:
+    page.goto(dashboard.url)
+    expect(page.locator("#keyless")).to_contain_text("it ends with #key=", timeout=SOON_MS)
+    open_dashboard(page, dashboard)
+    expect(page.locator("#keyless")).to_be_hidden()
+
+
 def test_the_key_leaves_the_address_bar_and_no_other_port_gets_it(dashboard: Dashboard, page: Page) -> None:
     sent: list[Request] = []
     page.on("request", lambda request: sent.append(request))
@@ -252,7 +259,7 @@ def test_a_run_that_has_ended_is_told(own_dashboard: Dashboard, page: Page) -> N
     own_dashboard.run.terminate()
     lost = page.locator("#lost")
     expect(lost).to_contain_text("the run may have ended", timeout=SOON_MS)
-    expect(lost).to_contain_text("What you see is from")
+    expect(lost).to_contain_text("This page shows the state at")
 
 
 def test_a_supervisor_that_does_not_answer_is_told(own_dashboard: Dashboard, page: Page) -> None:

@@ -48,7 +48,7 @@ def test_home_page_names_the_ports_of_both_sides(site_url: str, server: str, pag
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(rf"Port\s*{port}"))
     stops = page.locator(".stop")
     assert [label.inner_text() for label in stops.locator(".stop-label").all()] == [
-        "You",
+        "Your browser",
         "Name",
         "Address",
         "Port",
@@ -104,7 +104,7 @@ def test_files_are_listed_and_lead_back_to_the_site(site_url: str, page: Page) -
 
 def test_command_is_copied(site_url: str, open_page: OpenPage) -> None:
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
-    page.goto(site_url)
+    page.goto(f"{site_url}/inspect")
     page.get_by_role("button", name="Copy").last.click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
@@ -117,4 +117,4 @@ def test_keyboard_reaches_the_content_first(site_url: str, page: Page) -> None:
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Ask again")).to_be_focused()
+    expect(page.get_by_role("link", name="What is a port?")).to_be_focused()

@@ -101,7 +101,7 @@ def test_remote_clients_do_not_see_who_listens(
             assert "listens now" not in answer.text
             assert "127.0.0.1:" not in answer.text
     page = client.get(f"/ports/{taken}", headers=headers, environ_overrides=environ).text
-    assert "Told only to somebody who sits at this machine" in page
+    assert "Shown only on the machine itself" in page
     one = client.get(f"/ports/{taken}", headers=JSON | headers, environ_overrides=environ).get_json()
     assert set(one) == {"port", "range", "iana", "uses", "blocked_by_browsers"}
     all_of_them = client.get("/ports", headers=JSON | headers, environ_overrides=environ).get_json()

@@ -29,6 +29,7 @@ PAGES = [
     "/learn/ranges",
     "/learn/one-server",
     "/learn/many-servers",
+    "/learn/questions?q1=a&q2=b&q3=c&q4=a&q5=b",
 ]
 OpenPage = Callable[..., Page]
 
@@ -185,10 +186,10 @@ def test_lesson_takes_the_port_and_shows_the_real_error(url: str, open_page: Ope
     page = open_page(java_script_enabled=False)
     page.goto(f"{url}/learn")
     page.get_by_role("link", name="Begin").click()
-    for title in ("Name, address, port", "Three ranges", "One server on a port"):
+    for title in ("From URL to app", "Three ranges", "One server per port"):
         page.get_by_role("link", name=f"{title} →").click()
         expect(page.get_by_role("heading", level=1)).to_have_text(title)
-    page.get_by_role("button", name="Take port").click()
+    page.get_by_role("button", name="Listen on port").click()
     port = url.rpartition(":")[2]
     expect(page.locator("#error")).to_contain_text(
         f"Port {port} is already in use by a webdemo that you started"
@@ -196,18 +197,61 @@ def test_lesson_takes_the_port_and_shows_the_real_error(url: str, open_page: Ope
     expect(page.locator("#error")).to_contain_text("exit code 69")
 
 
+def test_note_stays_with_the_name_under_which_it_was_stored(url: str, page: Page) -> None:
+    port = url.rpartition(":")[2]
+    page.goto(f"{url}/learn/many-servers")
+    page.get_by_role("button", name="Store a note").click()
+    expect(page.locator("#stored")).to_contain_text(f"Stored by a page of {url}: “a note of")
+    page.goto(f"http://localhost:{port}/learn/many-servers")
+    expect(page.locator("#stored")).to_have_text(f"Nothing is stored under http://localhost:{port}.")
+
+
+def test_path_is_played_forward_and_back_by_keyboard(url: str, open_page: OpenPage) -> None:
+    page = open_page(reduced_motion="reduce")
+    page.goto(f"{url}/learn/url")
+    forward = page.get_by_role("button", name="Step forward")
+    forward.focus()
+    told = []
+    for _ in range(12):
+        page.keyboard.press("Enter")
+        told.append(page.locator(".player span").inner_text())
+    assert (told[0], told[5]) == ("Request, 1 of 12: Your browser", "Request, 6 of 12: App")
+    assert (told[6], told[11]) == ("Response, 7 of 12: App", "Response, 12 of 12: Your browser")
+    expect(forward).to_be_disabled()
+    page.get_by_role("button", name="Play").click()
+    expect(page.locator(".stop.current")).to_contain_text("Your browser")
+    assert accessibility_violations(page) == []
+
+
+def test_request_moves_only_where_motion_is_wanted(url: str, open_page: OpenPage) -> None:
+    for wanted, name in (("no-preference", "walk"), ("reduce", "none")):
+        page = open_page(reduced_motion=wanted)
+        page.goto(f"{url}/learn/port")
+        packet = page.locator(".doors .packet")
+        assert packet.evaluate("e => getComputedStyle(e).animationName") == name
+
+
+def test_narrowest_pages_do_not_scroll_sideways(url: str, open_page: OpenPage) -> None:
+    """180 px is a phone of 360 px at 200 % zoom."""
+    page = open_page(viewport={"width": 180, "height": 400}, reduced_motion="reduce")
+    for path in (*PAGES, "/", "/hello", "/inspect", "/servers", "/mail", "/files/", "/compare", "/nowhere"):
+        page.goto(url + path)
+        assert horizontal_overflow(page) == [], path
+
+
 def test_browser_keeps_another_port_apart(url: str, page: Page) -> None:
     refused: list[str] = []
     page.on("console", lambda message: refused.append(message.text))
     page.goto(f"{url}/learn/many-servers")
-    other = page.get_by_label("Another server here").input_value()
+    other = page.get_by_label("Another origin on this machine").input_value()
     assert other != url
-    page.get_by_role("button", name="Ask both").click()
+    page.get_by_role("button", name="Request both").click()
     answers = page.locator("#answers .note")
     expect(answers).to_have_count(3)
     expect(answers.nth(0)).to_contain_text(f"{url} was read.")
     expect(answers.nth(1)).to_contain_text(f"{other} was reached.")
     expect(answers.nth(2)).to_contain_text(f"{other} may not be read.")
+    assert "its name differs" in answers.nth(2).inner_text()
     # It is refused by the same-origin policy, not by this page's own content security policy.
     assert any("blocked by CORS policy" in text for text in refused)
     assert not any("Content Security Policy" in text for text in refused)

@@ -25,6 +25,7 @@ TELLING_PAGES = ("/", "/learn/port", "/ports", "/trace", "/servers", "/mail", "/
 # {other} is the port of another server of the run.
 ALL_PAGES = """
     / /learn /learn/port /learn/url /learn/ranges /learn/one-server /learn/many-servers
+    /learn/questions /learn/questions?q1=a&q2=a&q3=b&q4=b&q5=a
     /ports /ports?q=1-65535 /ports/{other} /ports/99999 /trace /trace?url=http://127.0.0.1:{other}/
     /compare /servers /servers/live /mail /mail/1 /mail/1/source /mail/1/parts/0 /hello/you
     /inspect /inspect?q=1 /files/ /files/webdemo.css /robots.txt /nowhere /error /% /static/nowhere

@@ -78,7 +78,7 @@ def failure_of(client: Client, url: str, **environ: Any) -> str:
 
 def test_steps_are_drawn_on_one_axis(client: Client, local: Any) -> None:
     page = trace(client, f"http://127.0.0.1:{local.server_port}/").text
-    for name in ("Read the URL", "Connect to the port", "Wait for the answer", "Take the body"):
+    for name in ("Parse the URL", "Connect to the port", "Wait for the response", "Receive the body"):
         assert name in page
     assert "200 OK" in page
     assert "Answered by" in page

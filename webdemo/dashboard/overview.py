@@ -103,6 +103,10 @@ class Overview:
     def ports(self) -> int:
         return sum(len(card.ports) for card in self.cards)
 
+    @property
+    def app_ports(self) -> int:
+        return sum(len(card.ports) for card in self.cards if card.runs_app)
+
     def card_of(self, port: str) -> Card | None:
         return next((card for card in self.cards if any(p.name == port for p in card.ports)), None)
 

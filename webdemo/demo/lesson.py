@@ -1,7 +1,8 @@
-"""/learn: a lesson about ports in five steps, with this run's own servers as the example.
+"""/learn: a lesson about ports in five steps and five questions, with this run's servers as the example.
 
-Facts about this machine (who holds the port, which servers run) are shown only to clients on it; others read
-an explanation instead. The fourth step really tries to listen, so it requires a POST from this site's page.
+Facts about this machine (which programs listen, which servers run) are shown only to clients on it; others
+read an explanation instead. The fourth step really tries to listen, so it requires a POST from this site's
+page. Answers to the questions are in the query, so that they are checked without JavaScript.
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ from dataclasses import dataclass
 
 from werkzeug.exceptions import NotFound
 
-from webdemo.demo.connection_path import ConnectionPath, python_version, read_connection_path
+from webdemo.demo.connection_path import (
+    ConnectionPath,
+    addresses_of,
+    python_version,
+    read_connection_path,
+)
 from webdemo.demo.port_line import percent, text_anchor
 from webdemo.demo.running_servers import RunningServer, running_servers
 from webdemo.errors import WebdemoError
 from webdemo.net.bind import Bind
+from webdemo.net.holders import Listening, tcp_listeners
 from webdemo.net.listener import listen
-from webdemo.net.ports import RANGES, ephemeral_range, range_of
+from webdemo.net.ports import RANGES, ephemeral_range, lowest_unprivileged_port, needs_privilege, range_of
+from webdemo.net.uses import USES
 from webdemo.web import Request, Response
 from webdemo.web.page import Site
 from webdemo.web.visitor import is_at_this_machine
@@ -28,6 +36,8 @@ class Step:
     slug: str
     title: str
     summary: str
+    shows_machine: bool = True
+    """Whether it shows what listens and runs on this machine, which takes a while to find."""
 
     @property
     def template(self) -> str:
@@ -35,38 +45,57 @@ class Step:
 
 
 STEPS = (
-    Step("port", "What a port is", "A number that finds the program, where the address found the machine."),
-    Step("url", "Name, address, port", "How the text in the address bar becomes a connection."),
-    Step("ranges", "Three ranges", "Who assigns the numbers, and which are yours."),
-    Step("one-server", "One server on a port", "Try to take a port that is taken, and see what happens."),
+    Step("port", "What a port is", "An address identifies a machine; a port identifies a program on it."),
     Step(
-        "many-servers",
-        "Many servers on a machine",
-        "See them side by side, and what keeps them apart.",
+        "url",
+        "From URL to app",
+        "Name, address, port, server, app: the path of this request, and back.",
+        False,
     ),
+    Step("ranges", "Three ranges", "Who assigns port numbers, and which of them you can use."),
+    Step("one-server", "One server per port", "Try to listen on a port in use, and see what happens.", False),
+    Step(
+        "many-servers", "Many servers, one machine", "Each has its own port, and to browsers its own origin."
+    ),
+    Step("questions", "Five questions", "Your answers are checked against this machine."),
 )
+
+WELL_KNOWN = tuple(use for use in USES if use.port in (20, 21, 25, 80, 443))
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+MOST_DOORS = 6
 
 # More would only lengthen the list and the Content-Security-Policy header.
 MOST_OTHERS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """The outcome of trying to listen on the port: the error as the terminal prints it, or None."""
+class Attempt:
+    """The outcome of an attempt to listen on the port: the error as the terminal prints it, or None."""
 
     port: int
     error: WebdemoError | None
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A port in the picture of a machine, and the program that listens there; "" if none does."""
+
+    port: int
+    program: str
+
+
 def add_lesson(site: Site) -> None:
     def show(
-        request: Request, step: Step, status: int = 200, tried: Try | None = None, problem: str = ""
+        request: Request, step: Step, status: int = 200, attempt: Attempt | None = None, problem: str = ""
     ) -> Response:
         connection = read_connection_path(request.environ)
         number = STEPS.index(step)
         may_see = is_at_this_machine(request.environ)
-        running = running_servers() if may_see and step is STEPS[-1] else []
-        others = other_origins(connection, running)
+        look = may_see and step.shows_machine
+        running = running_servers() if look else []
+        listening = tcp_listeners() if look else []
+        in_use = {one.port for one in listening}
+        origins = other_origins(connection, running, listening) if step.slug == "many-servers" else []
         response = site.page(
             step.template,
             status,
@@ -85,14 +114,25 @@ def add_lesson(site: Site) -> None:
             text_anchor=text_anchor,
             python=python_version(),
             running=running,
-            others=others,
-            tried=tried,
+            doors=doors(connection, running, listening),
+            in_use=in_use,
+            free_port=next(port for port in range(8000, 65536) if port not in in_use),
+            needs_privilege=may_see and needs_privilege(80),
+            lowest_unprivileged=lowest_unprivileged_port() if may_see else 1024,
+            well_known=WELL_KNOWN,
+            loopback_names=[
+                (name, addresses_of(name.strip("[]")), reaches(name, connection.port, listening))
+                for name in LOOPBACK_NAMES
+            ],
+            origins=origins,
+            attempt=attempt,
             problem=problem,
+            answers=request.args,
         )
-        if others:
+        if origins:
             # The policy must permit the request, so that it is the browser's same-origin policy that hides
             # the response from the page.
-            response.headers["Content-Security-Policy"] += f"; connect-src 'self' {' '.join(others)}"
+            response.headers["Content-Security-Policy"] += f"; connect-src 'self' {' '.join(origins)}"
         return response
 
     @site.app.get("/learn")
@@ -110,27 +150,62 @@ def add_lesson(site: Site) -> None:
         port = read_connection_path(request.environ).port
         if port is None:
             return show(request, step, 409, problem="This server does not say which port it listens on.")
-        return show(request, step, tried=take(port))
+        return show(request, step, attempt=try_to_listen(port))
 
 
-def take(port: int) -> Try:
+def try_to_listen(port: int) -> Attempt:
     """Try to listen on the port as a second server would, and close the sockets at once."""
     try:
         sockets = listen(Bind(port=port))
     except WebdemoError as exc:
-        return Try(port, exc)
+        return Attempt(port, exc)
     for sock in sockets:
         sock.close()
-    return Try(port, None)
+    return Attempt(port, None)
 
 
-def other_origins(connection: ConnectionPath, running: Sequence[RunningServer]) -> list[str]:
-    """The origins of the other servers, by the host name that the visitor uses; at most MOST_OTHERS.
+def doors(
+    connection: ConnectionPath, running: Sequence[RunningServer], listening: Sequence[Listening]
+) -> list[Door]:
+    """The ports to draw: this page's, then those of the servers that run, then others, then a closed one.
+
+    Without `listening`, which a client on another machine does not see, only this page's.
+    """
+    programs = {connection.port: connection.server or "this server"} if connection.port else {}
+    for server in running:
+        programs |= {port: server.server for port in server.ports if port not in programs}
+    for one in listening:
+        if one.processes:
+            holder = one.processes[0]
+            programs.setdefault(one.port, "a webdemo" if holder.is_webdemo else holder.command)
+        else:
+            programs.setdefault(one.port, "a hidden program")
+    found = [Door(port, program) for port, program in programs.items()][: MOST_DOORS - 1]
+    if listening:
+        found.append(Door(next(port for port in range(8000, 65536) if port not in programs), ""))
+    return found
+
+
+def reaches(name: str, port: int | None, listening: Sequence[Listening]) -> bool:
+    """Whether a program listens on the port at an address of this loopback name."""
+    addresses = set(addresses_of(name.strip("[]")))
+    addresses |= {"::" if ":" in address else "0.0.0.0" for address in addresses}
+    return any(one.port == port and one.host in addresses for one in listening)
+
+
+def other_origins(
+    connection: ConnectionPath, running: Sequence[RunningServer], listening: Sequence[Listening] = ()
+) -> list[str]:
+    """Origins to compare this page's with: this server by another name, other servers by this name.
 
     A content security policy cannot name an IPv6 address, so 127.0.0.1 stands in for one.
     """
     name = "127.0.0.1" if connection.name is None or ":" in connection.name else connection.name
-    found = []
+    found = [
+        f"{connection.scheme}://{other}:{connection.port}"
+        for other in LOOPBACK_NAMES[:2]
+        if other != connection.name and reaches(other, connection.port, listening)
+    ]
     for one in running:
         for url in one.urls if one.state == "up" else ():
             scheme, _, rest = url.partition("://")

@@ -6,7 +6,7 @@ the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -122,10 +122,3 @@ def public_facts(port: int) -> dict[str, Any]:
     """The facts about a port that any client may see, ready for JSON."""
     facts = asdict(gather_facts(port, []))
     return {name: facts[name] for name in _PUBLIC_FACTS}
-
-
-def holders_by_port(listening: Iterable[Listening]) -> dict[int, list[Listening]]:
-    found: dict[int, list[Listening]] = {}
-    for one in listening:
-        found.setdefault(one.port, []).append(one)
-    return found

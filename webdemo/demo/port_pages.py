@@ -10,7 +10,6 @@ from typing import Any
 from webdemo.demo.connection_path import ConnectionPath, read_connection_path
 from webdemo.demo.port_line import percent, text_anchor
 from webdemo.demo.port_lookup import (
-    holders_by_port,
     is_name,
     line_data,
     neighbours,
@@ -46,7 +45,7 @@ def add_port_pages(site: Site) -> None:
             may_see=may_see,
             listening=listening,
             shadows=find_shadows(listening),
-            holders=holders_by_port(listening),
+            in_use={one.port for one in listening},
             groups=uses_by_range(),
         )
         response.vary.add("Accept")

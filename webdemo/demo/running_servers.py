@@ -1,4 +1,7 @@
-"""The servers of this user's webdemos, by their control sockets; silent ones are left out."""
+"""The servers of this user's webdemos, by their control sockets; runs that do not respond are left out.
+
+The rule: these are the servers of the start table. A dashboard is not one of them, on no page.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,7 @@ class RunningServer:
     urls: tuple[str, ...]
     process_ids: tuple[int, ...]
     serves: str
-    """The app or folder that its webdemo serves."""
-    webdemo_pid: int
+    """The app or folder that it serves; for a server that runs no app, what it does."""
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -30,23 +32,26 @@ class RunningServer:
 
 def running_servers() -> list[RunningServer]:
     """All of them, sorted by their first ports."""
+    from webdemo.servers import find
     from webdemo.supervisor.control import instances
 
-    found = []
+    found: list[RunningServer] = []
     with suppress(WebdemoError):
         for instance in instances():
             with suppress(WebdemoError):
                 status = instance.status(timeout_seconds=_ANSWER_SECONDS)
-                found += [
-                    RunningServer(
-                        server=service.server,
-                        version=service.version,
-                        state=service.state,
-                        urls=service.urls,
-                        process_ids=tuple(one.pid for one in service.processes if one.pid),
-                        serves=status.target,
-                        webdemo_pid=status.pid,
+                for service in status.services:
+                    if service.dashboard:
+                        continue
+                    adapter = find(service.server)
+                    found.append(
+                        RunningServer(
+                            server=service.server,
+                            version=service.version,
+                            state=service.state,
+                            urls=service.urls,
+                            process_ids=tuple(one.pid for one in service.processes if one.pid),
+                            serves=status.target if adapter.runs_app else adapter.summary,
+                        )
                     )
-                    for service in status.services
-                ]
     return sorted(found, key=lambda one: one.ports[:1])

@@ -16,17 +16,14 @@ from webdemo.demo.compare_page import add_compare_page
 from webdemo.demo.connection_path import ConnectionPath, python_version, read_connection_path
 from webdemo.demo.inspection import inspect_request
 from webdemo.demo.lesson import add_lesson
-from webdemo.demo.port_line import percent, text_anchor
 from webdemo.demo.port_pages import add_port_pages
 from webdemo.demo.servers_page import add_servers_page
 from webdemo.demo.trace_page import add_trace_page
-from webdemo.net.ports import RANGES, ephemeral_range, range_of
 from webdemo.services.mail_pages import add_mail_pages
 from webdemo.web import App, Request, Response, StaticFiles, redirect
 from webdemo.web.http_errors import prefers_json
 from webdemo.web.page import Site
 from webdemo.web.page_headers import PAGE_HEADERS
-from webdemo.web.visitor import is_at_this_machine
 
 # Path relative to the home page, and label.
 PAGES = (
@@ -48,8 +45,7 @@ _EXPLANATIONS = {
     404: "There is no page at this address. The path may be misspelt, or the page has moved.",
     405: "This page exists, but not for that method. The response’s Allow header lists those it supports.",
     413: "The request’s body is larger than this site accepts.",
-    500: "The app raised an exception. Its traceback is in the log of the server that you started, "
-    "where it helps you and nobody else.",
+    500: "The app raised an exception. Its traceback is in the server’s log, and not shown to clients.",
 }
 
 
@@ -88,14 +84,7 @@ def _add_home(site: Site) -> None:
         return site.page(
             "home.html",
             connection=connection,
-            base_url=_base_url(connection, site.app.url_for("home")),
             python=python_version(),
-            ranges=RANGES,
-            port_range=range_of(connection.port) if connection.port else None,
-            client_port_range=range_of(connection.client_port) if connection.client_port else None,
-            ephemeral=ephemeral_range() if is_at_this_machine(request.environ) else None,
-            percent=percent,
-            text_anchor=text_anchor,
         )
 
 
@@ -121,7 +110,12 @@ def _add_inspect(site: Site) -> None:
         if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
             facts = asdict(shown) | {"answered_by": _answered_by(connection)}
             return facts, 200, {"Vary": "Accept", "Cache-Control": "no-store"}
-        response = site.page("inspect.html", request=shown, connection=connection)
+        response = site.page(
+            "inspect.html",
+            request=shown,
+            connection=connection,
+            url=_own_url(connection, site.app.url_for("inspect")),
+        )
         response.vary.add("Accept")
         return response
 
@@ -153,14 +147,14 @@ def _add_errors(site: Site) -> None:
 
     @site.app.get("/error")
     def fail(request: Request) -> Response:
-        raise RuntimeError("This error is here to be looked at: someone opened /error.")
+        raise RuntimeError("An example of an error: someone opened /error.")
 
 
-def _base_url(connection: ConnectionPath, root: str) -> str:
-    """The home page's URL for a command line: the client's Host, if valid, else localhost and the port."""
+def _own_url(connection: ConnectionPath, path: str) -> str:
+    """The path's URL for a command line: with the client's Host, if valid, else localhost and the port."""
     known = "localhost" if connection.port is None else f"localhost:{connection.port}"
     host = known if connection.name is None else connection.host_header
-    return f"{connection.scheme}://{host}{root}"
+    return f"{connection.scheme}://{host}{path}"
 
 
 def _answered_by(connection: ConnectionPath) -> dict[str, Any]:
