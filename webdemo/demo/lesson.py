@@ -7,8 +7,9 @@ page. Answers to the questions are in the query, so that they are checked withou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from werkzeug.exceptions import NotFound
 
@@ -18,13 +19,13 @@ from webdemo.demo.connection_path import (
     python_version,
     read_connection_path,
 )
-from webdemo.demo.port_line import percent, text_anchor
+from webdemo.demo.port_line import line_context
 from webdemo.demo.running_servers import RunningServer, running_servers
 from webdemo.errors import WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.net.holders import Listening, tcp_listeners
 from webdemo.net.listener import listen
-from webdemo.net.ports import RANGES, ephemeral_range, lowest_unprivileged_port, needs_privilege, range_of
+from webdemo.net.ports import lowest_unprivileged_port, needs_privilege
 from webdemo.net.uses import USES
 from webdemo.web import Request, Response
 from webdemo.web.page import Site
@@ -94,36 +95,18 @@ def add_lesson(site: Site) -> None:
         look = may_see and step.shows_machine
         running = running_servers() if look else []
         listening = tcp_listeners() if look else []
-        in_use = {one.port for one in listening}
         origins = other_origins(connection, running, listening) if step.slug == "many-servers" else []
         response = site.page(
             step.template,
             status,
-            connection=connection,
+            **line_context(connection, may_see),
+            **_machine(connection, running, listening),
             steps=STEPS,
             step=step,
             number=number + 1,
             before=STEPS[number - 1] if number else None,
             after=STEPS[number + 1] if number + 1 < len(STEPS) else None,
-            may_see=may_see,
-            ranges=RANGES,
-            port_range=range_of(connection.port) if connection.port else None,
-            client_port_range=range_of(connection.client_port) if connection.client_port else None,
-            ephemeral=ephemeral_range() if may_see else None,
-            percent=percent,
-            text_anchor=text_anchor,
             python=python_version(),
-            running=running,
-            doors=doors(connection, running, listening),
-            in_use=in_use,
-            free_port=next(port for port in range(8000, 65536) if port not in in_use),
-            needs_privilege=may_see and needs_privilege(80),
-            lowest_unprivileged=lowest_unprivileged_port() if may_see else 1024,
-            well_known=WELL_KNOWN,
-            loopback_names=[
-                (name, addresses_of(name.strip("[]")), reaches(name, connection.port, listening))
-                for name in LOOPBACK_NAMES
-            ],
             origins=origins,
             attempt=attempt,
             problem=problem,
@@ -151,6 +134,30 @@ def add_lesson(site: Site) -> None:
         if port is None:
             return show(request, step, 409, problem="This server does not say which port it listens on.")
         return show(request, step, attempt=try_to_listen(port))
+
+
+def _machine(
+    connection: ConnectionPath, running: Sequence[RunningServer], listening: Sequence[Listening]
+) -> dict[str, Any]:
+    """What the steps show of this machine; without listeners, what holds for every machine."""
+    in_use = {one.port for one in listening}
+    return {
+        "running": running,
+        "doors": doors(connection, running, listening),
+        "in_use": in_use,
+        "free_port": _free_port(in_use),
+        "needs_privilege": bool(listening) and needs_privilege(80),
+        "lowest_unprivileged": lowest_unprivileged_port() if listening else 1024,
+        "well_known": WELL_KNOWN,
+        "loopback_names": [
+            (name, addresses_of(name.strip("[]")), reaches(name, connection.port, listening))
+            for name in LOOPBACK_NAMES
+        ],
+    }
+
+
+def _free_port(in_use: Container[int]) -> int:
+    return next(port for port in range(8000, 65536) if port not in in_use)
 
 
 def try_to_listen(port: int) -> Attempt:
@@ -182,7 +189,7 @@ def doors(
             programs.setdefault(one.port, "a hidden program")
     found = [Door(port, program) for port, program in programs.items()][: MOST_DOORS - 1]
     if listening:
-        found.append(Door(next(port for port in range(8000, 65536) if port not in programs), ""))
+        found.append(Door(_free_port(programs), ""))
     return found
 
 

@@ -5,10 +5,8 @@ Names and ranges are public; who listens on this machine is shown only to client
 
 from __future__ import annotations
 
-from typing import Any
-
-from webdemo.demo.connection_path import ConnectionPath, read_connection_path
-from webdemo.demo.port_line import percent, text_anchor
+from webdemo.demo.connection_path import read_connection_path
+from webdemo.demo.port_line import line_context
 from webdemo.demo.port_lookup import (
     is_name,
     line_data,
@@ -17,8 +15,8 @@ from webdemo.demo.port_lookup import (
     search,
     uses_by_range,
 )
-from webdemo.net.holders import Listening, tcp_listeners
-from webdemo.net.ports import RANGES, ephemeral_range, find_shadows, gather_facts
+from webdemo.net.holders import tcp_listeners
+from webdemo.net.ports import ephemeral_range, find_shadows, gather_facts
 from webdemo.net.report import dump_json, examine
 from webdemo.web import Request, Response
 from webdemo.web.http_errors import prefers_json
@@ -34,15 +32,15 @@ def add_port_pages(site: Site) -> None:
         text = request.args.get("q", "").strip()[:80]
         found = search(text) if text else None
         may_see = is_at_this_machine(request.environ)
+        listening = tcp_listeners() if may_see else []
         if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
-            facts = found if found is not None else line_data(_listening(may_see), _ephemeral(may_see))
+            ephemeral = ephemeral_range() if may_see else None
+            facts = found if found is not None else line_data(listening, ephemeral)
             return Response(dump_json(facts), 200, _JSON_HEADERS, mimetype="application/json")
-        listening = _listening(may_see)
         response = site.page(
             "ports.html",
-            **_line(read_connection_path(request.environ), may_see),
+            **line_context(read_connection_path(request.environ), may_see),
             search=found,
-            may_see=may_see,
             listening=listening,
             shadows=find_shadows(listening),
             in_use={one.port for one in listening},
@@ -71,7 +69,7 @@ def add_port_pages(site: Site) -> None:
         before, after = neighbours(number)
         response = site.page(
             "port.html",
-            **_line(read_connection_path(request.environ), may_see),
+            **line_context(read_connection_path(request.environ), may_see),
             facts=gather_facts(number, []) if report is None else report.facts,
             report=report,
             others=[one for one in found.found if one.port != number],
@@ -80,22 +78,3 @@ def add_port_pages(site: Site) -> None:
         )
         response.vary.add("Accept")
         return response
-
-
-def _listening(may_see: bool) -> list[Listening]:
-    return tcp_listeners() if may_see else []
-
-
-def _ephemeral(may_see: bool) -> tuple[int, int] | None:
-    return ephemeral_range() if may_see else None
-
-
-def _line(connection: ConnectionPath, may_see: bool) -> dict[str, Any]:
-    """The template context for the line of all ports."""
-    return {
-        "connection": connection,
-        "ranges": RANGES,
-        "ephemeral": _ephemeral(may_see),
-        "percent": percent,
-        "text_anchor": text_anchor,
-    }
