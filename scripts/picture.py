@@ -1,7 +1,7 @@
-"""Takes the README's screenshots of the dashboard: docs/pictures/dashboard-light.png and -dark.png.
+"""Takes the screenshots in docs/pictures/: the dashboard and the lesson, light and dark.
 
 Run it in the checkout's folder: python -m scripts.picture
-Three servers get requests at rates that rise and fall, for the whole time span of the page's charts.
+For the dashboard, three servers get requests at rates that rise and fall, for the time span of its charts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ import tempfile
 import threading
 import time
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from tests import running
 from tests.browser import launch
@@ -24,6 +28,8 @@ WIDTH, HEIGHT = 1280, 1090
 SETTLING_SECONDS = 15  # starting the browser takes processor time from the servers
 PORTS = (8000, 8001, 8002)
 BINDS = ("werkzeug://:8000", "waitress://:8001", "gunicorn://:8002?workers=2")
+SERVICES = ("smtp://:2525", "ftp://:2121")
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PATHS = ("/", "/hello/Ada", "/inspect", "/files/", "/static/favicon.svg")
 
 
@@ -40,15 +46,38 @@ def ask(port: int, over: threading.Event) -> None:
         over.wait(1 / (4 + 56 * wave))
 
 
-def main() -> None:
-    FOLDER.mkdir(exist_ok=True)
+@contextmanager
+def run_servers(*arguments: str) -> Iterator[running.Running]:
+    with tempfile.TemporaryDirectory() as folder:
+        run = running.start(Path(folder), *arguments, environment={"XDG_RUNTIME_DIR": folder})
+        try:
+            yield run
+        finally:
+            run.clean_up()
+
+
+def open_pages(browser: Browser) -> dict[str, Page]:
+    viewport = ViewportSize(width=WIDTH, height=HEIGHT)
+    return {
+        scheme: browser.new_page(viewport=viewport, color_scheme=scheme, device_scale_factor=2)
+        for scheme in SCHEMES
+    }
+
+
+def take_lesson() -> None:
+    binds = [part for bind in (*BINDS, *SERVICES) for part in ("-b", bind)]
+    with run_servers(*binds) as run, launch() as browser:
+        for scheme, page in open_pages(browser).items():
+            page.goto(f"{run.url}learn/port")
+            page.evaluate("document.getAnimations().forEach(a => { a.pause(); a.currentTime = 1200; })")
+            page.locator(".picture").screenshot(path=FOLDER / f"lesson-{scheme}.png")
+
+
+def take_dashboard() -> None:
     over = threading.Event()
     threads = [threading.Thread(target=ask, args=(port, over)) for port in PORTS]
-    with tempfile.TemporaryDirectory() as folder:
-        binds = [part for bind in BINDS for part in ("-b", bind)]
-        run = running.start(
-            Path(folder), *binds, "--dashboard", "9000", environment={"XDG_RUNTIME_DIR": folder}
-        )
+    binds = [part for bind in BINDS for part in ("-b", bind)]
+    with run_servers(*binds, "--dashboard", "9000") as run:
         try:
             [line] = run.wait_for(r"^Dashboard: \S+")
             found = re.search(r"http\S+", line)
@@ -57,14 +86,7 @@ def main() -> None:
                 thread.start()
             time.sleep(WINDOW_SECONDS)
             with launch() as browser:
-                pages = {
-                    scheme: browser.new_page(
-                        viewport={"width": WIDTH, "height": HEIGHT},
-                        color_scheme=scheme,
-                        device_scale_factor=2,
-                    )
-                    for scheme in ("light", "dark")
-                }
+                pages = open_pages(browser)
                 for page in pages.values():
                     page.goto(found[0])
                     page.locator(".server-actions").first.wait_for()
@@ -75,7 +97,12 @@ def main() -> None:
             over.set()
             for thread in threads:
                 thread.join()
-            run.clean_up()
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    take_lesson()
+    take_dashboard()
 
 
 if __name__ == "__main__":
