@@ -17,6 +17,7 @@ import pytest
 from webdemo.compare import runner
 from webdemo.compare.behaviour import app_requests, known, own_paths, probing
 from webdemo.compare.results import Comparison, Finding, from_json
+from webdemo.errors import WebdemoError
 from webdemo.worker.app_import import Target
 
 pytestmark = pytest.mark.process
@@ -108,7 +109,9 @@ def test_the_routes_of_a_webdemo_app_are_found(tmp_path: Path, monkeypatch: pyte
     )
     monkeypatch.chdir(tmp_path)
     assert [r.name for r in app_requests.of_routes(Target("routed:app"))] == ["GET /one"]
-    assert [r.name for r in app_requests.of_routes(Target("missing:app"))] == ["GET /"]
+    with pytest.raises(WebdemoError) as failed:
+        app_requests.of_routes(Target("missing:app"))
+    assert failed.value.problem == "There is no module 'missing' for the app 'missing:app'."
 
 
 def test_a_server_that_crashes_or_hangs_at_the_start_is_a_row(
@@ -128,9 +131,24 @@ def test_a_server_that_crashes_or_hangs_at_the_start_is_a_row(
         assert run.state == "hung"
 
 
-def test_an_app_that_no_server_runs_is_an_error_after_the_report(tmp_path: Path) -> None:
-    comparison = compared(tmp_path, "-s", "wsgiref", app="raise RuntimeError('no')\n", code=1)
-    assert [server.state for server in comparison.servers] == ["crashed"]
+@pytest.mark.parametrize(
+    ("app", "said"),
+    [
+        ("raise RuntimeError('no')\n", "RuntimeError: no"),
+        ("import os\nos._exit(3)\n", "Importing compared:app ends the process."),
+        ("import os, sys\nif '-c' not in sys.argv[0]: raise RuntimeError('not when served')\n"
+         "def app(e, s): pass\n", "No server runs compared:app: "),
+    ],
+)  # fmt: skip
+def test_an_app_that_cannot_be_loaded_ends_it_in_two_lines_before_anything_else(
+    tmp_path: Path, app: str, said: str
+) -> None:
+    with compare(tmp_path, "-s", "wsgiref", app=app) as process:
+        output, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert output == ""
+    assert said in errors
+    assert len([line for line in errors.splitlines() if not line.endswith(" ...")]) == 2, errors
 
 
 def started_by(process: subprocess.Popen[Any]) -> set[psutil.Process]:

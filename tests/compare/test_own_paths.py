@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.running import Start
 from webdemo.compare import runner
-from webdemo.compare.behaviour import app_requests, own_paths
+from webdemo.compare.behaviour import app_requests, hosts, own_paths
 from webdemo.compare.results import Behaviour
+from webdemo.errors import UsageError
 from webdemo.worker.app_import import Target
 
 SERVERS = ("waitress", "werkzeug", "wsgiref", "cheroot")
@@ -66,7 +70,11 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def compared(target: Target, requests: Sequence[app_requests.AppRequest]) -> Behaviour:
     with runner.running(runner.choose(SERVERS), target) as runs:
         assert [run.problem for run in runs if run.state != "up"] == []
-        return own_paths.compare(runs, requests, lambda: None, target=target)
+        return own_paths.compare(
+            runs,
+            requests,
+            start_again=lambda labels: runner.running(runner.choose(sorted(labels)), target),
+        )
 
 
 @pytest.mark.process
@@ -137,3 +145,74 @@ def test_of_the_demo_site_only_the_pages_that_show_the_server_differ(tmp_path: P
         f"Neither known nor accepted: GET {path}"
         for path in ("/", "/inspect", "/ports", "/servers", "/servers/live")
     }
+
+
+@pytest.mark.process
+@pytest.mark.timeout(240)
+def test_hosts_that_run_already_are_compared_without_changing_anything(
+    tmp_path: Path, running: Start
+) -> None:
+    source = """
+import os
+def app(environ, start_response):
+    print("asked", environ["REQUEST_METHOD"], flush=True)
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Location", "http://" + environ["HTTP_HOST"])])
+    return [os.environ["RELEASE"].encode() if environ["PATH_INFO"] == "/release" else b"the same"]
+"""
+    runs = [
+        running("-b", "waitress://127.0.0.1:0", app=source, environment={"RELEASE": release})
+        for release in ("one", "two", "two")
+    ]
+    hosts = [run.url.rstrip("/") for run in runs]
+    request = {"method": "GET", "url": "http://x/release"}
+    entries = [{"request": request}, {"request": request | {"method": "POST"}},
+               {"request": request | {"url": "http://x/"}}]  # fmt: skip
+    (tmp_path / "a.har").write_text(json.dumps({"log": {"entries": entries}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "webdemo", "compare", *(f"--at={host}" for host in hosts),
+         "--har", str(tmp_path / "a.har"), "--fail-on-difference"],
+        env=os.environ | {"XDG_STATE_HOME": str(tmp_path / "state")},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "No: 1 of 2 requests gets different responses." in done.stdout
+    assert f"GET /release  {hosts[0]}: sends another body" in done.stdout
+    assert "Not sent, because they may change something there: 1 request." in done.stderr
+    assert not any("asked POST" in run.log() for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("urls", "problem"),
+    [
+        (["http://a.example"], "--at compares two or more different hosts."),
+        (["http://a.example", "http://a.example"], "--at compares two or more different hosts."),
+        (["http://a.example", "http://b.example/path"],
+         "'http://b.example/path' is not the URL of a host."),
+        (["ftp://a.example", "http://b.example"], "'ftp://a.example' is not the URL of a host."),
+        (["http://a:99999", "http://b.example"], "'http://a:99999' is not the URL of a host."),
+    ],
+)  # fmt: skip
+def test_what_is_no_host_is_refused(urls: list[str], problem: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        hosts.reach(urls)
+    assert refused.value.problem == problem
+
+
+@pytest.mark.process
+@pytest.mark.deep
+@pytest.mark.timeout(300)
+def test_the_example_for_a_workflow_is_run_as_printed(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    [block] = re.findall(r"```yaml\n(name: servers.*?)```", (root / "docs/compare.md").read_text(), re.S)
+    [install, command] = re.findall(r"- run: (?:>\n)?(.*?)\n      - ", block, re.S)
+    assert install == "pip install '.[servers]'"
+    done = subprocess.run(
+        shlex.split(command.replace("compare.xml", str(tmp_path / "a.xml"))
+                    .replace("compare.html", str(tmp_path / "a.html"))),
+        cwd=root,
+        env=os.environ | {"XDG_STATE_HOME": str(tmp_path),
+                          "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "a.html").stat().st_size < 1_000_000

@@ -51,7 +51,29 @@ def test_report_complains_excludes_and_overflows_nowhere(
 def test_a_verdict_leads_to_what_it_means(page: Page, file_url: str) -> None:
     page.goto(file_url)
     page.get_by_role("row", name="GET /about").get_by_role("link").click()
-    expect(page.locator(".differences li:target h3")).to_have_text("A request called <GET /about>")
+    expect(page.locator(".differences li:target h3")).to_have_text("A request called <GET /about> #")
+
+
+def test_a_link_to_a_finding_opens_what_is_folded(page: Page, file_url: str) -> None:
+    page.goto(file_url)
+    expect(page.get_by_text("A request called <probe-4>")).to_be_hidden()
+    page.goto(f"{file_url}#probe-4")
+    expect(page.locator("li:target")).to_be_visible()
+    expect(page.locator("li:target .permalink")).to_have_attribute("href", "#probe-4")
+
+
+def test_filters_leave_the_findings_of_a_server_a_verdict_and_a_level(page: Page, file_url: str) -> None:
+    page.goto(file_url)
+    page.locator("summary", has_text="not right").click()
+    shown = page.locator(".finding:visible")
+    everything = shown.count()
+    page.get_by_label("Findings of").select_option("werkzeug")
+    page.get_by_label("Verdict", exact=True).select_option("hung")
+    filtered = shown.all_inner_texts()
+    assert 0 < len(filtered) < everything
+    assert all("werkzeug" in text and "hung" in text for text in filtered)
+    page.get_by_label("Requirement level").select_option("MUST")
+    assert shown.count() == 0  # the sample has no levels
 
 
 def test_on_paper_every_server_has_its_column(open_page: Callable[..., Page], file_url: str) -> None:
@@ -59,7 +81,8 @@ def test_on_paper_every_server_has_its_column(open_page: Callable[..., Page], fi
     page.emulate_media(media="print")
     page.goto(file_url)
     assert horizontal_overflow(page) == []
-    frame, table = (page.locator(place).bounding_box() for place in (".table-frame.tall", ".verdicts"))
+    expect(page.get_by_text("A request called <probe-4>")).to_be_visible()  # nothing is folded on paper
+    frame, table = (page.locator(place).first.bounding_box() for place in (".table-frame.tall", ".verdicts"))
     assert frame is not None
     assert table is not None
     assert table["x"] + table["width"] <= frame["x"] + frame["width"]

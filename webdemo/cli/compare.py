@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from webdemo import __version__
 from webdemo.compare import runner
-from webdemo.compare.behaviour import own_paths, probing
+from webdemo.compare.behaviour import hosts, own_paths, probing
 from webdemo.compare.behaviour.app_requests import AppRequest, of_har, of_paths, of_routes
 from webdemo.compare.machine import this_machine
 from webdemo.compare.report import accepted, saved, terminal
+from webdemo.compare.report.answer import answer
 from webdemo.compare.report.junit import to_junit
+from webdemo.compare.report.wording import counted
 from webdemo.compare.results import Behaviour, Comparison, Server, Speed
-from webdemo.compare.speed.rounds import SECONDS_PER_ROUND, measure
+from webdemo.compare.speed.rounds import measure, seconds_per_round
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.worker.app_import import DEMO_SITE, Target
 
@@ -55,14 +57,19 @@ DIFFERENCES = 1
     metavar="FILE",
     help="Compare the requests of a HAR file that a browser has recorded, instead.",
 )
+@click.option(
+    "--at",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Compare hosts that run the app already, without load: --at https://a.example --at https://b.example",
+)
 @click.option("--only", type=click.Choice(["behaviour", "speed"]), help="Compare one of the two.")
 @click.option(
     "--duration",
-    type=click.FloatRange(0.2, 60),
-    default=SECONDS_PER_ROUND,
+    type=click.FloatRange(0.1, 60),
     metavar="SECONDS",
-    show_default=True,
-    help="How long each measurement of speed takes.",
+    help="How long each measurement of speed takes. Default: at most 0.5, and 45 s for all together.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write it as JSON."
@@ -93,18 +100,21 @@ DIFFERENCES = 1
     is_flag=True,
     help="Exit with 1 if there are differences that are not accepted, or a server does not run the app.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Print every probe, difference and figure.")
 def compare(
     app: str,
     labels: tuple[str, ...],
+    urls: tuple[str, ...],
     paths: tuple[str, ...],
     har: Path | None,
     only: str | None,
-    duration: float,
+    duration: float | None,
     json_file: Path | None,
     html_file: Path | None,
     junit_file: Path | None,
     accepted_file: Path | None,
     fail_on_difference: bool,
+    verbose: bool,
 ) -> None:
     """Run the app on every server, send each the same requests, show what differs, and measure.
 
@@ -112,33 +122,40 @@ def compare(
     webdemo compare --app shop:app                        every server, behaviour and speed
     webdemo compare --app shop:app -s gunicorn -s waitress --only behaviour
     webdemo compare --app shop:app --path / --path /api --html report.html
+    webdemo compare --at http://10.0.0.1:8000 --at http://10.0.0.2:8000 --path /
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     for file in filter(None, (json_file, html_file, junit_file)):
         _check(file)
     entries = accepted.read(accepted_file) if accepted_file else ()
-    choices = runner.choose(labels)
-    target = Target(app)
     if paths and har:
         raise UsageError("--path and --har cannot be combined.", remedy="Give one of them.")
-    requests = of_har(har) if har else of_paths(paths) or of_routes(target)
-    comparison = _compare(target, choices, requests, only, duration)
+    requests = of_har(har) if har else of_paths(paths)
+    if urls:
+        if labels or only == "speed":
+            raise UsageError(
+                "--at compares the responses of hosts that run already: it starts and loads no server.",
+                remedy="Leave out --server and --only speed.",
+            )
+        comparison = _compare_hosts(urls, requests or of_paths(["/"]))
+    else:
+        choices = runner.choose(labels)
+        routes = of_routes(Target(app))  # fails if the app cannot be imported
+        comparison = _compare(Target(app), choices, requests or routes, only, duration)
     judgement = accepted.judge(comparison, entries)
-    terminal.show(comparison, Console())
+    reviewed = [finding for finding, _ in judgement.accepted]
+    terminal.show(comparison, answer(comparison, reviewed), Console(), verbose=verbose)
     if json_file:
         _write(json_file, comparison.to_json())
     if html_file:
         from webdemo.compare.report.html_report import to_html
 
-        _write(html_file, to_html(comparison))
+        _write(html_file, to_html(comparison, reviewed))
     if junit_file:
         _write(junit_file, to_junit(comparison, judgement))
     _save(comparison)
-    if not any(server.state == "up" for server in comparison.servers):
-        reason = next((server.problem for server in comparison.servers if server.problem), "")
-        raise WebdemoError(
-            f"No server runs {app}: {reason}", remedy=f"Find the cause with: python -m webdemo --app {app}"
-        )
+    if not verbose:
+        click.echo("More: --verbose, --html FILE, or the demo site's /compare", err=True)
     _explain(comparison, judgement, fails=fail_on_difference)
     if fail_on_difference and not judgement.is_same:
         sys.exit(DIFFERENCES)
@@ -149,36 +166,72 @@ def _compare(
     choices: Sequence[runner.Choice],
     requests: Sequence[AppRequest],
     only: str | None,
-    duration: float,
+    duration: float | None,
 ) -> Comparison:
     layers: list[Behaviour] = []
     probed: dict[str, Server] = {}  # servers that did not stay up during the probes
     speed: Speed | None = None
-    if only != "speed":
-        total = len(probing.probes()) * len(choices)
-        with (
-            _progress("probing servers", total) as update,
-            runner.running(choices, probing.PROBE_APP) as runs,
-        ):
-            layers.append(probing.probe(runs, lambda: update(advance=1)))
-            probed = {run.choice.label: row for run in runs if (row := run.row()).state != "up"}
-    with runner.running(choices, target) as runs:
-        if only != "speed":
-            with _progress("comparing the app's responses", len(requests) * len(choices)) as update:
+
+    def start_again(labels: set[str]) -> AbstractContextManager[list[runner.Run]]:
+        update(description=f"comparing again: {', '.join(sorted(labels))}")
+        return runner.running([choice for choice in choices if choice.label in labels], target)
+
+    total = len(requests) * len(choices)
+    with _progress(f"starting {target.app} on {len(choices)} servers", total) as update:
+        with runner.running(choices, target) as runs:
+            if not any(run.state == "up" for run in runs):
+                reason = next((run.problem for run in runs if run.problem), "")
+                remedy = f"Find the cause with: python -m webdemo --app {target.app}"
+                raise WebdemoError(f"No server runs {target.app}: {reason}", remedy=remedy)
+            if only != "speed":
+                update(description=f"comparing the responses of {target.app}")
                 layers.append(
-                    own_paths.compare(
-                        runs,
-                        requests,
-                        lambda: update(advance=1),
-                        target=target,
-                        on_retry=lambda: update(description="retrying what differs", total=None),
-                    )
+                    own_paths.compare(runs, requests, lambda: update(advance=1), start_again=start_again)
                 )
-        if only != "behaviour":
-            speed = _measure(runs, target, requests[0].request.target, duration)
-        servers = tuple(_row(run, probed.get(run.choice.label)) for run in runs)
+            if only != "behaviour":
+                speed = measure(
+                    runs,
+                    target,
+                    lambda step: update(total=step.total, completed=step.done, description=step.text),
+                    path=requests[0].request.target,
+                    seconds_per_round=duration or seconds_per_round(len(choices)),
+                )
+            servers = [run.row() for run in runs]
+        if only != "speed":
+            probes = len(probing.probes())
+            update(description=f"sending {probes} probes to each server", total=None)
+            with runner.running(choices, probing.PROBE_APP) as runs:
+                update(total=probes * len(choices), completed=0)
+                layers.append(probing.probe(runs, lambda: update(advance=1)))
+                probed = {run.label: row for run in runs if (row := run.row()).state != "up"}
+    rows = tuple(_row(server, probed.get(server.label)) for server in servers)
+    return _comparison(target.app, rows, layers, speed)
+
+
+def _compare_hosts(urls: Sequence[str], requests: Sequence[AppRequest]) -> Comparison:
+    found = hosts.reach(urls)
+    if len([host for host in found if host.is_up()]) < 2:
+        problem = "; ".join(f"{host.label}: {host.problem}" for host in found if host.problem)
+        raise WebdemoError(
+            f"Fewer than two hosts can be compared. {problem}",
+            remedy="Look at one by itself: webdemo trace URL",
+        )
+    safe = [request for request in requests if request.request.is_safe]
+    if len(safe) < len(requests):
+        skipped = counted(len(requests) - len(safe), "request")
+        click.echo(f"Not sent, because they may change something there: {skipped}.", err=True)
+    if not safe:
+        raise UsageError("No request is safe to send.", remedy="Name paths with --path.")
+    with _progress(f"comparing the responses of {len(found)} hosts", len(safe) * len(found)) as update:
+        layer = own_paths.compare(found, safe, lambda: update(advance=1))
+    return _comparison("the app", tuple(host.row() for host in found), [layer], None)
+
+
+def _comparison(
+    app: str, servers: tuple[Server, ...], layers: Sequence[Behaviour], speed: Speed | None
+) -> Comparison:
     return Comparison(
-        app=target.app,
+        app=app,
         made_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         webdemo=__version__,
         machine=this_machine(),
@@ -188,8 +241,7 @@ def _compare(
     )
 
 
-def _row(run: runner.Run, probed: Server | None) -> Server:
-    row = run.row()
+def _row(row: Server, probed: Server | None) -> Server:
     if probed is not None and row.problem is None:
         return replace(row, problem=f"It did not complete the probes. {probed.problem}")
     return row
@@ -197,26 +249,24 @@ def _row(run: runner.Run, probed: Server | None) -> Server:
 
 @contextmanager
 def _progress(text: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """A progress bar, shown only on a terminal; yields a function that updates it."""
+    """Show what goes on: a bar on a terminal, else a line for each part; yields a function to update it."""
     console = Console(stderr=True)
+    parts: set[str] = set()
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=console, transient=True, disable=not console.is_terminal,
     ) as progress:  # fmt: skip
-        yield functools.partial(progress.update, progress.add_task(text, total=total))
+        task = progress.add_task(text, total=total)
 
+        def update(description: str | None = None, **facts: Any) -> None:
+            part = (description or "").partition(": ")[0]
+            if part and part not in parts and not console.is_terminal:
+                click.echo(f"{part} ...", err=True)
+            parts.add(part)
+            progress.update(task, description=description, **facts)
 
-def _measure(runs: Sequence[runner.Run], target: Target, path: str, duration: float) -> Speed | None:
-    if not any(run.state == "up" for run in runs):
-        return None
-    with _progress("measuring", None) as update:
-        return measure(
-            runs,
-            target,
-            lambda step: update(total=step.total, completed=step.done, description=step.text),
-            path=path,
-            seconds_per_round=duration,
-        )
+        update(text)
+        yield update
 
 
 def _check(file: Path) -> None:

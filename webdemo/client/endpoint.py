@@ -16,6 +16,7 @@ class Endpoint(NamedTuple):
     address: Any  # as for socket.connect
     authority: str = "localhost"  # for the Host header
     tls: bool = False
+    server_name: str | None = None  # asked for by TLS (SNI)
 
     @classmethod
     def of_port(cls, port: int) -> Endpoint:
@@ -73,7 +74,7 @@ class Endpoint(NamedTuple):
                 from webdemo.client.tls import unverified_context
 
                 sock.settimeout(deadline.remaining())
-                return unverified_context().wrap_socket(sock)
+                return unverified_context().wrap_socket(sock, server_hostname=self.server_name)
         except BaseException:
             sock.close()
             raise

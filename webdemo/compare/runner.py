@@ -17,12 +17,14 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from webdemo import servers
+from webdemo.client.endpoint import Endpoint
 from webdemo.compare import one_run
 from webdemo.compare.results import Server, State
+from webdemo.compare.speed.processes import with_descendants
 from webdemo.errors import ServerUnavailable, UsageError
 from webdemo.net.bind import Bind
 from webdemo.supervisor import plan as plans
@@ -117,6 +119,23 @@ class Run:
         )
         self._reader = threading.Thread(target=self._read, args=(self._popen,), daemon=True)
         self._reader.start()
+
+    host = "localhost"  # for the Host header: the same on every server
+
+    @property
+    def label(self) -> str:
+        return self.choice.label
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint.of_port(self.port)
+
+    def own_words(self) -> set[str]:
+        """Its port and process ids: what a response may contain of this run alone.
+
+        Numbers below 1000 are left out, as they may mean anything.
+        """
+        return {str(number) for number in (self.port, *with_descendants(self.pids)) if number > 999}
 
     def is_up(self) -> bool:
         """Whether it still runs; if it has ended meanwhile, its state becomes crashed."""
@@ -249,7 +268,11 @@ def running(choices: Iterable[Choice], target: Target, **more_options: str) -> I
             stop_all(runs)
 
 
-def stop_all(runs: Sequence[Run]) -> None:
+class Stoppable(Protocol):
+    def stop(self) -> object: ...
+
+
+def stop_all(runs: Sequence[Stoppable]) -> None:
     """Stop them in parallel; returns when all have ended."""
     threads = [threading.Thread(target=run.stop) for run in runs]
     for thread in threads:

@@ -12,22 +12,26 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from webdemo.client.wire import Request
-from webdemo.errors import UsageError
+from webdemo.errors import UsageError, WebdemoError
 from webdemo.worker import interpreter
 from webdemo.worker.app_import import Target
 
-_ROUTES_SECONDS = 30.0
+_IMPORT_SECONDS = 30.0
 _SAFE_CHARACTERS = "/:@!$&'()*+,;=-._~?%"
 # Headers that belong to the connection or are made from the body.
 _LEFT_OUT = ("host", "connection", "content-length", "transfer-encoding", "accept-encoding")
 
 _LIST_ROUTES = """
 import json, sys
+from webdemo.errors import WebdemoError
 from webdemo.worker.app_import import Target, load
 from webdemo.web.app import App
-app = load(Target(**json.loads(sys.argv[1])))
-paths = app.paths() if isinstance(app, App) else []
-print("\\n" + json.dumps(paths))
+try:
+    app = load(Target(**json.loads(sys.argv[1])))
+    result = app.paths() if isinstance(app, App) else []
+except WebdemoError as exc:
+    result = {"problem": exc.problem, "remedy": exc.remedy}
+print("\\n" + json.dumps(result))
 """
 
 
@@ -90,17 +94,23 @@ def _of_entry(request: dict[str, Any]) -> Request:
 def of_routes(target: Target) -> list[AppRequest]:
     """GET requests for a webdemo app's routes without parameters, or for / of any other app.
 
-    The app is imported in a separate process. If that fails, the list has only /: each server's run says why.
+    The app is imported in a separate process. Raises WebdemoError if that fails.
     """
+    remedy = f"Find the cause with: python -m webdemo --app {target.app}"
     try:
         done = subprocess.run(
             [*interpreter.python(), "-c", _LIST_ROUTES, json.dumps(target._asdict())],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=_ROUTES_SECONDS,
-            check=True,
+            timeout=_IMPORT_SECONDS,
+            check=False,
         )
-        paths = json.loads(done.stdout.splitlines()[-1])
-    except (subprocess.SubprocessError, ValueError, IndexError):
-        paths = []
-    return of_paths(paths or ["/"])
+        found = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired as exc:
+        problem = f"Importing {target.app} takes longer than {_IMPORT_SECONDS:g} s."
+        raise WebdemoError(problem, remedy=remedy) from exc
+    except (ValueError, IndexError) as exc:
+        raise WebdemoError(f"Importing {target.app} ends the process.", remedy=remedy) from exc
+    if isinstance(found, dict):
+        raise WebdemoError(**found)
+    return of_paths(found or ["/"])

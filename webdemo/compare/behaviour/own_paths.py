@@ -13,7 +13,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.wire import Request
@@ -23,53 +25,60 @@ from webdemo.compare.behaviour.differences import ABSENT, header_rows, majority,
 from webdemo.compare.behaviour.observation import Observation, escaped, observe, printable
 from webdemo.compare.behaviour.probing import OnProgress, missing, side_by_side
 from webdemo.compare.behaviour.stable_values import stable
-from webdemo.compare.results import Behaviour, Finding, Probe
-from webdemo.compare.runner import Run, running
-from webdemo.compare.speed.processes import with_descendants
-from webdemo.worker.app_import import Target
-
-HOST = "localhost"  # the same on every server
+from webdemo.compare.results import Behaviour, Finding, Probe, Server
 
 _RESPONSE_SECONDS = 10.0
 _REPEATED = ("GET", "HEAD")  # safe to send twice (RFC 9110 section 9.2.1)
 _LATER_SECONDS = 1.1  # long enough for a displayed time in seconds to change
 _LINES_SHOWN = 3
-_NUMBER = b"NUMBER"
+_OWN = b"OWN"
 # Parts of a target that servers are known to treat differently, and the probe that shows it.
 _QUIRKS_OF_TARGETS = (("%2f", "target-encoded-slash"), ("//", "target-double-slash"))
 _MEANING = "What users get depends on the server that the app runs on."
 
 
+class Subject(Protocol):
+    """What is compared: a server's run, or a host that runs the app already."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def host(self) -> str: ...  # for the Host header
+    @property
+    def endpoint(self) -> Endpoint: ...
+    def is_up(self) -> bool: ...
+    def row(self) -> Server: ...
+    def stop(self) -> object: ...
+    def own_words(self) -> set[str]: ...  # numbers and names that say nothing but which subject it is
+
+
 def compare(
-    runs: Sequence[Run],
+    subjects: Sequence[Subject],
     requests: Sequence[AppRequest],
-    on_progress: OnProgress,
+    on_progress: OnProgress = lambda: None,
     *,
-    target: Target | None = None,
-    on_retry: Callable[[], None] = lambda: None,
+    start_again: Callable[[set[str]], AbstractContextManager[Sequence[Subject]]] | None = None,
 ) -> Behaviour:
     """Send the requests to the app on each server, and compare the responses.
 
-    Differences are checked again: later and, with `target`, on a second start of the servers that differ.
+    Differences are checked again: later and, with `start_again`, on a second start of these servers.
     """
     began = time.monotonic()
     observed = _Observed(requests)
-    observed.ask(runs, requests, on_progress)
-    findings = observed.findings(runs)
+    observed.ask(subjects, requests, on_progress)
+    findings = observed.findings(subjects)
     differing = [finding for finding in findings if finding.differs]
     if differing:
-        on_retry()
-        servers = {finding.server for finding in differing}
-        if target is not None:
-            with running([run.choice for run in runs if run.choice.label in servers], target) as again:
+        if start_again is not None:
+            with start_again({finding.server for finding in differing}) as again:
                 # All requests, in order: a response may depend on earlier requests.
-                observed.ask(again, requests, also=runs)
+                observed.ask(again, requests, also=subjects)
         if all(request.request.method in _REPEATED for request in requests):
             # A clock may show the same second twice.
             time.sleep(max(0.0, began + _LATER_SECONDS - time.monotonic()))
             names = {finding.probe for finding in differing}
-            observed.ask(runs, [request for request in requests if request.name in names])
-        findings = observed.findings(runs)
+            observed.ask(subjects, [request for request in requests if request.name in names])
+        findings = observed.findings(subjects)
     return Behaviour(tuple(map(_probe, requests)), tuple(findings), time.monotonic() - began)
 
 
@@ -79,7 +88,7 @@ def _probe(request: AppRequest) -> Probe:
         group="app",
         layer="app",
         title=request.name,
-        request=escaped(request.request.encode(HOST)),
+        request=escaped(request.request.encode("localhost")),
         section="",
         expected="What most servers respond.",
         meaning=_MEANING,
@@ -95,66 +104,62 @@ class _Observed:
 
     def ask(
         self,
-        runs: Sequence[Run],
+        subjects: Sequence[Subject],
         requests: Sequence[AppRequest],
         on_progress: OnProgress = lambda: None,
         *,
-        also: Sequence[Run] = (),
+        also: Sequence[Subject] = (),
     ) -> None:
         """Send the requests to each server, safe ones twice."""
-        own = _own_numbers([*runs, *also])
+        own = _own_words([*subjects, *also])
 
-        def ask(run: Run, is_over: threading.Event) -> list[Finding]:
+        def ask(subject: Subject, is_over: threading.Event) -> list[Finding]:
             for request in requests:
-                if is_over.is_set() or not run.is_up():
+                if is_over.is_set() or not subject.is_up():
                     break
-                observed = self._by_name.setdefault(request.name, {}).setdefault(run.choice.label, [])
+                observed = self._by_name.setdefault(request.name, {}).setdefault(subject.label, [])
                 for _ in range(2 if request.request.method in _REPEATED else 1):
-                    observed.append(_observe(run.port, own, request.request))
+                    observed.append(_observe(subject, own, request.request))
                 on_progress()
             return []
 
-        side_by_side(runs, ask)
+        side_by_side(subjects, ask)
 
-    def findings(self, runs: Sequence[Run]) -> list[Finding]:
+    def findings(self, subjects: Sequence[Subject]) -> list[Finding]:
         """A finding for each request and server."""
         return [
             finding
             for request in self.requests
-            for finding in _findings(runs, request, self._by_name.get(request.name, {}))
+            for finding in _findings(subjects, request, self._by_name.get(request.name, {}))
         ]
 
 
-def _own_numbers(runs: Sequence[Run]) -> re.Pattern[bytes]:
-    """A pattern of the numbers that differ between runs: ports and process ids.
-
-    Numbers below 1000 are left out, as they may mean anything; if one is a pid, the second start shows it.
-    """
-    numbers = {number for run in runs for number in (run.port, *with_descendants(run.pids)) if number > 999}
-    return re.compile(rf"(?<!\d)(?:{'|'.join(map(str, numbers)) or '(?!)'})(?!\d)".encode())
+def _own_words(subjects: Sequence[Subject]) -> re.Pattern[bytes]:
+    words = sorted({word for subject in subjects for word in subject.own_words()}, key=len, reverse=True)
+    return re.compile(rf"(?<!\d)(?:{'|'.join(map(re.escape, words)) or '(?!)'})(?!\d)".encode())
 
 
-def _observe(port: int, own: re.Pattern[bytes], request: Request) -> Observation:
-    """The response without the run's own numbers, and without the headers that servers decide."""
-    found = observe(Endpoint.of_port(port), request, HOST, seconds=_RESPONSE_SECONDS)
+def _observe(subject: Subject, own: re.Pattern[bytes], request: Request) -> Observation:
+    """The response without the words that only name a subject, and the headers that servers decide."""
+    found = observe(subject.endpoint, request, subject.host, seconds=_RESPONSE_SECONDS)
     headers = tuple(
-        (name, own.sub(_NUMBER, value.encode("latin-1")).decode("latin-1"))
+        (name, own.sub(_OWN, value.encode("latin-1")).decode("latin-1"))
         for name, value in found.headers
         if not ((reason := known.reason_of(f"header {name}")) and reason.of_server)
     )
-    return replace(found, headers=headers, body=own.sub(_NUMBER, found.body))
+    return replace(found, headers=headers, body=own.sub(_OWN, found.body))
 
 
 def _findings(
-    runs: Sequence[Run], request: AppRequest, observed: Mapping[str, Sequence[Observation]]
+    subjects: Sequence[Subject], request: AppRequest, observed: Mapping[str, Sequence[Observation]]
 ) -> list[Finding]:
     found = stable(observed)
     differences, has_majority = _differences(found)
     findings = []
-    for run in runs:
-        label = run.choice.label
+    for subject in subjects:
+        label = subject.label
         if label not in found:
-            findings.append(missing(run.row(), request.name))
+            findings.append(missing(subject.row(), request.name))
             continue
         failure, said = found[label].failure, differences[label]
         findings.append(

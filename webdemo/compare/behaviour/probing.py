@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from webdemo.client import wire
 from webdemo.client.endpoint import Endpoint
@@ -22,7 +22,7 @@ from webdemo.compare.behaviour.observation import NO_CONNECTION, escaped, eviden
 from webdemo.compare.corpus import GROUPS
 from webdemo.compare.corpus.case import Case, Judgement, request
 from webdemo.compare.results import Behaviour, Finding, Probe, Server
-from webdemo.compare.runner import Run, stop_all
+from webdemo.compare.runner import Run, Stoppable, stop_all
 from webdemo.worker.app_import import Target
 
 PROBE_APP = Target("webdemo.compare.corpus.probe_app:app")
@@ -31,6 +31,9 @@ _RESPONSE_SECONDS = 2.5
 _RETRY_RESPONSE_SECONDS = 7.5
 _RETRY_QUIET_SECONDS = 1.0
 _RECALL_SECONDS = 4.0
+
+
+Asked = TypeVar("Asked", bound=Stoppable)
 
 OnProgress = Callable[[], object]
 """Called after each request of a server, from any thread."""
@@ -73,7 +76,7 @@ def probe(runs: Sequence[Run], on_progress: OnProgress) -> Behaviour:
 
 
 def side_by_side(
-    runs: Sequence[Run], ask: Callable[[Run, threading.Event], list[Finding]]
+    runs: Sequence[Asked], ask: Callable[[Asked, threading.Event], list[Finding]]
 ) -> tuple[Finding, ...]:
     """Call `ask` for every server in its own thread; the event is set when the comparison is interrupted."""
     with _interruptible(runs) as (pool, is_over):
@@ -82,7 +85,7 @@ def side_by_side(
 
 
 @contextmanager
-def _interruptible(runs: Sequence[Run]) -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
+def _interruptible(runs: Sequence[Stoppable]) -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
     is_over = threading.Event()
     pool = ThreadPoolExecutor(max(1, len(runs)))
     try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from webdemo.compare.report import wording
-from webdemo.compare.results import Behaviour, Finding, Probe
+from webdemo.compare.results import Comparison, Finding, Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +23,48 @@ class Difference:
     groups: tuple[tuple[Finding, ...], ...]
 
     @property
+    def findings(self) -> list[Finding]:
+        return [finding for group in self.groups for finding in group]
+
+    @property
+    def labels(self) -> list[str]:
+        """The servers that are not right."""
+        return [finding.server for finding in self.findings]
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether no complete response came from any of them."""
+        return all(finding.verdict in ("dropped", "hung") for finding in self.findings)
+
+    @property
     def shared(self) -> str:
         """Who is right and what it means, if that is the same for all groups; else ""."""
         said = {f"{group[0].who_is_right} {group[0].meaning}" for group in self.groups}
         return said.pop() if len(said) == 1 else ""
 
+    @property
+    def level(self) -> str:
+        """MUST, SHOULD or MAY, if the section says so; else ""."""
+        return self.probe.section.partition("(")[2].partition(")")[0]
 
-def grid(behaviour: Behaviour, labels: Sequence[str]) -> tuple[GridRow, ...]:
-    found = {(finding.probe, finding.server): finding for finding in behaviour.findings}
+
+def grid(comparison: Comparison, labels: Sequence[str]) -> tuple[GridRow, ...]:
+    found = {(finding.probe, finding.server): finding for finding in comparison.findings}
     return tuple(
         GridRow(probe, tuple(found.get((probe.name, label)) for label in labels))
-        for probe in behaviour.probes
+        for probe in comparison.probes
     )
 
 
-def differences(behaviour: Behaviour) -> tuple[Difference, ...]:
+def differences(
+    comparison: Comparison, layer: str, leave_out: Collection[Finding] = ()
+) -> tuple[Difference, ...]:
+    """The probes of a layer ("app", "server") that are not right on every server that ran."""
     found = []
-    for probe in behaviour.probes:
+    for probe in wording.probes_of(comparison, layer):
         groups: dict[tuple[str, ...], list[Finding]] = {}
-        for finding in behaviour.findings:
-            if finding.probe == probe.name and finding.differs:
+        for finding in comparison.findings:
+            if finding.probe == probe.name and finding.differs and finding not in leave_out:
                 said = (finding.verdict, wording.said(finding), finding.who_is_right, finding.meaning)
                 groups.setdefault(said, []).append(finding)
         if groups:

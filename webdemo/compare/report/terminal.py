@@ -1,4 +1,4 @@
-"""A comparison as tables for a terminal."""
+"""A comparison in a terminal: the answer on one screen, and with `verbose` all tables as well."""
 
 from __future__ import annotations
 
@@ -6,61 +6,98 @@ from collections.abc import Iterable
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from webdemo.compare.report import rows, wording
-from webdemo.compare.report.advice import advise
+from webdemo.compare.report.answer import Answer
 from webdemo.compare.report.standings import standings
-from webdemo.compare.results import Behaviour, Comparison, Finding, Speed
+from webdemo.compare.results import Comparison, Finding, Speed
 
 _GRID_COLUMN = 9  # "dropped*", "hypercorn"
+_MOST_SHOWN = 5  # differences of the app, on the first screen
+_LONGEST_SHOWN = 150
 STYLES = {
     "right": "green",
     "differs": "yellow",
     "wrong": "red",
     "dropped": "red",
     "hung": "red",
-    "missing": "dim",
+    "up": "green",
 }
 
 
-def show(comparison: Comparison, console: Console) -> None:
-    """Print the whole comparison: servers, behaviour, speed and advice."""
-    _show_servers(comparison, console)
-    labels = [server.label for server in comparison.servers if server.state == "up"]
-    if comparison.behaviour is not None:
-        _show_grid(comparison.behaviour, labels, console)
-        _show_differences(comparison.behaviour, console)
-    if comparison.speed is not None:
-        _show_speed(comparison.speed, console)
-    pieces = advise(comparison)
-    if pieces:
-        _head(console, "Advice")
-        for piece in pieces:
-            console.print(Text(f"• {piece.text}"))
+def show(comparison: Comparison, answer: Answer, console: Console, *, verbose: bool = False) -> None:
+    if verbose:
+        _show_servers(comparison, console)
+        labels = [server.label for server in comparison.servers if server.state == "up"]
+        _show_grid(comparison, labels, console)
+        _show_differences(comparison, console)
+        if comparison.speed is not None:
+            _show_speed(comparison.speed, console)
+        console.print()
+    _show_answer(comparison, answer, console)
+    if verbose:
+        for name, text in answer.hints:
+            console.print(Text(f"• {name}: {text}"))
+
+
+def _show_answer(comparison: Comparison, answer: Answer, console: Console) -> None:
+    count = wording.counted(len(comparison.servers), "server")
+    console.print(Text.assemble((comparison.app, "bold"), f" on {count}"))
+    style = {True: "green", False: "yellow", None: ""}[answer.same]
+    _say(console, "Does it behave the same?", answer.says, style)
+    for difference in answer.differences[:_MOST_SHOWN]:
+        for group in difference.groups:
+            servers = wording.listed([finding.server for finding in group])
+            said = wording.said(group[0])[:_LONGEST_SHOWN]
+            text = Text.assemble((difference.probe.name, "bold"), "  ", (servers, "yellow"), f": {said}")
+            console.print(Padding(text, (0, 0, 0, 2)))
+    if (more := len(answer.differences) - _MOST_SHOWN) > 0:
+        console.print(Text(f"  and {more} more"))
+    if answer.differences:
+        _say(console, "Why?", answer.cause)
+        _say(console, "What does it mean?", answer.meaning)
+    for problem in answer.problems:
+        _say(console, "Problem:", problem, "red")
+    choice = answer.choice
+    named = f"{choice.server}. " if choice.server else ""
+    _say(console, "Which server?", f"{named}{choice.why}", "bold" if named else "")
+    if choice.not_chosen:
+        _say(console, "Not chosen:", choice.not_chosen)
+    if choice.sure:
+        _say(console, "How sure is that?", choice.sure)
+    if answer.quirks:
+        _say(console, "Beside the app:", answer.quirks)
+
+
+def _say(console: Console, question: str, text: str, style: str = "") -> None:
+    console.print(Text.assemble((question, "bold"), " ", (text, style)))
 
 
 def _show_servers(comparison: Comparison, console: Console) -> None:
-    table = _table(f"{comparison.app} on {len(comparison.servers)} servers", "server", "version", "state", "")
+    table = _table("Servers", "server", "version", "state", "")
     for server in comparison.servers:
-        style = "green" if server.state == "up" else "dim" if server.state == "missing" else "red"
         table.add_row(
             server.label,
             server.version or wording.NONE,
-            Text(server.state, style),
+            Text(server.state, STYLES.get(server.state, "red")),
             Text(server.problem or ""),
         )
     console.print(table)
 
 
-def _show_grid(behaviour: Behaviour, labels: list[str], console: Console) -> None:
+def _show_grid(comparison: Comparison, labels: list[str], console: Console) -> None:
     """Print the probes that are not right everywhere; the others are only counted."""
-    shown = [row for row in rows.grid(behaviour, labels) if not _is_right(row.cells)]
-    same = len(behaviour.probes) - len(shown)
-    title = f"Behaviour: {same} of {len(behaviour.probes)} probes are right on every server"
+    if comparison.behaviour is None:
+        return
+    shown = [row for row in rows.grid(comparison, labels) if not _is_right(row.cells)]
+    same = len(comparison.probes) - len(shown)
+    count = wording.counted(len(labels), "server")
+    title = f"Behaviour: {same} of {len(comparison.probes)} probes are right on the {count} that ran"
     if not shown:
-        _head(console, title)
+        console.print(Text(f"\n{title}", "bold"))
         return
     names = max(len(row.probe.name) for row in shown)
     fitting = max(1, (console.width - names) // (_GRID_COLUMN + 2))
@@ -86,13 +123,13 @@ def _cell(finding: Finding | None) -> Text:
         return Text(wording.NONE, "dim")
     if finding.verdict == "right":
         return Text("✓", "green")
-    return Text(finding.verdict + ("*" if finding.is_new else ""), STYLES[finding.verdict])
+    return Text(finding.verdict + ("*" if finding.is_new else ""), STYLES.get(finding.verdict, "dim"))
 
 
-def _show_differences(behaviour: Behaviour, console: Console) -> None:
-    if any(finding.is_new for finding in behaviour.findings):
+def _show_differences(comparison: Comparison, console: Console) -> None:
+    if any(finding.is_new for finding in comparison.findings):
         console.print("* not seen before in this server", style="dim")
-    for difference in rows.differences(behaviour):
+    for difference in (*rows.differences(comparison, "app"), *rows.differences(comparison, "server")):
         probe = difference.probe
         console.print()
         title = f": {probe.title}. " if probe.title != probe.name else ""
@@ -108,9 +145,8 @@ def _show_differences(behaviour: Behaviour, console: Console) -> None:
 
 def _show_speed(speed: Speed, console: Console) -> None:
     for case in standings(speed):
-        table = _table(f"Speed: {case.title}", "server")
-        for name in ("requests/s", "p50", "p90", "p99", "CPU", "memory"):
-            table.add_column(name, justify="right", no_wrap=True)
+        names = ("requests/s", "p50", "p90", "p99", "CPU", "memory")
+        table = _table(f"Speed: {case.title}", "server", numbers=names)
         for place in case.places:
             m = place.measurement
             table.add_row(
@@ -131,10 +167,8 @@ def _show_speed(speed: Speed, console: Console) -> None:
                 facts.append(f"{wording.span(m.requests_per_second)} requests/s")
             if m.limited_by != "unknown":
                 facts.append(f"limited by the {m.limited_by}")
-            line = Text.assemble(f"  {m.server}: ", ", ".join(facts))
-            if m.errors:
-                line.append(f", {m.errors} errors", "red")
-            console.print(line)
+            errors = (f", {m.errors} errors" if m.errors else "", "red")
+            console.print(Text.assemble(f"  {m.server}: ", ", ".join(facts), errors))
     _show_lifecycles(speed, console)
     console.print(
         Text(f"GET {speed.path}, by {speed.client}; {wording.method(speed)} CPU: for a request.", "dim")
@@ -144,9 +178,8 @@ def _show_speed(speed: Speed, console: Console) -> None:
 
 
 def _show_lifecycles(speed: Speed, console: Console) -> None:
-    table = _table("Start, kill -9 and stop", "server")
-    for name in ("ready after", "back after kill -9", "stopped after", "lost at stop"):
-        table.add_column(name, justify="right")
+    names = ("ready after", "back after kill -9", "stopped after", "lost at stop")
+    table = _table("Start, kill -9 and stop", "server", numbers=names)
     for one in speed.lifecycles:
         lost = wording.NONE if one.lost_at_stop is None else str(one.lost_at_stop)
         table.add_row(
@@ -160,13 +193,10 @@ def _show_lifecycles(speed: Speed, console: Console) -> None:
     console.print(table)
 
 
-def _table(title: str, *columns: str) -> Table:
+def _table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=len(name) <= len("requests/s"))
     return table
-
-
-def _head(console: Console, text: str) -> None:
-    console.print()
-    console.print(Text(text, "bold"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from webdemo.compare.results import Figure, Finding, Measurement, Ratio, Speed
+from webdemo.compare.results import Comparison, Figure, Finding, Measurement, Probe, Ratio, Speed
 from webdemo.compare.speed.cases import SLOW_COUNT, STEADY
 from webdemo.text import format_duration, format_size
 
@@ -37,8 +37,7 @@ def span(figure: Figure) -> str:
 
 
 def case_title(measurement: Measurement) -> str:
-    n = measurement.connections
-    connections = f"{n} connection{'s' if n != 1 else ''}"
+    connections = counted(measurement.connections, "connection")
     return (
         connections
         if measurement.case == STEADY
@@ -57,6 +56,14 @@ def standing(ratio: Ratio | None, measurement: Measurement, *, is_best: bool) ->
     if not ratio.is_significant:
         return "no significant difference"
     return f"{ratio.ratio.value:.0%} of {ratio.against} ({ratio.ratio.low:.0%} to {ratio.ratio.high:.0%})"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def probes_of(comparison: Comparison, layer: str) -> list[Probe]:
+    return [probe for probe in comparison.probes if probe.layer == layer]
 
 
 def listed(names: Sequence[str]) -> str:

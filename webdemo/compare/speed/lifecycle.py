@@ -16,7 +16,7 @@ from webdemo.compare.speed.load_client import RESPONSE_SECONDS
 from webdemo.compare.speed.processes import with_descendants
 from webdemo.worker.app_import import Target
 
-LIVES = 3
+LIVES = 2
 _CLIENTS = 8
 _BACK_SECONDS = 15.0
 # How long the clients send requests before the stop, so that some are in flight.

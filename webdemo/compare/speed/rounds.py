@@ -26,11 +26,19 @@ from webdemo.worker.app_import import Target
 
 ROUNDS = intervals.FEWEST_ROUNDS
 SECONDS_PER_ROUND = 0.5
+FEWEST_SECONDS = 0.2
+SECONDS_OF_LOAD = 45.0  # on all servers together
 WARM_UP_SECONDS = 0.3
 # A processor that is busy for at least this share of the time limited the measurement.
 BUSY = 0.85
 # How long a server that was blocked by slow clients may take to recover.
 _RECOVERY_SECONDS = 5.0
+
+
+def seconds_per_round(servers: int) -> float:
+    """How long a measurement takes by default, so that many servers do not take many minutes."""
+    shared = SECONDS_OF_LOAD / (servers * len(CASES) * ROUNDS)
+    return round(min(SECONDS_PER_ROUND, max(FEWEST_SECONDS, shared)), 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +80,24 @@ def measure(
     up = [run for run in runs if run.state == "up"]
     cpus = processes.split_cpus()
     generator = generator or find_generator(cpus[1] if cpus else None)
-    pids = {run.choice.label: processes.with_descendants(run.pids) for run in up}
+    pids = {run.label: processes.with_descendants(run.pids) for run in up}
     if cpus:
         for own in pids.values():
             processes.pin(own, cpus[0])
     notes = _notes(generator, shared_cpus=cpus is None)
     steps = _Steps(on_step, total=len(up) * (1 + len(CASES) * rounds + LIVES))
     for run in up:
-        steps.next(f"warming up {run.choice.label}")
+        steps.next(f"warming up: {run.label}")
         notes += _warm_up(generator, run, path)
-    found = {(run.choice.label, case): _Rounds() for run in up for case in CASES}
+    found = {(run.label, case): _Rounds() for run in up for case in CASES}
     for number in range(rounds):
         for case in CASES:
             for run in intervals.order_in_round(up, number):
-                label = run.choice.label
-                steps.next(f"round {number + 1} of {rounds}: {label}, {case.name}, {case.connections}")
+                label = run.label
+                steps.next(
+                    f"speed, round {number + 1} of {rounds}: {label}, {case.connections} connections"
+                    + (", beside slow clients" if case.name == SLOW_CLIENTS else "")
+                )
                 _measure_once(
                     found[label, case], generator, run.port, path, case, seconds_per_round, pids[label]
                 )
@@ -141,7 +152,7 @@ def _warm_up(generator: Generator, run: Run, path: str) -> list[str]:
     try:
         status = client.get()
     except OSError:
-        return [f"{run.choice.label} did not respond to a request for {path}."]
+        return [f"{run.label} did not respond to a request for {path}."]
     finally:
         client.close()
     return (
@@ -238,7 +249,7 @@ def _lifecycles(runs: Sequence[Run], target: Target, path: str, steps: _Steps) -
     for run in runs:
         lives = []
         for number in range(LIVES):
-            steps.next(f"start, kill and stop {run.choice.label}: {number + 1} of {LIVES}")
+            steps.next(f"start, kill -9 and stop: {run.label}, {number + 1} of {LIVES}")
             lives.append(live(run.choice, target, path))
 
         def figure(values: list[float | None]) -> Figure | None:
@@ -247,7 +258,7 @@ def _lifecycles(runs: Sequence[Run], target: Target, path: str, steps: _Steps) -
 
         lost = [one.lost for one in lives if one.lost is not None]
         yield Lifecycle(
-            server=run.choice.label,
+            server=run.label,
             start_seconds=figure([one.start_seconds for one in lives]),
             stop_seconds=figure([one.stop_seconds for one in lives]),
             lost_at_stop=sum(lost) if lost else None,
