@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +191,7 @@ def _compare(
                 speed = measure(
                     runs,
                     target,
-                    lambda step: update(total=step.total, completed=step.done, description=step.text),
+                    lambda text, done, total: update(text, completed=done, total=total),
                     path=requests[0].request.target,
                     seconds_per_round=duration or seconds_per_round(len(choices)),
                 )
@@ -243,7 +242,7 @@ def _comparison(
 
 def _row(row: Server, probed: Server | None) -> Server:
     if probed is not None and row.problem is None:
-        return replace(row, problem=f"It did not complete the probes. {probed.problem}")
+        return row._replace(problem=f"It did not complete the probes. {probed.problem}")
     return row
 
 

@@ -1,20 +1,17 @@
 """The results of a comparison: plain data for the report, convertible to JSON and back.
 
-The JSON document is a `Comparison`: dataclasses are objects, tuples are lists, `None` is null. Adding a field
-keeps SCHEMA; removing one or changing its meaning increments it. Times are in seconds and sizes in bytes,
-unless a name says otherwise.
+The JSON document is a `Comparison`: named tuples are objects, other tuples are lists, `None` is null. Adding
+a field keeps SCHEMA; removing one or changing its meaning increments it. Times are in seconds and sizes in
+bytes, unless a name says otherwise.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import types
-import typing
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 from webdemo.errors import UsageError
+from webdemo.worker.codec import InvalidMessage, build, plain, read_object, shown
 
 SCHEMA = 1
 
@@ -28,8 +25,7 @@ State = Literal["up", "crashed", "hung", "missing"]
 accepted connections but did not respond. missing: it is not installed, or cannot run here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     system: str  # "Linux 6.1 x86_64"
     python: str
     processor: str
@@ -37,8 +33,7 @@ class Machine:
     memory_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(NamedTuple):
     """A column of the comparison: one server with its options."""
 
     label: str  # unique in the comparison: "gunicorn", "gunicorn?threads=1"
@@ -49,8 +44,7 @@ class Server:
     problem: str | None = None  # why it is not up, or what happened to it meanwhile; one line
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """A row of the comparison: one request, or a few on one connection."""
 
     name: str  # unique: "both-lengths"; of the app's own paths "GET /about"
@@ -63,8 +57,7 @@ class Probe:
     meaning: str  # what it means for an app if a server deviates
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What one server did with one probe."""
 
     probe: str
@@ -83,15 +76,13 @@ class Finding:
         return self.verdict not in ("right", "missing")
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behaviour(NamedTuple):
     probes: tuple[Probe, ...]
     findings: tuple[Finding, ...]  # one for each server and probe
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(NamedTuple):
     """A measured quantity: the median of the rounds, and its 95 % confidence interval."""
 
     value: float
@@ -100,8 +91,7 @@ class Figure:
     rounds: int
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(NamedTuple):
     """One server under one kind of load."""
 
     server: str  # its label
@@ -122,8 +112,7 @@ class Measurement:
         return self.case, self.connections
 
 
-@dataclass(frozen=True, slots=True)
-class Ratio:
+class Ratio(NamedTuple):
     """A server's throughput divided by the best one's in the same case."""
 
     server: str
@@ -134,8 +123,7 @@ class Ratio:
     is_significant: bool  # the interval excludes 1 and everything close to it
 
 
-@dataclass(frozen=True, slots=True)
-class Lifecycle:
+class Lifecycle(NamedTuple):
     """How a server starts, stops and recovers."""
 
     server: str
@@ -145,8 +133,7 @@ class Lifecycle:
     back_seconds: Figure | None  # from kill -9 to the next response
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
+class Speed(NamedTuple):
     path: str
     client: str  # "wrk 4.1.0"
     seconds_per_round: float
@@ -157,8 +144,7 @@ class Speed:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """A whole comparison. Parts that were not requested are None."""
 
     app: str  # as given by the user: "shop:app"
@@ -183,37 +169,18 @@ class Comparison:
         return self.speed.measurements if self.speed else ()
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(plain(self), indent=2, ensure_ascii=False) + "\n"
 
 
 def from_json(text: str) -> Comparison:
     """Read the output of `to_json`; raises UsageError for anything else."""
+    remedy = "Create it again: webdemo compare --json FILE"
     try:
-        data = json.loads(text)
-        if data["schema"] != SCHEMA:
-            raise UsageError(
-                f"The comparison has schema {data['schema']}; this webdemo reads {SCHEMA}.",
-                remedy="Create it again: webdemo compare --json FILE",
-            )
-        comparison: Comparison = _read(Comparison, data)
-    except (ValueError, KeyError, TypeError) as exc:
-        raise UsageError(
-            "The file is not a comparison.", remedy="Create one: webdemo compare --json FILE"
-        ) from exc
-    return comparison
-
-
-def _read(kind: Any, data: Any) -> Any:
-    """Convert JSON data to `kind`, a type used by this module's fields."""
-    origin = typing.get_origin(kind)
-    if origin in (types.UnionType, typing.Union):
-        if data is None:
-            return None
-        [kind] = [k for k in typing.get_args(kind) if k is not type(None)]
-        return _read(kind, data)
-    if origin is tuple:
-        return tuple(_read(typing.get_args(kind)[0], item) for item in data)
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: _read(hints[name], value) for name, value in data.items() if name in hints})  # type: ignore[operator] # is_dataclass covers instances too
-    return data
+        data = read_object(text.encode())
+        if data.get("schema") == SCHEMA:
+            return build(Comparison, data)
+    except InvalidMessage as exc:
+        raise UsageError(f"The file is not a comparison: {exc.problem}", remedy=remedy) from exc
+    raise UsageError(
+        f"The comparison has schema {shown(data.get('schema'))}; this webdemo reads {SCHEMA}.", remedy=remedy
+    )

@@ -19,6 +19,7 @@ from typing import (
     Annotated,
     Any,
     Generic,
+    Literal,
     NamedTuple,
     NoReturn,
     TypeVar,
@@ -149,6 +150,8 @@ def _field_type(kind: Any) -> FieldType:
         return _union(list(map(_field_type, parts)))
     if origin is tuple:
         return FieldType("a list", (list,), partial(_read_list, _field_type(parts[0])))
+    if origin is Literal:
+        return FieldType(f"one of {', '.join(parts)}", (str,), partial(_read_literal, parts))
     if origin is dict:
         return FieldType("an object", (dict,), partial(_read_dict, _field_type(parts[1])))
     return FieldType("an object", (dict,), lambda name, value: build(kind, value, prefix=f"{name}."))
@@ -167,6 +170,12 @@ def _read_list(item: FieldType, name: str, values: list[object]) -> tuple[object
     if item.convert is None and set(map(type, values)).issubset(item.types):  # fast: a series may be long
         return tuple(values)
     return tuple(item.read(f"{name}[{number}]", value) for number, value in enumerate(values))
+
+
+def _read_literal(values: tuple[str, ...], name: str, value: str) -> str:
+    if value not in values:
+        raise ValueError
+    return value
 
 
 def _read_dict(item: FieldType, name: str, values: dict[str, object]) -> dict[str, object]:

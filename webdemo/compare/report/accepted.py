@@ -15,26 +15,20 @@ a verdict it covers only that one, so that a worse result is a difference again:
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-import typing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, NamedTuple
 
-from webdemo.compare.results import Comparison, Finding, Server, Verdict
+from webdemo.compare.results import Comparison, Finding, Server
 from webdemo.errors import UsageError
-
-_KEYS = ("server", "probe", "verdict", "why")
-_VERDICTS = tuple(verdict for verdict in typing.get_args(Verdict) if verdict not in ("right", "missing"))
+from webdemo.worker.codec import InvalidMessage, build
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     server: str
     probe: str
     why: str
-    verdict: str | None = None
+    verdict: Literal["differs", "wrong", "dropped", "hung"] | None = None
 
     def covers(self, finding: Finding) -> bool:
         return (
@@ -44,8 +38,7 @@ class Entry:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """The result of a comparison for CI."""
 
     differences: tuple[Finding, ...]  # neither known nor accepted
@@ -105,19 +98,10 @@ def judge(comparison: Comparison, entries: tuple[Entry, ...] = ()) -> Judgement:
     )
 
 
-def _entry(path: Path, number: int, entry: Any) -> Entry:
-    def refuse(why: str) -> typing.NoReturn:
-        raise _unusable(path, f"entry {number} {why}")
-
-    if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
-        refuse("is not a table of strings")
-    for key in entry:
-        if key not in _KEYS:
-            guess = difflib.get_close_matches(key, _KEYS, 1)
-            refuse(f"has a key {key!r}; {f'did you mean {guess[0]}?' if guess else 'there is no such key'}")
-    for key in ("server", "probe", "why"):
-        if not entry.get(key):
-            refuse(f"has no {key}")
-    if entry.get("verdict") not in (None, *_VERDICTS):
-        refuse(f"has a verdict {entry['verdict']!r}, which is none of {', '.join(_VERDICTS)}")
-    return Entry(**entry)
+def _entry(path: Path, number: int, entry: object) -> Entry:
+    try:
+        if isinstance(entry, dict):  # a reason that is empty is none
+            return build(Entry, {key: value for key, value in entry.items() if value != ""})
+    except InvalidMessage as exc:
+        raise _unusable(path, f"entry {number}: {exc.problem} {exc.remedy.rstrip('.')}") from exc
+    raise _unusable(path, f"entry {number} is no table")

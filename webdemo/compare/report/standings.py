@@ -12,7 +12,6 @@ from webdemo.compare.results import Measurement, Speed
 class Place:
     measurement: Measurement
     standing: str  # in words, compared with the best of the case
-    is_best: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,7 @@ def standings(speed: Speed) -> tuple[CaseStandings, ...]:
         own = [m for m in speed.measurements if (m.case, m.connections) == case]
         own.sort(key=lambda m: m.requests_per_second.value, reverse=True)
         places = [
-            Place(m, wording.standing(ratios.get((m.server, *case)), m, is_best=m is own[0]), m is own[0])
-            for m in own
+            Place(m, wording.standing(ratios.get((m.server, *case)), m, is_best=m is own[0])) for m in own
         ]
         found.append(CaseStandings(wording.case_title(own[0]), tuple(places)))
     return tuple(found)

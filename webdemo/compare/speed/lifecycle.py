@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.http11 import KeepAliveClient
 from webdemo.compare.runner import Choice, Run, running
-from webdemo.compare.speed.load_client import RESPONSE_SECONDS
+from webdemo.compare.speed.load_client import RESPONSE_SECONDS, is_answered
 from webdemo.compare.speed.processes import with_descendants
 from webdemo.worker.app_import import Target
 
@@ -51,17 +51,7 @@ def _kill(run: Run, path: str) -> float | None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
-    while time.monotonic() - began < _BACK_SECONDS:
-        client = KeepAliveClient(Endpoint.of_port(run.port), path, _BACK_SECONDS)
-        try:
-            client.get()
-        except OSError:
-            time.sleep(0.01)
-        else:
-            return time.monotonic() - began
-        finally:
-            client.close()
-    return None
+    return time.monotonic() - began if is_answered(run.port, path, _BACK_SECONDS) else None
 
 
 class _Client(threading.Thread):

@@ -72,6 +72,22 @@ def _send_requests(port: int, path: str, until: float, tally: _Tally) -> None:
         client.close()
 
 
+def is_answered(port: int, path: str, seconds: float) -> bool:
+    """Wait until a request for the path is answered; False if that takes longer."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        client = KeepAliveClient(Endpoint.of_port(port), path, left)
+        try:
+            client.get()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return True
+        finally:
+            client.close()
+    return False
+
+
 if __name__ == "__main__":
     _, port, path, connections, seconds = sys.argv
     print(json.dumps(load(int(port), path, connections=int(connections), seconds=float(seconds))))

@@ -21,7 +21,7 @@ from webdemo.compare.speed import intervals, processes, slow_clients
 from webdemo.compare.speed.cases import CASES, SLOW_CLIENTS, Case
 from webdemo.compare.speed.lifecycle import LIVES, live
 from webdemo.compare.speed.load import Generator, Load, find_generator
-from webdemo.compare.speed.load_client import RESPONSE_SECONDS
+from webdemo.compare.speed.load_client import RESPONSE_SECONDS, is_answered
 from webdemo.worker.app_import import Target
 
 ROUNDS = intervals.FEWEST_ROUNDS
@@ -41,15 +41,6 @@ def seconds_per_round(servers: int) -> float:
     return round(min(SECONDS_PER_ROUND, max(FEWEST_SECONDS, shared)), 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The progress of the measurement, for a progress bar."""
-
-    done: int
-    total: int
-    text: str
-
-
 @dataclass(slots=True)
 class _Rounds:
     """The measurements of one server in one case, a value per round."""
@@ -59,7 +50,8 @@ class _Rounds:
     memory_bytes: list[int] = field(default_factory=list)
 
 
-OnStep = Callable[[Step], None]
+OnStep = Callable[[str, int, int], object]
+"""Called with what is measured next, and the number of steps done and in all."""
 
 
 def measure(
@@ -122,7 +114,7 @@ class _Steps:
     done: int = 0
 
     def next(self, text: str) -> None:
-        self.on_step(Step(self.done, self.total, text))
+        self.on_step(text, self.done, self.total)
         self.done += 1
 
 
@@ -177,21 +169,7 @@ def _measure_once(
     rounds.loads.append(load)
     rounds.memory_bytes.append(processes.memory_bytes(pids))
     if is_slow:
-        _wait_for_recovery(port, path)
-
-
-def _wait_for_recovery(port: int, path: str) -> None:
-    deadline = time.monotonic() + _RECOVERY_SECONDS
-    while (left := deadline - time.monotonic()) > 0:
-        client = KeepAliveClient(Endpoint.of_port(port), path, left)
-        try:
-            client.get()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-        finally:
-            client.close()
+        is_answered(port, path, _RECOVERY_SECONDS)
 
 
 def _measurement(label: str, case: Case, rounds: _Rounds) -> Measurement:
