@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from webdemo import servers
+from webdemo import __version__, servers
 from webdemo.errors import UsageError
 from webdemo.middleware.stack import Features
 from webdemo.middleware.static_mounts import Mount
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
 from webdemo.servers import nearest, parse_value
+from webdemo.stats.exposition import About
 from webdemo.supervisor import plan as plans
 from webdemo.worker.app_import import DEMO_SITE, Target
 
@@ -137,6 +139,17 @@ class Settings:
     access_log: bool = setting(True, "Print a line for each request.")
     log_format: str = setting("text", "How the log is written.", choices=("text", "json"))
     health: bool = setting(False, "Serve /livez and /readyz, also while the app is being loaded.")
+    admin: str = setting(
+        "",
+        "Answer /livez, /readyz, /metrics and /status at an address of its own, however busy the servers "
+        "are: a port (9100 is 127.0.0.1, *:9100 every address), or unix:///run/site/admin.sock.",
+        metavar="ADDRESS",
+    )
+    release: str = setting(
+        "",
+        "The app's release, which /readyz and the metrics name. Default: the commit of the folder's git.",
+        metavar="NAME",
+    )
     metrics: bool = setting(
         False, "Serve /metrics with the figures of every server, for Prometheus, to local clients only."
     )
@@ -346,6 +359,17 @@ def dashboard_bind(resolved: Resolved) -> Bind | None:
     return Bind(server=DASHBOARD_SERVER, port=ports[0])
 
 
+def admin_bind(resolved: Resolved) -> Bind | None:
+    """Where the admin address is; None without one. Raises UsageError."""
+    text = resolved.settings.admin
+    if not text:
+        return None
+    bind = Bind.parse(f":{text}" if text.isdecimal() else text)
+    if bind.server or bind.tls or bind.fd is not None or bind.server_options:
+        raise UsageError(f"{text} is no admin address.", remedy="Give a port or a Unix socket: --admin 9100")
+    return replace(bind, host=bind.host or LOOPBACK[0]) if bind.port is not None else bind
+
+
 def default_host(resolved: Resolved, server: str | None = None) -> str | None:
     """The host for binds of this server, or of the default one, that name none; None means loopback."""
     if resolved.settings.host:
@@ -413,6 +437,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
         hang_seconds=s.hang_timeout,
         features=Features(
             health=s.health,
+            about=About(__version__, _release(s), socket.gethostname()),
             metrics=s.metrics,
             metrics_networks=s.metrics_networks,
             access_log=s.log_format if s.access_log else None,
@@ -426,6 +451,15 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
         reload_paths=s.reload_path,
         open_browser=s.open,
     )
+
+
+def _release(s: Settings) -> str:
+    """The release, looked up only where it is shown."""
+    if s.release or not (s.health or s.metrics or s.admin):
+        return s.release
+    from webdemo.supervisor.release import commit_of
+
+    return commit_of(Path.cwd())
 
 
 def shown(resolved: Resolved) -> list[tuple[str, str, str]]:

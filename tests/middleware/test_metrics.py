@@ -16,13 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests import raw_http
 from tests import running as runs
-from webdemo.middleware.metrics import exposition
 from webdemo.stats.counters import RequestCounter, SharedCounters, SystemNotes, Totals
+from webdemo.stats.exposition import About, exposition
 from webdemo.stats.usage import Usage
 
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 
 TYPES = {
+    "webdemo_info": "gauge",
     "webdemo_requests": "counter",
     "webdemo_requests_in_flight": "gauge",
     "webdemo_request_duration_seconds": "histogram",
@@ -59,7 +60,8 @@ def test_every_figure_is_told_for_every_service_in_base_units(counters: SharedCo
     counter.begin()
     SystemNotes(counters, "waitress 8000 8001").write(Usage(4096, 3, 1.5, 0), restarts=2)
     SystemNotes(counters, "gunicorn 8002").write(Usage(), restarts=0)
-    samples = parsed(exposition(counters.read()))
+    samples = parsed(exposition(counters.read(), About("0", "r1", "web1")))
+    assert samples["webdemo_info"] == [({"version": "0", "release": "r1", "host": "web1"}, 1)]
     waitress = {"server": "waitress", "ports": "8000 8001"}
     gunicorn = {"server": "gunicorn", "ports": "8002"}
     assert samples["webdemo_requests_in_flight"] == [(waitress, 1), (gunicorn, 0)]
@@ -83,7 +85,7 @@ def test_buckets_are_cumulative_and_the_last_holds_all(durations: list[int]) -> 
         SystemNotes(shared, "s 1")
         for duration in durations:
             counter.end(counter.begin(), "200", 0, duration)
-        samples = parsed(exposition(shared.read()))
+        samples = parsed(exposition(shared.read(), About("0", "r1", "web1")))
     finally:
         shared.close()
     buckets = [
@@ -101,7 +103,7 @@ def test_buckets_are_cumulative_and_the_last_holds_all(durations: list[int]) -> 
 
 def test_odd_names_are_escaped() -> None:
     name = 'plug"in /run/a"b\\c\nd.sock'
-    samples = parsed(exposition({name: Totals()}))
+    samples = parsed(exposition({name: Totals()}, About("0", "r1", "web1")))
     assert samples["webdemo_processes"] == [({"server": 'plug"in', "ports": '/run/a"b\\c\nd.sock'}, 0)]
 
 

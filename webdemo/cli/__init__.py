@@ -174,11 +174,14 @@ def run(flags: dict[str, Any]) -> int:
     wanted = config.binds(resolved, config.activated_binds())
     colour = sys.stdout.isatty()
     config.dashboard_bind(resolved)
+    config.admin_bind(resolved)
     # Refuse an impossible plan before any socket is opened.
     host = config.default_host(resolved)
     config.make_plan(resolved, wanted or [Bind(host=host, port=DEFAULT_PORT)])
     listeners, note = open_sockets(wanted, host=host)
-    with closed_at_the_end(listeners):
+    admin_bind = config.admin_bind(resolved)
+    admin, _ = open_sockets([admin_bind], host=None) if admin_bind is not None else ([], None)
+    with closed_at_the_end(listeners), closed_at_the_end(admin):
         plan = config.make_plan(resolved, [bind for bind, _ in listeners])
         plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
         plan, notes = _with_certificates(plan)
@@ -189,6 +192,7 @@ def run(flags: dict[str, Any]) -> int:
             dashboard_note,
             config.why_host(resolved),
             *notes,
+            *(f"Admin address: {bind}" for bind, _ in admin),
         ):
             if text:
                 printer(Note(text))
@@ -199,7 +203,8 @@ def run(flags: dict[str, Any]) -> int:
                 printer(Note(f"Dashboard: {dashboard_url}"))
 
         try:
-            return Supervisor(plan, listeners, emit).run()
+            admin_sockets = admin[0][1] if admin else None
+            return Supervisor(plan, listeners, emit, admin_sockets).run()
         finally:
             printer.close()
 

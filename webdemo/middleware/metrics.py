@@ -1,116 +1,32 @@
-"""/metrics: metrics of every server of the run, in Prometheus's text format 0.0.4.
+"""/metrics: metrics of every server of the run, for Prometheus.
 
-Runs in the server processes. Any of them answers for all, because all count in the same shared memory.
-Names and units follow Prometheus's conventions: base units, and counters that only increase. The metrics
-name every port and socket file of the run, so only this machine and the configured networks may read
-them.
+Runs in the server processes. Any of them answers for all, because all count in the same shared memory. The
+metrics name every port and socket file of the run, so only this machine and the configured networks may
+read them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from webdemo.middleware.plain_response import respond
 from webdemo.middleware.proxy_headers import Networks
-from webdemo.stats.counters import SharedCounters, Totals
-from webdemo.stats.latency import cumulative
+from webdemo.stats.counters import SharedCounters
+from webdemo.stats.exposition import CONTENT_TYPE, About, exposition
 from webdemo.web.visitor import UNTRUSTED_PROXY, forwarded_by, is_at_this_machine
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PATH = "/metrics"
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _REFUSAL = b"/metrics is available to this machine and to the networks in --metrics-networks.\n"
 
-_STATUSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
-_BUCKETS_PER_DECADE = 4
 
-Sample = tuple[str, str, float]  # suffix of the family's name, further labels, value
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A metric family, and a function for its samples of one service."""
-
-    name: str
-    kind: str
-    help: str
-    samples: Callable[[Totals], Iterable[Sample]]
-
-
-def _durations(totals: Totals) -> Iterable[Sample]:
-    *shorter, (_, count) = cumulative(totals.histogram, per_decade=_BUCKETS_PER_DECADE)
-    for end, below in shorter:
-        yield "_bucket", f',le="{end:.6g}"', below
-    yield "_bucket", ',le="+Inf"', count
-    yield "_sum", "", totals.seconds
-    yield "_count", "", count
-
-
-def _value(name: str) -> Callable[[Totals], Iterable[Sample]]:
-    return lambda totals: [("", "", getattr(totals, name))]
-
-
-_FAMILIES = (
-    Family(
-        "webdemo_requests_total",
-        "counter",
-        "Completed requests, by status class.",
-        lambda totals: [
-            ("", f',status="{status}"', count)
-            for status, count in zip(_STATUSES, totals.by_status, strict=True)
-        ],
-    ),
-    Family(
-        "webdemo_requests_in_flight",
-        "gauge",
-        "Requests in progress.",
-        _value("in_flight"),
-    ),
-    Family(
-        "webdemo_request_duration_seconds",
-        "histogram",
-        "From the call of the app until the server has closed the response.",
-        _durations,
-    ),
-    Family(
-        "webdemo_response_body_bytes_total",
-        "counter",
-        "Bytes in response bodies.",
-        _value("bytes"),
-    ),
-    Family(
-        "webdemo_memory_bytes",
-        "gauge",
-        "Memory of the server process and its workers; shared memory is divided among its users.",
-        _value("memory_bytes"),
-    ),
-    Family(
-        "webdemo_cpu_seconds_total",
-        "counter",
-        "Processor time of the server process and its workers.",
-        _value("cpu_seconds"),
-    ),
-    Family(
-        "webdemo_processes",
-        "gauge",
-        "The server process and its workers.",
-        _value("processes"),
-    ),
-    Family(
-        "webdemo_restarts_total",
-        "counter",
-        "How often the server process died unexpectedly.",
-        _value("restarts"),
-    ),
-)
-
-
-def metrics(app: WSGIApplication, counters: SharedCounters, networks: Iterable[str]) -> WSGIApplication:
+def metrics(
+    app: WSGIApplication, counters: SharedCounters, networks: Iterable[str], about: About
+) -> WSGIApplication:
     """Serve /metrics to this machine and these networks (403 for others); pass on all other paths.
 
     Raises UsageError for an invalid network.
@@ -127,24 +43,7 @@ def metrics(app: WSGIApplication, counters: SharedCounters, networks: Iterable[s
             return app(environ, start_response)
         if not may_read(environ):
             return respond(environ, start_response, "403 Forbidden", _REFUSAL)
-        body = exposition(counters.read()).encode()
+        body = exposition(counters.read(), about).encode()
         return respond(environ, start_response, "200 OK", body, content_type=CONTENT_TYPE)
 
     return answer
-
-
-def exposition(services: dict[str, Totals]) -> str:
-    """The text exposition format. The keys are service names: server, space, ports."""
-    lines = []
-    for family in _FAMILIES:
-        lines += [f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.kind}"]
-        for name, totals in services.items():
-            server, _, ports = name.partition(" ")
-            labels = f'server="{_escaped(server)}",ports="{_escaped(ports)}"'
-            for suffix, more, value in family.samples(totals):
-                lines.append(f"{family.name}{suffix}{{{labels}{more}}} {value}")
-    return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

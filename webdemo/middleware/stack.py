@@ -18,6 +18,7 @@ from webdemo.middleware.observe import watch
 from webdemo.middleware.plain_response import respond
 from webdemo.middleware.static_mounts import MissingHint, Mount, mounted
 from webdemo.stats.counters import RequestCounter
+from webdemo.stats.exposition import About
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -42,6 +43,7 @@ class Features(NamedTuple):
     """What the user wants of the middleware, beside the counters."""
 
     health: bool = False
+    about: About = About()
     metrics: bool = False
     metrics_networks: tuple[str, ...] = ()  # which may read the metrics, in addition to this machine
     access_log: str | None = "text"  # "text", "json" or None
@@ -112,13 +114,13 @@ def wrap(
         if features.metrics:
             from webdemo.middleware.metrics import metrics
 
-            app = metrics(app, counter.counters, features.metrics_networks)
+            app = metrics(app, counter.counters, features.metrics_networks, features.about)
         if features.trusted_proxies:
             from webdemo.middleware.proxy_headers import ForwardedHeaders
 
             app = ForwardedHeaders(app, features.trusted_proxies, rfc7239=features.rfc7239)
         if features.health:
-            app = health(app, lambda: not select.select([draining], [], [], 0)[0])
+            app = health(app, lambda: not select.select([draining], [], [], 0)[0], features.about.release)
         return app
 
     inner = observed(app)
@@ -145,19 +147,26 @@ def _buffered(app: WSGIApplication) -> WSGIApplication:
     return buffered(app)
 
 
-def health(app: WSGIApplication, is_ready: Callable[[], bool]) -> WSGIApplication:
-    """Answer /livez with 200, and /readyz with 200 or 503; pass on all other paths."""
+def health(app: WSGIApplication, is_ready: Callable[[], bool], release: str) -> WSGIApplication:
+    """Answer /livez with 200, and /readyz with 200 or 503 and the release; pass on all other paths."""
+    named = release_line(release)
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO")
         if path != LIVE and path != READY:
             return app(environ, start_response)
         ready = path == LIVE or is_ready()
+        more = named if path == READY else b""
         if ready:
-            return respond(environ, start_response, "200 OK", b"ok\n")
-        return respond(environ, start_response, "503 Service Unavailable", b"not ready\n")
+            return respond(environ, start_response, "200 OK", b"ok\n" + more)
+        return respond(environ, start_response, "503 Service Unavailable", b"not ready\n" + more)
 
     return answer
+
+
+def release_line(release: str) -> bytes:
+    """The line of /readyz that names the release; none if it is not known."""
+    return f"release: {release}\n".encode() if release else b""
 
 
 def not_loaded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 from webdemo.errors import ControlUnavailable, SystemRefusal, UsageError, WebdemoError
 from webdemo.supervisor.control_messages import COMMANDS, Command, Refusal, Reply, RunStatus, Status
 from webdemo.supervisor.loop import Loop
+from webdemo.supervisor.stream_server import Connection, StreamServer
 from webdemo.worker.codec import InvalidMessage, build, plain, read_object
 
 Respond = Callable[[Reply | WebdemoError], None]
@@ -25,10 +26,6 @@ Obey = Callable[[Command, Respond], None]
 R = TypeVar("R", bound=NamedTuple)
 
 ANSWER_SECONDS = 5.0  # in which a main process that is well answers
-
-_LONGEST_LINE = 65536
-_MOST_CONNECTIONS = 64
-_ACCEPTED_AT_ONCE = 16  # then clients that have sent a command get their turn
 
 
 def folder() -> Path:
@@ -63,54 +60,30 @@ def own_path() -> Path:
 
 
 class ControlServer:
-    """The supervisor's side; runs in its event loop. Raises ControlUnavailable if the socket cannot be made.
-
-    A client that connects and then neither writes nor reads delays nobody: nothing here blocks, and the
-    number of connections is limited.
-    """
+    """The supervisor's side, in its event loop. Raises ControlUnavailable if the socket cannot be made."""
 
     def __init__(self, loop: Loop, obey: Obey) -> None:
-        self._loop = loop
         self._obey = obey
         self.path = own_path()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.path.unlink(missing_ok=True)  # left behind by an earlier process with our pid
-            self._socket.bind(str(self.path))
+            sock.bind(str(self.path))
             self.path.chmod(0o600)
-            self._socket.listen(128)
+            sock.listen(128)
         except OSError as exc:
-            self._socket.close()
+            sock.close()
             raise ControlUnavailable(
                 f"The control socket {self.path} cannot be made: {exc.strerror or exc}.",
                 remedy="Set XDG_RUNTIME_DIR to a folder of your own, with a short path.",
             ) from exc
-        self._socket.setblocking(False)
-        self._connections: dict[_Connection, None] = {}  # least recently active first
-        loop.on_readable(self._socket, self._accept)
+        self._server = StreamServer(loop, sock, b"\n", self._take)
 
     def close(self) -> None:
-        for connection in list(self._connections):
-            connection.hang_up()
-        self._loop.forget(self._socket)
-        self._socket.close()
+        self._server.close()
         self.path.unlink(missing_ok=True)
 
-    def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
-            for _ in range(_ACCEPTED_AT_ONCE):
-                self._connected(self._socket.accept()[0])
-
-    def _connected(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        if len(self._connections) >= _MOST_CONNECTIONS:
-            idle = (connection for connection in self._connections if not connection.waits)
-            next(idle, next(iter(self._connections))).hang_up()
-        connection = _Connection(self._loop, sock, self._take, self._connections.pop)
-        self._connections[connection] = None
-
-    def _take(self, connection: _Connection, line: bytes) -> None:
-        self._connections[connection] = self._connections.pop(connection)  # most recently active
+    def _take(self, connection: Connection, line: bytes) -> None:
         connection.waits += 1
 
         def respond(reply: Reply | WebdemoError) -> None:
@@ -130,84 +103,6 @@ class ControlServer:
         except Exception as exc:
             respond(_Failed(exc))
             raise  # the loop reports it
-
-
-class _Connection:
-    """Commands from one client, one a line; none is read while output is waiting to be sent."""
-
-    def __init__(
-        self,
-        loop: Loop,
-        sock: socket.socket,
-        obey: Callable[[_Connection, bytes], None],
-        gone: Callable[[_Connection], object],
-    ) -> None:
-        self.waits = 0  # number of responses still owed to the client
-        self._loop = loop
-        self._socket = sock
-        self._obey = obey
-        self._gone = gone
-        self._received = b""
-        self._unsent = b""
-        self._is_closed = False
-        loop.on_readable(sock, self._read)
-
-    def send(self, data: bytes) -> None:
-        if not self._is_closed:
-            was_sending = bool(self._unsent)
-            self._unsent += data
-            if not was_sending:
-                self._write()
-                if self._unsent and not self._is_closed:  # backpressure: read no more until it is sent
-                    self._loop.forget(self._socket)
-                    self._loop.on_writable(self._socket, self._go_on)
-
-    def hang_up(self) -> None:
-        if not self._is_closed:
-            self._is_closed = True
-            self._loop.forget(self._socket)
-            self._socket.close()
-            self._gone(self)
-
-    def _write(self) -> None:
-        try:
-            self._unsent = self._unsent[self._socket.send(self._unsent) :]
-        except BlockingIOError:
-            return
-        except OSError:
-            self.hang_up()
-
-    def _go_on(self) -> None:
-        self._write()
-        if not self._unsent and not self._is_closed:
-            self._loop.forget(self._socket)
-            self._loop.on_readable(self._socket, self._read)
-            self._obey_next()
-
-    def _read(self) -> None:
-        if b"\n" in self._received:  # a complete command is waiting already
-            return
-        try:
-            data = self._socket.recv(_LONGEST_LINE)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        self._received += data
-        if not data or (len(self._received) > _LONGEST_LINE and b"\n" not in self._received):
-            self.hang_up()
-        self._obey_next()
-
-    def _obey_next(self) -> None:
-        """Carry out one command; the next one gets its turn in a later round of the loop."""
-        if self._is_closed or self._unsent:
-            return
-        line, end, rest = self._received.partition(b"\n")
-        if end:
-            self._received = rest
-            if b"\n" in rest:
-                self._loop.after(0, self._obey_next)
-            self._obey(self, line)
 
 
 class _Failed(WebdemoError):
@@ -253,7 +148,7 @@ class Instance(NamedTuple):
                 sock.sendall(COMMANDS.encode(command) + b"\n")
                 while not answer.endswith(b"\n"):
                     try:
-                        received = sock.recv(_LONGEST_LINE)
+                        received = sock.recv(65536)
                     except TimeoutError:
                         if may_wait():
                             continue

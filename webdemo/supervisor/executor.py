@@ -81,12 +81,12 @@ class Executor:
         self._failed_loaders: dict[int, WebdemoError] = {}
         self._ended: OrderedDict[int, ServerProcess] = OrderedDict()
         self._logs: dict[tuple[str, ...], LastLines] = {}
-        self._placeholder = Placeholder(loop, listeners, health=plan.features.health)
+        self._placeholder = Placeholder(loop, listeners, plan.features)
         self._token = os.urandom(24).hex()
         self._mark = mark_of(self._token)
         self._draining_read, self._draining_write = os.pipe()
         self._lifeline = os.pipe()  # the write end is closed when this process ends, however it does
-        self._hang_watch = HangWatch(plan.hang_seconds)
+        self.hang_watch = HangWatch(plan.hang_seconds)
         if plan.hang_seconds:
             loop.after(_LOOK_FOR_HANGS_SECONDS, self._look_for_hangs)
 
@@ -362,7 +362,7 @@ class Executor:
             for number, process in self.processes.items()
             if process.is_ready
         ]
-        for number in self._hang_watch.hung(looks, time.perf_counter()):
+        for number in self.hang_watch.hung(looks, time.perf_counter()):
             self._hooks.on_fact(facts.ProcessHung(number))
 
     def _write_stacks(self, number: int) -> None:

@@ -29,6 +29,10 @@ class HangWatch:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self.is_stalled = False
+        """Whether requests have waited that long, and no process at all has completed one."""
+        self._stalled_since = 0.0
+        self._completed = -1
         self._looked_at: float | None = None
         self._watched = 0.0  # the time watched so far: without the pauses of this process or the machine
         self._workers: dict[int, tuple[int, float]] = {}  # by pid: completed requests, and since when so many
@@ -39,6 +43,8 @@ class HangWatch:
         if self._looked_at is not None:
             self._watched += min(now - self._looked_at, _LONGEST_STEP_SECONDS)
         self._looked_at = now
+        looks = list(looks)
+        self._compare_completed(looks)
         workers, queues = self._workers, self._queues
         self._workers, self._queues = {}, {}
         found = []
@@ -48,6 +54,13 @@ class HangWatch:
             if any(is_stuck) or not accepts:
                 found.append(look.process)
         return found
+
+    def _compare_completed(self, looks: list[Look]) -> None:
+        completed = sum(activity.completed for look in looks for activity in look.activities)
+        waits = any(look.queue or any(a.oldest_began for a in look.activities) for look in looks)
+        if completed != self._completed or not waits:
+            self._completed, self._stalled_since = completed, self._watched
+        self.is_stalled = self._seconds > 0 and self._watched - self._stalled_since >= self._seconds
 
     def _is_stuck(self, activity: Activity, before: dict[int, tuple[int, float]], now: float) -> bool:
         completed, since = before.get(activity.pid, (-1, 0.0))

@@ -16,10 +16,13 @@ from webdemo.supervisor.loop import Loop
 class Placeholder:
     """A wsgiref server per port, in a thread of the supervisor, on duplicates of the port's sockets."""
 
-    def __init__(self, loop: Loop, listeners: Mapping[str, Listener], *, health: bool) -> None:
+    def __init__(self, loop: Loop, listeners: Mapping[str, Listener], features: stack.Features) -> None:
         self._loop = loop
         self._listeners = listeners
-        self._app = stack.health(stack.not_loaded, lambda: False) if health else stack.not_loaded
+        loading = stack.not_loaded
+        self._app = (
+            stack.health(loading, lambda: False, features.about.release) if features.health else loading
+        )
         self._running: dict[str, servers.Stopping] = {}
 
     def serve(self, ports: frozenset[str]) -> None:

@@ -194,6 +194,20 @@ class Reconciler:
             isinstance(settled.edit, Reload) for settled in self._settling
         )
 
+    def not_ready_because(self) -> str | None:
+        """Why clients of the app do not all get responses, or will not soon; None if they do."""
+        if self.stopping is not None:
+            return "stopping"
+        if not self.is_started:
+            return "the app is being loaded"
+        for spec in self.settled.specs():
+            if spec.slot.service.is_of_app and not any(
+                process.spec == spec and process.state is State.UP and not process.is_hung
+                for process in self.processes.values()
+            ):
+                return f"{label(spec.slot)} is {self.state_of(spec.slot)}"
+        return None
+
     def has_change(self, port: str) -> bool:
         """Whether something else than what is settled is wished for this port."""
         return any(not isinstance(c.edit, Reload) and port in c.edit.ports for c in self.changes)

@@ -41,6 +41,7 @@ from webdemo.worker.codec import InvalidMessage
 from webdemo.worker.messages import Loaded
 
 if TYPE_CHECKING:
+    from webdemo.supervisor.admin import Admin
     from webdemo.supervisor.watch import Watcher
 
 _DOUBLED_SIGNAL_SECONDS = 0.5  # some platforms send SIGTERM twice; that is not a request to stop at once
@@ -55,7 +56,9 @@ class Supervisor:
         plan: Plan,
         listeners: Iterable[tuple[Bind, list[socket.socket]]],
         emit: Callable[[events.Event], None],
+        admin: list[socket.socket] | None = None,
     ) -> None:
+        """`admin`: the sockets of the admin address, which are closed at the end."""
         self.plan = plan
         self.emit = emit
         self.since = time.time()
@@ -96,6 +99,7 @@ class Supervisor:
         self.overview = Overview(self.reconciler, self.executor)
         self.figures = Figures(self.executor.counters, UsageTable().look)
         self._notifier = Notifier()
+        self._admin_sockets = admin
         self._is_reloading = False
         self._watcher: Watcher | None = None
         self._watched: set[str] = set()
@@ -125,6 +129,7 @@ class Supervisor:
         if sys.platform == "linux" and not Path("/proc/self").exists():
             self.emit(events.Note("/proc is not mounted: memory, CPU and who holds a port are not known."))
             self.emit(events.Note("Mount it: mount -t proc proc /proc"))
+        admin = self._open_admin()
         self.loop.after(INTERVAL_SECONDS, self._sample)
         if self._notifier.watchdog_seconds is not None:
             self._watchdog()
@@ -133,10 +138,19 @@ class Supervisor:
         finally:
             if control is not None:
                 control.close()
+            if admin is not None:
+                admin.close()
             if self._watcher is not None:
                 self._watcher.stop()
             self.executor.close()
         return self._exit_code
+
+    def _open_admin(self) -> Admin | None:
+        if self._admin_sockets is None:
+            return None
+        from webdemo.supervisor.admin import Admin  # few runs need it
+
+        return Admin(self.loop, self._admin_sockets, self)
 
     def _open_control(self) -> ControlServer | None:
         """The control socket; without one the run continues, with a note."""
