@@ -10,6 +10,9 @@ need wget wget
 need nginx nginx-light
 need haproxy haproxy
 need ffmpeg ffmpeg
+need ip iproute2
+need systemd-analyze systemd
+need docker-compose docker-compose
 
 [ -z "$missing" ] && exit 0
 

@@ -142,7 +142,7 @@ class Settings:
     admin: str = setting(
         "",
         "Answer /livez, /readyz, /metrics and /status at an address of its own, however busy the servers "
-        "are: a port (9100 is 127.0.0.1, *:9100 every address), or unix:///run/site/admin.sock.",
+        "are: a port (9180 is 127.0.0.1, *:9180 every address), or unix:///run/site/admin.sock.",
         metavar="ADDRESS",
     )
     release: str = setting(
@@ -366,7 +366,7 @@ def admin_bind(resolved: Resolved) -> Bind | None:
         return None
     bind = Bind.parse(f":{text}" if text.isdecimal() else text)
     if bind.server or bind.tls or bind.fd is not None or bind.server_options:
-        raise UsageError(f"{text} is no admin address.", remedy="Give a port or a Unix socket: --admin 9100")
+        raise UsageError(f"{text} is no admin address.", remedy="Give a port or a Unix socket: --admin 9180")
     return replace(bind, host=bind.host or LOOPBACK[0]) if bind.port is not None else bind
 
 

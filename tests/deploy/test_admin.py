@@ -93,11 +93,11 @@ def test_an_admin_address_is_a_port_of_this_machine_or_a_unix_socket(tmp_path: P
     def bind(text: str) -> str:
         return str(config.admin_bind(config.resolve({"admin": text}, {}, tmp_path)))
 
-    assert bind("9100") == "127.0.0.1:9100"
-    assert bind("*:9100") == "*:9100"
+    assert bind("9180") == "127.0.0.1:9180"
+    assert bind("*:9180") == "*:9180"
     assert bind("unix:///run/site/admin.sock") == "unix:///run/site/admin.sock"
     assert config.admin_bind(config.resolve({}, {}, tmp_path)) is None
-    for text in ("gunicorn://:9100", "https://:9100", "fd://3", ":9100?threads=4"):
+    for text in ("gunicorn://:9180", "https://:9180", "fd://3", ":9180?threads=4"):
         with pytest.raises(UsageError):
             bind(text)
 

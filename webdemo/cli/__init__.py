@@ -39,6 +39,7 @@ COMMANDS = {
     "compare": "compare",
     "compress": "files",
     "config": "about",
+    "export": "export",
     "port": "ports",
     "ps": "running",
     "reload": "running",

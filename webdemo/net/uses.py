@@ -98,7 +98,7 @@ USES = (
     Use(9042, "cassandra", "Cassandra's clients"),
     Use(9090, "prometheus", "Prometheus; Cockpit"),
     Use(9092, "kafka", "Apache Kafka"),
-    Use(9100, "node-exporter", "Prometheus's node exporter; printers that take raw jobs"),
+    Use(9180, "node-exporter", "Prometheus's node exporter; printers that take raw jobs"),
     Use(9200, "elasticsearch", "Elasticsearch and OpenSearch"),
     Use(9229, "node-inspector", "Node.js's debugger"),
     Use(9418, "git", "git:// without a port"),

@@ -6,11 +6,15 @@ Runs in threads of the main process.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from webdemo import servers
 from webdemo.middleware import stack
 from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.loop import Loop
+
+if TYPE_CHECKING:
+    pass
 
 
 class Placeholder:

@@ -1,0 +1,262 @@
+"""`webdemo export`: every format passes its validator for six shapes of app, and quoting changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from webdemo import cli, config, deploy
+from webdemo.cli.export import make_site
+from webdemo.deploy import quoting
+from webdemo.errors import UsageError
+
+BIN = Path(sys.executable).parent
+FORMATS = tuple(deploy.FORMATS)
+
+HOSTILE = """shop:make_app("it's 100% \\\\ $HOME ${X} $(id) %h `id` #{x} {{ y }}", 'ü "q"')"""
+SHAPES = {
+    "an app": ("--app", "shop:app"),
+    "a factory with a hostile argument": ("--app", HOSTILE, "--port", "8000"),
+    "a folder with a hostile name": ("--directory", 'a folder\'s %n $HOME "dist"', "--port", "8000"),
+    "several servers": (
+        "--app",
+        "my.shop:app",
+        "-b",
+        "gunicorn://*:8001?workers=2",
+        "-b",
+        "waitress://*:8002",
+    ),
+    "a Unix socket and a port": (
+        *("--app", "shop:app", "-b", "gunicorn+unix:///run/a%20%25b$c'd/s.sock?mode=660"),
+        *("-b", "gunicorn://*:8003", "--trusted-proxies", "unix"),
+    ),
+    "TLS on IPv6": ("--app", "shop:app", "-b", "gunicorn+https://[2001:db8::1]:8443", "--admin", "[::]:9180"),
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PWD", str(tmp_path))
+    (tmp_path / 'a folder\'s %n $HOME "dist"').mkdir()
+    return tmp_path
+
+
+def export(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.main, arguments, standalone_mode=False)
+
+
+def exported(shape: tuple[str, ...], format_name: str, *more: str) -> dict[str, str]:
+    result = export(*shape, "export", format_name, *more)
+    assert result.exit_code == 0, result.output
+    names = [line.split()[0] for line in result.output.splitlines()]
+    return {Path(name).name: Path(name).read_text("utf-8") for name in names}
+
+
+def arguments_of(shape: tuple[str, ...], format_name: str, hosts: tuple[str, ...] = ()) -> list[str]:
+    """What the exported command passes to `python -m webdemo`."""
+    flags: dict[str, Any] = {}
+    with cli.main.make_context("webdemo", [*shape, "config"]) as context:
+        flags = context.params
+    return list(make_site(config.read(flags), format_name, hosts).arguments)
+
+
+# -- the validators -------------------------------------------------------------------------------
+
+
+def run(*command: str, folder: Path) -> None:
+    if not shutil.which(command[0]):
+        if os.environ.get("CI"):
+            pytest.fail(f"{command[0]} is not installed")
+        pytest.skip(f"{command[0]} is not installed")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def check_systemd(folder: Path) -> None:
+    units = sorted(str(path) for path in (folder / "deploy").glob("*.s*"))
+    run("systemd-analyze", "verify", "--man=no", *units, folder=folder)
+
+
+def check_haproxy(folder: Path) -> None:
+    run("haproxy", "-c", "-f", "deploy/haproxy.cfg", folder=folder)
+
+
+def check_nginx(folder: Path) -> None:
+    [conf] = (folder / "deploy").glob("*.conf")
+    whole = f"pid {folder}/nginx.pid;\nevents {{}}\nhttp {{ access_log off; include {conf.name}; }}\n"
+    (folder / "deploy" / "nginx.test").write_text(whole)
+    run("nginx", "-t", "-e", "stderr", "-c", str(folder / "deploy" / "nginx.test"), folder=folder)
+
+
+def check_container(folder: Path) -> None:
+    run(str(BIN / "hadolint"), "deploy/Dockerfile", folder=folder)
+    run("docker-compose", "-f", "deploy/compose.yaml", "config", "--quiet", folder=folder)
+
+
+def check_kubernetes(folder: Path) -> None:
+    manifests = sorted(map(str, (folder / "deploy").glob("*.yaml")))
+    run(str(BIN / "kubernetes-validate"), "--strict", "--quiet", *manifests, folder=folder)
+
+
+VALIDATORS: dict[str, Callable[[Path], None]] = {
+    "systemd": check_systemd,
+    "haproxy": check_haproxy,
+    "nginx": check_nginx,
+    "container": check_container,
+    "kubernetes": check_kubernetes,
+}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_every_format_passes_its_validator_for_every_shape_of_app(format_name: str, project: Path) -> None:
+    for shape in SHAPES.values():
+        hosts = ("--hosts", "10.90.0.1,10.90.0.2,localhost,2001:db8::3")
+        for given in ((), hosts) if format_name in ("systemd", "haproxy", "nginx") else ((),):
+            exported(shape, format_name, *given)
+            VALIDATORS[format_name](project)
+            shutil.rmtree("deploy")
+
+
+# -- what is in them ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_containers_and_kubernetes_pass_on_each_argument_as_it_was_given(shape: str, project: Path) -> None:
+    wanted = ["-m", "webdemo", *arguments_of(SHAPES[shape], "kubernetes")]
+    manifest = yaml.safe_load(exported(SHAPES[shape], "kubernetes")["deployment.yaml"])
+    [container] = manifest["spec"]["template"]["spec"]["containers"]
+    # Kubernetes replaces $(NAME) and makes $$ a $: https://kubernetes.io/docs, "Use environment variables".
+    assert not re.search(r"(?<!\$)(\$\$)*\$(?!\$)", "".join(container["args"]))
+    assert [argument.replace("$$", "$") for argument in container["args"]] == wanted
+    dockerfile = exported(SHAPES[shape], "container")["Dockerfile"]
+    assert json.loads(dockerfile.rpartition("CMD ")[2]) == ["python", *wanted]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_systemd_gets_each_argument_as_it_was_given(shape: str, project: Path) -> None:
+    files = exported(SHAPES[shape], "systemd")
+    [service] = [text for name, text in files.items() if name.endswith(".service")]
+    [line] = re.findall(r"^ExecStart=(.*)$", service, re.MULTILINE)
+    words = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', line)
+    given = [
+        re.sub(r"\\(.)", r"\1", quoted or plain).replace("$$", "$").replace("%%", "%")
+        for quoted, plain in words
+    ]
+    assert given[1:] == ["-m", "webdemo", *arguments_of(SHAPES[shape], "systemd")]
+    assert not re.search(r"(?<!%)(%%)*%(?!%)", line), "a specifier would be replaced"
+
+
+def test_a_control_character_is_refused(project: Path) -> None:
+    with pytest.raises(UsageError):
+        quoting.printable("a\nb")
+    for control in ("\x00", "\x1b", "\x85", "\u2028", "\ud800"):
+        with pytest.raises(UsageError):
+            quoting.yaml(control)
+
+
+def test_one_stop_time_and_one_delay_are_right_together(project: Path) -> None:
+    shape = ("--app", "shop:app", "--drain-delay", "6.5", "--grace", "20")
+    seconds = 6.5 + 1 + 20 + 3
+    assert f"\nTimeoutStopSec={round(seconds + 0.5)}\n" in exported(shape, "systemd")["shop.service"]
+    assert f"stop_grace_period: {round(seconds + 0.5)}s" in exported(shape, "container")["compose.yaml"]
+    manifest = yaml.safe_load(exported(shape, "kubernetes")["deployment.yaml"])
+    pod = manifest["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == round(seconds + 0.5)
+    probe = pod["containers"][0]["readinessProbe"]
+    assert (probe["periodSeconds"] + 1) * probe["failureThreshold"] < 6.5
+    haproxy = exported(shape, "haproxy")["haproxy.cfg"]
+    inter, fall = map(int, re.findall(r"inter (\d+)s fall (\d+)", haproxy)[0])
+    assert (inter + 1) * fall < 6.5
+    service = exported(shape, "systemd")["shop.service"]
+    assert "--drain-delay 6.5" in service
+    assert "--grace 20" in service
+
+
+def test_a_delay_shorter_than_a_balancer_needs_is_refused(project: Path) -> None:
+    result = export("--app", "shop:app", "--drain-delay", "4", "export", "haproxy")
+    assert result.exit_code == 2
+    assert not Path("deploy").exists()
+
+
+def test_what_the_settings_file_says_is_left_to_it(project: Path) -> None:
+    (project / "webdemo.toml").write_text('app = "shop:app"\ngrace = 30\nserver = "waitress"\n')
+    service = exported((), "systemd")["shop.service"]
+    assert "--grace" not in service
+    assert "--server" not in service
+    assert "\nTimeoutStopSec=42\n" in service, "8 + 1 + 30 + 3"
+
+
+def test_the_path_of_a_release_is_the_symlink_that_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "releases" / "7").mkdir(parents=True)
+    (tmp_path / "current").symlink_to("releases/7")
+    monkeypatch.chdir(tmp_path / "current")
+    monkeypatch.setenv("PWD", str(tmp_path / "current"))
+    service = exported(("--app", "shop:app"), "systemd")["shop.service"]
+    assert f"\nWorkingDirectory={tmp_path}/current\n" in service
+
+
+def test_hosts_that_cannot_be_reached_are_refused_with_a_remedy(project: Path) -> None:
+    for shape in (("-b", "gunicorn://127.0.0.1:8000"), ("-b", "unix:///run/x.sock")):
+        result = export("--app", "shop:app", *shape, "export", "haproxy", "--hosts", "a,b")
+        assert result.exit_code == 2
+        assert "--host '*'" in result.output
+
+
+# -- --check and --force --------------------------------------------------------------------------
+
+
+def test_a_changed_setting_makes_check_exit_1_and_export_updates_it(project: Path) -> None:
+    shape = ("--app", "shop:app")
+    for format_name in FORMATS:
+        exported(shape, format_name)
+        assert export(*shape, "export", format_name, "--check").exit_code == 0
+        changed = (*shape, "--grace", "31", "--drain-delay", "9", "--port", "8100", "--admin", "9191")
+        result = export(*changed, "export", format_name, "--check")
+        assert result.exit_code == 1
+        assert " differs." in result.output
+        assert export(*changed, "export", format_name).exit_code == 0
+        assert export(*changed, "export", format_name, "--check").exit_code == 0
+
+
+def test_a_file_edited_by_hand_is_kept_unless_forced(project: Path) -> None:
+    shape = ("--app", "shop:app")
+    exported(shape, "systemd")
+    unit = Path("deploy/shop.service")
+    unit.write_text(unit.read_text().replace("RestartSec=1", "RestartSec=5"))
+    result = export(*shape, "--grace", "9", "export", "systemd")
+    assert result.exit_code == 2
+    assert "Edited by hand" in result.output
+    assert "RestartSec=5" in unit.read_text()
+    assert "grace" not in Path("deploy/shop.socket").read_text()
+    assert export(*shape, "--grace", "9", "export", "systemd", "--force").exit_code == 0
+    assert "--grace 9" in unit.read_text()
+
+
+def test_a_file_that_was_not_exported_is_kept(project: Path) -> None:
+    Path("deploy").mkdir()
+    Path("deploy/Dockerfile").write_text("FROM scratch\n")
+    result = export("--app", "shop:app", "export", "container")
+    assert result.exit_code == 2
+    assert Path("deploy/Dockerfile").read_text() == "FROM scratch\n"
+    assert not Path("deploy/compose.yaml").exists(), "all files are written, or none"
+
+
+def test_a_dash_prints_the_files(project: Path) -> None:
+    result = export("--app", "shop:app", "export", "haproxy", "--to", "-")
+    assert result.output.startswith("# -- haproxy.cfg\n# Written by webdemo export; checksum ")
+    assert not Path("deploy").exists()

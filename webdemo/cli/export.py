@@ -1,0 +1,258 @@
+"""`webdemo export`: the files that systemd, HAProxy, nginx, containers and Kubernetes need."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+import webdemo
+from webdemo import config, deploy, servers
+from webdemo.deploy import marks
+from webdemo.deploy.site import ADMIN_PORT, DRAIN_DELAY_SECONDS, NOTICE_SECONDS, Backend, Site
+from webdemo.errors import UsageError
+from webdemo.net.addresses import LOOPBACK, WILDCARD
+from webdemo.net.bind import ALL_ADDRESSES, Bind
+from webdemo.net.bindtext import authority
+from webdemo.net.listener import DEFAULT_PORT
+from webdemo.supervisor.release import commit_of
+
+_IN_CONTAINERS = ("container", "kubernetes")
+_EXPORT = "export"  # the source of what is set here
+_NOT_IN_PRODUCTION = ("open", "dashboard", "dashboard_read_only", "reload", "reload_path")
+_COMMON_MODULES = ("app", "main", "wsgi", "application", "server", "site")
+
+
+@click.command()
+@click.argument("format_name", metavar="FORMAT", type=click.Choice(list(deploy.FORMATS)))
+@click.option(
+    "--hosts", default="", metavar="A,B", help="The hosts that a balancer distributes to, by name or address."
+)
+@click.option(
+    "--to",
+    default="deploy",
+    metavar="DIR",
+    help="Where to write; - prints the files.  [default: deploy]",
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file differs from what would be.")
+@click.option("--force", is_flag=True, help="Overwrite files that were edited by hand, too.")
+@click.pass_obj
+def export(flags: dict[str, Any], format_name: str, hosts: str, to: str, check: bool, force: bool) -> None:
+    """Write the files that another system needs to run this app, made from the settings.
+
+    FORMAT is systemd, haproxy, nginx, container or kubernetes. Give the settings as for serving, in front of
+    the command: webdemo --app shop:app export systemd
+    """
+    site = make_site(config.read(flags), format_name, _hosts(hosts))
+    files = {name: marks.marked(text) for name, text in deploy.FORMATS[format_name](site).items()}
+    if to == "-":
+        for name, text in files.items():
+            click.echo(f"# -- {name}\n{text}")
+    elif check:
+        sys.exit(_check(Path(to), files))
+    else:
+        _write(Path(to), files, force=force)
+
+
+def _check(folder: Path, files: dict[str, str]) -> int:
+    differing = [name for name, text in files.items() if _read(folder / name) != text]
+    for name in differing:
+        state = "differs" if (folder / name).exists() else "is missing"
+        click.echo(f"{folder / name} {state}.")
+    return 1 if differing else 0
+
+
+def _write(folder: Path, files: dict[str, str], *, force: bool) -> None:
+    edited = []
+    for name, text in files.items():
+        present = _read(folder / name)
+        if present not in (None, text) and not marks.is_untouched(present or ""):
+            edited.append(str(folder / name))
+    if edited and not force:
+        raise UsageError(
+            f"Edited by hand, or written by something else: {', '.join(edited)}.",
+            remedy="Overwrite with --force, or write elsewhere: --to DIR",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            is_same = _read(folder / name) == text
+            (folder / name).write_text(text, "utf-8")
+            click.echo(f"{folder / name}{' (unchanged)' if is_same else ''}")
+    except OSError as exc:
+        raise UsageError(
+            f"The files cannot be written to {folder}: {exc.strerror}.", remedy="Choose another: --to DIR"
+        ) from exc
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return ""
+
+
+# -- from the settings to a site ------------------------------------------------------------------
+
+
+def make_site(resolved: config.Resolved, format_name: str, hosts: tuple[str, ...]) -> Site:
+    """The site that these settings describe, with production's values where they say nothing."""
+    in_container = format_name in _IN_CONTAINERS
+    resolved = _for_production(resolved, in_container=in_container, hosts=hosts)
+    settings = resolved.settings
+    default = Bind(host=config.default_host(resolved), port=DEFAULT_PORT)
+    binds = config.binds(resolved) or [default]
+    for bind in binds:
+        if bind.fd is not None or bind.port == 0:
+            raise UsageError(
+                f"{bind} cannot be exported: it names no address.", remedy="Give a port: -b gunicorn://:8000"
+            )
+    plan = config.make_plan(resolved, binds)
+    if plan.drain_delay_seconds <= NOTICE_SECONDS:
+        raise UsageError(
+            f"drain-delay is {plan.drain_delay_seconds:g} s; balancers may need {NOTICE_SECONDS} s to notice.",
+            remedy=f"Leave it out, or give more: --drain-delay {DRAIN_DELAY_SECONDS:g}",
+        )
+    admin = config.admin_bind(resolved)
+    is_remote = bool(hosts) or in_container
+    is_admin_near = admin is not None and admin.port is not None and not (is_remote and _is_loopback(admin))
+    folder = _given_folder()
+    return Site(
+        name=_name(resolved),
+        arguments=tuple(_arguments(resolved)),
+        folder=str(folder),
+        python=_python(folder),
+        backends=_backends(resolved, binds, is_remote=is_remote),
+        listen=tuple(text for bind in binds for text in _listen_texts(bind)),
+        socket_mode=next((bind.mode for bind in binds if bind.path is not None), None),
+        hosts=hosts,
+        trusted_proxies=settings.trusted_proxies,
+        drain_delay_seconds=plan.drain_delay_seconds,
+        grace_seconds=plan.grace_seconds,
+        start_seconds=plan.start_seconds,
+        admin_port=admin.port if admin is not None and is_admin_near else None,
+        release=settings.release or commit_of(Path.cwd()),
+        **_packages(),
+    )
+
+
+def _for_production(
+    resolved: config.Resolved, *, in_container: bool, hosts: tuple[str, ...]
+) -> config.Resolved:
+    """The settings with what a deployment needs, where no source has set it."""
+    is_remote = in_container or bool(hosts)
+    names_server = any(Bind.parse(text).server for text in resolved.settings.bind)
+    wanted: dict[str, Any] = {
+        "health": True,
+        "drain_delay": DRAIN_DELAY_SECONDS,
+        "admin": f"{ALL_ADDRESSES}:{ADMIN_PORT}" if is_remote else str(ADMIN_PORT),
+    }
+    if not names_server:
+        wanted["server"] = "gunicorn"
+    if hosts and not in_container:
+        wanted["host"] = ALL_ADDRESSES
+    if not is_remote:
+        has_unix = any(Bind.parse(text).path for text in resolved.settings.bind)
+        wanted["trusted_proxies"] = (*LOOPBACK, "unix") if has_unix else LOOPBACK
+    missing: dict[str, Any] = {
+        name: value for name, value in wanted.items() if resolved.sources[name] == config.DEFAULT
+    }
+    off: dict[str, Any] = {name: config.FIELDS[name].default for name in _NOT_IN_PRODUCTION}
+    return config.Resolved(
+        replace(resolved.settings, **missing, **off),
+        {**resolved.sources, **dict.fromkeys(missing, _EXPORT), **dict.fromkeys(off, config.DEFAULT)},
+        on_platform=in_container,
+    )
+
+
+def _arguments(resolved: config.Resolved) -> list[str]:
+    """The flags for the settings that are neither in the app's settings file nor defaults."""
+    arguments = []
+    for name in config.FIELDS:
+        if resolved.sources[name] in (config.DEFAULT, config.FILE, config.PYPROJECT):
+            continue
+        value, flag = getattr(resolved.settings, name), f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            arguments.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            for one in value if isinstance(value, tuple) else (value,):
+                arguments += [flag, f"{one:g}" if isinstance(one, float) else str(one)]
+    return arguments
+
+
+def _name(resolved: config.Resolved) -> str:
+    """A name for units, users and objects: letters, digits and hyphens, as in a host's name."""
+    settings = resolved.settings
+    module = settings.app.partition(":")[0].partition(".")[0]
+    folder = Path(settings.directory or Path.cwd()).resolve()
+    if folder.parent.name == "releases":
+        folder = folder.parent.parent
+    text = folder.name if settings.directory or module in _COMMON_MODULES else module
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
+    return name if name[:1].isalpha() else f"web-{name}".strip("-")
+
+
+def _backends(resolved: config.Resolved, binds: list[Bind], *, is_remote: bool) -> tuple[Backend, ...]:
+    found = tuple(
+        Backend(bind.port, bind.path, bind.tls)
+        for bind in binds
+        if servers.find(bind.server or resolved.settings.server).runs_app
+        and not (is_remote and (bind.path is not None or _is_loopback(bind)))
+    )
+    if not found:
+        raise UsageError(
+            "Other machines cannot reach this app: it listens on this one only.",
+            remedy="Give it a port on every address: --host '*'",
+        )
+    return found
+
+
+def _is_loopback(bind: Bind) -> bool:
+    return bind.port is not None and (bind.host is None or bind.host in (*LOOPBACK, "localhost"))
+
+
+def _listen_texts(bind: Bind) -> list[str]:
+    """For ListenStream=, which takes addresses; webdemo itself opens what has a host's name."""
+    if bind.path is not None:
+        return [bind.path]
+    hosts = {None: LOOPBACK, "localhost": LOOPBACK, ALL_ADDRESSES: WILDCARD}.get(
+        bind.host, (bind.host or "",)
+    )
+    return [authority(host, bind.port) for host in hosts if re.match(r"[0-9.]+\Z|.*:", host)]
+
+
+def _given_folder() -> Path:
+    """The current folder by the path that the user gave: a symlink to a release stays one."""
+    given = Path(os.environ.get("PWD", ""))
+    return given if given.is_absolute() and given.is_dir() and given.samefile(Path.cwd()) else Path.cwd()
+
+
+def _python(folder: Path) -> str:
+    """This Python, by way of the folder's symlink if it is inside."""
+    python = Path(sys.executable)
+    if python.is_relative_to(folder.resolve()):
+        return str(folder / python.relative_to(folder.resolve()))
+    return str(python)
+
+
+def _packages() -> dict[str, Any]:
+    ours = f"webdemo=={webdemo.__version__}"
+    if Path("requirements.txt").is_file():
+        return {"packages": f"-r requirements.txt {ours}", "package_files": ("requirements.txt",)}
+    if Path("pyproject.toml").is_file():
+        return {"packages": f". {ours}", "package_files": (".",)}
+    return {"packages": ours, "package_files": ()}
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = [host.strip() for host in text.split(",") if host.strip()]
+    for host in hosts:
+        Bind(host=host, port=DEFAULT_PORT)  # raises for what is neither a name nor an address
+    return tuple(hosts)
