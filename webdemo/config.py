@@ -26,6 +26,7 @@ from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
 from webdemo.servers import nearest, parse_value
 from webdemo.stats.exposition import About
 from webdemo.supervisor import plan as plans
+from webdemo.web.visitor import is_loopback
 from webdemo.worker.app_import import DEMO_SITE, Target
 
 FILE = "webdemo.toml"
@@ -135,6 +136,14 @@ class Settings:
     reload: bool = setting(False, "Reload the app when its files change.")
     reload_path: tuple[str, ...] = setting(
         (), "A further folder or file to watch with --reload.", metavar="PATH"
+    )
+    debug: bool = setting(
+        False,
+        "For development, on this machine only: exceptions become pages with the traceback; implies --reload "
+        "and --live-reload.",
+    )
+    live_reload: bool = setting(
+        False, "Reload pages in the browser when files change; exchange styles without a reload."
     )
     access_log: bool = setting(True, "Print a line for each request.")
     log_format: str = setting("text", "How the log is written.", choices=("text", "json"))
@@ -427,9 +436,16 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
             from webdemo.middleware.proxy_headers import Networks
 
             Networks(networks, what)  # refused here, not in a server process
+    wanted = list(wanted)
+    if s.debug:
+        _check_debug(resolved, wanted)
     services = plans.services(wanted, default_server=s.server, workers=s.workers or None)
     return plans.Plan(
-        target=Target(app=s.app, directory=str(Path(s.directory).absolute()) if s.directory else None),
+        target=Target(
+            app=s.app,
+            directory=str(Path(s.directory).absolute()) if s.directory else None,
+            environment=FOR_DEBUG if s.debug else {},
+        ),
         services=tuple(service._replace(share=s.share) for service in services),
         start_seconds=s.start_timeout,
         drain_delay_seconds=s.drain_delay,
@@ -446,8 +462,10 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
             trace_hosts=s.trace_hosts,
             buffer_chunked=s.buffer_chunked,
             static=tuple(map(Mount.parse, s.static)),
+            debug=s.debug,
+            live_reload=_or_by_debug(resolved, "live_reload"),
         ),
-        reload=s.reload,
+        reload=_or_by_debug(resolved, "reload") or _or_by_debug(resolved, "live_reload"),
         reload_paths=s.reload_path,
         open_browser=s.open,
     )
@@ -460,6 +478,36 @@ def _release(s: Settings) -> str:
     from webdemo.supervisor.release import commit_of
 
     return commit_of(Path.cwd())
+
+
+# Variables of frameworks that would otherwise answer an exception themselves, or keep templates.
+FOR_DEBUG = {"FLASK_DEBUG": "1"}
+
+
+def _or_by_debug(resolved: Resolved, name: str) -> bool:
+    """The setting's value; if it is not given, that of `debug`."""
+    settings = resolved.settings
+    return bool(settings.debug if resolved.sources[name] == DEFAULT else getattr(settings, name))
+
+
+def _check_debug(resolved: Resolved, wanted: list[Bind]) -> None:
+    """Raise UsageError if other machines could reach what `debug` shows: source code and variables."""
+    if resolved.on_platform:
+        raise UsageError(
+            "--debug shows source code and variables, and PORT in the environment says that this runs on a "
+            "platform.",
+            remedy="Leave --debug out there; on your own machine unset PORT, and use --port.",
+        )
+    for bind in wanted:
+        if bind.port is not None and bind.host is not None and not _is_loopback(bind.host):
+            raise UsageError(
+                f"--debug shows source code and variables, and {bind} can be reached from other machines.",
+                remedy="Leave --debug out, or listen on this machine only: --host 127.0.0.1",
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or is_loopback(host.strip("[]"))
 
 
 def shown(resolved: Resolved) -> list[tuple[str, str, str]]:

@@ -15,7 +15,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from webdemo.demo import app
 from webdemo.demo.inspection import HEX_BYTES, TEXT_BYTES, inspect_request, read_body
-from webdemo.demo.masking import is_secret_name, mask, shown_environ
+from webdemo.web.masking import is_secret_name, mask, shown_environ
 
 # Makes the visitor a client on this machine.
 HERE = {

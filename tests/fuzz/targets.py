@@ -26,7 +26,6 @@ from webdemo.client.http11 import HttpConnection
 from webdemo.compare.behaviour import stable_values
 from webdemo.compare.behaviour.observation import Observation
 from webdemo.demo import app as demo_app
-from webdemo.demo import masking
 from webdemo.demo.inspection import inspect_request
 from webdemo.errors import BindTextError, UrlRefused
 from webdemo.middleware.access_log import Line
@@ -38,7 +37,7 @@ from webdemo.supervisor.control_messages import Command, Completed
 from webdemo.text import plain_text, terminal_line
 from webdemo.trace.recognition import recognise
 from webdemo.trace.url import parse_url, redirected
-from webdemo.web import Request
+from webdemo.web import Request, masking
 from webdemo.web.http_errors import prefers_json
 from webdemo.web.static.conditions import range_applies, status_by_conditions
 from webdemo.web.static.content_coding import choose

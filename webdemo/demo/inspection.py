@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import parse_qsl
 
-from webdemo.demo.masking import LONGEST_SHOWN, mask_pair, mask_text, mask_url, shown_environ
+from webdemo.web.masking import LONGEST_SHOWN, mask_pair, mask_text, mask_url, shown_environ
 from webdemo.web.visitor import is_at_this_machine
 
 # How much of a body is shown: as text, or in hexadecimal, which takes about five times the space.

@@ -52,6 +52,8 @@ class Features(NamedTuple):
     trace_hosts: tuple[str, ...] = ()  # which the demo site's trace may contact
     buffer_chunked: bool = False  # give the app chunked bodies with their length
     static: tuple[Mount, ...] = ()  # folders to serve before the app is asked
+    debug: bool = False  # a page with the traceback; Django's own finders of static files
+    live_reload: bool = False
 
 
 class EdgeSettings(NamedTuple):
@@ -64,6 +66,7 @@ class EdgeSettings(NamedTuple):
     version: str
     binds: dict[str, str]  # port (or path of a Unix socket) -> bind text
     features: Features = Features()
+    release: str = ""  # the name of the code's release, for live reload
     services: tuple[ServiceFacts, ...] = ()  # all of the run at this process's start
 
     def bind_of(self, port: str) -> str:
@@ -106,6 +109,11 @@ def wrap(
             as_json=features.access_log == "json",
             on_missing=None if features.static else MissingHint(hint),
         )
+    if features.debug:
+        from webdemo.middleware.debug.middleware import debugged
+        from webdemo.middleware.static_mounts import with_django_finders
+
+        app = debugged(with_django_finders(app))
     if features.static:
         app = mounted(app, features.static)
 
@@ -121,6 +129,10 @@ def wrap(
             app = ForwardedHeaders(app, features.trusted_proxies, rfc7239=features.rfc7239)
         if features.health:
             app = health(app, lambda: not select.select([draining], [], [], 0)[0], features.about.release)
+        if features.live_reload:
+            from webdemo.middleware.live_reload import live
+
+            app = live(app, counter.counters.board, settings.release)
         return app
 
     inner = observed(app)

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, NamedTuple
 
+from webdemo.stats.board import BOARD_BYTES, Board
 from webdemo.stats.latency import BUCKETS, ENDS
 
 if TYPE_CHECKING:
@@ -147,8 +148,10 @@ class SharedCounters:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._memory = mmap.mmap(fd, _MEMORY_SIZE)
-        words = memoryview(self._memory).cast("Q")
+        self._memory = mmap.mmap(fd, _MEMORY_SIZE + BOARD_BYTES)
+        memory = memoryview(self._memory)
+        words = memory[:_MEMORY_SIZE].cast("Q")
+        self.board = Board(memory[_MEMORY_SIZE:])
         self._name_lengths, self._words = words[:SLOTS], words[SLOTS:]
         self._lock = allocate_lock()
         self._own: dict[int, memoryview] = {}
@@ -164,7 +167,7 @@ class SharedCounters:
 
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
-        os.truncate(fd, _MEMORY_SIZE)
+        os.truncate(fd, _MEMORY_SIZE + BOARD_BYTES)
         return cls(fd)
 
     def fileno(self) -> int:

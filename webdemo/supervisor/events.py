@@ -107,9 +107,10 @@ class InternalError(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """Files changed; the app is reloaded."""
+    """Files changed; the app is reloaded, or pages show the change after so many seconds."""
 
     paths: tuple[str, ...]
+    seconds: float | None = None
 
 
 class Draining(NamedTuple):

@@ -26,6 +26,7 @@ from webdemo.supervisor.desired import Slot, Spec
 from webdemo.supervisor.facts import Action, Fact
 from webdemo.supervisor.hangs import HangWatch, Look
 from webdemo.supervisor.listeners import Listener
+from webdemo.supervisor.live import release_name
 from webdemo.supervisor.log_tail import LastLines
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.placeholder import Placeholder
@@ -84,6 +85,7 @@ class Executor:
         self._placeholder = Placeholder(loop, listeners, plan.features)
         self._token = os.urandom(24).hex()
         self._mark = mark_of(self._token)
+        self.run_name = os.urandom(4).hex()
         self._draining_read, self._draining_write = os.pipe()
         self._lifeline = os.pipe()  # the write end is closed when this process ends, however it does
         self.hang_watch = HangWatch(plan.hang_seconds)
@@ -288,6 +290,7 @@ class Executor:
             version=version_of(service),
             binds={port: self.listeners[port].label() for port in spec.slot.ports},
             features=features,
+            release=release_name(self.run_name, spec.release),
             services=tuple(
                 stack.ServiceFacts(service_of(slot).server, self.urls(slot), dict(service_of(slot).options))
                 for slot in self._hooks.services()

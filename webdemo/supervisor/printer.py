@@ -136,9 +136,10 @@ class Printer:
                 return [f"{service} is stopped; its port is closed."]
             case events.Note(text):
                 return [terminal_line(text)]
-            case events.Changed(paths):
+            case events.Changed(paths, seconds):
                 shown = ", ".join(map(terminal_line, paths[:3])) + (" ..." if len(paths) > 3 else "")
-                return [f"Changed: {shown}"]
+                took = "" if seconds is None else f" ({format_duration(seconds)})"
+                return [f"Changed: {shown}{took}"]
             case events.Draining(why, grace, delay):
                 first = f"not ready from now on, and in {delay:g} s the ports close; " if delay else ""
                 return [f"Stopping ({why}): {first}requests in flight have {grace:g} s."]

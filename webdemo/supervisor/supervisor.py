@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webdemo.errors import ControlUnavailable
+from webdemo.errors import ControlUnavailable, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.stats.figures import INTERVAL_SECONDS, Figures
 from webdemo.stats.usage import UsageTable
@@ -30,6 +30,7 @@ from webdemo.supervisor.control import ControlServer
 from webdemo.supervisor.executor import Executor
 from webdemo.supervisor.facts import Action, Fact
 from webdemo.supervisor.listeners import Listener
+from webdemo.supervisor.live import LiveReload
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.notify import Notifier
 from webdemo.supervisor.plan import Plan
@@ -98,6 +99,10 @@ class Supervisor:
         )
         self.overview = Overview(self.reconciler, self.executor)
         self.figures = Figures(self.executor.counters, UsageTable().look)
+        self._live: LiveReload | None = None
+        if plan.features.live_reload:
+            self._live = LiveReload(self.executor.counters.board, self.executor.run_name)
+        self._is_loading_changes = False
         self._notifier = Notifier()
         self._admin_sockets = admin
         self._is_reloading = False
@@ -189,11 +194,15 @@ class Supervisor:
 
     def _watch(self, folders: Sequence[str]) -> None:
         """With --reload: watch these folders as well, and reload the app when something changes."""
-        if not self.plan.reload or set(folders) <= self._watched or self.reconciler.stopping is not None:
+        target, mounts = self.plan.target, self.plan.features.static
+        wanted = {*folders, *self.plan.reload_paths, *(mount.folder for mount in mounts)}
+        if target.directory is not None:
+            wanted.add(target.directory)
+        if not self.plan.reload or wanted <= self._watched or self.reconciler.stopping is not None:
             return
         from webdemo.supervisor.watch import Watcher  # slow to import, and needed with --reload only
 
-        self._watched |= {*folders, *self.plan.reload_paths}
+        self._watched |= wanted
         if self._watcher is not None:
             self._watcher.stop()
         self._watcher = Watcher(
@@ -216,9 +225,27 @@ class Supervisor:
                 self._watch([str(path) for path in ([here] if is_project(here) else of_app) if path.exists()])
 
     def _changed(self, paths: tuple[str, ...]) -> None:
-        if self.reconciler.stopping is None:
+        if self.reconciler.stopping is not None:
+            return
+        if self._live is None:
             self.emit(events.Changed(paths))
             self.wish(self.reconciler.reload)
+            return
+        saved = _saved_at(paths)
+        if all(path.endswith(".css") for path in paths):
+            self._live.styles_changed()
+        elif self.plan.target.directory is not None:
+            self._live.files_changed()
+        else:
+            self._is_loading_changes = True
+            self.wish(self.reconciler.reload, partial(self._loaded_changes, paths, saved))
+            return
+        self.emit(events.Changed(paths, time.time() - saved))
+
+    def _loaded_changes(self, paths: tuple[str, ...], saved: float, error: WebdemoError | None) -> None:
+        self._is_loading_changes = False
+        if error is None:
+            self.emit(events.Changed(paths, time.time() - saved))
 
     # -- facts and actions -----------------------------------------------------------------------
 
@@ -268,7 +295,9 @@ class Supervisor:
             case facts.TellStarted():
                 self._tell_started()
             case facts.TellUp(slot, why, seconds):
-                self.emit(events.Up(label(slot), self.overview.pids(slot), why, seconds))
+                self._tell_release()
+                if not self._is_loading_changes:  # which are reported on a line, with their files
+                    self.emit(events.Up(label(slot), self.overview.pids(slot), why, seconds))
             case facts.TellStopped(slot):
                 self.emit(events.StoppedService(label(slot)))
             case facts.TellDied(process, slot, how, deaths, pause):
@@ -281,6 +310,8 @@ class Supervisor:
                 self.emit(events.GivenUp(label(slot), deaths, self.executor.tail_of(process)))
             case facts.TellLoadFailed(error, old_code_serves):
                 self.emit(events.LoadFailed(error, old_code_serves))
+                if self._live is not None:
+                    self._live.failed(error)
                 if not old_code_serves:
                     self._watch_current_folder()
             case facts.TellChangeFailed(process, slot, how):
@@ -299,7 +330,12 @@ class Supervisor:
             case _:
                 self.executor.carry_out(action)
 
+    def _tell_release(self) -> None:
+        if self._live is not None:
+            self._live.serves(self.reconciler.settled.release)
+
     def _tell_started(self) -> None:
+        self._tell_release()
         rows = self.overview.rows()
         self.emit(events.Started(rows, time.monotonic() - startup.BEGAN))
         self._notifier.ready()
@@ -310,6 +346,8 @@ class Supervisor:
             self.loop.in_thread(partial(webbrowser.open, url))
 
     def _loaded(self, report: Loaded, shares: bool) -> None:
+        if self._live is not None:
+            interpreter.keep_spare()
         if shares:
             self.emit(events.Loaded(report.seconds, report.not_shared_because))
 
@@ -354,6 +392,15 @@ class Supervisor:
             if not self.executor.reap(ended.si_pid):
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(ended.si_pid, os.WNOHANG)
+
+
+def _saved_at(paths: Iterable[str]) -> float:
+    """When the last of these files was saved; now, if that is not known."""
+    times = []
+    for path in paths:
+        with contextlib.suppress(OSError):  # deleted
+            times.append(Path(path).stat().st_mtime)
+    return min(max(times, default=time.time()), time.time())
 
 
 def _has_terminal() -> bool:

@@ -11,6 +11,7 @@ import ast
 import contextlib
 import importlib
 import inspect
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.servers import nearest
-from webdemo.worker.user_code import failure, is_own
+from webdemo.user_code import failure, is_own
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -33,6 +34,7 @@ class Target(NamedTuple):
     app: str = DEMO_SITE
     directory: str | None = None
     arguments: tuple[str | bool, ...] | None = None  # call what `app` names with these; may be secret
+    environment: dict[str, str] = {}  # noqa: RUF012  # variables to set for the app, unless they are set
 
     def __str__(self) -> str:
         return self.directory if self.directory is not None else self.app
@@ -44,6 +46,8 @@ def load(target: Target) -> WSGIApplication:
         from webdemo.web.static.app import StaticFiles
 
         return StaticFiles(target.directory, listing=True)
+    for name, value in target.environment.items():
+        os.environ.setdefault(name, value)
     module_name, colon, expression = target.app.partition(":")
     if not _is_ours(module_name):
         _look_in_current_folder()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import select
 import signal
 import socket
 import sys
@@ -30,6 +31,7 @@ _NOT_FOR_CHILDREN = (
     "WATCHDOG_PID",
 )
 NO_PROCESS = "No process can be started"
+IMPORT_AHEAD = "ahead"  # an argument of the loader
 _CHANNEL = 3  # the channel's descriptor in a new Python
 _SECONDS_BETWEEN_LOOKS = 0.005
 
@@ -118,14 +120,26 @@ def end_early() -> None:
 
 def take_early() -> Interpreter:
     """The early one, or a new Python. Raises SystemRefusal."""
-    return _early.pop() if _early else fresh()
+    while _early:
+        early = _early.pop()
+        if not select.select([early.socket], [], [], 0)[0]:  # else it has died: it sends nothing by itself
+            return early
+        early.end()
+    return fresh()
+
+
+def keep_spare() -> None:
+    """Start one in advance, so that the next reload takes less time; none if that is impossible."""
+    if not _early:
+        with contextlib.suppress(SystemRefusal):
+            _early.append(fresh(IMPORT_AHEAD))
 
 
 # -- a fresh one ----------------------------------------------------------------------------------
 
 
-def fresh() -> Interpreter:
-    """Start a new Python that runs webdemo.worker.loader. Raises SystemRefusal."""
+def fresh(*arguments: str) -> Interpreter:
+    """Start a new Python that runs webdemo.worker.loader with these arguments. Raises SystemRefusal."""
     try:
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as given:
             ours, theirs = socket.socketpair()
@@ -136,7 +150,7 @@ def fresh() -> Interpreter:
             given.callback(os.close, write)
             pid = os.posix_spawn(
                 sys.executable,
-                [*python(), "-m", "webdemo.worker.loader"],
+                [*python(), "-m", "webdemo.worker.loader", *arguments],
                 {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

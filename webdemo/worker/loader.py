@@ -278,4 +278,5 @@ def _load_and_fork(channel: _LoaderChannel, *, is_early: bool) -> int | _Child:
 
 if __name__ == "__main__":
     startup.open_closed_streams()
-    sys.exit(main(interpreter.channel_of_fresh()))
+    is_early = sys.argv[1:] == [interpreter.IMPORT_AHEAD]
+    sys.exit(main(interpreter.channel_of_fresh(), is_early=is_early))

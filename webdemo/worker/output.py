@@ -49,7 +49,8 @@ class LossyPipe:
             if written == len(data):
                 return
             data = data[written:]
-        self._drop(data)
+        if data:
+            self._drop(data)
 
     def _drop(self, data: bytes) -> None:
         with self._lock:

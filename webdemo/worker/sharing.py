@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from webdemo.worker.user_code import is_own
+from webdemo.user_code import is_own
 
 _THREAD_ENDS_SECONDS = 0.05  # a thread that was joined may be listed a moment longer
 _GENERATORS = (("random", "Random"), ("numpy.random", "Generator"), ("numpy.random", "RandomState"))

@@ -1,6 +1,6 @@
 """Tells the app's own code from the standard library, installed packages and webdemo.
 
-Runs in the process that imports the app. The rule: a traceback shows only frames of the user's own code,
+Runs in the processes that hold the app. The rule: a traceback shows only frames of the user's own code,
 or all frames if there are none.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from webdemo.errors import AppImportFailed
 
 _PACKAGE_FOLDERS = ("/site-packages/", "/dist-packages/")
-_OURS = Path(__file__).resolve().parents[1]
+_OURS = Path(__file__).resolve().parent
 
 
 def is_own(file: str) -> bool:
@@ -36,8 +36,7 @@ def _folders_of_others() -> tuple[str, ...]:
 
 def failure(name: str, exc: BaseException) -> AppImportFailed:
     """The error for an exception of the app's own code while `name` was imported or called."""
-    report = traceback.TracebackException.from_exception(exc)
-    frames = _shorten(report)
+    report, frames = own_traceback(exc)
     if isinstance(exc, SyntaxError) and exc.filename:
         where = f" ({Path(exc.filename).name}, line {exc.lineno})"
     else:
@@ -53,6 +52,14 @@ def failure(name: str, exc: BaseException) -> AppImportFailed:
         remedy=remedy,
         traceback="".join(report.format()),
     )
+
+
+def own_traceback(
+    exc: BaseException,
+) -> tuple[traceback.TracebackException, list[traceback.FrameSummary]]:
+    """The traceback with the app's frames, ready to be formatted, and those of the exception itself."""
+    report = traceback.TracebackException.from_exception(exc)
+    return report, _shorten(report)
 
 
 def _shorten(report: traceback.TracebackException) -> list[traceback.FrameSummary]:

@@ -1,0 +1,161 @@
+"""Answers an exception of the app with a report of it. Runs in the server processes, with --debug only."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from webdemo import assets
+from webdemo.middleware import observe
+from webdemo.middleware.debug.report import Report
+from webdemo.web.masking import mask_url, shown_environ
+from webdemo.web.visitor import is_at_this_machine
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_RAISE_ERRORS = "webdemo.raise_errors"  # read by webdemo.App, which would answer with 500 itself
+STATUS = "500 Internal Server Error"
+
+
+def debugged(app: WSGIApplication) -> WSGIApplication:
+    """WSGI middleware: clients on this machine get a report instead of the server's 500.
+
+    Others do not, whatever name they use in Host (DNS rebinding) or proxy they come through. An app that
+    answers its exceptions itself, as Django does with DEBUG, keeps its own page.
+    """
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not is_at_this_machine(environ):
+            return app(environ, start_response)
+        environ[_RAISE_ERRORS] = True
+        try:
+            body = app(environ, start_response)
+        except BaseException as exc:
+            if _is_not_the_apps(exc):
+                raise
+            return respond(exc, environ, start_response)
+        if isinstance(body, (list, tuple)) or _is_file(body, environ):
+            return body
+        return _Body(body, environ, start_response)
+
+    return answer
+
+
+class _Body:
+    """The app's iterable; a report takes its place if it raises before its first bytes."""
+
+    def __init__(
+        self, body: Iterable[bytes], environ: WSGIEnvironment, start_response: StartResponse
+    ) -> None:
+        self._body = body
+        self._environ = environ
+        self._start_response = start_response
+        self.close: Callable[[], None] = getattr(body, "close", lambda: None)
+
+    def __iter__(self) -> Iterator[bytes]:
+        has_begun = False
+        try:
+            for chunk in self._body:
+                has_begun = has_begun or bool(chunk)
+                yield chunk
+        except BaseException as exc:
+            if has_begun or _is_not_the_apps(exc):
+                raise
+            yield from respond(exc, self._environ, self._start_response)
+
+
+def _is_file(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+def _is_not_the_apps(exc: BaseException) -> bool:
+    """Whether it is the server's: the client left, its body is malformed, or this is the exit of a fork."""
+    return (
+        isinstance(exc, (ConnectionAbortedError, GeneratorExit))
+        or type(exc).__module__.startswith("webdemo.servers.")
+        or observe.in_apps_process
+    )
+
+
+def respond(exc: BaseException, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Log the traceback, and respond with a report: HTML, JSON or plain text by Accept.
+
+    Raises the exception itself if the response has begun.
+    """
+    try:
+        report = Report.of(exc)
+        sys.stderr.write(report.text)
+        sys.stderr.flush()
+        content_type, text, headers = _written(report, environ)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, the report must not hide the exception
+        traceback.print_exc()
+        raise exc from None
+    body = text.encode("utf-8", "backslashreplace")
+    start_response(
+        STATUS,
+        [
+            ("Content-Type", f"{content_type}; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Vary", "Accept"),
+            *headers,
+        ],
+        sys.exc_info(),
+    )
+    return [b""] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+
+def _written(report: Report, environ: WSGIEnvironment) -> tuple[str, str, list[tuple[str, str]]]:
+    """The content type, the text, and further headers."""
+    accept = environ.get("HTTP_ACCEPT", "")
+    if "text/html" in accept:
+        nonce = os.urandom(16).hex()
+        policy = (
+            f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        return "text/html", _as_html(report, environ, nonce), [("Content-Security-Policy", policy)]
+    if "json" in accept:
+        return "application/json", json.dumps(_as_data(report), ensure_ascii=False), []
+    return "text/plain", report.text, []
+
+
+def _as_data(report: Report) -> dict[str, Any]:
+    return {
+        "status": 500,
+        "title": report.kind,
+        "detail": report.message,
+        "traceback": report.text.split("\n"),
+        "frames": [
+            {"file": f.file, "line": f.line, "function": f.function, "variables": dict(f.variables)}
+            for f in report.frames
+        ],
+    }
+
+
+def _as_html(report: Report, environ: WSGIEnvironment, nonce: str) -> str:
+    from pathlib import Path
+
+    from webdemo.web.templates import make_environment
+
+    query = environ.get("QUERY_STRING")
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    context = {
+        "report": report,
+        "exceptions": (*report.earlier, report),
+        "method": environ.get("REQUEST_METHOD", ""),
+        "path": path.encode("latin-1", "replace").decode("utf-8", "replace"),
+        "query": mask_url(query) if query else "",
+        "server": environ.get("SERVER_SOFTWARE", ""),
+        "environ": {key: str(value) for key, value in shown_environ(environ).items()},
+        "folder": Path.cwd(),
+        "nonce": nonce,
+    }
+    return make_environment([assets.TEMPLATES]).get_template("debug.html").render(context)
