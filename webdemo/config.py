@@ -145,6 +145,12 @@ class Settings:
     live_reload: bool = setting(
         False, "Reload pages in the browser when files change; exchange styles without a reload."
     )
+    reload_exclude: tuple[str, ...] = setting(
+        (),
+        "Files or folders whose changes reload nothing: names, or paths from a watched folder, with * and ?. "
+        "May be repeated, for example --reload-exclude 'data/*'.",
+        metavar="PATTERN",
+    )
     access_log: bool = setting(True, "Print a line for each request.")
     log_format: str = setting("text", "How the log is written.", choices=("text", "json"))
     health: bool = setting(False, "Serve /livez and /readyz, also while the app is being loaded.")
@@ -467,6 +473,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
         ),
         reload=_or_by_debug(resolved, "reload") or _or_by_debug(resolved, "live_reload"),
         reload_paths=s.reload_path,
+        reload_exclude=s.reload_exclude,
         open_browser=s.open,
     )
 

@@ -102,6 +102,7 @@ class Plan(NamedTuple):
     features: Features = Features()
     reload: bool = False
     reload_paths: tuple[str, ...] = ()
+    reload_exclude: tuple[str, ...] = ()  # shell patterns of files whose changes do not count
     open_browser: bool = False
 
 

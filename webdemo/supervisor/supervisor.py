@@ -31,6 +31,7 @@ from webdemo.supervisor.executor import Executor
 from webdemo.supervisor.facts import Action, Fact
 from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.live import LiveReload
+from webdemo.supervisor.load_writes import LoadWrites, Version
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.notify import Notifier
 from webdemo.supervisor.plan import Plan
@@ -103,6 +104,7 @@ class Supervisor:
         if plan.features.live_reload:
             self._live = LiveReload(self.executor.counters.board, self.executor.run_name)
         self._is_loading_changes = False
+        self._load_writes = LoadWrites(self.since)
         self._notifier = Notifier()
         self._admin_sockets = admin
         self._is_reloading = False
@@ -209,7 +211,9 @@ class Supervisor:
             self._watched,
             lambda paths: self.loop.post(partial(self._changed, paths)),
             barrier=self.loop.barrier,
-            on_polling=lambda text: self.loop.post(partial(self.emit, events.Note(text))),
+            on_note=lambda text: self.loop.post(partial(self.emit, events.Note(text))),
+            exclude=self.plan.reload_exclude,
+            quiet_ms=100 if self._live is None else 40,
         )
         self._watcher.start()
 
@@ -227,24 +231,40 @@ class Supervisor:
     def _changed(self, paths: tuple[str, ...]) -> None:
         if self.reconciler.stopping is not None:
             return
-        if self._live is None:
-            self.emit(events.Changed(paths))
-            self.wish(self.reconciler.reload)
-            return
-        saved = _saved_at(paths)
-        if all(path.endswith(".css") for path in paths):
+        versions = [Version.of(path) for path in paths]
+        saved = min(max(version.modified for version in versions) or time.time(), time.time())
+        if self._live is not None and all(path.endswith(".css") for path in paths):
             self._live.styles_changed()
-        elif self.plan.target.directory is not None:
+        elif self._live is not None and self.plan.target.directory is not None:
             self._live.files_changed()
         else:
-            self._is_loading_changes = True
-            self.wish(self.reconciler.reload, partial(self._loaded_changes, paths, saved))
+            self._load_changes(versions, saved)
             return
         self.emit(events.Changed(paths, time.time() - saved))
 
+    def _load_changes(self, versions: Sequence[Version], saved: float) -> None:
+        counting, left_out = self._load_writes.take(versions)
+        for path in left_out:
+            self.emit(
+                events.Note(
+                    f"{path} is written whenever the app is loaded: its changes reload nothing from now on. "
+                    f"To leave it out from the start: --reload-exclude {Path(path).name}"
+                )
+            )
+        if not counting:
+            return
+        paths = tuple(counting)
+        if self._live is None:
+            self.emit(events.Changed(paths))
+        else:
+            self._is_loading_changes = True
+        self._load_writes.load_began(time.time())
+        self.wish(self.reconciler.reload, partial(self._loaded_changes, paths, saved))
+
     def _loaded_changes(self, paths: tuple[str, ...], saved: float, error: WebdemoError | None) -> None:
+        self._load_writes.load_ended(time.time())
         self._is_loading_changes = False
-        if error is None:
+        if error is None and self._live is not None:
             self.emit(events.Changed(paths, time.time() - saved))
 
     # -- facts and actions -----------------------------------------------------------------------
@@ -335,6 +355,7 @@ class Supervisor:
             self._live.serves(self.reconciler.settled.release)
 
     def _tell_started(self) -> None:
+        self._load_writes.load_ended(time.time())
         self._tell_release()
         rows = self.overview.rows()
         self.emit(events.Started(rows, time.monotonic() - startup.BEGAN))
@@ -392,15 +413,6 @@ class Supervisor:
             if not self.executor.reap(ended.si_pid):
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(ended.si_pid, os.WNOHANG)
-
-
-def _saved_at(paths: Iterable[str]) -> float:
-    """When the last of these files was saved; now, if that is not known."""
-    times = []
-    for path in paths:
-        with contextlib.suppress(OSError):  # deleted
-            times.append(Path(path).stat().st_mtime)
-    return min(max(times, default=time.time()), time.time())
 
 
 def _has_terminal() -> bool:

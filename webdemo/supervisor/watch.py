@@ -26,7 +26,7 @@ IGNORED_FOLDERS = (
 IGNORED_FILES = (
     "*.py[cod]", "*~", "#*#", ".#*", "*.sw[opx]", "4913", "*.tmp", "*.bak", ".DS_Store",
     ".goutputstream-*", "*___jb_*___", "*.log", "*.pid", "*.lock", "*.sock",
-    "*.db", "*.db-*", "*.sqlite", "*.sqlite-*", "*.sqlite3", "*.sqlite3-*",
+    "nohup.out", "*.db", "*.db-*", "*.sqlite", "*.sqlite-*", "*.sqlite3", "*.sqlite3-*",
 )  # fmt: skip
 
 _LOOK_MS = 500  # how often the watched folders themselves are checked
@@ -40,7 +40,8 @@ class Watcher:
     """Calls `on_change`, in its own thread, with the paths of each burst of changes.
 
     A burst is over when nothing has changed for `quiet_ms`. When the system has no watches left, files are
-    polled every second instead, and `on_polling` is called with the cause and the remedy.
+    polled every second instead. `on_note` is called with the cause and the remedy, and if folders cannot be
+    watched. `exclude`: shell patterns of names, or of paths from a watched folder.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class Watcher:
         on_change: Callable[[tuple[str, ...]], None],
         *,
         barrier: Barrier,
-        on_polling: Callable[[str], None] = lambda _: None,
+        on_note: Callable[[str], None] = lambda _: None,
+        exclude: Iterable[str] = (),
         quiet_ms: int = 100,
     ) -> None:
         self._on_change = on_change
-        self._on_polling = on_polling
+        self._on_note = on_note
+        self._is_excluded = _matcher(exclude)
         self._quiet_ms = quiet_ms
         self._paths: list[Path] = []
         for path in sorted({Path(path).resolve() for path in paths}):
@@ -86,7 +89,10 @@ class Watcher:
     def _counts_within(self, path: Path) -> bool:
         *folders, name = path.parts
         return not (
-            any(map(_is_ignored_folder, folders)) or _is_ignored_folder(name) or _is_ignored_file(name)
+            any(map(_is_ignored_folder, folders))
+            or _is_ignored_folder(name)
+            or _is_ignored_file(name)
+            or any(map(self._is_excluded, [*path.parts, *map(str, path.parents), str(path)]))
         )
 
     def _run(self, before: dict[Path, _Identity]) -> None:
@@ -126,11 +132,15 @@ class Watcher:
         except PermissionError:
             # Not from the start, because it would also hide that the system has no watches left.
             self._skips_unreadable = True
+            self._on_note(
+                "Folders that this user may not read are not watched: changes in them reload nothing. "
+                "To watch less: start in the app's own folder."
+            )
         except (OSError, RuntimeError) as exc:
             if self._polls:
                 raise
             self._polls = True
-            self._on_polling(
+            self._on_note(
                 f"Files are polled every second because the system cannot watch them ({_reason(exc)}). "
                 "To see changes at once, raise fs.inotify.max_user_watches and max_user_instances by sysctl."
             )
@@ -157,7 +167,7 @@ def _is_our_output(path: str) -> bool:
 
 
 def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
-    expression = re.compile("|".join(map(fnmatch.translate, patterns)))
+    expression = re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)")
     return lambda name: expression.match(name) is not None
 
 

@@ -1,0 +1,84 @@
+"""Files that the app writes while it is loaded do not reload it for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import running as runs
+from tests.raw_http import get
+from webdemo.supervisor.load_writes import LoadWrites, Version
+from webdemo.supervisor.loop import Barrier
+from webdemo.supervisor.watch import Watcher
+
+
+def loaded(writes: LoadWrites, began: float, ended: float) -> None:
+    writes.load_began(began)
+    writes.load_ended(ended)
+
+
+@pytest.fixture
+def writes() -> LoadWrites:
+    """After a start that lasted from 100 to 101."""
+    made = LoadWrites(100.0)
+    made.load_ended(101.0)
+    return made
+
+
+def test_a_file_written_during_two_loads_in_a_row_is_left_out_and_told_once(writes: LoadWrites) -> None:
+    assert writes.take([Version("/a/cache", 100.5, "1")]) == (["/a/cache"], [])
+    loaded(writes, 102, 103)
+    assert writes.take([Version("/a/cache", 102.5, "2")]) == ([], ["/a/cache"])
+    loaded(writes, 104, 105)
+    assert writes.take([Version("/a/cache", 104.5, "3"), Version("/a/app.py", 106, "x")]) == (
+        ["/a/app.py"],
+        [],
+    )
+    assert writes.take([Version("/a/cache", 107, "4")]) == ([], [])
+
+
+def test_a_file_written_with_the_same_content_loads_nothing_again(writes: LoadWrites) -> None:
+    assert writes.take([Version("/a/cache", 100.5, "1")])[0]
+    loaded(writes, 102, 103)
+    assert writes.take([Version("/a/cache", 102.5, "1")]) == ([], [])
+
+
+def test_saves_between_loads_always_count(writes: LoadWrites) -> None:
+    for second in range(200, 210):
+        assert writes.take([Version("/a/app.py", second, str(second))]) == (["/a/app.py"], [])
+        loaded(writes, second + 0.1, second + 0.5)
+
+
+def test_a_source_file_that_was_left_out_counts_again_when_it_is_saved(writes: LoadWrites) -> None:
+    writes.take([Version("/a/made.py", 100.5, "1")])
+    loaded(writes, 102, 103)
+    assert writes.take([Version("/a/made.py", 102.5, "2")])[1]
+    assert writes.take([Version("/a/made.py", 110, "3")]) == (["/a/made.py"], [])
+
+
+def test_a_deleted_file_counts(writes: LoadWrites, tmp_path: Path) -> None:
+    assert writes.take([Version.of(str(tmp_path / "gone"))]) == ([str(tmp_path / "gone")], [])
+
+
+def test_patterns_name_files_folders_and_paths(tmp_path: Path) -> None:
+    watcher = Watcher(
+        [str(tmp_path)], lambda _: None, barrier=Barrier(print), exclude=["data", "*.json", "a/b/*"]
+    )
+    for path, counts in (("x.py", True), ("data/x.py", False), ("sub/data/x.py", False), ("x.json", False),
+                         ("sub/x.json", False), ("a/b/x.py", False), ("a/x.py", True)):  # fmt: skip
+        assert watcher.counts(str(tmp_path / path)) is counts, path
+
+
+def test_an_app_that_writes_while_it_is_imported_is_loaded_a_few_times_only(running: runs.Start) -> None:
+    source = (
+        "import time\nfrom pathlib import Path\nPath('stamp.txt').write_text(str(time.time_ns()))\n"
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Length', '1')])\n    return [b'{}']\n"
+    )
+    run = running("--reload", "-b", "waitress://127.0.0.1:0", app=source.format(1))
+    (run.log_file.parent / "served.py").write_text(source.format(2))
+    run.wait_for(r"^.*stamp\.txt is written whenever the app is loaded.*--reload-exclude stamp\.txt$")
+    (run.log_file.parent / "served.py").write_text(source.format(3))
+    runs.wait_until(lambda: get(run.url).text == "3", run.log)
+    assert len(run.wait_for(r"^Changed: ")) <= 4
