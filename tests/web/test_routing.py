@@ -345,7 +345,10 @@ def test_dicts_answer_as_werkzeugs_matcher_does(
             return sorted({*(error.valid_methods or ())} - {"OPTIONS"})
         except RedirectNeeded as redirect:
             return redirect.path
-        return None if match is None else (match[0](None), match[1])
+        if match is None:
+            return None
+        view, positional, named = match
+        return view(None), dict(zip(names(rules[view(None)]), positional, strict=False)) | dict(named)
 
     assert answered() == expected()
 

@@ -291,10 +291,12 @@ class App(Routing):
         path = environ.get("PATH_INFO") or ("" if script_name else "/")
         exact, tails = self._shortcuts.get(method, _no_shortcuts)
         view = exact.get(path)
-        if view is None and self._mounts and (mount := self._router.find_mount(path)) is not None:
-            if script_name:
-                return self._pass_on(mount, environ, start_response)
-            return mount(environ, start_response)
+        if view is None:
+            for mount in self._mounts:  # as Router.find_mount, without its call
+                if path.startswith(mount.below) or path == mount.prefix:
+                    if script_name:
+                        return self._pass_on(mount, environ, start_response)
+                    return mount(environ, start_response)
         token = None
         if script_name or self._mounted_at is not None:
             token = self._script_name.set(script_name or "")
@@ -317,8 +319,8 @@ class App(Routing):
                     if view is not None:
                         result = view(request, tail if tail.isascii() else decode_path(tail))
                     elif (match := self._router.match(method, path)) is not None:
-                        view, arguments = match
-                        result = view(request, **arguments)
+                        view, positional, named = match
+                        result = view(request, *positional, **named)
                     else:
                         result = NotFound() if self._handlers or method == "OPTIONS" else _not_found
                 body: Iterable[bytes]

@@ -9,7 +9,7 @@ UTF-8 bytes as Latin-1 characters (PEP 3333).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 View = Callable[..., Any]
+Match = tuple[View, Sequence[Any], Mapping[str, Any]]
+"""A view with the positional and the named arguments that follow the request."""
 
 _plain_parameter = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 _parameter_name = re.compile("<(?:([^<>]*):)?[^<>:]*>")
 _text_converters = (None, "default", "string")
-_text, _integer = 0, 1  # keys beside the segments, which are str
 _int_digits = 18
+_no_names: Mapping[str, Any] = {}
 _plain_segment = re.compile("[A-Za-z0-9._~-]+")
 _plain_path = re.compile("(?:/(?:<[A-Za-z_][A-Za-z0-9_]*>|[A-Za-z0-9._~-]*))+")
 ANY_METHOD = "*"
@@ -47,6 +49,17 @@ class RedirectNeeded(Exception):
         self.path = path
 
 
+class PathApp:
+    """A WSGI app that can be given the path, so that a mount does not have to make an environ for it."""
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self.respond(environ, start_response, environ.get("PATH_INFO", ""))
+
+    def respond(self, environ: WSGIEnvironment, start_response: StartResponse, path: str) -> Iterable[bytes]:
+        """Respond with what is at `path`, whatever PATH_INFO is."""
+        raise NotImplementedError
+
+
 class Mount:
     """Another WSGI app at a prefix, which moves from PATH_INFO to SCRIPT_NAME."""
 
@@ -54,13 +67,17 @@ class Mount:
         self.prefix = prefix
         self.below = prefix + "/"
         self.app = app
+        self._respond = app.respond if isinstance(app, PathApp) else None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"][len(self.prefix) :]
+        if self._respond is not None:
+            return self._respond(environ, start_response, path)
         # A copy, so that the caller (an access log, for example) still sees the requested path.
         shifted = environ.copy()
         root = environ.get("SCRIPT_NAME")
         shifted["SCRIPT_NAME"] = root.rstrip("/") + self.prefix if root else self.prefix
-        shifted["PATH_INFO"] = environ["PATH_INFO"][len(self.prefix) :]
+        shifted["PATH_INFO"] = path
         return self.app(shifted, start_response)
 
 
@@ -68,9 +85,20 @@ class _Node:
     """A place in the tree of segments; `for_matcher` where a rule goes on that the tree cannot hold."""
 
     def __init__(self) -> None:
-        self.below: dict[str | int, _Node] = {}
+        self.below: dict[str, _Node] = {}
+        self.text: _Node | None = None
+        self.integer: _Node | None = None
         self.for_matcher = False
-        self.views: dict[str, tuple[View, list[str]]] = {}
+        self.views: dict[str, tuple[View, list[str], bool]] = {}
+
+    def add(self, segment: str, parameter: re.Match[str] | None) -> _Node:
+        if parameter is None:
+            return self.below.setdefault(segment, _Node())
+        if parameter[1]:
+            self.integer = self.integer or _Node()
+            return self.integer
+        self.text = self.text or _Node()
+        return self.text
 
 
 class Router:
@@ -173,7 +201,10 @@ class Router:
             for _, others in self.shortcuts.values():
                 others.pop(head, None)
         elif (
-            self._has_tree and not more and head not in self._heads_for_matcher and _takes(view, parameter[1])
+            self._has_tree
+            and not more
+            and head not in self._heads_for_matcher
+            and _takes(view, [parameter[1]])
         ):
             tails.setdefault(head, view)
 
@@ -184,14 +215,14 @@ class Router:
             if parameter is None and "<" in segment:
                 node.for_matcher = True
                 return
-            key = segment if parameter is None else _integer if parameter[1] else _text
-            node = node.below.setdefault(key, _Node())
+            node = node.add(segment, parameter)
             if parameter is not None:
                 names.append(parameter[2])
+        is_positional = not names or _takes(view, names)
         for method in methods:
-            node.views.setdefault(method, (view, names))
+            node.views.setdefault(method, (view, names, is_positional))
 
-    def _find_in_tree(self, method: str, path: str) -> tuple[View, Mapping[str, Any]] | None:
+    def _find_in_tree(self, method: str, path: str) -> Match | None:
         """What the matcher would find, or None if only the matcher can tell."""
         node = self._tree
         values: list[str | int] = []
@@ -200,11 +231,12 @@ class Router:
             if below is None:
                 if node.for_matcher or not segment or not segment.isascii():
                     return None
-                if segment.isdecimal() and (below := node.below.get(_integer)) is not None:
+                if node.integer is not None and segment.isdecimal():
                     if len(segment) > _int_digits:
                         return None
+                    below = node.integer
                     values.append(int(segment))
-                elif (below := node.below.get(_text)) is not None:
+                elif (below := node.text) is not None:
                     values.append(segment)
                 else:
                     return None
@@ -212,7 +244,10 @@ class Router:
         found = node.views.get(method)
         if found is None or ANY_METHOD in node.views:
             return None
-        return found[0], dict(zip(found[1], values, strict=True))
+        view, names, is_positional = found
+        return (
+            (view, values, _no_names) if is_positional else (view, (), dict(zip(names, values, strict=True)))
+        )
 
     def mount(self, prefix: str, app: WSGIApplication) -> None:
         """Mount an app at a prefix; the longest matching prefix wins. Raises UsageError if it is invalid."""
@@ -231,7 +266,7 @@ class Router:
                 return mount
         return None
 
-    def match(self, method: str, path: str) -> tuple[View, Mapping[str, Any]] | None:
+    def match(self, method: str, path: str) -> Match | None:
         """The view and its arguments for a path that no dict covers; None if no rule matches.
 
         Raises MethodNotAllowed (with the allowed methods) or RedirectNeeded.
@@ -242,7 +277,8 @@ class Router:
             return None
         known_method = method if method.isupper() else "--"  # methods are case-sensitive, RFC 9110 9.1
         try:
-            return self._matcher.match(decode_path(path), known_method)
+            view, named = self._matcher.match(decode_path(path), known_method)
+            return view, (), named
         except RequestRedirect as redirect:
             raise RedirectNeeded("/" + urlsplit(redirect.new_url).path.lstrip("/")) from None
         except MethodNotAllowed as error:
@@ -308,10 +344,11 @@ def _check_call(view: View, rule: str, parameters: Iterable[str]) -> None:
         ) from None
 
 
-def _takes(view: View, parameter: str) -> bool:
-    """Whether `view(request, value)` is the same as `view(request, parameter=value)`."""
+def _takes(view: View, names: list[str]) -> bool:
+    """Whether the view takes these parameters after the request, in this order, and no others."""
     _, *others = signature(view, follow_wrapped=False).parameters.values()
-    return [(each.name, each.kind) for each in others] == [(parameter, Parameter.POSITIONAL_OR_KEYWORD)]
+    kind = Parameter.POSITIONAL_OR_KEYWORD
+    return [(each.name, each.kind) for each in others] == [(name, kind) for name in names]
 
 
 def _name(view: View) -> str:

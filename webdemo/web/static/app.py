@@ -19,6 +19,7 @@ from urllib.parse import quote
 from webdemo import assets
 from webdemo.errors import UsageError
 from webdemo.syntax import is_field_value, is_token
+from webdemo.web.routing import PathApp
 from webdemo.web.static import listing as folder_listing
 from webdemo.web.static.conditions import status_by_conditions
 from webdemo.web.static.content_coding import IDENTITY, choose
@@ -66,7 +67,7 @@ _REUSE_SECONDS = 1.0
 _MAX_REMEMBERED = 10_000
 
 
-class StaticFiles:
+class StaticFiles(PathApp):
     """A WSGI app that serves the files of a folder.
 
     index: the name of the file served for its folder, or None.
@@ -105,15 +106,6 @@ class StaticFiles:
         self._no_page_until = 0.0
         self._hashes: dict[bytes, tuple[Signature, str]] = {}
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        method = environ["REQUEST_METHOD"]
-        if method != "GET" and method != "HEAD":
-            if method == "OPTIONS":
-                start_response("204 No Content", [_ALLOW])
-                return []
-            return refuse(start_response, method, "405 Method Not Allowed", _ALLOW)
-        return self._serve(environ, start_response, method)
-
     def url(self, path: str) -> str:
         """The URL of a file with a hash of its content in the name, relative to where this app is mounted.
 
@@ -145,16 +137,21 @@ class StaticFiles:
         _remember(self._hashes, file.path, (file.signature, found))
         return found
 
-    def _serve(
-        self, environ: WSGIEnvironment, start_response: StartResponse, method: str, looks: int = _LOOKS
+    def respond(
+        self, environ: WSGIEnvironment, start_response: StartResponse, path: str, looks: int = _LOOKS
     ) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "")
+        method = environ["REQUEST_METHOD"]
+        if method != "GET" and method != "HEAD":
+            if method == "OPTIONS":
+                start_response("204 No Content", [_ALLOW])
+                return []
+            return refuse(start_response, method, "405 Method Not Allowed", _ALLOW)
         file = self._kept.get(path)
         if file is None:
             try:
                 file = self._look_up(path)
             except OSError as error:
-                return self._serve_without_file(environ, start_response, method, path, error)
+                return self._respond_without_file(environ, start_response, path, error)
         coding = choose(environ.get("HTTP_ACCEPT_ENCODING"), file.codings)
         if coding is None:
             return refuse(start_response, method, "406 Not Acceptable", ("Vary", "Accept-Encoding"))
@@ -178,7 +175,7 @@ class StaticFiles:
             self._kept.drop(path)
             if looks == 1:
                 return refuse(start_response, method, "503 Service Unavailable", ("Retry-After", "1"))
-            return self._serve(environ, start_response, method, looks - 1)
+            return self.respond(environ, start_response, path, looks - 1)
 
     def _look_up(self, path: str) -> StoredFile:
         """The file for a PATH_INFO, not from the cache. Raises OSError; IsADirectoryError for a folder."""
@@ -228,22 +225,24 @@ class StaticFiles:
         media_type = self._types.get(suffix(name)) or content_type(name)
         return dress(path, media_type, contents, cache_control=cache_control, extra=self._extra)
 
-    def _serve_without_file(
-        self, environ: WSGIEnvironment, start_response: StartResponse, method: str, path: str, error: OSError
+    def _respond_without_file(
+        self, environ: WSGIEnvironment, start_response: StartResponse, path: str, error: OSError
     ) -> Iterable[bytes]:
-        if path == "" and not environ.get("SCRIPT_NAME"):
-            return self._serve({**environ, "PATH_INFO": "/"}, start_response, method)
+        method = environ["REQUEST_METHOD"]
+        root = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).removesuffix(path)
+        if path == root == "":
+            return self.respond(environ, start_response, "/")
         names = split_path(path) if self._page_assets is not None else None
         if names and not names[-1] and self._page_assets is not None:
             try:
                 return folder_listing.answer(
-                    environ, start_response, self._tree, names[:-1], self._page_assets.url
+                    environ, start_response, self._tree, root, names[:-1], self._page_assets.url
                 )
             except OSError as listing_error:
                 error = listing_error
         elif path.startswith(folder_listing.ASSETS_PREFIX + "/") and self._page_assets is not None:
             below = path.removeprefix(folder_listing.ASSETS_PREFIX)
-            return self._page_assets({**environ, "PATH_INFO": below}, start_response)
+            return self._page_assets.respond(environ, start_response, below)
         elif isinstance(error, IsADirectoryError) and self._answers_for_folder(path + "/"):
             headers = (("Location", _with_slash(environ)), ("Cache-Control", REVALIDATE))
             return refuse(start_response, method, "308 Permanent Redirect", *headers)

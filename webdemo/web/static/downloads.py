@@ -50,14 +50,15 @@ def send_file(
     """
     ignored = _ignored_fields.get(request.method, _conditions)
     environ = {key: value for key, value in request.environ.items() if key not in ignored}
-    environ |= {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/" + encode_path(name)}
+    environ["REQUEST_METHOD"] = "GET"
     response = Response()
 
     def start_response(status: str, headers: Pairs, exc_info: Any = None) -> Any:
         response.status = status
         response.headers = Headers(headers)
 
-    response.response = _files(str(Path(folder).absolute()))(environ, start_response)
+    files = _files(str(Path(folder).absolute()))
+    response.response = files.respond(environ, start_response, "/" + encode_path(name))
     if response.status_code in (403, 404, 503):
         abort(response.status_code)
     response.direct_passthrough = not isinstance(response.response, list)

@@ -181,10 +181,11 @@ def answer(
     environ: WSGIEnvironment,
     start_response: StartResponse,
     tree: Tree,
+    root: str,
     names: list[bytes],
     asset_url: Callable[[str], str],
 ) -> Iterable[bytes]:
-    """Respond with the listing of the folder at the path of these names.
+    """Respond with the listing of the folder at the path of these names below the URL path `root`.
 
     `asset_url` returns the path of an asset below ASSETS_PREFIX. Raises OSError before anything is sent.
     """
@@ -197,7 +198,7 @@ def answer(
         body = _as_json(listing)
         headers.append(("Content-Type", "application/json"))
     else:
-        body = _as_html(listing, names, environ.get("SCRIPT_NAME", ""), asset_url)
+        body = _as_html(listing, names, root, asset_url)
         headers.append(("Content-Type", "text/html; charset=utf-8"))
         headers.append(("Content-Security-Policy", CONTENT_SECURITY_POLICY))
     start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
