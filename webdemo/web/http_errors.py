@@ -35,6 +35,9 @@ from webdemo.web.response import (
 )
 from webdemo.web.routing import View
 
+# Caches may keep some errors (RFC 9110 15.1), and during a rolling update the next host may have the page.
+_do_not_reuse = ("Cache-Control", "no-cache")
+
 Handler = Callable[[Request, Any], Any]
 
 
@@ -118,4 +121,4 @@ def _page(code: int, detail: str, accept: str) -> tuple[str, tuple[tuple[str, st
             f"<title>{code} {escape(title)}</title>\n<h1>{escape(title)}</h1>\n<p>{escape(detail)}</p>\n"
         ).encode()
     content_type = type_json if as_json else type_html
-    return status, (content_type, ("Content-Length", str(len(body))), ("Vary", "Accept")), body
+    return status, (content_type, ("Content-Length", str(len(body))), ("Vary", "Accept"), _do_not_reuse), body

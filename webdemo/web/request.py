@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_no_files: ImmutableMultiDict[str, FileStorage] = ImmutableMultiDict()
+_no_fields: ImmutableMultiDict[str, Any] = ImmutableMultiDict()
 _never = Event()
 _small_bytes = 64 * 1024
 _form_types = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -110,9 +110,9 @@ class Session(dict[str, Any]):
 class Request(WerkzeugRequest):
     """The request passed to a view.
 
-    Answered with 413: a body over `max_content_length` bytes (16 MiB), and a multipart form of more than
-    `max_form_parts` parts (1,000) or with a text field over `max_form_memory_size` bytes (500,000). Set
-    the limits on a subclass, or on the request before its body is read.
+    Answered with 413: a body over `max_content_length` bytes (16 MiB), a multipart form of more than
+    `max_form_parts` parts (1,000) or with a text field over `max_form_memory_size` bytes (500,000), and any
+    other form over that size. Set the limits on a subclass, or on the request before its body is read.
     """
 
     max_content_length = 16 * 1024 * 1024
@@ -277,7 +277,7 @@ class Request(WerkzeugRequest):
         if pairs is None:
             return super().form
         self.stream = BytesIO()
-        self.files = _no_files
+        self.files = _no_fields
         return self.parameter_storage_class(pairs)  # type: ignore[return-value]  # immutable by default
 
     @lazy
@@ -285,8 +285,13 @@ class Request(WerkzeugRequest):
         """The body in bytes; empty if it is a form."""
         if self.mimetype in _form_types or not self.want_form_data_parsed or "_cached_data" in self.__dict__:
             return cast(bytes, self.get_data(parse_form_data=True))
-        self.form = self.files = cast(Any, self.parameter_storage_class())  # as the form parser would find
-        return cast(bytes, self.get_data())
+        self.form = self.files = cast(Any, _no_fields)  # as the form parser would find
+        body = self._read_small()
+        if body is None:
+            return super().get_data()
+        self._cached_data = body
+        self.stream = BytesIO()
+        return body
 
     def get_data(self, cache: bool = True, as_text: Any = False, parse_form_data: bool = False) -> Any:
         """The body in bytes, or as text; kept for a second call unless `cache` is false."""

@@ -67,17 +67,14 @@ class Mount:
         self.prefix = prefix
         self.below = prefix + "/"
         self.app = app
-        self._respond = app.respond if isinstance(app, PathApp) else None
+        self.respond = app.respond if isinstance(app, PathApp) else None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"][len(self.prefix) :]
-        if self._respond is not None:
-            return self._respond(environ, start_response, path)
         # A copy, so that the caller (an access log, for example) still sees the requested path.
         shifted = environ.copy()
         root = environ.get("SCRIPT_NAME")
         shifted["SCRIPT_NAME"] = root.rstrip("/") + self.prefix if root else self.prefix
-        shifted["PATH_INFO"] = path
+        shifted["PATH_INFO"] = environ["PATH_INFO"][len(self.prefix) :]
         return self.app(shifted, start_response)
 
 
@@ -271,10 +268,10 @@ class Router:
 
         Raises MethodNotAllowed (with the allowed methods) or RedirectNeeded.
         """
-        if (found := self._find_in_tree(method, path)) is not None:
-            return found
         if not self._any_first_segment and path[1:].partition("/")[0] not in self._first_segments:
             return None
+        if (found := self._find_in_tree(method, path)) is not None:
+            return found
         known_method = method if method.isupper() else "--"  # methods are case-sensitive, RFC 9110 9.1
         try:
             view, named = self._matcher.match(decode_path(path), known_method)

@@ -34,19 +34,20 @@ class KeptFiles:
         kept = self._files.get(path_info)
         if kept is None:
             return None
-        file, signature, until = kept
+        file, (modified_ns, size, inode, changed_ns), until = kept
         try:
             status = os.stat(file.path)  # noqa: PTH116  pathlib has no bytes
         except OSError:
             return None
         if (
-            status.st_mtime_ns,
-            status.st_size,
-            status.st_ino,
-            status.st_ctime_ns,
-        ) != signature or self._clock() > until:
-            return None
-        return file
+            status.st_mtime_ns == modified_ns
+            and status.st_size == size
+            and status.st_ino == inode
+            and status.st_ctime_ns == changed_ns
+            and self._clock() <= until
+        ):
+            return file
+        return None
 
     def keep(self, path_info: str, file: StoredFile) -> None:
         """Cache a file under a path, replacing its entry, unless it is too recent or too large."""
