@@ -117,7 +117,7 @@ def make_site(resolved: config.Resolved, format_name: str, hosts: tuple[str, ...
     plan = config.make_plan(resolved, binds)
     if plan.drain_delay_seconds <= NOTICE_SECONDS:
         raise UsageError(
-            f"drain-delay is {plan.drain_delay_seconds:g} s; balancers may need {NOTICE_SECONDS} s to notice.",
+            f"drain-delay is {plan.drain_delay_seconds:g} s; balancers need up to {NOTICE_SECONDS} s.",
             remedy=f"Leave it out, or give more: --drain-delay {DRAIN_DELAY_SECONDS:g}",
         )
     admin = config.admin_bind(resolved)

@@ -1,7 +1,8 @@
 """Tells the files that importing the app writes from those that its developer saves.
 
-Runs in the main process. An app that writes a file in its folder while it is imported would be reloaded for ever. So a file that is
-written during two loads in a row is left out from then on; one whose content stays the same causes no load.
+Runs in the main process. An app that writes a file in its folder while it is imported would be reloaded for
+ever. So a file that is written during two loads in a row is left out from then on; one whose content stays
+the same causes no load.
 """
 
 from __future__ import annotations
