@@ -29,7 +29,7 @@ MARKER = "marker-"
 class Watched:
     """A started watcher and the bursts that it reported, markers left out."""
 
-    def __init__(self, *paths: Path, quiet_ms: int = QUIET_MS) -> None:
+    def __init__(self, *paths: Path, quiet_ms: int = QUIET_MS, since: float | None = None) -> None:
         self.bursts: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
         self.messages: list[str] = []
         self._markers = itertools.count()
@@ -38,6 +38,7 @@ class Watched:
             self.bursts.put,
             on_note=self.messages.append,
             barrier=Barrier(print),
+            since=since,
             quiet_ms=quiet_ms,
         )
         self._watcher.start()
@@ -206,6 +207,23 @@ def test_a_change_in_a_folder_named_twice_is_told_once(watch: Callable[..., Watc
     watched = watch(tmp_path, tmp_path / "pkg", tmp_path)
     (tmp_path / "pkg" / "a.py").write_text("1")
     assert watched.rest(tmp_path) == [(str(tmp_path / "pkg" / "a.py"),)]
+
+
+def test_what_was_saved_before_the_watch_began_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "early.py").write_text("1")
+    since = (tmp_path / "early.py").stat().st_ctime
+    for name in ("views.py", "package/models.py", "node_modules/left.js", "package/served.log"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        while not path.exists() or path.stat().st_ctime <= since:  # file times are coarser than the clock
+            path.write_text("1")
+    watched = Watched(tmp_path, since=since)
+    try:
+        saved = {str(tmp_path / "views.py"), str(tmp_path / "package" / "models.py")}
+        assert set(_without_markers(watched.next())) == saved
+        assert watched.rest(tmp_path) == []
+    finally:
+        watched.stop()
 
 
 def test_reading_the_files_is_no_change(watch: Callable[..., Watched], tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class LoadWrites:
 
     def __init__(self, now: float) -> None:
         self._loads = 1  # in progress
-        self._began = now
+        self.began = now  # the last load
         self._ended = now
         self._before: set[str] = set()  # written during the load before
         self._during: set[str] = set()  # written during the last one
@@ -49,7 +49,7 @@ class LoadWrites:
     def load_began(self, now: float) -> None:
         if not self._loads:
             self._before, self._during = self._during, set()
-            self._began = now
+            self.began = now
         self._loads += 1
 
     def load_ended(self, now: float) -> None:
@@ -62,7 +62,7 @@ class LoadWrites:
         for path, modified, content in changes:
             known, self._contents[path] = self._contents.get(path), content
             until = float("inf") if self._loads else self._ended + _CLOCK_SECONDS
-            if not self._began - _CLOCK_SECONDS <= modified <= until:
+            if not self.began - _CLOCK_SECONDS <= modified <= until:
                 if path in self._left_out and not path.endswith(".py"):
                     continue
                 self._left_out.discard(path)  # its developer saves it

@@ -213,6 +213,7 @@ class Supervisor:
             barrier=self.loop.barrier,
             on_note=lambda text: self.loop.post(partial(self.emit, events.Note(text))),
             exclude=self.plan.reload_exclude,
+            since=self._load_writes.began,
             quiet_ms=100 if self._live is None else 40,
         )
         self._watcher.start()

@@ -7,11 +7,12 @@ that is deleted and created again is watched again.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -41,7 +42,8 @@ class Watcher:
 
     A burst is over when nothing has changed for `quiet_ms`. When the system has no watches left, files are
     polled every second instead. `on_note` is called with the cause and the remedy, and if folders cannot be
-    watched. `exclude`: shell patterns of names, or of paths from a watched folder.
+    watched. `exclude`: shell patterns of names, or of paths from a watched folder. `since`: a time, in seconds
+    since the epoch; files that changed after it and before the watch began are reported with the first burst.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class Watcher:
         barrier: Barrier,
         on_note: Callable[[str], None] = lambda _: None,
         exclude: Iterable[str] = (),
+        since: float | None = None,
         quiet_ms: int = 100,
     ) -> None:
         self._on_change = on_change
         self._on_note = on_note
         self._is_excluded = _matcher(exclude)
+        self._since = since
         self._quiet_ms = quiet_ms
         self._paths: list[Path] = []
         for path in sorted({Path(path).resolve() for path in paths}):
@@ -125,8 +129,9 @@ class Watcher:
             ):
                 if self._identities() != identities:
                     return
-                if changes:
-                    self._on_change(tuple(sorted({path for _, path in changes})))
+                changed = {path for _, path in changes} | set(self._missed())
+                if changed:
+                    self._on_change(tuple(sorted(changed)))
         except FileNotFoundError:
             return  # deleted just now
         except PermissionError:
@@ -144,6 +149,24 @@ class Watcher:
                 f"Files are polled every second because the system cannot watch them ({_reason(exc)}). "
                 "To see changes at once, raise fs.inotify.max_user_watches and max_user_instances by sysctl."
             )
+
+    def _missed(self) -> Iterator[str]:
+        """The files that changed before the watch began; none the second time."""
+        since, self._since = self._since, None
+        if since is None:
+            return
+        for path in self._files():
+            with contextlib.suppress(OSError):
+                if path.stat().st_ctime > since and self.counts(str(path)) and not _is_our_output(str(path)):
+                    yield str(path)
+
+    def _files(self) -> Iterator[Path]:
+        for root in self._paths:
+            if root.is_file():
+                yield root
+            for folder, folders, files in os.walk(root):
+                folders[:] = [name for name in folders if not _is_ignored_folder(name)]
+                yield from (Path(folder, name) for name in files)
 
     def _identities(self) -> dict[Path, _Identity]:
         """Device and inode of each path that exists: a folder created again gets another identity."""
