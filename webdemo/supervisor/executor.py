@@ -21,7 +21,7 @@ from webdemo.middleware import stack
 from webdemo.middleware.access_log import mark_of
 from webdemo.net.listener import listen
 from webdemo.stats.counters import SharedCounters, service_name
-from webdemo.supervisor import facts, probe
+from webdemo.supervisor import events, facts, probe
 from webdemo.supervisor.desired import Slot, Spec
 from webdemo.supervisor.facts import Action, Fact
 from webdemo.supervisor.hangs import HangWatch, Look
@@ -31,7 +31,7 @@ from webdemo.supervisor.log_tail import LastLines
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.placeholder import Placeholder
 from webdemo.supervisor.plan import Plan, Service, place
-from webdemo.supervisor.processes import LoaderProcess, OnOutput, ServerProcess, how_it_ended
+from webdemo.supervisor.processes import LoaderProcess, ServerProcess, how_it_ended
 from webdemo.worker import interpreter, stacks
 from webdemo.worker.messages import (
     Began,
@@ -60,10 +60,9 @@ class Hooks(NamedTuple):
     """The callbacks of the executor."""
 
     on_fact: Callable[[Fact], None]
-    on_output: OnOutput
-    on_dropped: Callable[[int], None]  # the number of lines that a server process could not write
-    on_hint: Callable[[str], None]  # a line for the user, from a server process
+    emit: Callable[[events.Event], None]
     on_loaded: Callable[[Loaded, bool], None]  # and whether the loader shares what it has imported
+    on_hint: Callable[[str], None]  # a line for the user, from a server process
     on_sources: Callable[[Sequence[str]], None]  # the folders of the app's code
     services: Callable[[], tuple[Slot, ...]]  # all of the run
 
@@ -152,7 +151,7 @@ class Executor:
                     grace_seconds=self._plan.grace_seconds,
                 ),
                 on_report=partial(self._loader_reports, number),
-                on_output=self._hooks.on_output,
+                emit=self._hooks.emit,
             )
         except SystemRefusal as exc:
             self._hooks.on_fact(facts.LoaderFailed(number, exc))
@@ -261,7 +260,7 @@ class Executor:
             output[0],
             reports[0],
             mark=self._mark,
-            on_output=self._hooks.on_output,
+            emit=self._hooks.emit,
             on_report=partial(self._process_reports, number),
             on_end=partial(self._hung_up, number),
         )
@@ -312,7 +311,8 @@ class Executor:
                     self.processes[number].is_ready = True
                 self._hooks.on_fact(facts.ProcessReady(number))
             case Dropped(lines):
-                self._hooks.on_dropped(lines)
+                why = "the main process did not read them in time"
+                self._hooks.emit(events.Dropped(lines, why))
             case Hint(text):
                 self._hooks.on_hint(text)
 
@@ -457,9 +457,10 @@ class Executor:
     def of(self, spec: Spec) -> list[ServerProcess]:
         return [process for process in self.processes.values() if process.spec == spec]
 
-    def pid_of(self, number: int) -> int | None:
+    def pid_of(self, number: int) -> int:
+        """0 if it has none."""
         process = self.processes.get(number) or self._ended.get(number)
-        return process.pid if process is not None else None
+        return process.pid or 0 if process is not None else 0
 
     def tail_of(self, number: int | None) -> tuple[str, ...]:
         """The last lines of a process that has ended, or is about to."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
+from webdemo.supervisor import events
 from webdemo.supervisor.desired import Spec
 from webdemo.supervisor.log_tail import LastLines
 from webdemo.supervisor.loop import Loop
@@ -42,8 +43,7 @@ _TAIL_LINES = 20
 _SEND_TIMEOUT = struct.pack("@ll", 2, 0)  # struct timeval: a loader that does not read must not hold us up
 _LOADER_ENDS_SECONDS = 2.0  # after its channel was closed
 
-OnOutput = Callable[[str, list[str], bool], None]
-"""Called with lines: their source, their texts, and whether they are access log lines."""
+Emit = Callable[[events.Output], None]
 
 
 class LineReader:
@@ -135,7 +135,7 @@ class LoaderProcess:
         order: Load,
         *,
         on_report: Callable[[LoaderReport, Sequence[int]], None],
-        on_output: OnOutput,
+        emit: Emit,
     ) -> None:
         self.share = order.share
         self.has_channel = True
@@ -146,7 +146,11 @@ class LoaderProcess:
         self._interpreter.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
         self._channel = Channel(self._interpreter.socket, ORDERS, LOADER_REPORTS)
         self.pid = self._interpreter.pid
-        LineReader(loop, self._interpreter.output, lambda lines: on_output("app", as_text(lines), False))
+        LineReader(
+            loop,
+            self._interpreter.output,
+            lambda lines: emit(events.Output("app", as_text(lines), complete=False)),
+        )
         loop.on_readable(self._channel, self._receive)
         self.send(order)
 
@@ -225,7 +229,7 @@ class ServerProcess:
         reports: int,
         *,
         mark: bytes,
-        on_output: OnOutput,
+        emit: Emit,
         on_report: Callable[[ServerReport], None],
         on_end: Callable[[], None],
     ) -> None:
@@ -238,7 +242,7 @@ class ServerProcess:
             texts = as_text(lines)
             self.log.add(texts, is_access=False)
             self.tail += [text[:_LONGEST_TAIL_LINE] for text in texts[-_TAIL_LINES:]]
-            on_output(self.source, texts, False)
+            emit(events.Output(self.source, texts, complete=False))
 
         def message(line: bytes) -> None:
             on_report(SERVER_REPORTS.decode(line))
@@ -248,7 +252,7 @@ class ServerProcess:
             if logged:
                 texts = as_text(logged)
                 self.log.add(texts, is_access=True)
-                on_output(self.source, texts, True)
+                emit(events.Output(self.source, texts, complete=True))
             if len(logged) < len(lines):
                 for line in lines:
                     if line and not line.startswith(mark):

@@ -90,10 +90,9 @@ class Supervisor:
             {listener.name(): listener for listener in by_bind.values()},
             executor.Hooks(
                 on_fact=self._happened,
-                on_output=self._output,
-                on_dropped=self._dropped,
-                on_hint=self._hint,
+                emit=emit,
                 on_loaded=self._loaded,
+                on_hint=self._hint,
                 on_sources=self._watch,
                 services=lambda: self.reconciler.settled.slots,
             ),
@@ -322,11 +321,9 @@ class Supervisor:
             case facts.TellStopped(slot):
                 self.emit(events.StoppedService(label(slot)))
             case facts.TellDied(process, slot, how, deaths, pause):
-                pid = self.executor.pid_of(process) or 0
-                self.emit(events.Died(label(slot), pid, how, pause, deaths))
+                self.emit(events.Died(label(slot), self.executor.pid_of(process), how, pause, deaths))
             case facts.TellHung(process, slot):
-                pid = self.executor.pid_of(process) or 0
-                self.emit(events.Hung(label(slot), pid, self.plan.hang_seconds))
+                self.emit(events.Hung(label(slot), self.executor.pid_of(process), self.plan.hang_seconds))
             case facts.TellGivenUp(slot, process, deaths):
                 self.emit(events.GivenUp(label(slot), deaths, self.executor.tail_of(process)))
             case facts.TellLoadFailed(error, old_code_serves):
@@ -344,8 +341,7 @@ class Supervisor:
                 delay_seconds = self.reconciler.settled.drain_delay_seconds
                 self.emit(events.Draining(why, self.plan.grace_seconds, delay_seconds))
             case facts.TellCutOff(process):
-                pid = self.executor.pid_of(process) or 0
-                self.emit(events.CutOff((pid,), self.plan.grace_seconds))
+                self.emit(events.CutOff((self.executor.pid_of(process),), self.plan.grace_seconds))
             case facts.TellDrained(seconds):
                 self.emit(events.Stopped(seconds))
             case _:
@@ -374,12 +370,6 @@ class Supervisor:
             self.emit(events.Loaded(report.seconds, report.not_shared_because))
 
     # -- helpers ---------------------------------------------------------------------------------
-
-    def _output(self, source: str, lines: list[str], is_access: bool) -> None:
-        self.emit(events.Output(source, lines, complete=is_access))
-
-    def _dropped(self, lines: int) -> None:
-        self.emit(events.Dropped(lines, "the main process did not read them in time"))
 
     def _hint(self, text: str) -> None:
         if text not in self._hints:
