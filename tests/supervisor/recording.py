@@ -117,7 +117,8 @@ def check(path: Path) -> list[Call]:
     The run must have ended.
     """
     calls = read(path)
-    reconciler = Reconciler(*calls[0].arguments)
+    services, limits, drain_delay_seconds = calls[0].arguments
+    reconciler = Reconciler(services, limits, drain_delay_seconds=drain_delay_seconds)
     for number, (name, arguments, result) in enumerate(calls[1:], 1):
         decided = pickle.loads(_pickled(getattr(reconciler, name)(*arguments)))
         earlier = "\n".join(map(str, calls[max(0, number - 30) : number]))
