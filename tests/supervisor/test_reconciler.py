@@ -379,3 +379,12 @@ def test_where_nothing_is_up_a_stop_waits_for_no_drain_delay() -> None:
     run.act()
     run.advance(0.1)
     assert run.exit_code == 0
+
+
+def test_a_process_that_starts_is_drained_and_not_killed_because_it_may_have_accepted_clients() -> None:
+    run = machine((SHARING, ("8000",)))
+    run.wish("restart")
+    [starting] = [p for p in run.reconciler.processes.values() if p.state is State.STARTING]
+    run.wish("stop")
+    run.advance(0.001)
+    assert starting.state is State.DRAINING

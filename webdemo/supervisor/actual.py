@@ -39,7 +39,11 @@ class PortState(Enum):
 
 ALIVE = (State.STARTING, State.READY, State.UP)
 TRANSITIONS: dict[State, dict[State, str]] = {
-    State.STARTING: {State.READY: "accepts connections", State.KILLED: "not wanted any more, or too slow"},
+    State.STARTING: {
+        State.READY: "accepts connections",
+        State.DRAINING: "not wanted any more",
+        State.KILLED: "too slow",
+    },
     State.READY: {
         State.UP: "has answered the probe",
         State.DRAINING: "not wanted any more",

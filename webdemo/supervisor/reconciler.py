@@ -652,10 +652,11 @@ class Reconciler:
                 continue
             if process.unwanted_since is None:
                 process.unwanted_since = now
-            if process.state is State.STARTING:  # it has no requests to finish
-                self._kill(process, now)
-            elif process.state in (State.READY, State.UP) and not (
-                self._is_queue_waiting(process) or self._is_needed(process, wanted, now)
+            # One that starts may accept already, its report being on its way: it is not killed either.
+            if process.state is State.STARTING or (
+                process.state in (State.READY, State.UP)
+                and not self._is_queue_waiting(process)
+                and not self._is_needed(process, wanted, now)
             ):
                 process.enter(State.DRAINING, now)
                 self._actions.append(facts.Drain(process.number))

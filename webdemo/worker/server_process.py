@@ -61,6 +61,7 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
         loading = _Loading(adapter, order, app, wrap, reports)
 
         def ready() -> None:
+            drain.accepts = True
             try:
                 tell(reports, Ready(loading.sources))
             except BrokenPipeError:  # the supervisor has died
@@ -126,10 +127,14 @@ def _apply_settings(order: Spawn) -> None:
 
 
 class _Drain:
-    """The handler of SIGTERM: makes the server drain, and its siblings take all further connections."""
+    """The handler of SIGTERM: makes the server drain, and its siblings take all further connections.
+
+    A process that does not accept connections yet ends at once.
+    """
 
     def __init__(self, supervised: int, grace_seconds: float) -> None:
         self.stopping = servers.Stopping()
+        self.accepts = False
         self._supervised = supervised
         self._grace_seconds = grace_seconds
         self._siblings: SiblingCounts | None = None
@@ -142,6 +147,8 @@ class _Drain:
             signal.signal(name, lambda *_: None)
 
     def __call__(self, *_: object) -> None:
+        if not self.accepts:
+            os._exit(0)  # not by an exception, which the code that is being imported might catch
         if lifeline.is_cut(self._supervised):
             # Nobody is left to kill this process after the grace time: the kernel does.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
