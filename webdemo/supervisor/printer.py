@@ -160,7 +160,7 @@ class Printer:
             case events.Died(service, pid, how, again, times):
                 when = "at once" if again == 0 else f"in {format_duration(again)}"
                 who = f"{service} (pid {pid})" if pid else service
-                often = f" (for the {times}th time)" if times > 3 else ""
+                often = f" ({times} times by now)" if times > 3 else ""
                 return [self._red(f"{who} {how}{often}; it is started again {when}.")]
             case events.Hung(service, pid, seconds):
                 problem = f"{service} (pid {pid}) has answered nothing for {seconds:g} s; it is replaced."
