@@ -204,7 +204,7 @@ def test_what_is_no_host_is_refused(urls: list[str], problem: str) -> None:
 def test_the_example_for_a_workflow_is_run_as_printed(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     [block] = re.findall(r"```yaml\n(name: servers.*?)```", (root / "docs/compare.md").read_text(), re.S)
-    [install, command] = re.findall(r"- run: (?:>\n)?(.*?)\n      - ", block, re.S)
+    [install, command] = re.findall(r"- run: (?:>\n)?(.*?)(?=\n      - )", block, re.S)
     assert install == "pip install '.[servers]'"
     done = subprocess.run(
         shlex.split(command.replace("compare.xml", str(tmp_path / "a.xml"))
