@@ -450,7 +450,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
         target=Target(
             app=s.app,
             directory=str(Path(s.directory).absolute()) if s.directory else None,
-            environment=FOR_DEBUG if s.debug else {},
+            environment=FOR_DEBUG if s.debug else (),
         ),
         services=tuple(service._replace(share=s.share) for service in services),
         start_seconds=s.start_timeout,
@@ -488,7 +488,7 @@ def _release(s: Settings) -> str:
 
 
 # Variables of frameworks that would otherwise answer an exception themselves, or keep templates.
-FOR_DEBUG = {"FLASK_DEBUG": "1"}
+FOR_DEBUG = (("FLASK_DEBUG", "1"),)
 
 
 def _or_by_debug(resolved: Resolved, name: str) -> bool:

@@ -34,7 +34,7 @@ class Target(NamedTuple):
     app: str = DEMO_SITE
     directory: str | None = None
     arguments: tuple[str | bool, ...] | None = None  # call what `app` names with these; may be secret
-    environment: dict[str, str] = {}  # noqa: RUF012  # variables to set for the app, unless they are set
+    environment: tuple[tuple[str, str], ...] = ()  # variables to set for the app, unless they are set
 
     def __str__(self) -> str:
         return self.directory if self.directory is not None else self.app
@@ -46,7 +46,7 @@ def load(target: Target) -> WSGIApplication:
         from webdemo.web.static.app import StaticFiles
 
         return StaticFiles(target.directory, listing=True)
-    for name, value in target.environment.items():
+    for name, value in target.environment:
         os.environ.setdefault(name, value)
     module_name, colon, expression = target.app.partition(":")
     if not _is_ours(module_name):
