@@ -1,8 +1,8 @@
 """Does the user's app respond the same on every server? Sends its requests to each and compares.
 
 The rule: no RFC says what is right here, so the majority's response is, and every other one differs. What
-changes on a single server (a clock, a token, a counter, the process) is ignored: GET and HEAD are sent twice,
-differences are checked again on a second start of the server, and only stable values are compared
+changes on a single server (a clock, a token, a counter, the process) is ignored: safe requests are sent
+twice, differences are checked again on a second start of the server, and only stable values are compared
 (`stable_values`). What a server decides, whatever the app does, is not compared (`of_server` in
 known_differences.toml).
 """
@@ -28,7 +28,6 @@ from webdemo.compare.behaviour.stable_values import stable
 from webdemo.compare.results import Behaviour, Finding, Probe, Server
 
 _RESPONSE_SECONDS = 10.0
-_REPEATED = ("GET", "HEAD")  # safe to send twice (RFC 9110 section 9.2.1)
 _LATER_SECONDS = 1.1  # long enough for a displayed time in seconds to change
 _LINES_SHOWN = 3
 _OWN = b"OWN"
@@ -73,7 +72,7 @@ def compare(
             with start_again({finding.server for finding in differing}) as again:
                 # All requests, in order: a response may depend on earlier requests.
                 observed.ask(again, requests, also=subjects)
-        if all(request.request.method in _REPEATED for request in requests):
+        if all(request.request.is_safe for request in requests):
             # A clock may show the same second twice.
             time.sleep(max(0.0, began + _LATER_SECONDS - time.monotonic()))
             names = {finding.probe for finding in differing}
@@ -118,7 +117,7 @@ class _Observed:
                 if is_over.is_set() or not subject.is_up():
                     break
                 observed = self._by_name.setdefault(request.name, {}).setdefault(subject.label, [])
-                for _ in range(2 if request.request.method in _REPEATED else 1):
+                for _ in range(2 if request.request.is_safe else 1):
                     observed.append(_observe(subject, own, request.request))
                 on_progress()
             return []

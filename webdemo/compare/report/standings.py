@@ -9,15 +9,15 @@ from webdemo.compare.results import Measurement, Speed
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Standing:
     measurement: Measurement
-    standing: str  # in words, compared with the best of the case
+    words: str  # its throughput compared with the best of the case
 
 
 @dataclass(frozen=True, slots=True)
 class CaseStandings:
     title: str
-    places: tuple[Place, ...]  # the most requests first
+    rows: tuple[Standing, ...]  # the most requests first
 
 
 def standings(speed: Speed) -> tuple[CaseStandings, ...]:
@@ -27,8 +27,8 @@ def standings(speed: Speed) -> tuple[CaseStandings, ...]:
     for case in dict.fromkeys((m.case, m.connections) for m in speed.measurements):
         own = [m for m in speed.measurements if (m.case, m.connections) == case]
         own.sort(key=lambda m: m.requests_per_second.value, reverse=True)
-        places = [
-            Place(m, wording.standing(ratios.get((m.server, *case)), m, is_best=m is own[0])) for m in own
+        rows = [
+            Standing(m, wording.standing(ratios.get((m.server, *case)), m, is_best=m is own[0])) for m in own
         ]
-        found.append(CaseStandings(wording.case_title(own[0]), tuple(places)))
+        found.append(CaseStandings(wording.case_title(own[0]), tuple(rows)))
     return tuple(found)

@@ -147,8 +147,8 @@ def _show_speed(speed: Speed, console: Console) -> None:
     for case in standings(speed):
         names = ("requests/s", "p50", "p90", "p99", "CPU", "memory")
         table = _table(f"Speed: {case.title}", "server", numbers=names)
-        for place in case.places:
-            m = place.measurement
+        for row in case.rows:
+            m = row.measurement
             table.add_row(
                 m.server,
                 wording.count(m.requests_per_second.value),
@@ -160,9 +160,9 @@ def _show_speed(speed: Speed, console: Console) -> None:
             )
         console.print()
         console.print(table)
-        for place in case.places:
-            m = place.measurement
-            facts = [place.standing]
+        for row in case.rows:
+            m = row.measurement
+            facts = [row.words]
             if m.requests_per_second.value:
                 facts.append(f"{wording.span(m.requests_per_second)} requests/s")
             if m.limited_by != "unknown":
