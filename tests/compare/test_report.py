@@ -79,7 +79,7 @@ def test_terminal_shows_every_server_case_and_difference() -> None:
         "no responses",
         "back after kill -9",
         "Which server? waitress.",
-        "• lost at stop: ",
+        "• Requests were lost at a stop on werkzeug (3):",
     ):
         assert words in " ".join(text.split())
 

@@ -39,8 +39,8 @@ def show(comparison: Comparison, answer: Answer, console: Console, *, verbose: b
         console.print()
     _show_answer(comparison, answer, console)
     if verbose:
-        for name, text in answer.hints:
-            console.print(Text(f"• {name}: {text}"))
+        for _, text in answer.hints:
+            console.print(Text(f"• {text}"))
 
 
 def _show_answer(comparison: Comparison, answer: Answer, console: Console) -> None:
