@@ -143,7 +143,7 @@ def printed_events(text: str) -> str:
     printer = Printer()
     try:
         happened: list[events.Event] = [
-            events.Started((events.Row(text, text, (text,), (1,), 1, "up"),), 1.0),
+            events.Started((events.Row(text, text, (text,), (1,), 1, "up"),), 1.0, text),
             events.Loaded(1.0, text),
             events.LoadFailed(WebdemoError(text, remedy=text), old_code_serves=True),
             events.Died("waitress on 8000", 1, text, 1.0, 1),

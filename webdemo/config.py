@@ -27,11 +27,12 @@ from webdemo.servers import nearest, parse_value
 from webdemo.stats.exposition import About
 from webdemo.supervisor import plan as plans
 from webdemo.web.visitor import is_loopback
-from webdemo.worker.app_import import DEMO_SITE, Target
+from webdemo.worker.app_import import DEMO_SITE, Target, read_env_file
 
 FILE = "webdemo.toml"
 PYPROJECT = "pyproject.toml"
 PREFIX = "WEBDEMO_"
+ENV_FILE = ".env"
 SECRET_KEY = "WEBDEMO_SECRET_KEY"  # read by the app itself
 DEFAULT = "default"
 
@@ -76,6 +77,15 @@ class Settings:
         DEMO_SITE,
         "The WSGI app: MODULE:ATTR or 'MODULE:FACTORY()', found from the current folder.",
         metavar="MODULE:ATTR",
+    )
+    app_dir: str = setting(
+        "", "The folder in which the app is found, instead of the current one.", metavar="DIR"
+    )
+    env_file: str = setting(
+        "",
+        "A file of variables for the app's environment, read each time it is loaded; those that are set stay "
+        "as they are. With --debug: .env, if it exists.",
+        metavar="FILE",
     )
     directory: str = setting(
         "", "Serve this folder instead of an app; then no settings file is read.", flag="-d", metavar="DIR"
@@ -451,6 +461,8 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
             app=s.app,
             directory=str(Path(s.directory).absolute()) if s.directory else None,
             environment=FOR_DEBUG if s.debug else (),
+            env_file=str(Path(s.env_file).absolute()) if s.env_file else None,
+            folder=_app_folder(s.app_dir),
         ),
         services=tuple(service._replace(share=s.share) for service in services),
         start_seconds=s.start_timeout,
@@ -472,7 +484,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
             live_reload=_or_by_debug(resolved, "live_reload"),
         ),
         reload=_or_by_debug(resolved, "reload") or _or_by_debug(resolved, "live_reload"),
-        reload_paths=s.reload_path,
+        reload_paths=(*s.reload_path, *filter(None, [s.env_file])),
         reload_exclude=s.reload_exclude,
         open_browser=s.open,
     )
@@ -485,6 +497,17 @@ def _release(s: Settings) -> str:
     from webdemo.supervisor.release import commit_of
 
     return commit_of(Path.cwd())
+
+
+def _app_folder(text: str) -> str | None:
+    """The absolute folder of --app-dir. Raises UsageError."""
+    if not text:
+        return None
+    if not Path(text).is_dir():
+        raise UsageError(
+            f"The folder {text} of --app-dir does not exist.", remedy="Name the folder that holds the app."
+        )
+    return str(Path(text).absolute())
 
 
 # Variables of frameworks that would otherwise answer an exception themselves, or keep templates.
@@ -540,7 +563,28 @@ def read(flags: Mapping[str, Any]) -> Resolved:
         raise UsageError(
             "The current folder has been deleted.", remedy="Change to one that exists, and start there."
         ) from None
-    return resolve(flags, os.environ, folder)
+    return _with_env_file(resolve(flags, os.environ, folder), folder)
+
+
+def _with_env_file(resolved: Resolved, folder: Path) -> Resolved:
+    """With --debug, the folder's .env. PORT in an env file sets the port, unless that is set, and no more."""
+    s, sources = resolved.settings, dict(resolved.sources)
+    if s.debug and not s.env_file and not s.directory and (folder / ENV_FILE).is_file():
+        s, sources["env_file"] = replace(s, env_file=ENV_FILE), "debug"
+    if s.env_file and not s.port and not s.bind:
+        port = read_env_file(s.env_file).get("PORT", "").strip()
+        if port:
+            s, sources["port"] = replace(s, port=(port,)), s.env_file
+    return resolved._replace(settings=s, sources=sources)
+
+
+def env_file_note(resolved: Resolved) -> str | None:
+    """Which variables an env file has, without their values; None without one."""
+    s = resolved.settings
+    if not s.env_file:
+        return None
+    names = ", ".join(read_env_file(s.env_file)) or "no variables"
+    return f"From {s.env_file}: {names}."
 
 
 def activated_binds() -> list[Bind]:

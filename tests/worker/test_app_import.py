@@ -22,7 +22,7 @@ from webdemo.errors import (
     UsageError,
     WebdemoError,
 )
-from webdemo.worker.app_import import Target, load
+from webdemo.worker.app_import import Found, Target, load, read_env_file
 
 _numbers = itertools.count(1)
 Module = Callable[..., str]
@@ -72,20 +72,24 @@ def answer(app: Any) -> bytes:
     return b"".join(app({}, lambda *_: None))
 
 
+def answer_of(found: Found) -> bytes:
+    return answer(found.app)
+
+
 # -- apps that load -------------------------------------------------------------------------------
 
 
 def test_an_attribute_a_nested_one_and_the_usual_name_are_found(module: Module) -> None:
     name = module(APP + "class shop:\n    web = staticmethod(app)\n")
     for text in (f"{name}:app", f"{name}:shop.web", name):
-        assert answer(load(Target(text))) == b"app"
+        assert answer_of(load(Target(text))) == b"app"
 
 
 @pytest.mark.parametrize("usual", ["app", "application", "wsgi", "create_app", "make_app"])
 def test_without_an_attribute_the_usual_names_are_tried(module: Module, usual: str) -> None:
     made = f"{usual} = app\n" if not usual.endswith("_app") else f"def {usual}():\n    return run\n"
     name = module(APP.replace("def app", "def run") + made.replace("= app", "= run"))
-    assert answer(load(Target(name))) == b"app"
+    assert answer_of(load(Target(name))) == b"app"
 
 
 def test_a_factory_takes_literal_arguments(module: Module) -> None:
@@ -99,11 +103,13 @@ def test_a_factory_takes_literal_arguments(module: Module) -> None:
             make = staticmethod(make)
         """)
     text = f'{name}:make(1, -2.5, "a:b", [None, True], sep={{"k": (1, 2)}}, debug=False)'
-    assert answer(load(Target(text))) == b"((1, -2.5, 'a:b', [None, True]), {'k': (1, 2)}, {'debug': False})"
-    assert answer(load(Target(f"{name}:inner.make()"))) == b"((), ' ', {})"
+    assert (
+        answer_of(load(Target(text))) == b"((1, -2.5, 'a:b', [None, True]), {'k': (1, 2)}, {'debug': False})"
+    )
+    assert answer_of(load(Target(f"{name}:inner.make()"))) == b"((), ' ', {})"
     keyed = Target(f"{name}:inner.make", arguments=("secret",))
     assert "secret" not in str(keyed)
-    assert answer(load(keyed)) == b"(('secret',), ' ', {})"
+    assert answer_of(load(keyed)) == b"(('secret',), ' ', {})"
 
 
 def test_a_class_an_instance_and_a_name_with_a_hyphen_are_apps(module: Module, tmp_path: Path) -> None:
@@ -116,15 +122,15 @@ def test_a_class_an_instance_and_a_name_with_a_hyphen_are_apps(module: Module, t
                 return [b"instance"]
         app = Callable()
         """)
-    assert callable(load(Target(f"{name}:App")))
-    assert answer(load(Target(f"{name}:app"))) == b"instance"
+    assert callable(load(Target(f"{name}:App")).app)
+    assert answer_of(load(Target(f"{name}:app"))) == b"instance"
     (tmp_path / f"my-{name}.py").write_text(APP)
-    assert answer(load(Target(f"my-{name}:app"))) == b"app"
+    assert answer_of(load(Target(f"my-{name}:app"))) == b"app"
 
 
 def test_a_folder_is_served_with_its_listing(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
-    app: Any = load(Target(directory=str(tmp_path)))
+    app: Any = load(Target(directory=str(tmp_path))).app
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SCRIPT_NAME": "", "QUERY_STRING": ""}
     body = app(environ, lambda *_: None)
     assert b"a.txt" in b"".join(body)
@@ -283,7 +289,7 @@ def test_a_missing_attribute_is_named_and_the_nearest_suggested(module: Module) 
         f"The module '{name}' has no 'shop.wbe'.\nDid you mean shop.web?"
     )
     assert str(refusal(WebdemoError, f"{name}:zzzzzz.app")) == (
-        f"The module '{name}' has no 'zzzzzz'.\nName its app: --app {name}:NAME"
+        f"The module '{name}' has no 'zzzzzz'.\nDid you mean app?"
     )
 
 
@@ -406,3 +412,45 @@ def test_the_folders_of_the_apps_code_are_known_and_no_librarys(tmp_path: Path) 
     assert report(here, "shop.main:app") == [str(here), str(there / "shared")]
     environment = os.environ | {"PYTHONPATH": f"{here}"}
     assert report(Path("/"), "shop.main:app", environment) == [str(here / "shop"), str(there / "shared")]
+
+
+# -- where and how it is found ---------------------------------------------------------------------
+
+
+def test_a_package_is_tried_by_its_usual_names_and_then_by_its_wsgi_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    package = tmp_path / "shop_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "wsgi.py").write_text(textwrap.dedent(APP).replace("def app", "def application"))
+    found = load(Target("shop_package"))
+    assert (found.name, answer(found.app)) == ("shop_package.wsgi:application", b"app")
+    assert str(refusal(WebdemoError, "shop_package.wsgi:zzz")) == (
+        "The module 'shop_package.wsgi' has no 'zzz'.\nDid you mean application?"
+    )
+
+
+def test_the_app_is_found_in_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "app_in_a_folder.py").write_text(textwrap.dedent(APP))
+    found = load(Target("app_in_a_folder", folder=str(tmp_path)))
+    sys.path.remove(str(tmp_path))
+    assert found.name == "app_in_a_folder:app"
+
+
+def test_an_env_file_sets_what_is_not_set(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("# a comment\nGIVEN=file\nexport NEW_ONE='two words'\nEMPTY=\nBARE\n")
+    monkeypatch.setenv("GIVEN", "environment")
+    for name in ("NEW_ONE", "EMPTY"):
+        monkeypatch.setenv(name, "x")
+        monkeypatch.delenv(name)
+    name = module(APP + "import os\nseen = os.environ['GIVEN'], os.environ['NEW_ONE'], os.environ['EMPTY']\n")
+    load(Target(name, env_file=str(tmp_path / ".env")))
+    assert sys.modules[name].seen == ("environment", "two words", "")
+    for variable in ("NEW_ONE", "EMPTY"):
+        os.environ.pop(variable)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_env_file(str(tmp_path / "none"))

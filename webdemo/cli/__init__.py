@@ -165,6 +165,7 @@ def main(ctx: click.Context, /, **flags: Any) -> None:
 def run(flags: dict[str, Any]) -> int:
     """Open the sockets, then run the supervisor on them, and return its exit code."""
     from webdemo.cli.dashboard import add_dashboard
+    from webdemo.cli.hints import app_note
     from webdemo.cli.opening import closed_at_the_end, open_sockets
     from webdemo.net.listener import DEFAULT_PORT
     from webdemo.supervisor.events import Event, Note, Started
@@ -189,6 +190,8 @@ def run(flags: dict[str, Any]) -> int:
         printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
         for text in (
             config.settings_note(resolved),
+            config.env_file_note(resolved),
+            app_note(resolved),
             note,
             dashboard_note,
             config.why_host(resolved),

@@ -21,6 +21,7 @@ class Started(NamedTuple):
 
     rows: tuple[Row, ...]
     seconds: float
+    app: str  # its name, or the folder that is served
 
 
 class Loaded(NamedTuple):

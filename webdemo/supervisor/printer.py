@@ -128,8 +128,10 @@ class Printer:
                 return [f"Each server imports its own copy of the app, because {terminal_line(reason)}."]
             case events.Loaded():
                 return []
-            case events.Started(rows, seconds):
-                return [*self._table(rows), f"Ready in {format_duration(seconds)}. Stop with Ctrl-C."]
+            case events.Started(rows, seconds, app):
+                what = "Folder" if app.startswith("/") else "App"
+                ready = f"Ready in {format_duration(seconds)}. Stop with Ctrl-C."
+                return [f"{what}: {terminal_line(app)}", *self._table(rows), ready]
             case events.Up(service, pids, why, seconds):
                 return [f"{service} {_UP[why]} after {format_duration(seconds)} (pid {_listed(pids)})."]
             case events.StoppedService(service):

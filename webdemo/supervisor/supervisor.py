@@ -110,6 +110,7 @@ class Supervisor:
         self._watcher: Watcher | None = None
         self._watched: set[str] = set()
         self._hints: set[str] = set()
+        self._app_name = str(plan.target)
         self._waiting: dict[int, Done] = {}
         self._is_acting = False
         self._wakes_at: float | None = None
@@ -355,7 +356,7 @@ class Supervisor:
         self._load_writes.load_ended(time.time())
         self._tell_release()
         rows = self.overview.rows()
-        self.emit(events.Started(rows, time.monotonic() - startup.BEGAN))
+        self.emit(events.Started(rows, time.monotonic() - startup.BEGAN, self._app_name))
         self._notifier.ready()
         url = next((url for row in rows for url in row.urls if url.startswith("http")), None)
         if self.plan.open_browser and url:
@@ -364,6 +365,7 @@ class Supervisor:
             self.loop.in_thread(partial(webbrowser.open, url))
 
     def _loaded(self, report: Loaded, shares: bool) -> None:
+        self._app_name = report.app or self._app_name
         if self._live is not None:
             interpreter.keep_spare()
         if shares:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -35,28 +36,61 @@ class Target(NamedTuple):
     directory: str | None = None
     arguments: tuple[str | bool, ...] | None = None  # call what `app` names with these; may be secret
     environment: tuple[tuple[str, str], ...] = ()  # variables to set for the app, unless they are set
+    env_file: str | None = None  # further ones, read each time the app is loaded
+    folder: str | None = None  # where the app is found, instead of the current folder
 
     def __str__(self) -> str:
         return self.directory if self.directory is not None else self.app
 
 
-def load(target: Target) -> WSGIApplication:
+class Found(NamedTuple):
+    """The app, and the whole name under which it was found."""
+
+    name: str
+    app: WSGIApplication
+
+
+def load(target: Target) -> Found:
     """Import the app, which runs the user's code. Raises WebdemoError or UsageError."""
     if target.directory is not None:
         from webdemo.web.static.app import StaticFiles
 
-        return StaticFiles(target.directory, listing=True)
-    for name, value in target.environment:
-        os.environ.setdefault(name, value)
+        return Found(target.directory, StaticFiles(target.directory, listing=True))
+    _set_environment(target)
     module_name, colon, expression = target.app.partition(":")
     if not _is_ours(module_name):
-        _look_in_current_folder()
+        _look_first_in(target.folder)
     module = _import(module_name, target.app)
     if not colon:
-        expression = _usual_name(module, module_name)
+        module, module_name, expression = _usual_name(module, module_name)
     found = _evaluate(module, module_name, expression, target.arguments)
-    _check_callable(found, f"{module_name}:{expression}")
-    return cast("WSGIApplication", found)
+    name = f"{module_name}:{expression}"
+    _check_callable(found, name)
+    return Found(name, cast("WSGIApplication", found))
+
+
+def _set_environment(target: Target) -> None:
+    """Set the app's variables; none is set over one that is set already."""
+    variables = dict(target.environment)
+    if target.env_file is not None:
+        variables |= read_env_file(target.env_file)
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+
+
+def read_env_file(path: str) -> dict[str, str]:
+    """The variables of a .env file. Raises UsageError."""
+    import dotenv
+
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            found = dotenv.dotenv_values(stream=file)
+    except (OSError, ValueError) as exc:
+        raise UsageError(
+            f"The file {path} cannot be read: {exc}.",
+            remedy="Name a file with lines NAME=value: --env-file FILE",
+        ) from exc
+    return {name: value for name, value in found.items() if value is not None}
 
 
 # -- the module -----------------------------------------------------------------------------------
@@ -67,13 +101,13 @@ def _is_ours(module_name: str) -> bool:
     return module_name.partition(".")[0] == __name__.partition(".")[0]
 
 
-def _look_in_current_folder() -> None:
-    """Put the current folder first on sys.path, however webdemo was started.
+def _look_first_in(folder: str | None) -> None:
+    """Put this folder, or the current one, first on sys.path, however webdemo was started.
 
     Only processes that run the user's app have it there: see webdemo.__main__.
     """
     with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
-        here = str(Path.cwd())
+        here = folder or str(Path.cwd())
         if sys.path[:1] != [here]:
             sys.path.insert(0, here)
 
@@ -126,7 +160,22 @@ def _modules_beside(name: str) -> list[str]:
 # -- what is in it --------------------------------------------------------------------------------
 
 
-def _usual_name(module: ModuleType, module_name: str) -> str:
+def _usual_name(module: ModuleType, module_name: str) -> tuple[ModuleType, str, str]:
+    """The module, its name, and what makes or holds the app: in this module, or in its module `wsgi`."""
+    if name := _usual_in(module, module_name):
+        return module, module_name, name
+    wsgi_name = f"{module_name}.wsgi"
+    if hasattr(module, "__path__") and importlib.util.find_spec(wsgi_name):
+        wsgi = _import(wsgi_name, wsgi_name)
+        if name := _usual_in(wsgi, wsgi_name):
+            return wsgi, wsgi_name, name
+    raise WebdemoError(
+        f"The module {module_name!r} has none of {', '.join(_USUAL_NAMES)}.",
+        remedy=_hidden_by(module) or f"Name the app: --app {module_name}:NAME",
+    )
+
+
+def _usual_in(module: ModuleType, module_name: str) -> str | None:
     for name in _USUAL_NAMES:
         try:
             found = _attribute(module, name.removesuffix("()"), f"{module_name}:{name}")
@@ -134,10 +183,7 @@ def _usual_name(module: ModuleType, module_name: str) -> str:
             continue
         if callable(found):
             return name
-    raise WebdemoError(
-        f"The module {module_name!r} has none of {', '.join(_USUAL_NAMES)}.",
-        remedy=_hidden_by(module) or f"Name the app: --app {module_name}:NAME",
-    )
+    return None
 
 
 def _evaluate(
@@ -154,6 +200,8 @@ def _evaluate(
         except AttributeError as exc:
             callables = [n for n in dir(found) if callable(getattr(found, n, None)) and not n.startswith("_")]
             guess = nearest(part, callables)
+            if guess is None and depth == 0:
+                guess = next((name for name in _USUAL_NAMES if callable(vars(module).get(name))), None)
             remedy = (
                 f"Did you mean {'.'.join([*path[:depth], guess])}?"
                 if guess

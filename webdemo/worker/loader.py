@@ -73,14 +73,14 @@ class Loader:
         """
         began = time.perf_counter()
         adapters = [servers.find(name) for name in order.servers]
-        reason = None
+        reason = name = None
         if order.share:
             observed = sharing.Observed()
             try:
                 for adapter in adapters:
                     adapter.import_modules()
                 with app_processes.importing_app(), observed.importing():
-                    self._app = app_import.load(order.target)
+                    name, self._app = app_import.load(order.target)
             except WebdemoError as exc:
                 self._send(Failed.of(exc))
                 return False
@@ -91,6 +91,7 @@ class Loader:
                 not_shared_because=reason,
                 sources=app_import.source_folders() if order.share and order.wants_sources else (),
                 versions={a.distribution: a.version() for a in adapters if a.distribution},
+                app=name,
             )
         )
         gc.freeze()  # garbage collections would write to objects, and so copy pages shared with children

@@ -66,6 +66,7 @@ class Loaded(NamedTuple):
     not_shared_because: str | None  # why the app cannot be shared by fork
     sources: tuple[str, ...]  # the folders of its code
     versions: dict[str, str | None]  # of the servers, by distribution
+    app: str | None = None  # the whole name under which it was found
 
 
 class Failed(NamedTuple):

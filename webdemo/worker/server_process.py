@@ -193,7 +193,7 @@ class _Loading:
             if self._adapter.before_import is not None:
                 self._adapter.before_import()
             with app_processes.importing_app():
-                app = app_import.load(self._order.target)
+                app = app_import.load(self._order.target).app
             self.sources = app_import.source_folders()
         if not self._adapter.opens_own_sockets:  # such a server may fork workers without our knowledge
             app_processes.begin()
