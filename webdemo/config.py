@@ -211,6 +211,11 @@ class Settings:
         "Receive a chunked request body whole, up to 1 GiB, and give the app its CONTENT_LENGTH; "
         "--no-buffer-chunked is for apps that read it while it arrives.",
     )
+    in_process: bool = setting(
+        False,
+        "Serve with one server in this very process, without supervisor and reload: for breakpoint(), "
+        "debuggers and profilers.",
+    )
     open: bool = setting(False, "Open the browser when the servers are up.")
     dashboard: str = setting(
         "",

@@ -206,6 +206,11 @@ def run(flags: dict[str, Any]) -> int:
             if isinstance(event, Started) and dashboard_url:
                 printer(Note(f"Dashboard: {dashboard_url}"))
 
+        if resolved.settings.in_process:
+            from webdemo.cli import in_process
+
+            printer.close()
+            return in_process.serve(plan, listeners, click.echo)
         try:
             admin_sockets = admin[0][1] if admin else None
             return Supervisor(plan, listeners, emit, admin_sockets).run()

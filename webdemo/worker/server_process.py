@@ -45,6 +45,8 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     lifeline.follow(supervised)
     app_processes.keep([reports, draining, supervised, counting, *listening, drain.stopping.fileno()])
     _apply_settings(order)
+    if sys.breakpointhook is sys.__breakpointhook__ and "PYTHONBREAKPOINT" not in os.environ:
+        sys.breakpointhook = _no_terminal
     cleanup = contextlib.ExitStack()
     try:
         adapter = servers.find(order.server)
@@ -217,6 +219,10 @@ class _Loading:
     def serve_in_worker(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """The app for servers that do not call `load_in_worker`."""
         return self.load_in_worker()(environ, start_response)
+
+
+def _no_terminal(*_: object, **__: object) -> None:
+    raise RuntimeError("breakpoint() needs the terminal, which the main process has: start with --in-process")
 
 
 def _certificate(order: Spawn) -> contextlib.AbstractContextManager[servers.Certificate | None]:

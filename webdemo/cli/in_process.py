@@ -1,0 +1,94 @@
+"""`--in-process`: one server in the process that was started, for debuggers, profilers and notebooks.
+
+There is no supervisor, no fork and no reload; the terminal is the app's, so that breakpoint() works.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from webdemo import servers
+from webdemo.cli.opening import Opened
+from webdemo.errors import UsageError
+from webdemo.middleware import stack
+from webdemo.middleware.access_log import mark_of
+from webdemo.stats.counters import RequestCounter, SharedCounters, service_name
+from webdemo.supervisor.listeners import Listener
+from webdemo.supervisor.plan import Plan
+from webdemo.worker import app_import, interpreter
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+def serve(plan: Plan, opened: Opened, say: Callable[[str], None]) -> int:
+    """Serve until SIGINT or SIGTERM, then drain; returns the exit code. Raises WebdemoError."""
+    interpreter.end_early()
+    service = plan.services[0]
+    adapter = servers.find(service.server)
+    if len(plan.services) > 1 or service.workers > 1:
+        raise UsageError("--in-process runs one server with one process.", remedy="Leave the others out.")
+    if adapter.own_workers or adapter.opens_own_sockets or not adapter.runs_app or service.tls:
+        raise UsageError(
+            f"{service} cannot be served in this process.",
+            remedy="Choose a server without workers of its own, and without TLS: --server waitress",
+        )
+    found = app_import.load(plan.target)
+    listeners = [Listener.of(bind, sockets) for bind, sockets in opened]
+    stopping = servers.Stopping()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+
+    def ready() -> None:
+        urls = " ".join(url for listener in listeners for url in listener.urls(service.scheme))
+        say(f"App: {found.name}")
+        say(f"{adapter.name} serves {urls} in this process, without reload and restart. Stop with Ctrl-C.")
+
+    adapter.serve(
+        servers.Job(
+            app=_wrapped(found.app, plan, listeners, stopping, say),
+            sockets=[sock.dup() for listener in listeners for sock in listener.sockets],
+            options=adapter.parse_options(dict(service.options)),
+            workers=1,
+            certificate=None,
+            ready=ready,
+            stopping=stopping,
+            grace_seconds=plan.grace_seconds,
+        )
+    )
+    return 0
+
+
+def _wrapped(
+    app: WSGIApplication,
+    plan: Plan,
+    listeners: list[Listener],
+    stopping: servers.Stopping,
+    say: Callable[[str], None],
+) -> WSGIApplication:
+    """The app in the middleware; live reload, which needs the supervisor, is left out."""
+    service, names = plan.services[0], tuple(listener.name() for listener in listeners)
+    token = os.urandom(24).hex()
+    settings = stack.EdgeSettings(
+        process_id=0,
+        token=token,
+        service=service_name(service.server, names),
+        server=service.server,
+        version=servers.find(service.server).version() or "",
+        binds={name: listener.label() for name, listener in zip(names, listeners, strict=True)},
+        features=plan.features._replace(live_reload=False),
+    )
+    draining, _ = os.pipe()
+    counter = RequestCounter(SharedCounters.create(), settings.service)
+    write = partial(_print_lines, mark_of(token))
+    return stack.wrap(app, settings, write, say, draining, counter, stopping)
+
+
+def _print_lines(mark: bytes, data: bytes) -> None:
+    sys.stdout.write(data.replace(mark, b"").decode("utf-8", "replace"))
+    sys.stdout.flush()
