@@ -158,7 +158,7 @@ def _editor_url(file: str, line: int) -> str:
 
 
 def _shown_variables(variables: Mapping[str, Any]) -> list[tuple[str, str]]:
-    names = [str(name) for name in list(variables)[: _MOST_VARIABLES + 1] if not str(name).startswith("__")]
+    names = [str(name) for name in list(variables)[: _MOST_VARIABLES + 1] if str(name).isidentifier()]
     return [(name, shown_value(name, variables[name])) for name in names[:_MOST_VARIABLES]]
 
 
