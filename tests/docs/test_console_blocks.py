@@ -35,7 +35,7 @@ APP = re.compile(r"as `mysite\.py`:\n\n```python\n(.*?)```", re.DOTALL)
 ROW = re.compile(r"^\| `(webdemo (?!compare)[^`]+)` \|.*$", re.MULTILINE)
 COMMAND = re.compile(r"^\$ (?P<text>.+)\n(?P<printed>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 START = re.compile(r"python -m webdemo($| -)")
-PORT = re.compile(r":(\d{4})\b")
+PORT = re.compile(r"(?<=:)\d{4}\b|(?<=--port )\d{4}\b")
 COMMENT = re.compile(r" +# .*")
 NAMES = {path.name: path for path in PAGES}
 
@@ -109,9 +109,8 @@ class Terminal:
 
     def _start(self, command: Command) -> str:
         self.close()
-        words = [word for word in shlex.split(command.text)[3:] if word != "--reload"]
-        arguments = [PORT.sub(":0", word) for word in words]
-        given = PORT.findall(" ".join(words))
+        given = PORT.findall(command.text)
+        arguments = shlex.split(PORT.sub("0", command.text.replace(" --reload", "")))[3:]
         if not given:
             given = ["8000"]
             arguments += ["--port", "0"]
