@@ -240,14 +240,15 @@ function build(data) {
 
     const isCursorShown = cursor >= first && cursor < first + span;
     if (isCursorShown)
-      parts.push(draw("line", { class: "cursor", x1: x(cursor), x2: x(cursor), y1: 18, y2: bottom + 8 }));
+      parts.push(draw("line", { class: "cursor", x1: x(cursor), x2: x(cursor), y1: TRACK.top, y2: bottom + 8 }));
     renderLabels(parts);
-    for (const port of known) {
+    // This page's last, so that it is on top.
+    for (const port of known.toSorted((one, other) => (one === here) - (other === here))) {
       const listens = ports.get(port).holders.length > 0;
       if ((listens || port === here) && port >= first && port < first + span)
         parts.push(draw("circle", { class: port === here ? "here" : "listening", cx: x(port), cy: TRACK.top + TRACK.height / 2, r: port === here ? 7 : 5 }));
     }
-    if (isCursorShown) parts.push(draw("path", { class: "cursor-head", d: `M${x(cursor) - 7} 8h14l-7 10z` }));
+    if (isCursorShown) parts.push(draw("path", { class: "cursor-head", d: `M${x(cursor) - 6} ${TRACK.top - 10}h12l-6 9z` }));
     svg.replaceChildren(...parts);
     const from = Math.round(first);
     const to = Math.min(LAST, Math.round(first + span) - 1);
