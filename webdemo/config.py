@@ -166,7 +166,7 @@ class Settings:
     health: bool = setting(False, "Serve /livez and /readyz, also while the app is being loaded.")
     admin: str = setting(
         "",
-        "Answer /livez, /readyz, /metrics and /status at an address of its own, however busy the servers "
+        "Answer /livez, /readyz, /metrics and /status at a separate address, however busy the servers "
         "are: a port (9180 is 127.0.0.1, *:9180 every address), or unix:///run/site/admin.sock.",
         metavar="ADDRESS",
     )
@@ -219,7 +219,7 @@ class Settings:
     open: bool = setting(False, "Open the browser when the servers are up.")
     dashboard: str = setting(
         "",
-        "Show the servers side by side, live, on a port of its own, to this machine only. "
+        "Show the servers side by side, live, on its own port, to local clients only. "
         f"Without PORT: {DASHBOARD_PORT}, or the next free port.",
         metavar="[PORT]",
         alone=ANY_PORT,

@@ -15,7 +15,7 @@ WebdemoError            1   the app cannot be loaded, or what was asked for cann
     PortInUse               the port is already in use by another program
   PortNotPermitted     77   this user may not bind the port, or stop the program that uses it
 
-A class of its own is for what is handled in a way of its own; messages are written where they are raised.
+A class exists for what is handled differently; messages are written where the errors are raised.
 Problem and remedy are both required, one line each; `cli` prints them and exits with the code.
 Nothing else in webdemo exits, and no traceback of webdemo's own is printed for any of these errors.
 """

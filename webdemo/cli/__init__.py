@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 EXAMPLES = """\b
 Examples:
   python -m webdemo --port 8000                  the demo site
-  python -m webdemo --app mysite:app --reload    your app, loaded anew when it changes
+  python -m webdemo --app mysite:app --reload    your app, reloaded when it changes
   python -m webdemo --directory dist             a folder
   python -m webdemo -b werkzeug://:8000 -b waitress://:8001 -b 'gunicorn://:8002?workers=2'
                                                  one app, three servers, side by side

@@ -19,9 +19,9 @@ _KEY = "HTTP_X_WEBDEMO_KEY"
 ELSEWHERE = (
     "The dashboard is for this machine only. Open it here, at localhost or 127.0.0.1, and without a proxy."
 )
-FOREIGN = "This was asked for by a page of another site. Nothing was done."
+FOREIGN = "This request came from a page of another site. Nothing was done."
 KEYLESS = "This needs the key of the run: open the dashboard by the URL that was printed at its start."
-READ_ONLY = "This dashboard was started to be looked at only: --dashboard-read-only."
+READ_ONLY = "This dashboard is read-only: it was started with --dashboard-read-only."
 
 
 def has_key(environ: Mapping[str, Any], key: str) -> bool:

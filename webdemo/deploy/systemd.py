@@ -14,7 +14,7 @@ def _socket(site: Site) -> str:
     mode = "" if site.socket_mode is None else f"SocketMode={site.socket_mode:04o}\nSocketUser={site.name}\n"
     listen = "".join(f"ListenStream={systemd_specifiers(place)}\n" for place in site.listen)
     return f"""\
-# systemd listens, so that a restart refuses nobody: clients wait in the queue until the app is there.
+# systemd listens, so that a restart refuses no connection: clients wait in the queue until the app is there.
 [Unit]
 Description=Sockets of {site.name}
 

@@ -32,7 +32,7 @@ class UnixListener(socket.socket):
         self._file = (path, status.st_dev, status.st_ino, os.getpid())
 
     def remove_file(self) -> None:
-        """Let nobody connect any more; connections in the accept queue can still be accepted."""
+        """Refuse new connections; those in the accept queue can still be accepted."""
         if self._file is not None:
             path, device, inode, pid = self._file
             self._file = None

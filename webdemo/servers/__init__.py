@@ -176,7 +176,7 @@ class Adapter(NamedTuple):
     # What it supports. A bind or a command that asks for more is refused.
     tls: bool = False
     unix: bool = True
-    several_sockets: bool = True  # else each bind has a process of its own, and one address
+    several_sockets: bool = True  # else each bind has its own process, and one address
     own_workers: bool = False  # forks its worker processes itself
     opens_own_sockets: bool = False  # cannot serve on an inherited socket: one process, and no swap
 

@@ -55,7 +55,7 @@ class TooLarge(Malformed):
 
 
 class Incomplete(Malformed):
-    """The client disconnected or timed out within the request header: there is nobody to respond to."""
+    """The client disconnected or timed out within the request header: there is no client to respond to."""
 
 
 def read_fields(request_line: bytes, connection: Any) -> bytes:

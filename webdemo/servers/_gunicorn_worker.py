@@ -100,7 +100,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().enqueue_req(connection)
 
     def park(self, connection: Any) -> None:
-        """Wait for the first bytes in the poller, as Gunicorn does after a thread has waited in vain."""
+        """Wait for the first bytes in the poller, as Gunicorn does after a thread has timed out waiting."""
         connection.sock.setblocking(False)
         connection.set_timeout()
         self.pending_conns.append(connection)

@@ -72,7 +72,7 @@ def serve(job: Job) -> None:
 
 
 class BodyEnded(Exception):
-    """The client disconnected, or the body is malformed: there is nobody to respond to."""
+    """The client disconnected, or the body is malformed: there is no client to respond to."""
 
 
 class _CountingListener(Listener):

@@ -1,6 +1,6 @@
 """What a client meets in each state of a service; the docs show this table. Runs in no process.
 
-The rule: nobody waits for ever.
+The rule: no client waits forever.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class Commands:
             raise UsageError(
                 f"The port {port} speaks {earlier.scheme}, and the server {service.server} speaks "
                 f"{service.scheme}: its clients would not understand it.",
-                remedy=f"Give it a port of its own: -b {service.server}://:PORT",
+                remedy=f"Give it its own port: -b {service.server}://:PORT",
             )
         for name in (earlier.server, service.server):
             if servers.find(name).opens_own_sockets:

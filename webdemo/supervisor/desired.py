@@ -143,7 +143,7 @@ Edit = Reload | Restart | Start | Stop | Swap
 
 
 def _split(desired: Desired, port: str, *, first: bool, **fields: object) -> Desired:
-    """Give the port a slot of its own, with these fields, before or after the rest of its slot."""
+    """Give the port its own slot, with these fields, before or after the rest of its slot."""
     slots: list[Slot] = []
     for slot in desired.slots:
         if port not in slot.ports:

@@ -1,4 +1,4 @@
-"""What the reconciler is told (facts), and what it orders (actions). Runs in the main process."""
+"""The input of the reconciler (facts), and its output (actions). Runs in the main process."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class End(NamedTuple):
     exit_code: int
 
 
-# -- what users are told --------------------------------------------------------------------------
+# -- messages for users ---------------------------------------------------------------------------
 
 
 class TellStarted(NamedTuple):

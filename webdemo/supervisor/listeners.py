@@ -75,7 +75,7 @@ class Listener:
                 sock.listen(0)
 
     def take_new_again(self) -> None:
-        """Undo `refuse_new`. Not for a Unix socket: its file is gone, and it has to be opened anew."""
+        """Undo `refuse_new`. Not for a Unix socket: its file is gone, and it has to be opened again."""
         for sock in self.sockets:
             if sys.platform == "linux":
                 with contextlib.suppress(OSError):  # it has no filter

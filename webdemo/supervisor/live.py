@@ -1,4 +1,4 @@
-"""What pages with live reload are told, on the board that every server process reads.
+"""What pages with live reload read, on the board that every server process reads.
 
 Runs in the main process.
 """

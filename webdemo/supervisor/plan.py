@@ -155,7 +155,7 @@ def services(
 ) -> tuple[Service, ...]:
     """Group binds into services; raises UsageError if a server cannot do what its bind asks for.
 
-    For a server that serves one socket, each bind is a service of its own.
+    For a server that serves one socket, each bind is its own service.
     """
     grouped: dict[tuple[Service, int | None], list[Bind]] = {}
     for bind in binds:

@@ -100,7 +100,7 @@ class Reconciler:
     # -- wishes ----------------------------------------------------------------------------------
 
     def reload(self, now: float) -> int:
-        """Load the code anew, and replace every service when it has come up with it."""
+        """Load the code again, and replace every service once it is up with the new code."""
         wish = next(self._numbers)
         if self._refuses(wish):
             return wish
@@ -637,7 +637,7 @@ class Reconciler:
                 self._actions.append(facts.ClosePort(name))
 
     def _is_queue_over(self, port: Port, now: float) -> bool:
-        """Whether nobody waits in the accept queue, or its servers have stopped accepting."""
+        """Whether the accept queue is empty, or its servers have stopped accepting."""
         return (
             port.queue == 0
             or now >= port.queue_since + self.limits.queue_seconds
@@ -698,7 +698,7 @@ class Reconciler:
             self._actions.append(facts.Spawn(process.number, spec, loader.number))
 
     def _compare_placeholder(self) -> None:
-        """Respond with 503 where no server will accept connections until somebody acts."""
+        """Respond with 503 where no server will accept connections until a user acts."""
         settled = self.releases[self.settled.release]
         is_lost = settled.failed is not None or settled.is_lost
         loading = self.limits.placeholder_at_start if not self.is_started else frozenset()

@@ -1,6 +1,6 @@
 """Serves short messages on a listening socket, in the loop of the main process, without a thread per client.
 
-The rule: a client that connects and then neither writes nor reads delays nobody. Nothing here blocks, no
+The rule: a client that connects and then neither writes nor reads delays no other. Nothing here blocks, no
 message is longer than _LONGEST_MESSAGE, and of too many connections the least recently active one is closed.
 """
 

@@ -36,7 +36,7 @@ class _Pen:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
 
     def wrap(self, *sentences: str, code: str | None = None, label: str = "") -> Iterable[str]:
-        """Each sentence on lines of its own in the facts column; the first line begins with the label."""
+        """Each sentence on its own lines in the facts column; the first line begins with the label."""
         start = self.paint(f"{label:<{_LABEL}}", _BOLD)
         for sentence in sentences:
             for line in textwrap.wrap(sentence, self.width - _LABEL - 2, break_on_hyphens=False) or [""]:

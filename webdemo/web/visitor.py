@@ -83,7 +83,7 @@ def _is_loopback_host(text: str) -> bool:
     name, _ = split_host(text)
     if name is None:
         return False
-    # Not ::ffff:127.0.0.1, which nobody types.
+    # Not ::ffff:127.0.0.1, which no user types.
     return name.lower() == "localhost" or name == "::1" or (name.startswith("127.") and is_loopback(name))
 
 

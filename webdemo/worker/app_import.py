@@ -246,7 +246,7 @@ def _parse(module_name: str, expression: str) -> tuple[list[str], tuple[list[Any
 def _attribute(holder: Any, name: str, app: str) -> Any:
     """The attribute. Raises AttributeError if it is missing, and AppImportFailed if computing it fails.
 
-    A module's `__getattr__` may build the app on first access, and raise an AttributeError of its own.
+    A module's `__getattr__` may build the app on first access, and raise its own AttributeError.
     """
     try:
         return getattr(holder, name)

@@ -16,7 +16,7 @@ from select import POLLIN, poll  # not gevent's, which may switch to another gre
 def follow(lifeline: int) -> None:
     """Send this process SIGTERM when the supervisor has died."""
     try:
-        # Opened anew, because the owner and the signal belong to the open file, which is inherited.
+        # Opened again, because the owner and the signal belong to the open file, which is inherited.
         own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
         fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGTERM)

@@ -1,6 +1,6 @@
 """The loader: imports the app once, and forks a server process for each service.
 
-It is a process of its own, and each reload starts another one, so that the supervisor never contains app
+It is a separate process, and each reload starts another one, so that the supervisor never contains app
 code, and the old code goes with the old loader. Its children share the memory of what was imported. If the
 app cannot be shared by fork, each child imports it instead of the loader.
 

@@ -1,6 +1,6 @@
 """The messages between the supervisor, its loaders and the server processes.
 
-Orders go to a loader, reports come back from it and, through a pipe of its own, from each server process.
+Orders go to a loader, reports come back from it and, through its own pipe, from each server process.
 """
 
 from typing import NamedTuple

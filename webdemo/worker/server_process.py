@@ -1,6 +1,6 @@
 """A server process: forked by the loader, it serves until SIGTERM, and then drains.
 
-It reports to the supervisor through a pipe of its own: that its server is about to accept, or why it
+It reports to the supervisor through its own pipe: that its server is about to accept, or why it
 cannot, and the lines of the access log. Its stdout and stderr go to the supervisor as well, as output of
 the app.
 """
@@ -244,7 +244,7 @@ def _adopt(fd: int) -> socket.socket:
 
 
 def tell(reports: int, message: ServerReport) -> None:
-    """Write a message to the report pipe, on a line of its own whatever was written before."""
+    """Write a message to the report pipe, on its own line whatever was written before."""
     data = b"\n" + SERVER_REPORTS.encode(message) + b"\n"
     while data:
         try:

@@ -38,7 +38,7 @@ class Observation:
 def observe(
     endpoint: Endpoint, request: Request, host: str, *, seconds: float, most_body_bytes: int = wire.MOST_BYTES
 ) -> Observation:
-    """Send a request, with this Host, on a connection of its own, and read the response within `seconds`."""
+    """Send a request, with this Host, on a new connection, and read the response within `seconds`."""
     deadline = Deadline(seconds)
     most_bytes = most_body_bytes + MOST_HEAD_BYTES
     try:
