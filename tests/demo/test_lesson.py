@@ -135,10 +135,13 @@ def test_answers_are_checked_against_this_machine(client: Client) -> None:
     assert verdicts("") == []
     assert verdicts("q1=c&q2=b&q3=b&q4=b&q5=a") == ["Right"] * 5
     assert verdicts("q1=b&q2=a&q3=c&q4=a&q5=c") == ["Not quite"] * 5
+    remote = {"REMOTE_ADDR": "192.0.2.7", "SERVER_PORT": "8000"}
+    page = client.get("/learn/questions", headers={"Host": "site.example:8000"}, environ_overrides=remote)
+    assert re.findall(r'for="q1.">(\d+)<', page.text) == ["80", "8000", "8001", "70000"]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        page = client.get("/learn/questions?q1=c", environ_overrides=HERE).text
-        assert "It is a user port, and nothing listens there now." in page
+        local = client.get("/learn/questions?q1=c", environ_overrides=HERE).text
+        assert "It is a user port, and nothing listens there now." in local
         drawn = text_of(client.get("/learn/port", environ_overrides=HERE | {"SERVER_PORT": str(port)}).text)
     assert f"{port} this server this page" in drawn
     assert "Nothing listens here: a connection is refused." in drawn

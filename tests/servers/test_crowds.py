@@ -101,7 +101,7 @@ def test_at_the_limit_of_connections_unfinished_requests_are_closed(kind: str, s
 
 
 @pytest.mark.deep
-@pytest.mark.attack("Bounds", "5,000 idle connections", "somebody else is answered within 5 seconds")
+@pytest.mark.attack("Bounds", "5,000 idle connections", "another client is answered within 5 seconds")
 def test_who_answers_beside_5000_idle_clients(kind: str, serving: Start) -> None:
     if kind in LOCKED_OUT_BY_IDLE:
         assert servers.find(KINDS[kind][0]).lapses

@@ -93,7 +93,7 @@ def test_mail_is_kept_in_a_folder_of_the_user_unless_told(serve: Serve, tmp_path
         {"Forwarded": "for=192.0.2.1"},
     ],
 )
-def test_strangers_see_no_mail(services: Services, spool: Path, headers: dict[str, str]) -> None:
+def test_remote_clients_see_no_mail(services: Services, spool: Path, headers: dict[str, str]) -> None:
     name = keep(spool, b"Subject: private\r\n\r\nprivate")
     for path in ("/mail", f"/mail/{name}", f"/mail/{name}/source", f"/mail/{name}/parts/0"):
         status, text, _ = get(services, path, **headers)

@@ -140,7 +140,7 @@ def _machine(
     connection: ConnectionPath, running: Sequence[RunningServer], listening: Sequence[Listening]
 ) -> dict[str, Any]:
     """What the steps show of this machine; without listeners, what holds for every machine."""
-    in_use = {one.port for one in listening}
+    in_use = {connection.port, *(one.port for one in listening)}
     return {
         "running": running,
         "doors": doors(connection, running, listening),
@@ -156,7 +156,7 @@ def _machine(
     }
 
 
-def _free_port(in_use: Container[int]) -> int:
+def _free_port(in_use: Container[int | None]) -> int:
     return next(port for port in range(8000, 65536) if port not in in_use)
 
 
