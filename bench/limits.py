@@ -63,7 +63,7 @@ def _in_process() -> list[Limit]:
         )
     ]
     most = {"multipart_small": 1.5, "multipart_large": 1.5}  # a library parses them
-    most |= {"set_header": 1.4, "links": 1.2}  # Werkzeug's Headers and Jinja2's calls
+    most |= {"set_header": 1.3, "links": 1.2}  # Werkzeug's Headers and Jinja2's calls
     most |= {"form_encoded": 1.15, "list_encoded": 1.1}  # Werkzeug's MultiDict
     for case in HANDLERS:
         own = f"inproc.{case.name}.webdemo"
@@ -76,7 +76,7 @@ def _in_process() -> list[Limit]:
             ),
             Limit(f"{case.title} as a handler : Bottle", own, at_most=1.0, of=f"inproc.{case.name}.bottle"),
         ]
-    limits.append(Limit("all handlers : Falcon, geometric mean", "inproc.handlers", at_most=0.72))
+    limits.append(Limit("all handlers : Falcon, geometric mean", "inproc.handlers", at_most=0.7))
     limits.append(
         Limit(
             "static, 1.5 KB : WhiteNoise indexed",

@@ -31,9 +31,11 @@ from webdemo.web.response import (
     Stream,
     answer,
     close_body,
+    dump_json,
     encode_location,
     redirect,
     type_html,
+    type_json,
 )
 from webdemo.web.routes import Routes, Routing, V, ViewResult
 from webdemo.web.routing import (
@@ -326,9 +328,14 @@ class App(Routing):
                     else:
                         result = NotFound() if self._handlers or method == "OPTIONS" else _not_found
                 body: Iterable[bytes]
-                if type(result) is str:
+                kind = type(result)
+                if kind is str:
                     content = result.encode()
                     status, headers = "200 OK", [type_html, ("Content-Length", str(len(content)))]
+                    body = [content]
+                elif kind is dict or kind is list:
+                    content = dump_json(result)
+                    status, headers = "200 OK", [type_json, ("Content-Length", str(len(content)))]
                     body = [content]
                 elif result is _not_found:
                     status, kept, content = not_found(environ.get("HTTP_ACCEPT", ""))

@@ -32,7 +32,7 @@ _no_fields: ImmutableMultiDict[str, Any] = ImmutableMultiDict()
 _never = Event()
 _small_bytes = 64 * 1024
 _form_types = ("application/x-www-form-urlencoded", "multipart/form-data")
-_plain_cookie = re.compile(r'[ \t]*([^ \t="]*)(?:=(?:"([^"\\]*)"|([^ \t"]*)))?[ \t]*')
+_quoted_cookie = re.compile(r'([^ \t="]*)="([^"\\]*)"')
 _plain_boundary = re.compile("multipart/form-data; boundary=([A-Za-z0-9_-]+)")
 # Not punycode (xn--), nor a port that the URL leaves out.
 _label = "(?![a-z0-9-]{64})[a-z0-9]+(?:-[a-z0-9]+)*"
@@ -258,12 +258,15 @@ class Request(WerkzeugRequest):
         """The cookies that the client sent."""
         pairs = []
         for cookie in self.environ.get("HTTP_COOKIE", "").split(";"):
-            plain = _plain_cookie.fullmatch(cookie)
-            if plain is None:
-                return super().cookies
-            name, quoted, value = plain.groups("")
+            cookie = cookie.strip(" \t")
+            name, _, value = cookie.partition("=")
+            if '"' in cookie or " " in cookie or "\t" in cookie:
+                quoted = _quoted_cookie.fullmatch(cookie)
+                if quoted is None:
+                    return super().cookies
+                name, value = quoted.groups()
             if name:
-                pairs.append((name, quoted or value))
+                pairs.append((name, value))
         return self.dict_storage_class(pairs)  # type: ignore[return-value]  # immutable by default
 
     @lazy

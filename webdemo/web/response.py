@@ -67,6 +67,8 @@ _of_connection = frozenset(  # RFC 9110 7.6.1; they are the server's, and PEP 33
         "upgrade",
     }
 )
+_MAX_NAMES = 256
+_special_names: dict[str, str] = {}  # the result of _special_name for names that were sent
 _need_care = _of_content | _locations | _of_connection
 
 
@@ -117,7 +119,7 @@ class Response(WerkzeugResponse):
         if content_type is not None:
             if has_type:
                 pairs = [pair for pair in pairs if pair[0].lower() != "content-type"]
-            pairs.append(("Content-Type", content_type))
+            pairs.append(type_html if content_type == type_html[1] else ("Content-Type", content_type))
         self._pairs = pairs
 
     @lazy
@@ -307,8 +309,13 @@ def sendable(pairs: Iterable[tuple[str, str]], code: int, length: int | None) ->
     wrong = None if length is None else "content-length"
     has_content = code not in _without_content
     for pair in pairs:
+        if pair is type_html and has_content:
+            headers.append(pair)
+            continue
         name, value = pair
-        special = _special_name(name)
+        special = _special_names.get(name)
+        if special is None:
+            special = _special_name(name)
         if special:
             if special in _locations:
                 pair = name, value = name, encode_location(value)
@@ -323,13 +330,15 @@ def sendable(pairs: Iterable[tuple[str, str]], code: int, length: int | None) ->
     return headers
 
 
-@lru_cache(maxsize=256)
 def _special_name(name: str) -> str:
     """The name in lower case if such a header needs care, else ""; ValueError if it is not a name."""
     if not is_token(name):
         raise ValueError(f"not a header name (RFC 9110 5.1): {name!a}")
     lower = name.lower()
-    return lower if lower in _need_care else ""
+    special = lower if lower in _need_care else ""
+    if len(_special_names) < _MAX_NAMES:
+        _special_names[name] = special
+    return special
 
 
 def answer(result: Any, request: Request, view: View) -> Answer:
@@ -338,9 +347,6 @@ def answer(result: Any, request: Request, view: View) -> Answer:
     The header list is new for each response, because servers and middleware may change it.
     """
     kind = type(result)
-    if kind is dict or kind is list:
-        content = dump_json(result)
-        return "200 OK", [type_json, ("Content-Length", str(len(content)))], [content]
     if kind is Response:
         return _answer_response(result, request, view)
     if kind is GeneratorType:
