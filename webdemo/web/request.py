@@ -274,10 +274,11 @@ class Request(WerkzeugRequest):
         """The text fields of a form body, urlencoded or multipart; the uploads are in `files`."""
         mimetype = self.mimetype
         body = self._read_small() if mimetype in _form_types else None
-        if body is None or mimetype == "multipart/form-data":
+        if body is None:
             return super().form
-        pairs = _pairs(body.decode("latin-1"))
+        pairs = None if mimetype == "multipart/form-data" else _pairs(body.decode("latin-1"))
         if pairs is None:
+            self.stream = BytesIO(body)
             return super().form
         self.stream = BytesIO()
         self.files = _no_fields
@@ -298,11 +299,13 @@ class Request(WerkzeugRequest):
 
     def get_data(self, cache: bool = True, as_text: Any = False, parse_form_data: bool = False) -> Any:
         """The body in bytes, or as text; kept for a second call unless `cache` is false."""
-        self._read_small()
+        body = self._read_small()
+        if body is not None:
+            self.stream = BytesIO(body)
         return super().get_data(cache, as_text, parse_form_data)
 
     def _read_small(self) -> bytes | None:
-        """Read the body, which `stream` then holds, if it is small, its length is known and it is unread."""
+        """The body, if it is small, its length is known and it is unread; the caller sets `stream` again."""
         environ = self.environ
         digits = environ.get("CONTENT_LENGTH", "")
         length = int(digits) if digits.isdecimal() else 0
@@ -315,9 +318,7 @@ class Request(WerkzeugRequest):
             or self.shallow
         ):
             return None
-        body = _read_exactly(environ["wsgi.input"], length)
-        self.stream = BytesIO(body)
-        return body
+        return _read_exactly(environ["wsgi.input"], length)
 
     def make_form_data_parser(self) -> FormDataParser:
         """The parser of forms; `close` closes what it opens for uploads."""
