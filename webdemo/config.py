@@ -172,7 +172,8 @@ class Settings:
     )
     release: str = setting(
         "",
-        "The app's release, which /readyz and the metrics name. Default: the commit of the folder's git.",
+        "The app's release, which /readyz and the metrics name. Default: the commit of the folder's git, or "
+        "the name of a folder in releases/.",
         metavar="NAME",
     )
     metrics: bool = setting(
@@ -499,9 +500,9 @@ def _release(s: Settings) -> str:
     """The release, looked up only where it is shown."""
     if s.release or not (s.health or s.metrics or s.admin):
         return s.release
-    from webdemo.supervisor.release import commit_of
+    from webdemo.supervisor.release import release_of
 
-    return commit_of(Path.cwd())
+    return release_of(Path.cwd())
 
 
 def _app_folder(text: str) -> str | None:
@@ -590,6 +591,52 @@ def env_file_note(resolved: Resolved) -> str | None:
         return None
     names = ", ".join(read_env_file(s.env_file)) or "no variables"
     return f"From {s.env_file}: {names}."
+
+
+def given_folder() -> Path:
+    """The current folder by the path that the user gave: a symlink to a release stays one."""
+    given = Path(os.environ.get("PWD", ""))
+    return given if given.is_absolute() and given.is_dir() and given.samefile(Path.cwd()) else Path.cwd()
+
+
+AT_RELOAD = (
+    *("app", "directory", "release", "health", "metrics", "metrics_networks", "access_log"),
+    *("trusted_proxies", "forwarded", "trace_hosts", "buffer_chunked", "static"),
+)
+"""The settings that a reload applies; the others need a restart."""
+
+
+class Rereading:
+    """Reads the settings again at a reload, in the folder to which the user's path leads by then."""
+
+    def __init__(self, flags: Mapping[str, Any], resolved: Resolved, folder: Path) -> None:
+        self._flags = flags
+        self._resolved = resolved
+        self._folder = folder
+
+    def read(self) -> tuple[Resolved, str | None]:
+        """The settings in effect from now on, and a note of what has changed. Raises UsageError."""
+        try:
+            os.chdir(self._folder)
+        except OSError as exc:
+            raise UsageError(
+                f"The folder {self._folder} cannot be entered: {exc.strerror}.",
+                remedy="Put it back, or start webdemo in the folder that holds the app.",
+            ) from exc
+        before, now = self._resolved.settings, read(self._flags)
+        changed = [name for name in FIELDS if getattr(before, name) != getattr(now.settings, name)]
+        kept = {name: getattr(before, name) for name in changed if name not in AT_RELOAD}
+        self._resolved = now._replace(settings=replace(now.settings, **kept))
+        if not changed:
+            return self._resolved, None
+        applied = [name for name in changed if name in AT_RELOAD]
+        told = [f"{_listed(applied)} changed"] if applied else []
+        told += [f"{_listed(kept)} changed, which needs a restart"] if kept else []
+        return self._resolved, f"Settings: {'; '.join(told)}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(name.replace("_", "-") for name in names)
 
 
 def activated_binds() -> list[Bind]:

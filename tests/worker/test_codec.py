@@ -183,7 +183,7 @@ _FAILED = Failed("No.", "Why not?", None, 1)
             Reload(), History(), Log("8000", 5), Restart(), Restart("/run/x.sock"), Stop("1"), Start("1"),
             Swap("1", "gunicorn?workers=2"),
         )),
-        (ORDERS, Load(_TARGET, ("waitress",), True, False, 8.0)),
+        (ORDERS, Load(_TARGET, "/srv", ("waitress",), True, False, 8.0)),
         (ORDERS, _SPAWN),
         (ORDERS, _SPAWN._replace(certificate=None, made_certificate=MadeCertificate("PEM"))),
         (ORDERS, Signal(1, 15)),

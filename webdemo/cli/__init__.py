@@ -184,7 +184,14 @@ def run(flags: dict[str, Any]) -> int:
     admin_bind = config.admin_bind(resolved)
     admin, _ = open_sockets([admin_bind], host=None) if admin_bind is not None else ([], None)
     with closed_at_the_end(listeners), closed_at_the_end(admin):
-        plan = config.make_plan(resolved, [bind for bind, _ in listeners])
+        binds = [bind for bind, _ in listeners]
+        plan = config.make_plan(resolved, binds)
+        rereading = config.Rereading(flags, resolved, config.given_folder())
+
+        def reread() -> tuple[Plan, str | None]:
+            settings, note = rereading.read()
+            return config.make_plan(settings, binds)._replace(folder=str(Path.cwd())), note
+
         plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
         plan, notes = _with_certificates(plan)
         printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
@@ -213,7 +220,7 @@ def run(flags: dict[str, Any]) -> int:
             return in_process.serve(plan, listeners, click.echo)
         try:
             admin_sockets = admin[0][1] if admin else None
-            return Supervisor(plan, listeners, emit, admin_sockets).run()
+            return Supervisor(plan, listeners, emit, admin_sockets, reread).run()
         finally:
             printer.close()
 

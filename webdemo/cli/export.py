@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from dataclasses import replace
@@ -20,7 +19,7 @@ from webdemo.net.addresses import LOOPBACK, WILDCARD
 from webdemo.net.bind import ALL_ADDRESSES, Bind
 from webdemo.net.bindtext import authority
 from webdemo.net.listener import DEFAULT_PORT
-from webdemo.supervisor.release import commit_of
+from webdemo.supervisor.release import release_of
 
 _IN_CONTAINERS = ("container", "kubernetes")
 _EXPORT = "export"  # the source of what is set here
@@ -123,7 +122,7 @@ def make_site(resolved: config.Resolved, format_name: str, hosts: tuple[str, ...
     admin = config.admin_bind(resolved)
     is_remote = bool(hosts) or in_container
     is_admin_near = admin is not None and admin.port is not None and not (is_remote and _is_loopback(admin))
-    folder = _given_folder()
+    folder = config.given_folder()
     return Site(
         name=_name(resolved),
         arguments=tuple(_arguments(resolved)),
@@ -138,7 +137,7 @@ def make_site(resolved: config.Resolved, format_name: str, hosts: tuple[str, ...
         grace_seconds=plan.grace_seconds,
         start_seconds=plan.start_seconds,
         admin_port=admin.port if admin is not None and is_admin_near else None,
-        release=settings.release or commit_of(Path.cwd()),
+        release=settings.release or release_of(Path.cwd()),
         **_packages(),
     )
 
@@ -226,12 +225,6 @@ def _listen_texts(bind: Bind) -> list[str]:
         bind.host, (bind.host or "",)
     )
     return [authority(host, bind.port) for host in hosts if re.match(r"[0-9.]+\Z|.*:", host)]
-
-
-def _given_folder() -> Path:
-    """The current folder by the path that the user gave: a symlink to a release stays one."""
-    given = Path(os.environ.get("PWD", ""))
-    return given if given.is_absolute() and given.is_dir() and given.samefile(Path.cwd()) else Path.cwd()
 
 
 def _python(folder: Path) -> str:

@@ -13,7 +13,7 @@ def files(site: Site) -> dict[str, str]:
 # {site.trust}
 global
     log stdout format raw local0
-    maxconn 10000
+    maxconn 4096
     # To drain a host by hand, send it: set server {site.name}/host1 state drain
     stats socket /run/haproxy/admin.sock mode 660 level admin
 

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 
 from webdemo.middleware.stack import LIVE, READY, release_line
-from webdemo.stats.exposition import CONTENT_TYPE, exposition
+from webdemo.stats.exposition import CONTENT_TYPE, About, exposition
 from webdemo.supervisor.commands import Commands, Run
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.stream_server import Connection, StreamServer
@@ -75,15 +75,19 @@ class Admin:
         return "200 OK", _TEXT, b"ok\n"
 
     def _ready(self) -> Answer:
-        named = release_line(self._run.plan.features.about.release)
+        named = release_line(self._about().release)
         reason = self._run.reconciler.not_ready_because()
         if reason is not None:
             return "503 Service Unavailable", _TEXT, f"not ready: {reason}\n".encode() + named
         return "200 OK", _TEXT, b"ok\n" + named
 
+    def _about(self) -> About:
+        """Of the release that is served."""
+        return self._run.executor.plan_of(self._run.reconciler.settled.release).features.about
+
     def _metrics(self) -> Answer:
         counted = self._run.executor.counters.read()
-        return "200 OK", CONTENT_TYPE, exposition(counted, self._run.plan.features.about).encode()
+        return "200 OK", CONTENT_TYPE, exposition(counted, self._about()).encode()
 
     def _status(self) -> Answer:
         status = plain(Commands(self._run).status())

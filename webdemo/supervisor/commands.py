@@ -55,6 +55,8 @@ class Run(Protocol):
 
     def wish(self, make: Callable[[float], int], done: Done = ...) -> None: ...
 
+    def reload(self, done: Done = ...) -> None: ...
+
     def stop(self, why: str) -> None: ...
 
     def act(self) -> None: ...
@@ -84,7 +86,7 @@ class Commands:
             case Kill(port):
                 respond(Killed(self.kill(port)))
             case Reload():
-                run.wish(reconciler.reload, done)
+                run.reload(done)
             case Restart(None):
                 ports = [port for slot in reconciler.settled.slots for port in slot.ports]
                 run.wish(lambda now: reconciler.restart(ports, now), done)

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -76,6 +76,8 @@ class Executor:
         self.listeners = listeners
         self._loop = loop
         self._plan = plan
+        self._newest_plan = plan  # for the next release
+        self._plans: dict[int, Plan] = {}  # by release
         self._hooks = hooks
         self._loaders: dict[int, LoaderProcess] = {}
         self._failed_loaders: dict[int, WebdemoError] = {}
@@ -93,8 +95,8 @@ class Executor:
 
     def carry_out(self, action: Action) -> None:
         match action:
-            case facts.StartLoader(number, _, share):
-                self._start_loader(number, share=share)
+            case facts.StartLoader(number, release, share):
+                self._start_loader(number, self.plan_of(release), share=share)
             case facts.CloseLoader(number):
                 self._loaders[number].close()
             case facts.KillLoader(number):
@@ -122,6 +124,15 @@ class Executor:
             case facts.ServePlaceholder(ports):
                 self._placeholder.serve(ports)
 
+    def renew(self, plan: Plan, releases: Container[int]) -> None:
+        """Serve the next release with these settings, and forget those of other releases than these."""
+        self._newest_plan = plan
+        self._plans = {release: kept for release, kept in self._plans.items() if release in releases}
+
+    def plan_of(self, release: int) -> Plan:
+        """The settings with which this release of the code is served."""
+        return self._plans.setdefault(release, self._newest_plan)
+
     def close(self) -> None:
         """Give back everything; loaders that have not exited are killed."""
         self._placeholder.serve(frozenset())
@@ -138,13 +149,14 @@ class Executor:
 
     # -- loaders ---------------------------------------------------------------------------------
 
-    def _start_loader(self, number: int, *, share: bool) -> None:
+    def _start_loader(self, number: int, plan: Plan, *, share: bool) -> None:
         names = {service_of(slot).server for slot in self._hooks.services()}
         try:
             loader = LoaderProcess(
                 self._loop,
                 Load(
-                    target=self._plan.target,
+                    target=plan.target,
+                    folder=plan.folder,
                     servers=tuple(sorted(names)),
                     share=share,
                     wants_sources=self._plan.reload,
@@ -235,7 +247,7 @@ class Executor:
             grace_seconds=self._plan.grace_seconds,
             writes_stacks=bool(self._plan.hang_seconds),
             settings=self._edge_settings(number, spec),
-            target=service.target or self._plan.target,
+            target=service.target or self.plan_of(spec.release).target,
         )
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             reports, output = _pipe(ours, theirs), _pipe(ours, theirs)
@@ -271,7 +283,7 @@ class Executor:
         return min(service_of(spec.slot).cpus, key=lambda cpu: taken[cpu])
 
     def _edge_settings(self, number: int, spec: Spec) -> stack.EdgeSettings:
-        features, service = self._plan.features, service_of(spec.slot)
+        features, service = self.plan_of(spec.release).features, service_of(spec.slot)
         if service.target is not None:
             # The dashboard polls itself once a second, which would fill the access log; no proxy may claim
             # that a client is local; and the rest is for the app.

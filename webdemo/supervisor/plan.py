@@ -94,6 +94,7 @@ class Plan(NamedTuple):
     """Everything that a run is configured with."""
 
     target: Target = Target()
+    folder: str = ""  # to import the app in; "": the current one
     services: tuple[Service, ...] = ()
     start_seconds: float = 60.0
     drain_delay_seconds: float = 0.0

@@ -7,6 +7,12 @@ from pathlib import Path
 _SHOWN_DIGITS = 12
 
 
+def release_of(folder: Path) -> str:
+    """The commit that git says, or the name of a folder in releases/; "" if there is neither."""
+    real = folder.resolve()
+    return commit_of(real) or (real.name if real.parent.name == "releases" else "")
+
+
 def commit_of(folder: Path) -> str:
     """The commit that is checked out in the folder or a parent of it, shortened; "" if there is none."""
     for parent in (folder, *folder.parents):

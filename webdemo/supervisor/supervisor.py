@@ -59,8 +59,10 @@ class Supervisor:
         listeners: Iterable[tuple[Bind, list[socket.socket]]],
         emit: Callable[[events.Event], None],
         admin: list[socket.socket] | None = None,
+        reread: Callable[[], tuple[Plan, str | None]] | None = None,
     ) -> None:
-        """`admin`: the sockets of the admin address, which are closed at the end."""
+        """`admin`: the sockets of the admin address, which are closed at the end. `reread`: called before a
+        reload; returns its settings, and what has changed."""
         self.plan = plan
         self.emit = emit
         self.since = time.time()
@@ -106,6 +108,7 @@ class Supervisor:
         self._load_writes = LoadWrites(self.since)
         self._notifier = Notifier()
         self._admin_sockets = admin
+        self._reread = reread
         self._is_reloading = False
         self._watcher: Watcher | None = None
         self._watched: set[str] = set()
@@ -175,6 +178,23 @@ class Supervisor:
         self._waiting[make(time.monotonic())] = done  # answered in `act` at the earliest
         self.act()
 
+    def reload(self, done: Done = lambda _: None) -> None:
+        """Read settings and code anew, and replace every server process. Raises UsageError."""
+        if self._reread is not None:
+            plan, note = self._reread()
+            plan = self.plan._replace(target=plan.target, features=plan.features, folder=plan.folder)
+            self.executor.renew(plan, self.reconciler.releases)
+            if note is not None:
+                self.emit(events.Note(note))
+        self.wish(self.reconciler.reload, done)
+
+    def _reload_or_tell(self, done: Done = lambda _: None) -> None:
+        try:
+            self.reload(done)
+        except WebdemoError as exc:
+            self.emit(events.LoadFailed(exc, old_code_serves=True))
+            done(exc)
+
     def stop(self, why: str) -> None:
         """Shut down gracefully: fail readiness, close the sockets, finish the requests in flight."""
         self.reconciler.stop_all(why, time.monotonic())
@@ -192,7 +212,7 @@ class Supervisor:
         if needs_terminal and not _has_terminal():
             self._asked_to_stop("the terminal was closed")
         else:
-            self.wish(self.reconciler.reload)
+            self._reload_or_tell()
 
     def _watch(self, folders: Sequence[str]) -> None:
         """With --reload: watch these folders as well, and reload the app when something changes."""
@@ -260,7 +280,7 @@ class Supervisor:
         else:
             self._is_loading_changes = True
         self._load_writes.load_began(time.time())
-        self.wish(self.reconciler.reload, partial(self._loaded_changes, paths, saved))
+        self._reload_or_tell(partial(self._loaded_changes, paths, saved))
 
     def _loaded_changes(self, paths: tuple[str, ...], saved: float, error: WebdemoError | None) -> None:
         self._load_writes.load_ended(time.time())

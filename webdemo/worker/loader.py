@@ -72,6 +72,8 @@ class Loader:
         Returns False if the app cannot be loaded.
         """
         began = time.perf_counter()
+        if order.folder:
+            os.chdir(order.folder)
         adapters = [servers.find(name) for name in order.servers]
         reason = name = None
         if order.share:

@@ -21,6 +21,7 @@ class Load(NamedTuple):
     """The first order: import the app and the servers (`share`), or leave that to each server process."""
 
     target: Target
+    folder: str  # to do that in; "": the current one
     servers: tuple[str, ...]
     share: bool
     wants_sources: bool  # report the folders of the app's code
