@@ -421,6 +421,21 @@ def why_host(resolved: Resolved) -> str | None:
     return None
 
 
+def development_server_note(resolved: Resolved, binds: Iterable[Bind]) -> str | None:
+    """A note if Werkzeug's development server is open to other machines; None otherwise."""
+    default = resolved.settings.server
+    is_open = any(
+        (bind.server or default) == plans.DEFAULT_SERVER
+        and bind.host is not None
+        and not _is_loopback(bind.host)
+        for bind in binds
+    )
+    if not is_open:
+        return None
+    why = "PORT is in the environment, and no server is named: " if resolved.on_platform else ""
+    return f"{why}Werkzeug's development server is open to other machines; for production: --server gunicorn"
+
+
 def settings_note(resolved: Resolved) -> str | None:
     """A note on which file set what, or why an existing one was not read; None if there is neither."""
     names = [name for name, source in resolved.sources.items() if source in (FILE, PYPROJECT)]

@@ -202,6 +202,7 @@ def run(flags: dict[str, Any]) -> int:
             note,
             dashboard_note,
             config.why_host(resolved),
+            config.development_server_note(resolved, binds),
             *notes,
             *(f"Admin address: {bind}" for bind, _ in admin),
         ):

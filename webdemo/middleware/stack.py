@@ -7,6 +7,7 @@ the access log. None of it runs when the app is served by another server's own c
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 from collections.abc import Callable, Iterable
@@ -29,6 +30,11 @@ PROBE_HEADER = "X-Webdemo-Probe"
 ANSWERED_HEADER = "X-Webdemo-Answered"
 LIVE = "/livez"
 READY = "/readyz"
+UNTRUSTED_PROXY = (
+    "A request has come through a proxy (X-Forwarded-For), and none is trusted: the app sees the proxy's "
+    "address. If the proxy is yours: --trusted-proxies ADDRESS"
+)
+_MOST_LOOKED_AT = 100
 
 
 class ServiceFacts(NamedTuple):
@@ -136,7 +142,22 @@ def wrap(
         return app
 
     inner = observed(app)
-    app_for_chunked = cache(lambda: observed(_buffered(app)) if features.buffer_chunked else inner)
+    answer = inner
+    app_for_chunked = cache(lambda: observed(_buffered(app)) if features.buffer_chunked else answer)
+    looked_at = itertools.count(1)
+
+    def look_for_proxy(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Only for the first requests, so that it costs the later ones nothing."""
+        nonlocal inner
+        is_forwarded = "HTTP_X_FORWARDED_FOR" in environ
+        if is_forwarded:
+            hint(UNTRUSTED_PROXY)
+        if is_forwarded or next(looked_at) >= _MOST_LOOKED_AT:
+            inner = answer
+        return answer(environ, start_response)
+
+    if not features.trusted_proxies:
+        inner = look_for_proxy
 
     def edge(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get(key) == token:

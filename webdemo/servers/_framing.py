@@ -6,6 +6,7 @@ malformed is interpreted: the response is 400, and the connection is closed.
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import sys
@@ -66,7 +67,7 @@ def read_fields(request_line: bytes, connection: Any) -> bytes:
     if not request_line.endswith(b"\n"):
         raise Incomplete("Its request line is incomplete.")
     if not _REQUEST_LINE.fullmatch(request_line.removesuffix(b"\r\n")):  # there may be nothing after it
-        raise Malformed("Its request line is malformed.")
+        raise _malformed(request_line)
     readline = connection.readline
     lines = [request_line]
     for _ in range(_MOST_FIELDS + 1):
@@ -83,6 +84,23 @@ def read_fields(request_line: bytes, connection: Any) -> bytes:
     return strict_head(b"".join(lines))[len(request_line) :]
 
 
+def _malformed(request_line: bytes) -> Malformed:
+    """What to raise; if it is the PROXY protocol, the log names the setting of the proxy."""
+    if request_line.startswith((b"PROXY ", b"\0")):
+        _tell_of_proxy_protocol()
+    return Malformed("Its request line or header is malformed.")
+
+
+@functools.cache
+def _tell_of_proxy_protocol() -> None:
+    print(
+        "A connection begins with the PROXY protocol, which is not understood here. Turn it off there: "
+        "send-proxy in HAProxy, proxy_protocol in nginx.",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
 def strict_head(head: bytes) -> bytes:
     """The head, from the request line to the empty line, with its fields unified. Raises Malformed."""
     if _PLAIN_HEAD.fullmatch(head):
@@ -95,7 +113,7 @@ def strict_head(head: bytes) -> bytes:
     version = _REQUEST_LINE.fullmatch(request_line)
     matches = [_FIELD.fullmatch(line) for line in lines[:-2]]
     if not version or not all(matches) or lines[-2:] != [b"", b""]:
-        raise Malformed("Its request line or header is malformed.")
+        raise _malformed(request_line)
     found = [[part.decode("latin-1").strip(" \t") for part in match.groups()] for match in matches if match]
     fields = unify(version[1].decode(), [(name, value) for name, value in found])
     text = "".join([f"{name}: {value}\r\n" for name, value in fields])
