@@ -260,3 +260,16 @@ def test_a_dash_prints_the_files(project: Path) -> None:
     result = export("--app", "shop:app", "export", "haproxy", "--to", "-")
     assert result.output.startswith("# -- haproxy.cfg\n# Written by webdemo export; checksum ")
     assert not Path("deploy").exists()
+
+
+@pytest.mark.process
+def test_the_examples_beside_the_exports_pass_their_validators(tmp_path: Path) -> None:
+    examples = Path(__file__).parents[2] / "examples" / "deploy"
+    playbook = ("-i", str(examples / "inventory.ini"), str(examples / "roll.yml"), "-e", "release=1")
+    run(str(BIN / "ansible-playbook"), "--syntax-check", *playbook, folder=tmp_path)
+    caddyfile = str(examples / "Caddyfile")
+    where = {"UPSTREAMS": "10.90.0.1:8000 10.90.0.2:8000", "SITE": "http://:8080", "HOME": str(tmp_path)}
+    run("env", *(f"{k}={v}" for k, v in where.items()), str(BIN / "caddy"), "validate", "--config", caddyfile,
+        folder=tmp_path)  # fmt: skip
+    [job] = yaml.safe_load((examples / "prometheus.yml").read_text())["scrape_configs"]
+    assert all(target.endswith(":9180") for target in job["static_configs"][0]["targets"])

@@ -70,14 +70,18 @@ class Host:
             )
         runs.wait_until(lambda: "Ready in" in log.read_text(), log.read_text)
 
-    def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            assert self._process.wait(60) == 0
-
     def begin_stop(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        assert self._process is not None
+        assert self._process.wait(60) == 0
+
+    def clean_up(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.begin_stop()
+            self._process.wait(60)
 
 
 # -- balancers ------------------------------------------------------------------------------------
@@ -175,7 +179,7 @@ def roll(balancer: str, server: str, folder: Path, *more: str) -> Count:
     with network() as net, ExitStack() as undo:
         hosts = [Host(net, address, folder, site.arguments) for address in HOSTS]
         for host in hosts:
-            undo.callback(host.stop)
+            undo.callback(host.clean_up)
             host.start("1")
         moved = undo.enter_context(BALANCERS[balancer](net, folder, site))
         runs.wait_until(
@@ -183,15 +187,13 @@ def roll(balancer: str, server: str, folder: Path, *more: str) -> Count:
             lambda: "\n".join(log.read_text() for log in folder.glob("*.log")),
         )
         time.sleep(SETTLE_SECONDS)
-        # A connection that is kept to a pod itself can be closed while a request is on its way to it.
-        is_kept = balancer != "kubernetes"
         visitors = RemoteVisitors(
             net,
             host=BALANCER,
             port=8080,
             clients=8,
             per_second=10.0,
-            kept=is_kept,
+            kept=True,
             posts=True,
             most_seconds=300.0,
         )
@@ -199,7 +201,7 @@ def roll(balancer: str, server: str, folder: Path, *more: str) -> Count:
             for number, host in enumerate(hosts, 1):
                 host.begin_stop()
                 moved(number)
-                host.stop()
+                host.wait()
                 host.start("2")
                 moved(-number)
                 time.sleep(SETTLE_SECONDS)
