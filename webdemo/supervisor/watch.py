@@ -42,7 +42,7 @@ class Watcher:
 
     A burst is over when nothing has changed for `quiet_ms`. When the system has no watches left, files are
     polled every second instead. `on_note` is called with the cause and the remedy, and if folders cannot be
-    watched. `exclude`: shell patterns of names, or of paths from a watched folder. `since`: a time, in seconds
+    watched. `exclude`: shell patterns of names, or of paths from a watched folder. `since`: a time in seconds
     since the epoch; files changed after it and before the watch began are reported with the first burst.
     """
 
