@@ -26,7 +26,7 @@ from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
 from webdemo.servers import nearest, parse_value
 from webdemo.stats.exposition import About
 from webdemo.supervisor import plan as plans
-from webdemo.web.visitor import is_loopback
+from webdemo.syntax import is_loopback
 from webdemo.worker.app_import import DEMO_SITE, Target, read_env_file
 
 FILE = "webdemo.toml"

@@ -31,3 +31,11 @@ def parse_address(address: str | bytes) -> ipaddress.IPv4Address | ipaddress.IPv
     """Parse text or bytes; an IPv4-mapped IPv6 address (RFC 4291 2.5.5.2) becomes IPv4. Raises ValueError."""
     parsed = ipaddress.ip_address(address)
     return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def is_loopback(text: str) -> bool:
+    """Whether the text is a loopback address (RFC 1122 3.2.1.3, RFC 4291 2.5.3)."""
+    try:
+        return parse_address(text).is_loopback
+    except ValueError:
+        return False

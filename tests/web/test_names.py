@@ -31,6 +31,12 @@ def imported_by(code: str) -> set[str]:
 
 
 @pytest.mark.process
+def test_the_main_process_of_a_run_imports_no_framework() -> None:
+    modules = "webdemo.cli, webdemo.cli.opening, webdemo.cli.dashboard, webdemo.supervisor.supervisor"
+    assert not imported_by(f"import {modules}") & {"werkzeug", "jinja2", "webdemo.web"}
+
+
+@pytest.mark.process
 def test_import_loads_nothing_that_a_request_does_not_need() -> None:
     assert not imported_by("import webdemo") & {"werkzeug", "jinja2", "webdemo.web", "webdemo.demo"}
     loaded = imported_by("from webdemo import App, Response, StaticFiles; App()")

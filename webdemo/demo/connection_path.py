@@ -20,11 +20,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from webdemo.syntax import parse_address
+from webdemo.syntax import is_loopback, parse_address
 from webdemo.web.visitor import (
     is_address,
     is_at_this_machine,
-    is_loopback,
     split_host,
 )
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from webdemo.demo.connection_path import read_connection_path
 from webdemo.demo.trace_policy import allow_loopback_and
 from webdemo.errors import UrlRefused
+from webdemo.syntax import is_loopback
 from webdemo.text import format_duration
 from webdemo.web import Request, Response
 from webdemo.web.http_errors import prefers_json
 from webdemo.web.page import Site
-from webdemo.web.visitor import is_at_this_machine, is_loopback
+from webdemo.web.visitor import is_at_this_machine
 
 if TYPE_CHECKING:
     from webdemo.trace import Hop, Trace

@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from webdemo.syntax import match_plain_host, parse_address
+from webdemo.syntax import is_loopback, match_plain_host
 
 # The environ key FORWARDED_BY: a proxy forwarded the request, and its headers have been read or removed.
 TRUSTED_PROXY = "a trusted proxy, which set REMOTE_ADDR"
@@ -69,14 +69,6 @@ def is_from_this_site(environ: Mapping[str, Any]) -> bool:
         return host != "" and origin.partition("://")[2] == host
     site: str = environ.get("HTTP_SEC_FETCH_SITE", "same-origin")
     return site == "same-origin"
-
-
-def is_loopback(text: str) -> bool:
-    """Whether the text is a loopback address (RFC 1122 3.2.1.3, RFC 4291 2.5.3)."""
-    try:
-        return parse_address(text).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_loopback_host(text: str) -> bool:
