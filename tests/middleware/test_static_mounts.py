@@ -110,3 +110,11 @@ def test_django_is_hinted_at_and_served(running: runs.Start) -> None:
         assert again.terminate() == 0
     finally:
         again.clean_up()
+
+
+def test_debug_styles_djangos_admin_without_collectstatic(running: runs.Start) -> None:
+    run = running("--debug", "-b", "waitress://127.0.0.1:0", "-b", "gunicorn://127.0.0.1:0", app=DJANGO)
+    for url in run.urls:
+        style = get(url, "/static/admin/css/base.css")
+        assert (style.status, style.headers["Content-Type"].partition(";")[0]) == (200, "text/css")
+    assert "--static" not in run.log()
