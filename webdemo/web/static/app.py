@@ -140,6 +140,7 @@ class StaticFiles(PathApp):
     def respond(
         self, environ: WSGIEnvironment, start_response: StartResponse, path: str, looks: int = _LOOKS
     ) -> Iterable[bytes]:
+        """Respond with the file at this path, spelled as in PATH_INFO; look again if it changes meanwhile."""
         method = environ["REQUEST_METHOD"]
         if method != "GET" and method != "HEAD":
             if method == "OPTIONS":
