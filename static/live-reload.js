@@ -77,7 +77,7 @@
     section.setAttribute("role", "alert");
     section.append(
       element("h2", error.problem),
-      element("p", `${error.remedy} The old code keeps running; this goes away when the new code is loaded.`),
+      element("p", `${error.remedy} This goes away when the new code is loaded.`),
       element("pre", error.traceback || ""),
     );
     const hide = element("button", "Hide");

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import re
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -291,6 +292,29 @@ def test_a_browser_shows_each_change_by_itself(browser: Browser, running: runs.S
         assert re.search(r"^Changed: .*served\.py \(.*s\)$", run.log(), re.MULTILINE)
         assert "/.webdemo-live" not in run.log(), "the script's requests are not logged"
         assert run.terminate() == 0
+    finally:
+        page.close()
+        run.clean_up()
+
+
+@pytest.mark.browser
+def test_a_browser_shows_why_an_app_was_never_loaded(
+    browser: Browser, running: runs.Start, tmp_path: Path
+) -> None:
+    folder = tmp_path / "site"
+    write_site(folder)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    run = runs.start(folder, "--debug", "-b", f"waitress://127.0.0.1:{port}", app="x = (\n", wait=False)
+    page = browser.new_page()
+    try:
+        run.wait_for("cannot be loaded")
+        page.goto(f"http://127.0.0.1:{port}/")
+        error = page.get_by_role("alert")
+        error.wait_for()
+        assert "'(' was never closed" in error.inner_text()
+        (folder / "served.py").write_text(APP)
+        page.wait_for_function("document.title === 'first'")
     finally:
         page.close()
         run.clean_up()

@@ -8,6 +8,7 @@ the access log. None of it runs when the app is served by another server's own c
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import select
 from collections.abc import Callable, Iterable
@@ -24,12 +25,18 @@ from webdemo.stats.exposition import About
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from webdemo.stats.board import Board
     from webdemo.web.request import Flag
 
 PROBE_HEADER = "X-Webdemo-Probe"
 ANSWERED_HEADER = "X-Webdemo-Answered"
 LIVE = "/livez"
 READY = "/readyz"
+
+_UNAVAILABLE = "503 Service Unavailable"
+_SOON = ("Retry-After", "1")
+_HTML = "text/html; charset=utf-8"
+_NOT_LOADED = "The app is not loaded yet; the log says why.\n"
 UNTRUSTED_PROXY = (
     "A request has come through a proxy (X-Forwarded-For), and none is trusted: the app sees the proxy's "
     "address. If the proxy is yours: --trusted-proxies ADDRESS"
@@ -204,5 +211,19 @@ def release_line(release: str) -> bytes:
 
 def not_loaded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """The placeholder app that answers 503 until the app is loaded, which may need a change of its code."""
-    body = b"The app is not loaded yet; the log says why.\n"
-    return respond(environ, start_response, "503 Service Unavailable", body, header=("Retry-After", "1"))
+    return respond(environ, start_response, _UNAVAILABLE, _NOT_LOADED.encode(), header=_SOON)
+
+
+def not_loaded_live(board: Board) -> WSGIApplication:
+    """The same for a browser, as a page that shows why, and that is reloaded when the app is loaded."""
+    from webdemo.middleware.live_reload import live
+
+    body = f"<!doctype html>\n<title>Not loaded</title>\n<p>{_NOT_LOADED}".encode()
+
+    def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return respond(environ, start_response, _UNAVAILABLE, body, content_type=_HTML, header=_SOON)
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return live(page, board, json.loads(board.read())["release"])(environ, start_response)
+
+    return app

@@ -83,7 +83,7 @@ class Executor:
         self._failed_loaders: dict[int, WebdemoError] = {}
         self._ended: OrderedDict[int, ServerProcess] = OrderedDict()
         self._logs: dict[tuple[str, ...], LastLines] = {}
-        self._placeholder = Placeholder(loop, listeners, plan.features)
+        self._placeholder = Placeholder(loop, listeners, plan.features, self.counters.board)
         self._token = os.urandom(24).hex()
         self._mark = mark_of(self._token)
         self.run_name = os.urandom(4).hex()

@@ -6,24 +6,23 @@ Runs in threads of the main process.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from webdemo import servers
 from webdemo.middleware import stack
+from webdemo.stats.board import Board
 from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.loop import Loop
-
-if TYPE_CHECKING:
-    pass
 
 
 class Placeholder:
     """A wsgiref server per port, in a thread of the supervisor, on duplicates of the port's sockets."""
 
-    def __init__(self, loop: Loop, listeners: Mapping[str, Listener], features: stack.Features) -> None:
+    def __init__(
+        self, loop: Loop, listeners: Mapping[str, Listener], features: stack.Features, board: Board
+    ) -> None:
         self._loop = loop
         self._listeners = listeners
-        loading = stack.not_loaded
+        loading = stack.not_loaded_live(board) if features.live_reload else stack.not_loaded
         self._app = (
             stack.health(loading, lambda: False, features.about.release) if features.health else loading
         )
