@@ -130,14 +130,14 @@ def test_a_fixed_file_is_served_though_its_earlier_import_hangs(serving: runs.St
     run = serving("-b", "werkzeug://127.0.0.1:0", "--reload")
     save(run, code("two", HANGS))
     run.wait_for("Changed")
-    time.sleep(0.5)
+    until(lambda: len(run.loaders()) == 2, run)
     save(run, code("three"))
     until(serves(run, "three"), run)
 
 
 def test_a_first_import_that_hangs_is_replaced_by_a_fixed_file(serving: runs.Start) -> None:
     run = serving("-b", "werkzeug://127.0.0.1:0", "--reload", app=code("one", HANGS), wait=False)
-    time.sleep(2)
+    until(run.loaders, run)
     save(run, code("two"))
     run.wait_until_ready()
     assert raw_http.get(run.url).text == "two"
