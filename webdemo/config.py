@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from webdemo import __version__, servers
 from webdemo.errors import UsageError
 from webdemo.middleware.stack import Features
-from webdemo.middleware.static_mounts import Mount
+from webdemo.middleware.static_mounts import FolderOptions, Mount
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
 from webdemo.servers import nearest, parse_value
@@ -206,6 +206,20 @@ class Settings:
         "Serve the files of a folder below a path, before the app is asked: --static /static/=DIR. "
         "May be repeated.",
         metavar="PATH=DIR",
+    )
+    spa: bool = setting(
+        False,
+        "For single-page apps: a path without a file and without an extension is answered with the folder's "
+        "index.html. For the folders of --directory and --static, like --cors and --immutable.",
+    )
+    cors: bool = setting(
+        False, "Let pages of all sites read the folders' files (Access-Control-Allow-Origin: *)."
+    )
+    immutable: str = setting(
+        "",
+        "Files whose names contain a hash, so that browsers never ask for them again: a path below the "
+        "folder, with * and ?, for example --immutable 'assets/*'.",
+        metavar="PATTERN",
     )
     buffer_chunked: bool = setting(
         True,
@@ -473,6 +487,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
             from webdemo.middleware.proxy_headers import Networks
 
             Networks(networks, what)  # refused here, not in a server process
+    folder_options = _folder_options(s)
     wanted = list(wanted)
     if s.debug:
         _check_debug(resolved, wanted)
@@ -481,6 +496,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
         target=Target(
             app=s.app,
             directory=str(Path(s.directory).absolute()) if s.directory else None,
+            folder_options=folder_options if s.directory else FolderOptions(),
             environment=FOR_DEBUG if s.debug else (),
             env_file=str(Path(s.env_file).absolute()) if s.env_file else None,
             folder=_app_folder(s.app_dir),
@@ -500,7 +516,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
             rfc7239=s.forwarded == "forwarded",
             trace_hosts=s.trace_hosts,
             buffer_chunked=s.buffer_chunked,
-            static=tuple(map(Mount.parse, s.static)),
+            static=tuple(Mount.parse(text, folder_options) for text in s.static),
             debug=s.debug,
             live_reload=_or_by_debug(resolved, "live_reload"),
         ),
@@ -509,6 +525,18 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
         reload_exclude=s.reload_exclude,
         open_browser=s.open,
     )
+
+
+def _folder_options(s: Settings) -> FolderOptions:
+    """The options of all folders. Raises UsageError if there is none to which they could apply."""
+    options = FolderOptions(spa=s.spa, cors=s.cors, immutable=s.immutable)
+    given = [f"--{name}" for name, value in options._asdict().items() if value]
+    if given and not s.directory and not s.static:
+        raise UsageError(
+            f"{given[0]} is for folders, and none is served.",
+            remedy="Name one: --directory DIR, or beside an app --static /static/=DIR",
+        )
+    return options
 
 
 def _release(s: Settings) -> str:
@@ -617,6 +645,7 @@ def given_folder() -> Path:
 AT_RELOAD = (
     *("app", "directory", "release", "health", "metrics", "metrics_networks", "access_log"),
     *("trusted_proxies", "forwarded", "trace_hosts", "buffer_chunked", "static"),
+    *("spa", "cors", "immutable"),
 )
 """The settings that a reload applies; the others need a restart."""
 

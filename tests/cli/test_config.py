@@ -281,3 +281,15 @@ def test_every_setting_is_shown_with_its_source(tmp_path: Path) -> None:
     assert ("port", "8001", "flag") in rows
     assert ("host", "::1", "HOST") in rows
     assert ("grace", "8", "default") in rows
+
+
+def test_options_of_folders_reach_each_folder_and_need_one(tmp_path: Path) -> None:
+    flags = {"spa": True, "immutable": "assets/*"}
+    for served in ({"directory": str(tmp_path)}, {"static": (f"/app/={tmp_path}",)}):
+        plan = config.make_plan(resolve(tmp_path, flags | served, {"WEBDEMO_CORS": "1"}), [Bind(port=8000)])
+        mounted = [mount.options for mount in plan.features.static]
+        options = plan.target.folder_options if plan.target.directory else mounted[0]
+        assert options == (True, True, "assets/*")
+    with pytest.raises(UsageError, match="--spa is for folders") as excinfo:
+        config.make_plan(resolve(tmp_path, flags), [Bind(port=8000)])
+    assert "--directory" in message(excinfo)[1]

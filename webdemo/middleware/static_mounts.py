@@ -20,14 +20,34 @@ _USUAL_PREFIX = "/static/"
 _USUAL_FOLDERS = ("static", "staticfiles", "public", "assets")
 
 
+class FolderOptions(NamedTuple):
+    """How the folders of --directory and --static are served."""
+
+    spa: bool = False
+    cors: bool = False
+    immutable: str = ""
+
+    def app(self, folder: str, *, listing: bool = False) -> WSGIApplication:
+        """The app that serves a folder so. Raises UsageError."""
+        from webdemo.web.static.app import StaticFiles
+
+        files = StaticFiles(folder, listing=listing, spa=self.spa, immutable=self.immutable or None)
+        if not self.cors:
+            return files
+        from webdemo.middleware.cors import readable_by_all
+
+        return readable_by_all(files)
+
+
 class Mount(NamedTuple):
     """A folder, absolute, and the path below which it is served; it begins and ends with a slash."""
 
     prefix: str
     folder: str
+    options: FolderOptions = FolderOptions()
 
     @classmethod
-    def parse(cls, text: str) -> Mount:
+    def parse(cls, text: str, options: FolderOptions = FolderOptions()) -> Mount:  # noqa: B008
         """Parse `/static/=DIR`. Raises UsageError."""
         prefix, equals, folder = text.partition("=")
         prefix = prefix.rstrip("/") + "/"
@@ -46,15 +66,13 @@ class Mount(NamedTuple):
                 f"The folder {path}, to be served below {prefix}, does not exist.",
                 remedy="Make it, or name one that exists.",
             )
-        return cls(prefix, str(path))
+        return cls(prefix, str(path), options)
 
 
 def mounted(app: WSGIApplication, mounts: Sequence[Mount]) -> WSGIApplication:
     """WSGI middleware that serves these folders; the longest prefix wins. Raises UsageError."""
-    from webdemo.web.static.app import StaticFiles
-
     below = {
-        mount.prefix.encode().decode("latin-1"): StaticFiles(mount.folder)
+        mount.prefix.encode().decode("latin-1"): mount.options.app(mount.folder)
         for mount in sorted(mounts, key=lambda mount: len(mount.prefix), reverse=True)
     }
     prefixes = tuple(below)

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from webdemo.errors import UsageError, WebdemoError
+from webdemo.middleware.static_mounts import FolderOptions
 from webdemo.servers import nearest
 from webdemo.user_code import failure, is_own
 
@@ -34,6 +35,7 @@ class Target(NamedTuple):
 
     app: str = DEMO_SITE
     directory: str | None = None
+    folder_options: FolderOptions = FolderOptions()  # those of `directory`
     arguments: tuple[str | bool, ...] | None = None  # call what `app` names with these; may be secret
     environment: tuple[tuple[str, str], ...] = ()  # variables to set for the app, unless they are set
     env_file: str | None = None  # further ones, read each time the app is loaded
@@ -53,9 +55,7 @@ class Found(NamedTuple):
 def load(target: Target) -> Found:
     """Import the app, which runs the user's code. Raises WebdemoError or UsageError."""
     if target.directory is not None:
-        from webdemo.web.static.app import StaticFiles
-
-        return Found(target.directory, StaticFiles(target.directory, listing=True))
+        return Found(target.directory, target.folder_options.app(target.directory, listing=True))
     _set_environment(target)
     module_name, colon, expression = target.app.partition(":")
     if not _is_ours(module_name):

@@ -76,6 +76,8 @@ class StaticFiles(PathApp):
         revalidate each time (and mostly get a 304). Fingerprinted URLs, made by `url`, never expire.
     immutable: a pattern of the paths of files that never change, because a build tool has put a hash into
         their names: "assets/*" or "*-????????.js" (`*` matches "/" as well). They never expire either.
+    spa: for a single-page app: a path without a file, and without an extension in its last name, is answered
+        with the root's index, which has the caching of any page.
     types: the Content-Type of files by suffix, before the built-in table: {".glb": "model/gltf-binary"}.
     headers: extra headers for every file; those that StaticFiles sets itself are refused.
 
@@ -90,6 +92,7 @@ class StaticFiles(PathApp):
         listing: bool = False,
         max_age: int = 0,
         immutable: str | None = None,
+        spa: bool = False,
         types: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -99,6 +102,7 @@ class StaticFiles(PathApp):
         self._page_assets = StaticFiles(assets.STATIC) if listing else None
         self._cache_control = f"public, max-age={max_age}" if max_age > 0 else REVALIDATE
         self._immutable = os.fsencode(immutable or "")
+        self._spa = spa
         self._types = _checked_types(types or {})
         self._extra = _checked_headers(headers or {})
         self._kept = KeptFiles()
@@ -251,11 +255,16 @@ class StaticFiles(PathApp):
             return refuse(start_response, method, "403 Forbidden")
         if error.errno in _BUSY:
             return refuse(start_response, method, "503 Service Unavailable", ("Retry-After", "1"))
+        if self._spa and _is_route(path) and self._has_file("/"):
+            return self.respond(environ, start_response, "/")
         return self._not_found(start_response, method)
 
     def _answers_for_folder(self, path: str) -> bool:
         if self._page_assets is not None:
             return split_path(path) is not None
+        return self._has_file(path)
+
+    def _has_file(self, path: str) -> bool:
         try:
             self._look_up(path)
         except OSError:
@@ -283,6 +292,11 @@ class StaticFiles(PathApp):
             ],
         )
         return [] if method == "HEAD" else [page.body]
+
+
+def _is_route(path: str) -> bool:
+    """Whether a single-page app may know this path: it names no file, nor anything in a hidden folder."""
+    return split_path(path) is not None and "/." not in path and "." not in path.rpartition("/")[2]
 
 
 def _remember(known: dict[K, V], key: K, value: V) -> None:
