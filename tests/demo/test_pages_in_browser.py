@@ -93,12 +93,13 @@ def test_inspect_form_posts_without_javascript(site_url: str, open_page: OpenPag
     expect(page.locator("#request pre")).to_contain_text("plain text")
 
 
-def test_files_are_listed_and_lead_back_to_the_site(site_url: str, page: Page) -> None:
+def test_files_are_listed_below_the_sites_own_header(site_url: str, page: Page) -> None:
     page.goto(f"{site_url}/files/")
     page.get_by_role("link", name="samples").click()
     expect(page.get_by_role("link", name="ports.txt")).to_be_visible()
     page.get_by_role("link", name="Parent folder").click()
-    page.get_by_role("link", name="Back to the site").click()
+    expect(page.get_by_role("navigation", name="Pages").locator("[aria-current]")).to_have_text("Files")
+    page.get_by_role("link", name="Home").click()
     assert page.url == f"{site_url}/"
 
 

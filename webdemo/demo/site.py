@@ -52,7 +52,9 @@ _EXPLANATIONS = {
 def make_app() -> App:
     """The demo site, complete."""
     app = App(templates=assets.TEMPLATES, static=assets.STATIC)
-    app.mount("/files", StaticFiles(assets.STATIC, listing=True))
+    files = StaticFiles(assets.STATIC, listing=True)
+    files.navigation = PAGES
+    app.mount("/files", files)
     site = Site(app, PAGES)
     for add in (
         _add_home,

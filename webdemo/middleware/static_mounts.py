@@ -31,7 +31,12 @@ class FolderOptions(NamedTuple):
         """The app that serves a folder so. Raises UsageError."""
         from webdemo.web.static.app import StaticFiles
 
-        files = StaticFiles(folder, listing=listing, spa=self.spa, immutable=self.immutable or None)
+        files = StaticFiles(
+            folder,
+            listing=listing and not self.spa,  # a folder's path may be one that the app in the browser knows
+            spa=self.spa,
+            immutable=self.immutable or None,
+        )
         if not self.cors:
             return files
         from webdemo.middleware.cors import readable_by_all

@@ -265,3 +265,43 @@ def test_a_file_that_goes_away_while_listed_is_left_out(
 
 def test_a_listing_is_not_changed_by_conditions_and_ranges(app: StaticFiles) -> None:
     assert call(app, "/empty/", if_none_match="*", range="bytes=0-0").status == 200
+
+
+def test_the_title_is_the_folders_own_name(app: StaticFiles, folder: Path) -> None:
+    root = StaticFiles(folder, listing=True, index=None)
+    assert "<title>site</title>" in call(root, "/").body.decode()
+    assert "<title>files</title>" in call(root, "/", script_name="/files").body.decode()
+    assert "<title>empty</title>" in call(app, "/empty/").body.decode()
+
+
+def test_a_browser_gets_a_page_for_a_missing_file_and_other_clients_a_line(
+    app: StaticFiles, folder: Path
+) -> None:
+    for target, script_name in (("/none", ""), ("/sub/none.txt", "/files"), ("/none/", "/a/b")):
+        answer = call(app, target, script_name=script_name, accept="text/html,*/*;q=0.8")
+        page = answer.body.decode()
+        assert (answer.status, answer["Cache-Control"], answer["Vary"]) == (404, "no-cache", "Accept")
+        assert target in page
+        base = script_name + target
+        assert f"{script_name}/" in {urljoin(base, href) for href, _ in Links(page).links}
+        [style] = re.findall(r'<link rel="stylesheet" href="(.*?)"', page)
+        path = urljoin(base, style).removeprefix(script_name)
+        assert call(app, path, script_name=script_name).status == 200
+    assert call(app, "/none", accept="*/*").body == b"404 Not Found\n"
+    assert call(StaticFiles(folder), "/none", accept="text/html").body == b"404 Not Found\n"
+
+
+@pytest.mark.attack(
+    "Listings", "markup and control characters in the path of a missing file", "shown as text"
+)
+def test_the_page_for_a_missing_file_shows_a_hostile_path_as_text(app: StaticFiles) -> None:
+    for path in (
+        "/%3Cscript%3Ealert(1)%3C/script%3E",
+        "/%1b%5b31m",
+        "/%ff%fe",
+        "//evil.example/%22%3E%3Ci%3E",
+    ):
+        page = call(app, path, accept="text/html").body.decode()
+        assert "<script" not in page
+        assert "<i>" not in page
+        assert "\x1b" not in page

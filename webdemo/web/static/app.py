@@ -100,6 +100,7 @@ class StaticFiles(PathApp):
         self._tree = Tree(directory)
         self._index = None if index is None else os.fsencode(index)
         self._page_assets = StaticFiles(assets.STATIC) if listing else None
+        self.navigation: folder_listing.Navigation = ()
         self._cache_control = f"public, max-age={max_age}" if max_age > 0 else REVALIDATE
         self._immutable = os.fsencode(immutable or "")
         self._spa = spa
@@ -241,7 +242,7 @@ class StaticFiles(PathApp):
         if names and not names[-1] and self._page_assets is not None:
             try:
                 return folder_listing.answer(
-                    environ, start_response, self._tree, root, names[:-1], self._page_assets.url
+                    environ, start_response, self._tree, root, names[:-1], self._frame(self._page_assets)
                 )
             except OSError as listing_error:
                 error = listing_error
@@ -257,7 +258,7 @@ class StaticFiles(PathApp):
             return refuse(start_response, method, "503 Service Unavailable", ("Retry-After", "1"))
         if self._spa and _is_route(path) and self._has_file("/"):
             return self.respond(environ, start_response, "/")
-        return self._not_found(start_response, method)
+        return self._not_found(environ, start_response, path, root)
 
     def _answers_for_folder(self, path: str) -> bool:
         if self._page_assets is not None:
@@ -271,8 +272,17 @@ class StaticFiles(PathApp):
             return False
         return True
 
-    def _not_found(self, start_response: StartResponse, method: str) -> Iterable[bytes]:
-        """A 404, with the root's 404.html as its body if there is one that is small enough to be cached."""
+    def _frame(self, page_assets: StaticFiles) -> folder_listing.Frame:
+        return folder_listing.Frame(os.path.basename(self._tree.root), page_assets.url, self.navigation)  # noqa: PTH119  bytes
+
+    def _not_found(
+        self, environ: WSGIEnvironment, start_response: StartResponse, path: str, root: str
+    ) -> Iterable[bytes]:
+        """A 404 with the root's 404.html, if that is small enough to be cached.
+
+        Without one: a page where folders are listed and the client takes HTML, else plain text.
+        """
+        method = environ["REQUEST_METHOD"]
         page = None
         if monotonic() >= self._no_page_until:
             try:
@@ -280,6 +290,9 @@ class StaticFiles(PathApp):
             except OSError:
                 self._no_page_until = monotonic() + _REUSE_SECONDS
         if page is None or page.body is None:
+            if self._page_assets is not None and "text/html" in environ.get("HTTP_ACCEPT", ""):
+                frame = self._frame(self._page_assets)
+                return folder_listing.answer_missing(environ, start_response, path, root, frame)
             return refuse(start_response, method, "404 Not Found", _DO_NOT_REUSE)
         start_response(
             "404 Not Found",

@@ -1,4 +1,6 @@
-"""A folder's listing, as HTML or JSON by Accept: exactly the entries that would be served, 1,000 on a page.
+"""A folder's listing and its page for missing files.
+
+A listing is HTML or JSON by Accept: exactly the entries that would be served, 1,000 on a page.
 
 What costs a system call for each entry is done for those of the page only, unless all are sorted by it. All
 links are relative, so that they work under any mount and behind any proxy.
@@ -22,7 +24,7 @@ from webdemo.web.static.tree import Tree, is_served
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-    from jinja2 import Template
+    from jinja2 import Environment
 
 ASSETS_PREFIX = "/.webdemo"
 """The URL prefix of the listing's stylesheet; files whose names start with a dot are never served."""
@@ -31,6 +33,15 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
+
+_HEADERS = (("Cache-Control", "no-cache"), ("Vary", "Accept"), ("X-Content-Type-Options", "nosniff"))
+_HTML = (
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+)
+
+Navigation = tuple[tuple[str, str], ...]
+"""The pages of a site: pairs of a path relative to its home page, and a label."""
 
 _FIRST_ORDER = {"name": "asc", "size": "desc", "date": "desc"}
 PAGE_ENTRIES = 1000
@@ -177,49 +188,83 @@ def _entry(tree: Tree, names: list[bytes], folder_fd: int, name: bytes) -> Entry
     return Entry(_text(name), url, is_folder, 0 if is_folder else status.st_size, status.st_mtime)
 
 
+class Frame(NamedTuple):
+    """What the pages of one StaticFiles have in common."""
+
+    folder: bytes
+    """Its name, where it is not mounted."""
+    asset_url: Callable[[str], str]
+    """Returns the path of an asset below ASSETS_PREFIX."""
+    navigation: Navigation
+
+    def render(self, template: str, root: str, depth: int, **context: Any) -> bytes:
+        """The page of a path `depth` folders below the URL path `root`."""
+        up = "../" * depth or "./"
+        mount = root.encode("latin-1", "replace").rpartition(b"/")[2]
+        frame = {
+            "folder": plain_field(_text(mount or self.folder)),
+            "is_mounted": bool(mount),
+            "root": up,
+            "home": "../" * (depth + 1),
+            "pages": self.navigation,
+            "here": f"{_text(mount)}/",
+            "asset": lambda path: f"{up}{ASSETS_PREFIX[1:]}/{self.asset_url(path)}",
+        }
+        return _templates().get_template(template).render(frame | context).encode()
+
+
 def answer(
     environ: WSGIEnvironment,
     start_response: StartResponse,
     tree: Tree,
     root: str,
     names: list[bytes],
-    asset_url: Callable[[str], str],
+    frame: Frame,
 ) -> Iterable[bytes]:
     """Respond with the listing of the folder at the path of these names below the URL path `root`.
 
-    `asset_url` returns the path of an asset below ASSETS_PREFIX. Raises OSError before anything is sent.
+    Raises OSError before anything is sent.
     """
     from webdemo.web.http_errors import prefers_json
 
     order = Order.parse(environ.get("QUERY_STRING", ""))
     listing = read_page(tree, names, order)
-    headers = [("Cache-Control", "no-cache"), ("Vary", "Accept"), ("X-Content-Type-Options", "nosniff")]
     if prefers_json(environ.get("HTTP_ACCEPT", "")):
-        body = _as_json(listing)
-        headers.append(("Content-Type", "application/json"))
-    else:
-        body = _as_html(listing, names, root, asset_url)
-        headers.append(("Content-Type", "text/html; charset=utf-8"))
-        headers.append(("Content-Security-Policy", CONTENT_SECURITY_POLICY))
-    start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
+        return _send(
+            environ, start_response, "200 OK", _as_json(listing), ("Content-Type", "application/json")
+        )
+    body = frame.render(
+        "listing.html",
+        root,
+        len(names),
+        listing=listing,
+        order=listing.order,
+        outer=[
+            (_text(name), "../" * (len(names) - depth) or "./") for depth, name in enumerate(names, start=1)
+        ],
+        total=format_size(sum(entry.size for entry in listing.entries)),
+    )
+    return _send(environ, start_response, "200 OK", body, *_HTML)
+
+
+def answer_missing(
+    environ: WSGIEnvironment, start_response: StartResponse, path: str, root: str, frame: Frame
+) -> Iterable[bytes]:
+    """Respond with 404 and a page that names the path and leads back to the folder."""
+    shown = plain_field(_text(path.encode("latin-1", "replace")))
+    body = frame.render("file_missing.html", root, path.count("/") - 1, path=shown)
+    return _send(environ, start_response, "404 Not Found", body, *_HTML)
+
+
+def _send(
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    status: str,
+    body: bytes,
+    *headers: tuple[str, str],
+) -> Iterable[bytes]:
+    start_response(status, [*_HEADERS, *headers, ("Content-Length", str(len(body)))])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
-
-
-def _as_html(
-    listing: Listing, names: list[bytes], script_name: str, asset_url: Callable[[str], str]
-) -> bytes:
-    up = "../" * len(names)
-    root = script_name.encode("latin-1", "replace").rpartition(b"/")[2]
-    crumbs = [_text(name) for name in (root or b"Files", *names)]
-    context = {
-        "listing": listing,
-        "order": listing.order,
-        "is_mounted": bool(root),
-        "crumbs": [(crumb, "../" * (len(names) - depth) or "./") for depth, crumb in enumerate(crumbs)],
-        "asset": lambda path: f"{up or './'}{ASSETS_PREFIX[1:]}/{asset_url(path)}",
-        "total": format_size(sum(entry.size for entry in listing.entries)),
-    }
-    return _template().render(context).encode()
 
 
 def _as_json(listing: Listing) -> bytes:
@@ -262,7 +307,7 @@ def _padded(digits: re.Match[str]) -> str:
 
 
 @cache
-def _template() -> Template:
+def _templates() -> Environment:
     from webdemo.web.templates import make_environment
 
-    return make_environment([assets.TEMPLATES]).get_template("listing.html")
+    return make_environment([assets.TEMPLATES])
