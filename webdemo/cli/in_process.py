@@ -20,6 +20,7 @@ from webdemo.middleware.access_log import mark_of
 from webdemo.stats.counters import RequestCounter, SharedCounters, service_name
 from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.plan import Plan
+from webdemo.supervisor.printer import open_lines
 from webdemo.worker import app_import, interpreter
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None]) -> int:
         urls = " ".join(url for listener in listeners for url in listener.urls(service.scheme))
         say(f"App: {found.name}")
         say(f"{adapter.name} serves {urls} in this process, without reload and restart. Stop with Ctrl-C.")
+        for line in open_lines(url for listener in listeners for url in listener.open_urls(service.scheme)):
+            say(line)
 
     adapter.serve(
         servers.Job(

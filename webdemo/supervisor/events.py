@@ -14,6 +14,7 @@ class Row(NamedTuple):
     pids: tuple[int, ...]
     workers: int
     state: str
+    open_urls: tuple[str, ...] = ()  # those for other machines
 
 
 class Started(NamedTuple):

@@ -459,6 +459,10 @@ class Executor:
         scheme = service_of(slot).scheme
         return tuple(url for port in slot.ports for url in self.listeners[port].urls(scheme))
 
+    def open_urls(self, slot: Slot) -> tuple[str, ...]:
+        scheme = service_of(slot).scheme
+        return tuple(url for port in slot.ports for url in self.listeners[port].open_urls(scheme))
+
     def log_of(self, ports: tuple[str, ...]) -> LastLines:
         """The last log lines on these ports; some ports of a service begin with a copy of its log."""
         if ports not in self._logs:

@@ -19,13 +19,20 @@ from pathlib import Path
 from webdemo.client.endpoint import Endpoint
 from webdemo.errors import UsageError
 from webdemo.net import BACKLOG, ListeningSocket
+from webdemo.net.addresses import WILDCARD, machine_addresses
 from webdemo.net.bind import Bind
+from webdemo.net.bindtext import authority
 from webdemo.net.socketfile import UnixListener
+from webdemo.syntax import is_loopback
 
 # From Linux's headers (asm-generic/socket.h, linux/bpf_common.h); Python has no names for them.
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 _LOAD_BYTE, _AND, _JUMP_IF_EQUAL, _RETURN = 0x30, 0x54, 0x15, 0x06
 _FLAGS, _SYN, _SYN_AND_ACK = 13, 0x02, 0x12  # of a TCP header: their offset, and two of them
+
+
+def _url(scheme: str, where: str) -> str:
+    return f"{scheme}://{where}{'/' if scheme in ('http', 'https') else ''}"
 
 
 @dataclass(slots=True, eq=False)
@@ -57,11 +64,23 @@ class Listener:
 
     def urls(self, scheme: str) -> list[str]:
         """URLs that work from this machine; a wildcard address becomes loopback."""
-        root = "/" if scheme in ("http", "https") else ""
         return [
-            f"unix:{endpoint.host}" if endpoint.port is None else f"{scheme}://{endpoint.authority}{root}"
+            f"unix:{endpoint.host}" if endpoint.port is None else _url(scheme, endpoint.authority)
             for endpoint in self.endpoints
         ]
+
+    def open_urls(self, scheme: str) -> list[str]:
+        """URLs for other machines; a wildcard address becomes every address of this one."""
+        urls = []
+        for sock in self.sockets:
+            if sock.family == socket.AF_UNIX:
+                continue
+            host, port = sock.getsockname()[:2]
+            hosts = [host]
+            if host in WILDCARD:
+                hosts = [other for other in machine_addresses() if (":" in other) == (":" in host)]
+            urls += [_url(scheme, authority(other, port)) for other in hosts if not is_loopback(other)]
+        return urls
 
     def refuse_new(self) -> None:
         """Keep new clients out of the accept queue. TCP clients retry until they find the port closed.

@@ -131,7 +131,8 @@ class Printer:
             case events.Started(rows, seconds, app):
                 what = "Folder" if app.startswith("/") else "App"
                 ready = f"Ready in {format_duration(seconds)}. Stop with Ctrl-C."
-                return [f"{what}: {terminal_line(app)}", *self._table(rows), ready]
+                urls = (url for row in rows if row.state == "up" for url in row.open_urls)
+                return [f"{what}: {terminal_line(app)}", *self._table(rows), ready, *open_lines(urls)]
             case events.Up(service, pids, why, seconds):
                 return [f"{service} {_UP[why]} after {format_duration(seconds)} (pid {_listed(pids)})."]
             case events.StoppedService(service):
@@ -239,6 +240,12 @@ def traceback_lines(error: WebdemoError) -> list[str]:
     if isinstance(error, AppImportFailed) and error.traceback:
         return error.traceback.rstrip().split("\n")
     return []
+
+
+def open_lines(urls: Iterable[str]) -> list[str]:
+    """A line on the URLs for other machines, if there are any."""
+    listed = " ".join(urls)
+    return [f"Open to other machines: {listed}"] if listed else []
 
 
 def _red(text: str) -> str:

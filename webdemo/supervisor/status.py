@@ -40,6 +40,7 @@ class Overview:
                 pids=self.pids(slot),
                 workers=service_of(slot).workers,
                 state=self._reconciler.state_of(slot),
+                open_urls=self._executor.open_urls(slot),
             )
             for slot in self._reconciler.settled.slots
             if service_of(slot).is_of_app
