@@ -231,7 +231,9 @@ class Settings:
         "Serve with one server in this very process, without supervisor and reload: for breakpoint(), "
         "debuggers and profilers.",
     )
-    open: bool = setting(False, "Open the browser when the servers are up.")
+    open: bool = setting(
+        False, "Open the browser when the servers are up; with --dashboard on the dashboard."
+    )
     dashboard: str = setting(
         "",
         "Show the servers side by side, live, on its own port, to local clients only. "
@@ -464,21 +466,7 @@ def settings_note(resolved: Resolved) -> str | None:
 def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
     """The Plan for these binds; raises UsageError if a server cannot do what is asked."""
     s = resolved.settings
-    if not 0 < s.start_timeout <= 3600:
-        raise UsageError(
-            f"start-timeout cannot be {s.start_timeout:g} s.", remedy="Choose from 0.1 to 3600 seconds."
-        )
-    if not 0 < s.grace <= 3600:
-        raise UsageError(f"grace cannot be {s.grace:g} s.", remedy="Choose from 0.1 to 3600 seconds.")
-    if not 0 <= s.drain_delay <= 3600:
-        raise UsageError(
-            f"drain-delay cannot be {s.drain_delay:g} s.", remedy="Choose from 0 to 3600 seconds."
-        )
-    if s.hang_timeout and not 1 <= s.hang_timeout <= 3600:
-        raise UsageError(
-            f"hang-timeout cannot be {s.hang_timeout:g} s.",
-            remedy="Choose from 1 to 3600 seconds, or 0 for never.",
-        )
+    _check_seconds(s)
     for networks, what in (
         (s.trusted_proxies, "A trusted proxy"),
         (s.metrics_networks, "A network that may read /metrics"),
@@ -523,8 +511,26 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
         reload=_or_by_debug(resolved, "reload") or _or_by_debug(resolved, "live_reload"),
         reload_paths=(*s.reload_path, *filter(None, [s.env_file])),
         reload_exclude=s.reload_exclude,
-        open_browser=s.open,
     )
+
+
+def _check_seconds(s: Settings) -> None:
+    """Raise UsageError if one of the times is out of its range."""
+    if not 0 < s.start_timeout <= 3600:
+        raise UsageError(
+            f"start-timeout cannot be {s.start_timeout:g} s.", remedy="Choose from 0.1 to 3600 seconds."
+        )
+    if not 0 < s.grace <= 3600:
+        raise UsageError(f"grace cannot be {s.grace:g} s.", remedy="Choose from 0.1 to 3600 seconds.")
+    if not 0 <= s.drain_delay <= 3600:
+        raise UsageError(
+            f"drain-delay cannot be {s.drain_delay:g} s.", remedy="Choose from 0 to 3600 seconds."
+        )
+    if s.hang_timeout and not 1 <= s.hang_timeout <= 3600:
+        raise UsageError(
+            f"hang-timeout cannot be {s.hang_timeout:g} s.",
+            remedy="Choose from 1 to 3600 seconds, or 0 for never.",
+        )
 
 
 def _folder_options(s: Settings) -> FolderOptions:

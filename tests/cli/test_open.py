@@ -1,8 +1,11 @@
-"""What a start says about other machines."""
+"""What a start says about other machines, and --open."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import pytest
 
 from tests import running as runs
 from tests.raw_http import get
@@ -28,3 +31,30 @@ def test_a_bind_on_every_address_is_printed_with_each_url_for_other_machines(run
 
 def test_a_bind_on_loopback_is_not_open(running: runs.Start) -> None:
     assert "Open to other machines" not in running("-b", "waitress://:0", app=APP).log()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("arguments", [("--dashboard=0",), (), ("--in-process",)])
+def test_open_opens_the_dashboard_with_its_key_or_the_app(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text('#!/bin/sh\necho "opened $1"\n')
+    browser.chmod(0o755)
+    run = runs.Running(
+        tmp_path,
+        ["--open", "-b", "waitress://127.0.0.1:0", *arguments],
+        {"BROWSER": f"{browser} %s"},
+    )
+    try:
+        [opened] = run.wait_for(r"^opened \S+$")
+        where = r"Dashboard: (\S+#key=\S+)$" if "--dashboard=0" in arguments else r"(http://127.0.0.1:\d+/)"
+        found = re.search(where, run.log(), re.MULTILINE)
+        assert found
+        assert opened == f"opened {found[1]}"
+    finally:
+        run.clean_up()
+
+
+def test_open_says_that_there_is_no_browser(running: runs.Start, tmp_path: Path) -> None:
+    nothing = {"PATH": str(tmp_path), "BROWSER": None, "DISPLAY": None, "WAYLAND_DISPLAY": None}
+    run = running("--open", "-b", "waitress://127.0.0.1:0", app=APP, environment=nothing)
+    run.wait_for(r"^--open: there is no browser on this machine\.")

@@ -166,7 +166,7 @@ def run(flags: dict[str, Any]) -> int:
     """Open the sockets, then run the supervisor on them, and return its exit code."""
     from webdemo.cli.dashboard import add_dashboard
     from webdemo.cli.hints import app_note
-    from webdemo.cli.opening import closed_at_the_end, open_sockets
+    from webdemo.cli.opening import closed_at_the_end, open_browser, open_sockets
     from webdemo.net.listener import DEFAULT_PORT
     from webdemo.supervisor.events import Event, Note, Started
     from webdemo.supervisor.printer import Printer
@@ -211,14 +211,18 @@ def run(flags: dict[str, Any]) -> int:
 
         def emit(event: Event) -> None:
             printer(event)
-            if isinstance(event, Started) and dashboard_url:
-                printer(Note(f"Dashboard: {dashboard_url}"))
+            if isinstance(event, Started):
+                if dashboard_url:
+                    printer(Note(f"Dashboard: {dashboard_url}"))
+                if resolved.settings.open:
+                    urls = [dashboard_url or "", *(url for row in event.rows for url in row.urls)]
+                    open_browser(urls, lambda text: printer(Note(text)))
 
         if resolved.settings.in_process:
             from webdemo.cli import in_process
 
             printer.close()
-            return in_process.serve(plan, listeners, click.echo)
+            return in_process.serve(plan, listeners, click.echo, opens=resolved.settings.open)
         try:
             admin_sockets = admin[0][1] if admin else None
             return Supervisor(plan, listeners, emit, admin_sockets, reread).run()

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from webdemo import servers
-from webdemo.cli.opening import Opened
+from webdemo.cli.opening import Opened, open_browser
 from webdemo.errors import UsageError
 from webdemo.middleware import stack
 from webdemo.middleware.access_log import mark_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 
-def serve(plan: Plan, opened: Opened, say: Callable[[str], None]) -> int:
+def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool) -> int:
     """Serve until SIGINT or SIGTERM, then drain; returns the exit code. Raises WebdemoError."""
     interpreter.end_early()
     service = plan.services[0]
@@ -46,11 +46,14 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None]) -> int:
         signal.signal(number, lambda *_: stopping.set())
 
     def ready() -> None:
-        urls = " ".join(url for listener in listeners for url in listener.urls(service.scheme))
+        urls = [url for listener in listeners for url in listener.urls(service.scheme)]
         say(f"App: {found.name}")
-        say(f"{adapter.name} serves {urls} in this process, without reload and restart. Stop with Ctrl-C.")
+        listed = " ".join(urls)
+        say(f"{adapter.name} serves {listed} in this process, without reload and restart. Stop with Ctrl-C.")
         for line in open_lines(url for listener in listeners for url in listener.open_urls(service.scheme)):
             say(line)
+        if opens:
+            open_browser(urls, say)
 
     adapter.serve(
         servers.Job(

@@ -1,10 +1,11 @@
-"""Opens the sockets of a run; on a terminal, it asks what to do about a port in use."""
+"""Opens the sockets of a run, where a terminal is asked what to do about a port in use; and the browser."""
 
 from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -70,3 +71,19 @@ def choose_remedy(error: PortInUse, wanted: Sequence[Bind]) -> Sequence[Bind]:
         case "move":
             return [replace(b, port=error.free) if b.port == error.port else b for b in wanted]
     raise error
+
+
+def open_browser(urls: Iterable[str], say: Callable[[str], object]) -> None:
+    """Open the first HTTP URL in the user's browser, without waiting; `say` gets a line if there is none."""
+    url = next((url for url in urls if url.startswith("http")), None)
+    if url is None:
+        say("--open: no URL is one that a browser opens.")
+        return
+
+    def open_it() -> None:
+        import webbrowser
+
+        if not webbrowser.open(url):
+            say("--open: there is no browser on this machine. Open the URL yourself, or set BROWSER.")
+
+    threading.Thread(target=open_it, daemon=True).start()

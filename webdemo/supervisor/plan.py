@@ -104,7 +104,6 @@ class Plan(NamedTuple):
     reload: bool = False
     reload_paths: tuple[str, ...] = ()
     reload_exclude: tuple[str, ...] = ()  # shell patterns of files whose changes do not count
-    open_browser: bool = False
 
 
 def option_names(options: Any) -> list[str]:

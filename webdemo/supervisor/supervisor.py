@@ -378,11 +378,6 @@ class Supervisor:
         rows = self.overview.rows()
         self.emit(events.Started(rows, time.monotonic() - startup.BEGAN, self._app_name))
         self._notifier.ready()
-        url = next((url for row in rows for url in row.urls if url.startswith("http")), None)
-        if self.plan.open_browser and url:
-            import webbrowser
-
-            self.loop.in_thread(partial(webbrowser.open, url))
 
     def _loaded(self, report: Loaded, shares: bool) -> None:
         self._app_name = report.app or self._app_name
