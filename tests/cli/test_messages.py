@@ -95,6 +95,7 @@ def test_what_cannot_be_is_told_on_two_lines(arguments: tuple[str, ...], tmp_pat
         if not line.startswith(("Stopping (", "Stopped after"))
     ]
     assert "Traceback" not in done.stdout + done.stderr
+    assert "requests in flight" not in done.stdout, "nothing was served"
     assert done.returncode == code, lines
     assert len(lines) == 2, lines
     if problem is not None:

@@ -117,11 +117,12 @@ class Changed(NamedTuple):
 
 class Draining(NamedTuple):
     """Graceful shutdown has begun: the ports close after `delay_seconds`, and requests in flight then get
-    `grace_seconds` to finish."""
+    `grace_seconds` to finish. `serves` tells whether there is a process that could have any."""
 
     why: str
     grace_seconds: float
     delay_seconds: float = 0.0
+    serves: bool = True
 
 
 class CutOff(NamedTuple):

@@ -143,6 +143,8 @@ class Printer:
                 shown = ", ".join(map(terminal_line, paths[:3])) + (" ..." if len(paths) > 3 else "")
                 took = "" if seconds is None else f" ({format_duration(seconds)})"
                 return [f"Changed: {shown}{took}"]
+            case events.Draining(why, serves=False):
+                return [f"Stopping ({why})."]
             case events.Draining(why, grace, delay):
                 first = f"not ready from now on, and in {delay:g} s the ports close; " if delay else ""
                 return [f"Stopping ({why}): {first}requests in flight have {grace:g} s."]

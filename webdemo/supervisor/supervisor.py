@@ -360,7 +360,8 @@ class Supervisor:
             case facts.TellDraining(why):
                 self._notifier.stopping()
                 delay_seconds = self.reconciler.settled.drain_delay_seconds
-                self.emit(events.Draining(why, self.plan.grace_seconds, delay_seconds))
+                serves = bool(self.reconciler.processes)
+                self.emit(events.Draining(why, self.plan.grace_seconds, delay_seconds, serves))
             case facts.TellCutOff(process):
                 self.emit(events.CutOff((self.executor.pid_of(process),), self.plan.grace_seconds))
             case facts.TellDrained(seconds):
