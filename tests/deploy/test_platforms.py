@@ -259,7 +259,7 @@ def test_a_reader_that_leaves_does_not_end_the_servers(tmp_path: Path) -> None:
     )
     try:
         assert webdemo.stdout is not None
-        assert webdemo.stdout.readline().startswith(b"SERVER")
+        assert webdemo.stdout.readline().startswith(b"App: ")
         webdemo.stdout.close()
         for _ in range(50):
             assert raw_http.get(f"http://127.0.0.1:{port}").text == "hello"

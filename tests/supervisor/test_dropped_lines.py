@@ -177,7 +177,7 @@ def test_a_device_that_is_always_full_stops_nothing(tmp_path: Path) -> None:
 def test_a_reader_that_has_gone_stops_nothing(tmp_path: Path) -> None:
     with served(tmp_path, subprocess.PIPE) as (process, place):
         assert process.stdout is not None
-        assert process.stdout.readline().startswith(b"SERVER ")
+        assert process.stdout.readline().startswith(b"App: ")
         process.stdout.close()
         runs.wait_until(partial(answers, place, "/quiet"))
         assert all(answers(place, "/?1000") for _ in range(300))

@@ -53,8 +53,26 @@ def test_saves_between_loads_always_count(writes: LoadWrites) -> None:
 def test_a_source_file_that_was_left_out_counts_again_when_it_is_saved(writes: LoadWrites) -> None:
     writes.take([Version("/a/made.py", 100.5, "1")])
     loaded(writes, 102, 103)
-    assert writes.take([Version("/a/made.py", 102.5, "2")])[1]
+    assert writes.take([Version("/a/made.py", 102.5, "2")]) == (["/a/made.py"], [])
+    loaded(writes, 104, 105)
+    assert writes.take([Version("/a/made.py", 104.5, "4")]) == ([], ["/a/made.py"])
     assert writes.take([Version("/a/made.py", 110, "3")]) == (["/a/made.py"], [])
+
+
+def test_source_saved_twice_while_imports_hang_counts(writes: LoadWrites) -> None:
+    assert writes.take([Version("/a/app.py", 102, "hangs")]) == (["/a/app.py"], [])
+    writes.load_began(102.1)
+    assert writes.take([Version("/a/app.py", 103, "hangs, too")]) == (["/a/app.py"], [])
+    writes.load_began(103.1)
+    writes.load_ended(103.2)  # the one before: it is replaced
+    assert writes.take([Version("/a/app.py", 104, "fine")]) == (["/a/app.py"], [])
+
+
+def test_a_file_written_at_the_start_of_a_long_load_is_left_out(writes: LoadWrites) -> None:
+    assert writes.take([Version("/a/cache", 100.5, "1")])[0]
+    writes.load_began(102)
+    assert writes.take([Version("/a/cache", 102.1, "2")]) == ([], ["/a/cache"])
+    writes.load_ended(110)
 
 
 def test_a_deleted_file_counts(writes: LoadWrites, tmp_path: Path) -> None:

@@ -108,10 +108,14 @@ def test_head_has_the_headers_of_get_and_no_body(serving: Serving) -> None:
 
 
 @servers
-def test_body_that_breaks_is_logged_and_the_connection_is_broken_off(
-    serving: Serving, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("hooks", [0, 2])
+def test_body_that_breaks_is_logged_once_and_the_connection_is_broken_off(
+    serving: Serving, hooks: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.ERROR, "webdemo"), serving(make_app(Endless())) as port:
+    app = make_app(Endless())
+    for _ in range(hooks):
+        app.after(lambda request, response: response)
+    with caplog.at_level(logging.ERROR, "webdemo"), serving(app) as port:
         answer = ask(port, "GET /broken")
     assert b"first" in answer
     assert not answer.endswith(b"0\r\n\r\n")  # without its last chunk a body is truncated

@@ -100,7 +100,10 @@ def test_key_in_the_environment_is_not_taken_for_a_setting(tmp_path: Path) -> No
     assert config.resolve({}, {"WEBDEMO_SECRET_KEY": KEY}, tmp_path).settings.server
 
 
-def test_session_without_a_key_names_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
+def test_session_without_a_key_names_the_remedy(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WEBDEMO_SECRET_KEY", raising=False)
     app = App()
     app.get("/")(lambda request: str(request.session.get("seen")))
     assert call(app).status == "500 Internal Server Error"

@@ -1,8 +1,8 @@
 """Tells the files that importing the app writes from those that its developer saves.
 
 Runs in the main process. An app that writes a file in its folder while it is imported would be reloaded for
-ever. So a file that is written during two loads in a row is left out from then on; one whose content stays
-the same causes no load.
+ever. So a file that is written during two loads in a row is left out from then on, source code after three;
+one whose content stays the same causes no load.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 _LARGEST_COMPARED = 1 << 20
-_CLOCK_SECONDS = 0.02  # file times are coarser than the clock
+_CLOCK_SECONDS = 0.02  # file times are coarser than the clock, and behind it
+_LOADS = 2  # in a row, during which a file is written that is then left out
+_LOADS_OF_SOURCE = 3  # a developer may save it while an import hangs
 
 
 class Version(NamedTuple):
@@ -38,18 +40,19 @@ class LoadWrites:
     """Told of each load and each change; decides which changes load the app again. Times as in Version."""
 
     def __init__(self, now: float) -> None:
-        self._loads = 1  # in progress
         self.began = now  # the last load
         self._ended = now
-        self._before: set[str] = set()  # written during the load before
-        self._during: set[str] = set()  # written during the last one
+        self._loads = 1  # in progress
+        self._during: set[str] = set()  # written during the last load
+        self._in_a_row: dict[str, int] = {}  # in how many loads before it, without a gap
         self._contents: dict[str, str] = {}
         self._left_out: set[str] = set()
 
     def load_began(self, now: float) -> None:
-        if not self._loads:
-            self._before, self._during = self._during, set()
-            self.began = now
+        """A load that has not ended is replaced by this one."""
+        self._in_a_row = {path: self._in_a_row.get(path, 0) + 1 for path in self._during}
+        self._during = set()
+        self.began = now
         self._loads += 1
 
     def load_ended(self, now: float) -> None:
@@ -61,18 +64,19 @@ class LoadWrites:
         counting, left_out = [], []
         for path, modified, content in changes:
             known, self._contents[path] = self._contents.get(path), content
-            until = float("inf") if self._loads else self._ended + _CLOCK_SECONDS
+            until = float("inf") if self._loads else self._ended
             if not self.began - _CLOCK_SECONDS <= modified <= until:
                 if path in self._left_out and not path.endswith(".py"):
                     continue
                 self._left_out.discard(path)  # its developer saves it
             elif path in self._left_out or content == known:
                 continue
-            elif path in self._before:
-                self._left_out.add(path)
-                left_out.append(path)
-                continue
             else:
                 self._during.add(path)
+                loads = _LOADS_OF_SOURCE if path.endswith(".py") else _LOADS
+                if self._in_a_row.get(path, 0) + 1 >= loads:
+                    self._left_out.add(path)
+                    left_out.append(path)
+                    continue
             counting.append(path)
         return counting, left_out

@@ -430,7 +430,10 @@ def _answer_response(response: WerkzeugResponse, request: Request, view: View) -
     if isinstance(body, (list, tuple)):
         line, sent, content = _answer_content(line, code, headers, body)
         return line, sent, ClosingIterator(content, response.close) if response._closers else content
-    content = body if response.direct_passthrough else Stream(body, response.close, request, view)
+    if type(body) is Stream:  # from the view, before `after` hooks
+        content = ClosingIterator(body, response.close) if response._closers else body
+    else:
+        content = body if response.direct_passthrough else Stream(body, response.close, request, view)
     return _checked(line), sendable(headers, code, None), content
 
 

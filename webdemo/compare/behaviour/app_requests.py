@@ -27,7 +27,7 @@ from webdemo.errors import WebdemoError
 from webdemo.worker.app_import import Target, load
 from webdemo.web.app import App
 try:
-    app = load(Target(**json.loads(sys.argv[1])))
+    app = load(Target(**json.loads(sys.argv[1]))).app
     result = app.paths() if isinstance(app, App) else []
 except WebdemoError as exc:
     result = {"problem": exc.problem, "remedy": exc.remedy}
