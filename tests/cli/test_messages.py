@@ -43,7 +43,7 @@ REFUSED = {
     ("--port", "http"): (2, "“http” is not a port number.", "Write digits: 8000."),
     ("--prt", "8000"): (
         2,
-        "No such option '--prt'. (Did you mean one of: '--app', '--port'?)",
+        "No such option '--prt'. (Did you mean one of: '--app', '--port', '--spa'?)",
         "See: python -m webdemo --help",
     ),
     ("--server", "wairtess"): (2, "There is no server called 'wairtess'.", "Did you mean waitress?"),
