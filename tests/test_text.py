@@ -306,3 +306,39 @@ def test_table_is_aligned_whatever_its_cells_hold() -> None:
         r"a\tb\n        c",
         "        long",
     ]
+
+
+def test_table_that_is_too_wide_wraps_its_text_at_words() -> None:
+    text = "one event loop and a pool of threads; buffers requests"
+    assert table([("NAME", "HOW"), ("waitress", text)], width=40) == [
+        "NAME      HOW",
+        "waitress  one event loop and a pool of",
+        "          threads; buffers requests",
+    ]
+
+
+def test_columns_that_do_not_fit_follow_with_the_first_column_again() -> None:
+    rows = [("SERVER", "STATE", "WORKERS", "URL"), ("gunicorn", "up", "4", "http://127.0.0.1:8000/")]
+    assert table(rows, width=40) == [
+        "SERVER    STATE  WORKERS",
+        "gunicorn  up     4",
+        "",
+        "SERVER    URL",
+        "gunicorn  http://127.0.0.1:8000/",
+    ]
+    assert table(rows, width=80) == table(rows)
+
+
+@given(
+    rows=st.lists(st.lists(st.text(max_size=60), min_size=3, max_size=3), min_size=1),
+    width=st.integers(1, 90),
+)
+def test_no_width_breaks_a_word_or_loses_one(rows: list[list[str]], width: int) -> None:
+    lines = table(rows, width=width)
+    words = " ".join(lines).split()
+    for line in table(rows):
+        for word in line.split():
+            assert word in words
+    longest = max((len(word) for word in words), default=0)
+    lead = max(len(line) for line in table([[row[0]] for row in rows]))
+    assert max(map(len, lines)) <= max(width, lead + 2 + longest)

@@ -14,6 +14,7 @@ version of Unicode can bring a character that passes.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 
@@ -22,6 +23,8 @@ from collections.abc import Iterable, Sequence
 _HARMLESS = frozenset(
     "\t\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000\u200c\u200d"
 )
+_GAP = "  "  # between the columns of a table
+_NARROWEST_TEXT = 24
 # Per unit: the value that takes the next one, its length, its name.
 _SIZES = (
     (1e3, 1, "B"),
@@ -77,14 +80,54 @@ def format_duration(seconds: float) -> str:
     return _in_units(seconds, _DURATIONS) if seconds > 0 else "0 s"
 
 
-def table(rows: Iterable[Sequence[str]]) -> list[str]:
-    """The rows as lines with left-aligned columns; cells may be hostile text."""
+def table(rows: Iterable[Sequence[str]], *, width: int | None = None) -> list[str]:
+    """The rows as lines with left-aligned columns; cells may be hostile text.
+
+    Lines are no longer than `width`, if no word is: the text of the column that does not fit is wrapped, or
+    the columns from there on follow as a table of their own, which begins with the first column again.
+    """
     cells = [[terminal_line(cell).replace("\t", r"\t") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
+    columns = list(zip(*cells, strict=True))
+    if width is None:
+        return _lines(columns, [max(map(len, column)) for column in columns])
+    lines: list[str] = []
+    lead = max(map(len, columns[0]))
+    rest = columns[1:]
+    while rest or not lines:
+        widths = [lead]
+        while len(widths) <= len(rest):
+            column = rest[len(widths) - 1]
+            needed = max(map(len, column))
+            room = width - sum(widths) - len(_GAP) * len(widths)
+            if needed > room:
+                longest_word = max((len(word) for cell in column for word in cell.split()), default=0)
+                fits = longest_word <= room and room >= _NARROWEST_TEXT
+                if len(widths) > 1 and not fits:
+                    break
+                needed = max(room, longest_word)
+            widths.append(needed)
+        lines += [*([""] if lines else []), *_lines([columns[0], *rest[: len(widths) - 1]], widths)]
+        rest = rest[len(widths) - 1 :]
+    return lines
+
+
+def _lines(columns: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    """The lines of a table; the text of a cell that is longer than its column is wrapped."""
+    lines = []
+    for row in zip(*columns, strict=True):
+        wrapped = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for parts in itertools.zip_longest(*wrapped, fillvalue=""):
+            padded = (part.ljust(width) for part, width in zip(parts, widths, strict=True))
+            lines.append(_GAP.join(padded).rstrip())
+    return lines
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    if len(cell) <= width:
+        return [cell]
+    import textwrap
+
+    return textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _is_safe(character: str) -> bool:

@@ -7,6 +7,7 @@ when it is called, so that serving starts fast.
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -239,5 +240,10 @@ def _with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    for line in table(rows):
+    for line in table(rows, width=terminal_width()):
         click.echo(line)
+
+
+def terminal_width() -> int | None:
+    """The columns of the terminal; None if the output goes elsewhere, such as to grep."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

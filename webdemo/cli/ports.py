@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from webdemo.cli import terminal_width
 from webdemo.errors import UsageError
 from webdemo.net import report, stopping
 
@@ -34,7 +35,7 @@ def port(ports: tuple[str, ...], as_json: bool, free: bool, end: bool, yes: bool
     elif end:
         stop_holder(ports, yes=yes)
     else:
-        click.echo(report.answer(ports, as_json=as_json))
+        click.echo(report.answer(ports, as_json=as_json, width=terminal_width()))
 
 
 def stop_holder(ports: tuple[str, ...], *, yes: bool) -> None:

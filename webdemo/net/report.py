@@ -36,11 +36,14 @@ class PortReport:
     advice: tuple[str, ...]
 
 
-def answer(arguments: Sequence[str] = (), *, as_json: bool = False) -> str:
-    """The output of `webdemo port ARGUMENTS`. Raises BindTextError for an invalid argument."""
+def answer(arguments: Sequence[str] = (), *, as_json: bool = False, width: int | None = None) -> str:
+    """The output of `webdemo port ARGUMENTS`, with tables of this width.
+
+    Raises BindTextError for an invalid argument.
+    """
     if not arguments:
         listening = [*tcp_listeners(), *unix_listeners()]
-        return dump_json(listening) if as_json else render_listening(listening)
+        return dump_json(listening) if as_json else render_listening(listening, width=width)
     targets = list(dict.fromkeys(port for argument in arguments for port in read_targets(argument)))
     if len(targets) <= _FEW:
         reports = [examine(port) for port in targets]
@@ -48,7 +51,7 @@ def answer(arguments: Sequence[str] = (), *, as_json: bool = False) -> str:
     listening = tcp_listeners()
     if as_json:
         return dump_json([gather_facts(port, listening) for port in _pick(targets, listening)])
-    return render_ports(targets, listening)
+    return render_ports(targets, listening, width=width)
 
 
 def examine(port: int) -> PortReport:
@@ -78,7 +81,7 @@ def dump_json(value: object) -> str:
     return json.dumps(value, default=_as_plain, indent=2)
 
 
-def render_listening(listening: Sequence[Listening]) -> str:
+def render_listening(listening: Sequence[Listening], *, width: int | None = None) -> str:
     """A table of all listening sockets, and a sentence for each that hides another."""
     if not listening:
         return "Nothing listens on this machine, as far as this user can see."
@@ -96,7 +99,7 @@ def render_listening(listening: Sequence[Listening]) -> str:
                 process.command if process else "?",
             )
         )
-    lines = table(rows)
+    lines = table(rows, width=width)
     hidden = sum(not one.processes for one in listening)
     if hidden:
         who = "One program is" if hidden == 1 else f"{hidden} programs are"
@@ -142,7 +145,7 @@ def render_report(report: PortReport) -> str:
     return "\n".join([f"Port {facts.port}", *lines])
 
 
-def render_ports(ports: Sequence[int], listening: Sequence[Listening]) -> str:
+def render_ports(ports: Sequence[int], listening: Sequence[Listening], *, width: int | None = None) -> str:
     """A table of ports: all of a short list; of a long list only those in use or with a known use."""
     held = {one.port: one for one in reversed(listening)}
     picked = _pick(ports, listening)
@@ -151,7 +154,7 @@ def render_ports(ports: Sequence[int], listening: Sequence[Listening]) -> str:
         meaning = "; ".join(use.name for use in uses(port))
         rows.append((str(port), range_of(port).name, meaning, held[port].describe() if port in held else ""))
     taken = sum(port in held for port in ports)
-    lines = table(rows) if picked else []
+    lines = table(rows, width=width) if picked else []
     return "\n".join([*lines, f"{len(ports)} ports, {taken} of them in use."])
 
 
