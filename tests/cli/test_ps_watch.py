@@ -44,11 +44,11 @@ def start(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[byt
 
 
 class Terminal:
-    """A terminal of 80 columns with `webdemo ps --watch` on it."""
+    """A terminal with `webdemo ps --watch` on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, columns: int = 80) -> None:
         self._ours, self._theirs = pty.openpty()
-        fcntl.ioctl(self._theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(self._theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.settings = termios.tcgetattr(self._theirs)
         self.output = b""
         self.popen = start(folder, stdin=self._theirs, stdout=self._theirs, stderr=self._theirs)
@@ -187,3 +187,28 @@ def test_many_ports_take_little_room(running: runs.Start, folder: Path) -> None:
         lines = [popen.stdout.readline().decode() for _ in range(4)]
         popen.kill()
     assert re.match(r"waitress +(\d+ ){4}\+5 +up", lines[3])
+
+
+def test_on_forty_columns_every_figure_can_be_read(served: runs.Running, folder: Path) -> None:
+    shown = Terminal(folder, columns=40)
+    try:
+        text = shown.wait_for(r"(?s)waitress.*gunicorn.*RESTARTS.*gunicorn[^\n]*\n")
+        for name in (
+            "SERVER",
+            "STATE",
+            "REQ/S",
+            "P50",
+            "P99",
+            "IN FLIGHT",
+            "ERRORS",
+            "MEMORY",
+            "CPU",
+            "RESTARTS",
+        ):
+            assert name in text
+        lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).rstrip() for line in text.splitlines()]
+        assert max(map(len, lines)) <= 40
+        shown.press(b"q")
+        assert shown.wait() == 0
+    finally:
+        shown.close()

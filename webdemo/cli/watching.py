@@ -31,6 +31,7 @@ _ENDING_KEYS = (b"q", b"Q", b"")  # b"": the terminal is gone
 _WIDTH_WITHOUT_TERMINAL = 240
 _MOST_PORTS = 4
 _NONE_RUNS = "No webdemo of yours is running."
+_KEY_COLUMNS = 2  # server and port, which begin each table
 _LEFT = ("SERVER", "PORT", "STATE")
 _RIGHT = ("REQ/S", "P50", "P99", "IN FLIGHT", "ERRORS", "MEMORY", "CPU", "RESTARTS")
 
@@ -46,7 +47,9 @@ def watch(*, as_json: bool) -> None:
             _repeat(lambda statuses: _print(console, statuses), _sleep)
         else:
             with _keys() as ended, Live(screen=True, auto_refresh=False) as live:
-                _repeat(lambda statuses: live.update(picture(statuses), refresh=True), ended)
+                _repeat(
+                    lambda statuses: live.update(picture(statuses, live.console.width), refresh=True), ended
+                )
 
 
 def _repeat(show: Callable[[list[RunStatus]], None], ended: Callable[[float], bool]) -> None:
@@ -90,26 +93,41 @@ def _keys() -> Iterator[Callable[[float], bool]]:
 
 
 def _print(console: Console, found: list[RunStatus]) -> None:
-    console.print(Text(time.strftime("%H:%M:%S")), picture(found))
+    console.print(Text(time.strftime("%H:%M:%S")), picture(found, console.width))
     sys.stdout.flush()  # so that a reader of the pipe sees it at once
 
 
-def picture(found: list[RunStatus]) -> Group:
-    """A heading and a table for each webdemo."""
+def picture(found: list[RunStatus], width: int) -> Group:
+    """A heading and tables of at most this width for each webdemo."""
     parts: list[Text | Table] = [] if found else [Text(_NONE_RUNS)]
     for status in found:
         age = format_duration(time.time() - status.since)
         app = terminal_line(status.target)
         parts.append(Text(f"webdemo {status.pid}, {app}, up {age}", style="bold", no_wrap=True))
-        table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-        for name in _LEFT:
-            table.add_column(name, min_width=5)
-        for name in _RIGHT:
-            table.add_column(name, justify="right", no_wrap=True)
-        for service in status.services:
-            table.add_row(*map(Text, _cells(service)), style=None if service.state == "up" else "red")
-        parts += [table, Text()]
+        for table in _tables(status, width):
+            parts += [table, Text()]
     return Group(*parts)
+
+
+def _tables(status: RunStatus, width: int) -> Iterator[Table]:
+    """One table if it fits; else those of the columns that fit, each with the server and its ports."""
+    rows = [_cells(service) for service in status.services]
+    names = [*_LEFT, *_RIGHT]
+    needed = [max(len(name), *(len(row[i]) for row in rows), 0) + 1 for i, name in enumerate(names)]
+    rest = list(range(_KEY_COLUMNS, len(names)))
+    while rest:
+        shown, room = [*range(_KEY_COLUMNS)], width - sum(needed[:_KEY_COLUMNS])
+        while rest and (needed[rest[0]] <= room or len(shown) == _KEY_COLUMNS):
+            room -= needed[rest[0]]
+            shown.append(rest.pop(0))
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+        for i in shown:
+            right = names[i] in _RIGHT
+            table.add_column(names[i], justify="right" if right else "left", no_wrap=i >= _KEY_COLUMNS)
+        for row, service in zip(rows, status.services, strict=True):
+            cells = (Text(row[i]) for i in shown)
+            table.add_row(*cells, style=None if service.state == "up" else "red")
+        yield table
 
 
 def _cells(service: ServiceStatus) -> list[str]:
