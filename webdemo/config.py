@@ -116,7 +116,7 @@ class Settings:
         plans.DEFAULT_SERVER,
         "The server for binds that name none; to list them: webdemo servers.",
         flag="-s",
-        metavar="NAME",
+        metavar="SERVER",
     )
     workers: int = setting(
         0, "Processes for each server; 0 is one.", flag="-w", metavar="N", variable="WEB_CONCURRENCY"

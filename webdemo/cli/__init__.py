@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar, cast
 import click
 
 from webdemo import __version__, config, servers
+from webdemo.cli.completing import BY_METAVAR
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.supervisor.plan import Plan
@@ -127,6 +128,7 @@ def settings_as_options(function: F) -> F:
                 else {"int": int, "float": float}.get(kind, str),
                 metavar=facts["metavar"] or None,
                 help=text,
+                shell_complete=BY_METAVAR.get(facts["metavar"]),
                 **({"is_flag": False, "flag_value": facts["alone"]} if facts["alone"] else {}),
             )
         function = option(function)

@@ -9,7 +9,7 @@ import click
 
 import webdemo.config
 from webdemo import servers as registry
-from webdemo.cli import print_table
+from webdemo.cli import completing, print_table
 from webdemo.supervisor.plan import describe
 
 
@@ -45,7 +45,7 @@ def _abilities(fact: dict[str, Any]) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAME ...]")
+@click.argument("names", nargs=-1, metavar="[NAME ...]", shell_complete=completing.servers)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def servers(names: tuple[str, ...], as_json: bool) -> None:
     """List the servers: installed version or how to install it, what each supports and keeps, options."""

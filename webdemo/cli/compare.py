@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from webdemo import __version__
+from webdemo.cli import completing
 from webdemo.compare import runner
 from webdemo.compare.behaviour import hosts, own_paths, probing
 from webdemo.compare.behaviour.app_requests import AppRequest, of_har, of_paths, of_routes
@@ -40,6 +41,7 @@ DIFFERENCES = 1
     "labels",
     multiple=True,
     metavar="NAME[?option=value]",
+    shell_complete=completing.servers,
     help="A server to compare, for example 'gunicorn?threads=1'; without it all. May be repeated.",
 )
 @click.option(

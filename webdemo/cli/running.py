@@ -7,7 +7,7 @@ import time
 
 import click
 
-from webdemo.cli import print_table
+from webdemo.cli import completing, print_table
 from webdemo.errors import UsageError
 from webdemo.supervisor.actions import ACTIONS
 from webdemo.supervisor.control import instances, statuses
@@ -77,6 +77,9 @@ def ps(as_json: bool, watch: bool) -> None:
             click.echo(f"{status.pid}: {change.what}, for {seconds}, waits for {change.waits_for}")
 
 
+_COMPLETIONS = {"port": completing.ports, "server": completing.servers}
+
+
 def _command_of(name: str) -> click.Command:
     """The CLI command that sends this action: the fields of its message are the arguments."""
     action = ACTIONS[name]
@@ -85,7 +88,8 @@ def _command_of(name: str) -> click.Command:
         _send(name, build(action.command, given), pid)
 
     for field in reversed(action.command._fields):
-        send = click.argument(field, required=field not in action.command._field_defaults)(send)
+        required = field not in action.command._field_defaults
+        send = click.argument(field, required=required, shell_complete=_COMPLETIONS[field])(send)
     option = click.option("--pid", type=int, metavar="PID", help="Which webdemo, if several are running.")
     return click.command(name, help=action.help)(option(send))
 
