@@ -118,3 +118,21 @@ def test_debug_styles_djangos_admin_without_collectstatic(running: runs.Start) -
         style = get(url, "/static/admin/css/base.css")
         assert (style.status, style.headers["Content-Type"].partition(";")[0]) == (200, "text/css")
     assert "--static" not in run.log()
+
+
+def test_a_single_page_app_is_served_by_every_server(running: runs.Start, tmp_path: Path) -> None:
+    folder = tmp_path / "dist"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text("the app")
+    (folder / "assets" / "app.3f9a1c2b.js").write_bytes(b"1" * 600_000)
+    binds = ("-b", "werkzeug://127.0.0.1:0", "-b", "waitress://127.0.0.1:0", "-b", "gunicorn://127.0.0.1:0")
+    run = running(*binds, "--directory", str(folder), "--spa", "--cors", "--immutable", "assets/*")
+    for url in run.urls:
+        page = get(url, "/users/7")
+        assert (page.status, page.text, page.headers["Cache-Control"]) == (200, "the app", "no-cache")
+        script = get(url, "/assets/app.3f9a1c2b.js")
+        assert script.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert len(script.text) == 600_000
+        for answer in (page, script, get(url, "/assets/old.js")):
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert get(url, "/assets/old.js").status == 404
