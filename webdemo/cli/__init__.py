@@ -168,7 +168,6 @@ def main(ctx: click.Context, /, **flags: Any) -> None:
 def run(flags: dict[str, Any]) -> int:
     """Open the sockets, then run the supervisor on them, and return its exit code."""
     from webdemo.cli.dashboard import add_dashboard
-    from webdemo.cli.hints import app_note
     from webdemo.cli.opening import closed_at_the_end, open_browser, open_sockets
     from webdemo.net.listener import DEFAULT_PORT
     from webdemo.supervisor.events import Event, Note, Started
@@ -198,19 +197,9 @@ def run(flags: dict[str, Any]) -> int:
         plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
         plan, notes = _with_certificates(plan)
         printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
-        for text in (
-            config.settings_note(resolved),
-            config.env_file_note(resolved),
-            app_note(resolved),
-            note,
-            dashboard_note,
-            config.why_host(resolved),
-            config.development_server_note(resolved, binds),
-            *notes,
-            *(f"Admin address: {bind}" for bind, _ in admin),
-        ):
-            if text:
-                printer(Note(text))
+        told = [*_notes(resolved, binds), note, dashboard_note, *notes]
+        for text in filter(None, [*told, *(f"Admin address: {bind}" for bind, _ in admin)]):
+            printer(Note(text))
 
         def emit(event: Event) -> None:
             printer(event)
@@ -231,6 +220,18 @@ def run(flags: dict[str, Any]) -> int:
             return Supervisor(plan, listeners, emit, admin_sockets, reread).run()
         finally:
             printer.close()
+
+
+def _notes(resolved: config.Resolved, binds: Sequence[Bind]) -> list[str | None]:
+    from webdemo.cli.hints import app_note
+
+    return [
+        config.settings_note(resolved),
+        config.env_file_note(resolved),
+        app_note(resolved),
+        config.why_host(resolved),
+        config.development_server_note(resolved, binds),
+    ]
 
 
 def _with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
