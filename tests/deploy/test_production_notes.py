@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def test_an_untrusted_proxy_and_the_proxy_protocol_are_told_once(running: runs.S
                     connection.send(first + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                     assert connection.ended()
     one.wait_for("send-proxy")
+    one.wait_for(re.escape(UNTRUSTED_PROXY))
     one.wait_for("Invalid HTTP request line: 'PROXY TCP4")  # Gunicorn's own parser tells it so
     assert one.log().count(UNTRUSTED_PROXY) == 1
     assert one.terminate() == 0
