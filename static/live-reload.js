@@ -43,6 +43,7 @@
     for (const old of document.querySelectorAll('link[rel~="stylesheet"][href]')) {
       const url = new URL(old.href);
       if (url.origin !== location.origin) continue;
+      url.pathname = url.pathname.replace(/\.[0-9a-f]{12}(\.[^./]*)?$/, "$1"); // the fingerprint is that of the old content
       url.searchParams.set("webdemo-live", number);
       const fresh = old.cloneNode();
       fresh.href = url.href;

@@ -221,6 +221,12 @@ class Settings:
         "folder, with * and ?, for example --immutable 'assets/*'.",
         metavar="PATTERN",
     )
+    assets_archive: str = setting(
+        "",
+        "A folder with the fingerprinted files of several releases (webdemo assets publish); those that this "
+        "release does not have are served from there.",
+        metavar="DIR",
+    )
     buffer_chunked: bool = setting(
         True,
         "Receive a chunked request body whole, up to 1 GiB, and give the app its CONTENT_LENGTH; "
@@ -463,6 +469,32 @@ def settings_note(resolved: Resolved) -> str | None:
     return None
 
 
+def target(s: Settings) -> Target:
+    """What to serve. Raises UsageError."""
+    return Target(
+        app=s.app,
+        directory=str(Path(s.directory).absolute()) if s.directory else None,
+        folder_options=_folder_options(s) if s.directory else FolderOptions(),
+        environment=FOR_DEBUG if s.debug else (),
+        env_file=str(Path(s.env_file).absolute()) if s.env_file else None,
+        folder=_app_folder(s.app_dir),
+    )
+
+
+def mounts(s: Settings) -> tuple[Mount, ...]:
+    """The folders of --static. Raises UsageError."""
+    options = _folder_options(s)
+    return tuple(Mount.parse(text, options) for text in s.static)
+
+
+def archive_note(resolved: Resolved) -> str | None:
+    """A note if the assets archive is missing, which costs only other releases' assets; None otherwise."""
+    archive = resolved.settings.assets_archive
+    if not archive or Path(archive).is_dir():
+        return None
+    return f"The assets archive {archive} does not exist; webdemo assets publish makes it."
+
+
 def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
     """The Plan for these binds; raises UsageError if a server cannot do what is asked."""
     s = resolved.settings
@@ -475,20 +507,12 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
             from webdemo.middleware.proxy_headers import Networks
 
             Networks(networks, what)  # refused here, not in a server process
-    folder_options = _folder_options(s)
     wanted = list(wanted)
     if s.debug:
         _check_debug(resolved, wanted)
     services = plans.services(wanted, default_server=s.server, workers=s.workers or None)
     return plans.Plan(
-        target=Target(
-            app=s.app,
-            directory=str(Path(s.directory).absolute()) if s.directory else None,
-            folder_options=folder_options if s.directory else FolderOptions(),
-            environment=FOR_DEBUG if s.debug else (),
-            env_file=str(Path(s.env_file).absolute()) if s.env_file else None,
-            folder=_app_folder(s.app_dir),
-        ),
+        target=target(s),
         services=tuple(service._replace(share=s.share) for service in services),
         start_seconds=s.start_timeout,
         drain_delay_seconds=s.drain_delay,
@@ -504,7 +528,8 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
             rfc7239=s.forwarded == "forwarded",
             trace_hosts=s.trace_hosts,
             buffer_chunked=s.buffer_chunked,
-            static=tuple(Mount.parse(text, folder_options) for text in s.static),
+            static=mounts(s),
+            assets_archive=str(Path(s.assets_archive).absolute()) if s.assets_archive else None,
             debug=s.debug,
             live_reload=_or_by_debug(resolved, "live_reload"),
         ),
@@ -651,7 +676,7 @@ def given_folder() -> Path:
 AT_RELOAD = (
     *("app", "directory", "release", "health", "metrics", "metrics_networks", "access_log"),
     *("trusted_proxies", "forwarded", "trace_hosts", "buffer_chunked", "static"),
-    *("spa", "cors", "immutable"),
+    *("spa", "cors", "immutable", "assets_archive"),
 )
 """The settings that a reload applies; the others need a restart."""
 

@@ -38,6 +38,7 @@ Exit codes: 0 drained, 1 the app cannot be loaded or every server gave up, 2 usa
 
 # Each command, and its module in this package.
 COMMANDS = {
+    "assets": "assets",
     "compare": "compare",
     "compress": "files",
     "config": "about",
@@ -228,6 +229,7 @@ def _notes(resolved: config.Resolved, binds: Sequence[Bind]) -> list[str | None]
     return [
         config.settings_note(resolved),
         config.env_file_note(resolved),
+        config.archive_note(resolved),
         app_note(resolved),
         config.why_host(resolved),
         config.development_server_note(resolved, binds),

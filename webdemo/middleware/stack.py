@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from webdemo.middleware.access_log import AccessLog, mark_of
 from webdemo.middleware.observe import watch
 from webdemo.middleware.plain_response import respond
-from webdemo.middleware.static_mounts import MissingHint, Mount, mounted
+from webdemo.middleware.static_mounts import MissingHint, Mount, mounted, with_archive
 from webdemo.stats.counters import RequestCounter
 from webdemo.stats.exposition import About
 
@@ -65,6 +65,7 @@ class Features(NamedTuple):
     trace_hosts: tuple[str, ...] = ()  # which the demo site's trace may contact
     buffer_chunked: bool = False  # give the app chunked bodies with their length
     static: tuple[Mount, ...] = ()  # folders to serve before the app is asked
+    assets_archive: str | None = None  # a folder with the fingerprinted files of several releases
     debug: bool = False  # a page with the traceback; Django's own finders of static files
     live_reload: bool = False
 
@@ -129,6 +130,8 @@ def wrap(
         app = debugged(with_django_finders(app))
     if features.static:
         app = mounted(app, features.static)
+    if features.assets_archive is not None:
+        app = with_archive(app, features.assets_archive)
 
     def observed(app: WSGIApplication) -> WSGIApplication:
         app = watch(app, counter, log)

@@ -16,6 +16,7 @@ from webdemo.errors import UsageError
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+
 _USUAL_PREFIX = "/static/"
 _USUAL_FOLDERS = ("static", "staticfiles", "public", "assets")
 
@@ -90,6 +91,17 @@ def mounted(app: WSGIApplication, mounts: Sequence[Mount]) -> WSGIApplication:
         environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + prefix[:-1]
         environ["PATH_INFO"] = path[len(prefix) - 1 :]
         return below[prefix](environ, start_response)
+
+    return answer
+
+
+def with_archive(app: WSGIApplication, folder: str) -> WSGIApplication:
+    """WSGI middleware that names the assets archive to every StaticFiles behind it."""
+    from webdemo.web.static.archive import ARCHIVE
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[ARCHIVE] = folder, environ.get("SCRIPT_NAME", "")
+        return app(environ, start_response)
 
     return answer
 

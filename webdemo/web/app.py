@@ -144,6 +144,18 @@ class App(Routing):
                 found += (path for path in below if self._router.find_mount(encode_path(path)) is mount)
         return list(dict.fromkeys(found))
 
+    def static_apps(self) -> dict[str, StaticFiles]:
+        """The StaticFiles mounted in this app and in webdemo apps below it, by prefix as in PATH_INFO."""
+        from webdemo.web.static.app import StaticFiles
+
+        found = {}
+        for mount in self._mounts:
+            if isinstance(mount.app, StaticFiles):
+                found[f"{mount.prefix}/"] = mount.app
+            elif isinstance(mount.app, App):
+                found |= {mount.prefix + below: app for below, app in mount.app.static_apps().items()}
+        return found
+
     def before(self, hook: B) -> B:
         """Call `hook(request)` before each request is routed to a view of this app.
 

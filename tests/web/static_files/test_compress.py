@@ -17,6 +17,7 @@ from tests.net.programs import needs_root
 from tests.web.static_files.calling import call
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.web.static import compress as compressing
+from webdemo.web.static import walk
 from webdemo.web.static.app import StaticFiles
 from webdemo.web.static.compress import FileDone, Summary, codings, compress
 from webdemo.web.static.content_coding import SUFFIXES
@@ -213,14 +214,14 @@ def test_what_was_exchanged_meanwhile_is_not_followed(
     assets: Path, secret: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     name, exchange = EXCHANGES[kind]
-    look = compressing._candidates
+    look = walk.files_below
 
     def look_then_exchange(root_fd: int) -> list[tuple[bytes, ...]]:
         found = list(look(root_fd))
         exchange(assets / name, secret / Path(name).name)
         return found
 
-    monkeypatch.setattr(compressing, "_candidates", look_then_exchange)
+    monkeypatch.setattr(compressing, "files_below", look_then_exchange)
     outcomes = {str(event.path.relative_to(assets)): event.outcome for event in compress(assets)}
     assert outcomes[name] == "changed meanwhile"
     assert not [path for path in assets.rglob(f"{Path(name).name}.*") if path.suffix in SUFFIXES.values()]

@@ -280,7 +280,7 @@ def test_a_browser_gets_a_page_for_a_missing_file_and_other_clients_a_line(
     for target, script_name in (("/none", ""), ("/sub/none.txt", "/files"), ("/none/", "/a/b")):
         answer = call(app, target, script_name=script_name, accept="text/html,*/*;q=0.8")
         page = answer.body.decode()
-        assert (answer.status, answer["Cache-Control"], answer["Vary"]) == (404, "no-cache", "Accept")
+        assert (answer.status, answer["Cache-Control"], answer["Vary"]) == (404, "no-store", "Accept")
         assert target in page
         base = script_name + target
         assert f"{script_name}/" in {urljoin(base, href) for href, _ in Links(page).links}

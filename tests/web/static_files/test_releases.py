@@ -185,4 +185,4 @@ def test_file_with_a_time_in_the_future_is_cached(folder: Path) -> None:
 def test_404_is_not_kept_by_caches(folder: Path, page: str | None) -> None:
     if page:
         (folder / "404.html").write_text(page)
-    assert call(StaticFiles(folder), "/app.js")["Cache-Control"] == "no-cache"
+    assert call(StaticFiles(folder), "/app.js")["Cache-Control"] == "no-store"

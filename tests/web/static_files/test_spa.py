@@ -30,7 +30,7 @@ def test_path_without_a_file_and_an_extension_gets_the_index(app: StaticFiles, p
 )
 def test_missing_file_and_what_is_never_served_stay_missing(app: StaticFiles, path: str) -> None:
     answer = call(app, path)
-    assert (answer.status, answer["Cache-Control"]) == (404, "no-cache")
+    assert (answer.status, answer["Cache-Control"]) == (404, "no-store")
 
 
 def test_files_come_first_and_other_methods_are_refused(app: StaticFiles) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from webdemo import assets
@@ -21,26 +21,25 @@ from webdemo.errors import UsageError
 from webdemo.syntax import is_field_value, is_token
 from webdemo.web.routing import PathApp
 from webdemo.web.static import listing as folder_listing
+from webdemo.web.static.archive import ARCHIVE, find
 from webdemo.web.static.conditions import status_by_conditions
 from webdemo.web.static.content_coding import IDENTITY, choose
 from webdemo.web.static.file_cache import KeptFiles
 from webdemo.web.static.media_types import content_type, suffix, with_charset
 from webdemo.web.static.representations import FINGERPRINT_DIGITS, Headers, StoredFile, dress, look_at
 from webdemo.web.static.responses import refuse, send, spans_asked
-from webdemo.web.static.tree import Signature, Tree, split_path
+from webdemo.web.static.tree import Tree, split_path
+from webdemo.web.static.walk import served_files
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 NOT_FOUND_PAGE = "/404.html"
 
 # Caches may keep a 404 (RFC 9110 15.1), and during a rolling update the next host may have the file.
-_DO_NOT_REUSE = ("Cache-Control", REVALIDATE)
+_DO_NOT_REUSE = ("Cache-Control", "no-store")
 _ALLOW = ("Allow", "GET, HEAD, OPTIONS")
 _FINGERPRINTED = re.compile(rb"(.+)\.([0-9a-f]{%d})(\.[^.]*)?" % FINGERPRINT_DIGITS, re.DOTALL)
 _OUR_HEADERS = frozenset(
@@ -65,6 +64,7 @@ _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 _LOOKS = 10
 _REUSE_SECONDS = 1.0
 _MAX_REMEMBERED = 10_000
+_MAX_RELEASES = 20
 
 
 class StaticFiles(PathApp):
@@ -109,7 +109,7 @@ class StaticFiles(PathApp):
         self._kept = KeptFiles()
         self._urls: dict[str, tuple[float, str]] = {}  # until when, and the URL
         self._no_page_until = 0.0
-        self._hashes: dict[bytes, tuple[Signature, str]] = {}
+        self._releases: dict[bytes, StaticFiles] = {}  # by folder in an assets archive
 
     def url(self, path: str) -> str:
         """The URL of a file with a hash of its content in the name, relative to where this app is mounted.
@@ -124,23 +124,28 @@ class StaticFiles(PathApp):
         name = os.fsencode(path.lstrip("/"))
         path_info = "/" + name.decode("latin-1")
         try:
-            mark = b"." + self._fingerprint(self._kept.get(path_info) or self._look_up(path_info)).encode()
+            folder, slash, last = name.rpartition(b"/")
+            file = self._kept.get(path_info) or self._look_up(path_info)
+            url = quote(folder + slash + _with_fingerprint(last, file))
         except OSError:
             return quote(name)
-        folder, slash, last = name.rpartition(b"/")
-        stem, dot, suffix = last.rpartition(b".")
-        url = quote(folder + slash + (stem + mark + dot + suffix if stem else last + mark))
-        _remember(self._urls, path, (now + _REUSE_SECONDS, url))
+        if len(self._urls) >= _MAX_REMEMBERED:
+            self._urls.clear()
+        self._urls[path] = now + _REUSE_SECONDS, url
         return url
 
-    def _fingerprint(self, file: StoredFile) -> str:
-        """A short hash of the file's content, computed once for each version of it. Raises OSError."""
-        known = self._hashes.get(file.path)
-        if known is not None and known[0] == file.signature:
-            return known[1]
-        found = file.fingerprint()
-        _remember(self._hashes, file.path, (file.signature, found))
-        return found
+    def fingerprinted(self) -> Iterator[tuple[bytes, StoredFile]]:
+        """Each file whose name can be cached forever, by that name: as `url` gives it, or `immutable`.
+
+        Files of hidden names, symlinks and unreadable folders are left out. Raises OSError.
+        """
+        for names in served_files(self._tree.root):
+            is_immutable = fnmatchcase(b"/".join(names), self._immutable)
+            file = self._read([*names], IMMUTABLE)
+            if is_immutable:
+                yield b"/".join(names), file
+            else:
+                yield b"/".join([*names[:-1], _with_fingerprint(names[-1], file)]), file
 
     def respond(
         self, environ: WSGIEnvironment, start_response: StartResponse, path: str, looks: int = _LOOKS
@@ -203,14 +208,13 @@ class StaticFiles(PathApp):
         return file
 
     def _look_up_fingerprinted(self, path: str, names: list[bytes]) -> StoredFile:
-        """The file of a fingerprinted name: immutable if the hash matches its content, else revalidated."""
+        """The file of a fingerprinted name, if the hash is that of its content. Raises OSError."""
         match = _FINGERPRINTED.fullmatch(names[-1])
         if match is None:
             raise FileNotFoundError("no such file")
-        plain = [*names[:-1], match[1] + (match[3] or b"")]
-        file = self._read(plain, IMMUTABLE)
-        if self._fingerprint(file).encode() != match[2]:
-            return self._read(plain, REVALIDATE)
+        file = self._read([*names[:-1], match[1] + (match[3] or b"")], IMMUTABLE)
+        if file.fingerprint().encode() != match[2]:
+            raise FileNotFoundError("the name is that of another release's content")
         self._kept.keep(path, file)
         return file
 
@@ -256,9 +260,26 @@ class StaticFiles(PathApp):
             return refuse(start_response, method, "403 Forbidden")
         if error.errno in _BUSY:
             return refuse(start_response, method, "503 Service Unavailable", ("Retry-After", "1"))
+        if ARCHIVE in environ:
+            archive, above = environ.pop(ARCHIVE)  # a release asks no other one
+            published = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).removeprefix(above)
+            release = find(archive, published)
+            if release is not None:
+                return self._in_release(release).respond(environ, start_response, published)
         if self._spa and _is_route(path) and self._has_file("/"):
             return self.respond(environ, start_response, "/")
         return self._not_found(environ, start_response, path, root)
+
+    def _in_release(self, folder: bytes) -> StaticFiles:
+        """What serves the files of a release in the assets archive, as this app serves its own."""
+        files = self._releases.get(folder)
+        if files is None:
+            files = StaticFiles(os.fsdecode(folder), index=None, immutable="*", headers=dict(self._extra))
+            files._types = self._types
+            if len(self._releases) >= _MAX_RELEASES:
+                self._releases.clear()
+            self._releases[folder] = files
+        return files
 
     def _answers_for_folder(self, path: str) -> bool:
         if self._page_assets is not None:
@@ -312,10 +333,11 @@ def _is_route(path: str) -> bool:
     return split_path(path) is not None and "/." not in path and "." not in path.rpartition("/")[2]
 
 
-def _remember(known: dict[K, V], key: K, value: V) -> None:
-    if len(known) >= _MAX_REMEMBERED:
-        known.clear()
-    known[key] = value
+def _with_fingerprint(name: bytes, file: StoredFile) -> bytes:
+    """The name with a hash of the file's content before its suffix. Raises OSError."""
+    mark = b"." + file.fingerprint().encode()
+    stem, dot, suffix = name.rpartition(b".")
+    return stem + mark + dot + suffix if stem else name + mark
 
 
 def _with_slash(environ: WSGIEnvironment) -> str:

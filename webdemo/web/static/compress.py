@@ -25,13 +25,13 @@ from typing import BinaryIO, Literal
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.web.static.content_coding import SUFFIXES
 from webdemo.web.static.media_types import is_compressed
-from webdemo.web.static.tree import WELL_KNOWN, is_fresh_sibling, is_served, open_file, open_folder, signature
+from webdemo.web.static.tree import is_fresh_sibling, open_file, open_folder, signature
+from webdemo.web.static.walk import OPEN_TO_LIST, files_below
 
 WORTHWHILE = 0.95
 """A sibling larger than this fraction of its original is discarded."""
 
 _BLOCK_BYTES = 1024 * 1024
-_OPEN_TO_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Errors of opening a file that was removed or replaced meanwhile, or that is in such a folder.
 _CHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
@@ -101,11 +101,13 @@ def compress(directory: str | os.PathLike[str], *, threads: int | None = None) -
     path = root
     with ExitStack() as stack:
         try:
-            root_fd = os.open(root, _OPEN_TO_LIST)
+            root_fd = os.open(root, OPEN_TO_LIST)
             stack.callback(os.close, root_fd)
             pool = ThreadPoolExecutor(threads or os.cpu_count())
             stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-            found = sorted(_candidates(root_fd))
+            found = sorted(
+                names for names in files_below(root_fd) if not is_compressed(os.fsdecode(names[-1]))
+            )
             futures = {pool.submit(_compress_file, root_fd, names, available): names for names in found}
             for done, future in enumerate(as_completed(futures), 1):
                 path = Path(root, *map(os.fsdecode, futures[future]))
@@ -116,45 +118,6 @@ def compress(directory: str | os.PathLike[str], *, threads: int | None = None) -
                 f"{path} cannot be compressed: {error.strerror}.",
                 remedy="Make room, or give the rights that are missing, and run it again.",
             ) from error
-
-
-def _candidates(root_fd: int) -> Iterator[tuple[bytes, ...]]:
-    """The path, as names below the root, of each file that may get siblings; skips unreadable folders."""
-    waiting: list[tuple[bytes, ...]] = [()]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            entries = _list(root_fd, folder)
-        except OSError:
-            continue
-        for name, is_folder in entries.items():
-            if not is_served(name, at_root=not folder, is_folder=is_folder):
-                continue
-            if is_folder:
-                waiting.append((*folder, name))
-                continue
-            stem, dot, suffix = os.fsdecode(name).rpartition(".")
-            is_sibling = os.fsencode(stem) in entries and dot + suffix in SUFFIXES.values()
-            if name != WELL_KNOWN and not is_sibling and not is_compressed(os.fsdecode(name)):
-                yield (*folder, name)
-
-
-def _list(root_fd: int, folder: tuple[bytes, ...]) -> dict[bytes, bool]:
-    """The names of the files and folders in a folder, and whether each is a folder. Raises OSError."""
-    folder_fd = open_folder(b".", folder, folder_fd=root_fd)
-    try:
-        listed_fd = os.open(b".", _OPEN_TO_LIST, dir_fd=folder_fd)
-    finally:
-        os.close(folder_fd)
-    try:
-        with os.scandir(listed_fd) as found:
-            return {
-                os.fsencode(entry.name): entry.is_dir(follow_symlinks=False)
-                for entry in found
-                if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
-            }
-    finally:
-        os.close(listed_fd)
 
 
 def _compress_file(

@@ -34,7 +34,7 @@ CONTENT_SECURITY_POLICY = (
     "frame-ancestors 'none'"
 )
 
-_HEADERS = (("Cache-Control", "no-cache"), ("Vary", "Accept"), ("X-Content-Type-Options", "nosniff"))
+_HEADERS = (("Vary", "Accept"), ("X-Content-Type-Options", "nosniff"))
 _HTML = (
     ("Content-Type", "text/html; charset=utf-8"),
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
@@ -263,7 +263,8 @@ def _send(
     body: bytes,
     *headers: tuple[str, str],
 ) -> Iterable[bytes]:
-    start_response(status, [*_HEADERS, *headers, ("Content-Length", str(len(body)))])
+    reuse = ("Cache-Control", "no-store" if status.startswith("404") else "no-cache")
+    start_response(status, [reuse, *_HEADERS, *headers, ("Content-Length", str(len(body)))])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 

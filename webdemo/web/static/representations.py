@@ -1,9 +1,10 @@
 """The representations of a file (identity, and one per content coding), with their headers made in advance.
 
-Each representation has its own strong entity tag. A small file is read into memory, and its tag is a
-hash of its content; the tag of a large file is made of its inode, size and timestamps. These stay the
-same for two changes within one tick of the file system's clock, so a large file that has just changed
-is examined one tick later.
+Each representation has its own strong entity tag, a hash of its content, so that it is the same on every
+host that has the same bytes. A small file is read into memory; the hash of a large one is remembered with its
+inode, size and timestamps. These stay the same for two changes within one tick of the file system's clock, so
+a large file that has just changed is examined one tick later. Reading more than HASHED_BYTES would keep the
+first client waiting, so the tag of such a file is made of its inode, size and timestamps.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import os
 import stat
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 from webdemo.web.static.conditions import http_date
@@ -20,9 +22,13 @@ from webdemo.web.static.tree import Node, Signature, is_fresh_sibling, open_file
 
 SMALL_BYTES = 256 * 1024
 """Files up to this size are read into memory and may be cached."""
+HASHED_BYTES = 64 * 1024 * 1024
+"""The entity tag of files up to this size is a hash of their content."""
 
 _TICK_SECONDS = 0.01  # Linux's slowest clock for file times: CONFIG_HZ=100
 FINGERPRINT_DIGITS = 12
+_MAX_REMEMBERED = 10_000
+_hashes: dict[bytes, tuple[Signature, str]] = {}  # of large files, by path
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -78,7 +84,7 @@ class StoredFile(NamedTuple):
         return sum(len(content.body or b"") for content in self.contents.values())
 
     def fingerprint(self) -> str:
-        """A short hash of the identity content, which is read for it. Raises OSError."""
+        """A short hash of the identity content. Raises OSError."""
         return _content_hash(self.contents[IDENTITY])[:FINGERPRINT_DIGITS]
 
 
@@ -139,12 +145,11 @@ def _content(folder_fd: int, name: bytes, path: bytes, mark: str) -> Content:
             raise FileNotFoundError("not a file")
         found = signature(status)
         if found.size > SMALL_BYTES:
-            return Content(
-                path,
-                found,
-                None,
-                f'"{found.inode:x}-{found.size:x}-{found.modified_ns:x}-{found.changed_ns:x}{mark}"',
-            )
+            tag = f"{found.inode:x}-{found.size:x}-{found.modified_ns:x}-{found.changed_ns:x}"
+            if found.size <= HASHED_BYTES:
+                with suppress(FileNotFoundError):  # it is being written
+                    tag = _large_hash(path, found, descriptor)
+            return Content(path, found, None, f'"{tag}{mark}"')
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             body = file.read(SMALL_BYTES)
         return Content(path, found, body, f'"{_hash(body)}{mark}"')
@@ -159,8 +164,23 @@ def _hash(data: bytes) -> str:
 def _content_hash(content: Content) -> str:
     if content.body is not None:
         return _hash(content.body)
-    with os.fdopen(content.open(), "rb") as file:
+    descriptor = content.open()
+    try:
+        return _large_hash(content.path, content.signature, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _large_hash(path: bytes, found: Signature, descriptor: int) -> str:
+    """The hash of an open file, read once for each version. Raises FileNotFoundError if it changes."""
+    known = _hashes.get(path)
+    if known is not None and known[0] == found:
+        return known[1]
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-        if signature(os.fstat(file.fileno())) != content.signature:
-            raise FileNotFoundError("the file changed while it was read")
+    if signature(os.fstat(descriptor)) != found:
+        raise FileNotFoundError("the file changed while it was read")
+    if len(_hashes) >= _MAX_REMEMBERED:
+        _hashes.clear()
+    _hashes[path] = found, digest
     return digest
