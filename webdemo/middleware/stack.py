@@ -12,7 +12,7 @@ import json
 import os
 import select
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from webdemo.middleware.access_log import AccessLog, mark_of
@@ -113,47 +113,11 @@ def wrap(
         "services": settings.services,
     }
 
-    log = None
-    if features.access_log:
-        log = AccessLog(
-            server=settings.server,
-            bind_of=settings.bind_of,
-            write=write,
-            mark=mark_of(token),
-            as_json=features.access_log == "json",
-            on_missing=None if features.static else MissingHint(hint),
-        )
-    if features.debug:
-        from webdemo.middleware.debug.middleware import debugged
-        from webdemo.middleware.static_mounts import with_django_finders
-
-        app = debugged(with_django_finders(app))
-    if features.static:
-        app = mounted(app, features.static)
-    if features.assets_archive is not None:
-        app = with_archive(app, features.assets_archive)
-
-    def observed(app: WSGIApplication) -> WSGIApplication:
-        app = watch(app, counter, log)
-        if features.metrics:
-            from webdemo.middleware.metrics import metrics
-
-            app = metrics(app, counter.counters, features.metrics_networks, features.about)
-        if features.trusted_proxies:
-            from webdemo.middleware.proxy_headers import ForwardedHeaders
-
-            app = ForwardedHeaders(app, features.trusted_proxies, rfc7239=features.rfc7239)
-        if features.health:
-            app = health(app, lambda: not select.select([draining], [], [], 0)[0], features.about.release)
-        if features.live_reload:
-            from webdemo.middleware.live_reload import live
-
-            app = live(app, counter.counters.board, settings.release)
-        return app
-
-    inner = observed(app)
-    answer = inner
-    app_for_chunked = cache(lambda: observed(_buffered(app)) if features.buffer_chunked else answer)
+    served = _with_files(app, features)
+    log = _access_log(settings, write, hint) if features.access_log else None
+    observed = partial(_observed, settings=settings, log=log, draining=draining, counter=counter)
+    inner = answer = observed(served)
+    app_for_chunked = cache(lambda: observed(_buffered(served)) if features.buffer_chunked else answer)
     looked_at = itertools.count(1)
 
     def look_for_proxy(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -182,6 +146,61 @@ def wrap(
         return inner(environ, start_response)
 
     return edge
+
+
+def _with_files(app: WSGIApplication, features: Features) -> WSGIApplication:
+    """What may answer instead of the app: the debug page, static files."""
+    if features.debug:
+        from webdemo.middleware.debug.middleware import debugged
+        from webdemo.middleware.static_mounts import with_django_finders
+
+        app = debugged(with_django_finders(app))
+    if features.static:
+        app = mounted(app, features.static)
+    if features.assets_archive is not None:
+        app = with_archive(app, features.assets_archive)
+    return app
+
+
+def _access_log(
+    settings: EdgeSettings, write: Callable[[bytes], object], hint: Callable[[str], None]
+) -> AccessLog:
+    return AccessLog(
+        server=settings.server,
+        bind_of=settings.bind_of,
+        write=write,
+        mark=mark_of(settings.token),
+        as_json=settings.features.access_log == "json",
+        on_missing=None if settings.features.static else MissingHint(hint),
+    )
+
+
+def _observed(
+    app: WSGIApplication,
+    *,
+    settings: EdgeSettings,
+    log: AccessLog | None,
+    draining: int,
+    counter: RequestCounter,
+) -> WSGIApplication:
+    """Counts and logs requests; around that, what answers without being counted."""
+    features = settings.features
+    app = watch(app, counter, log)
+    if features.metrics:
+        from webdemo.middleware.metrics import metrics
+
+        app = metrics(app, counter.counters, features.metrics_networks, features.about)
+    if features.trusted_proxies:
+        from webdemo.middleware.proxy_headers import ForwardedHeaders
+
+        app = ForwardedHeaders(app, features.trusted_proxies, rfc7239=features.rfc7239)
+    if features.health:
+        app = health(app, lambda: not select.select([draining], [], [], 0)[0], features.about.release)
+    if features.live_reload:
+        from webdemo.middleware.live_reload import live
+
+        app = live(app, counter.counters.board, settings.release)
+    return app
 
 
 def _buffered(app: WSGIApplication) -> WSGIApplication:
