@@ -80,34 +80,36 @@ def format_duration(seconds: float) -> str:
     return _in_units(seconds, _DURATIONS) if seconds > 0 else "0 s"
 
 
-def table(rows: Iterable[Sequence[str]], *, width: int | None = None) -> list[str]:
+def table(rows: Iterable[Sequence[str]], *, width: int | None = None, key: int = 1) -> list[str]:
     """The rows as lines with left-aligned columns; cells may be hostile text.
 
     Lines are no longer than `width`, if no word is: the text of the column that does not fit is wrapped, or
-    the columns from there on follow as a table of their own, which begins with the first column again.
+    the columns from there on follow as a table of their own, which begins with the first one again; with the
+    first `key` columns, which name a row, if half the width is enough for them.
     """
     cells = [[terminal_line(cell).replace("\t", r"\t") for cell in row] for row in rows]
-    columns = list(zip(*cells, strict=True))
+    rest = list(zip(*cells, strict=True))
+    lengths = [max(map(len, column)) for column in rest]
     if width is None:
-        return _lines(columns, [max(map(len, column)) for column in columns])
+        return _lines(rest, lengths)
+    if sum(lengths[:key]) + len(_GAP) * key > width / 2:
+        key = 1
+    named, rest = rest[:key], rest[key:]
     lines: list[str] = []
-    lead = max(map(len, columns[0]))
-    rest = columns[1:]
     while rest or not lines:
-        widths = [lead]
-        while len(widths) <= len(rest):
-            column = rest[len(widths) - 1]
-            needed = max(map(len, column))
+        shown, widths = [*named], lengths[:key]
+        while rest:
+            needed = max(map(len, rest[0]))
             room = width - sum(widths) - len(_GAP) * len(widths)
             if needed > room:
-                longest_word = max((len(word) for cell in column for word in cell.split()), default=0)
+                longest_word = max((len(word) for cell in rest[0] for word in cell.split(" ")), default=0)
                 fits = longest_word <= room and room >= _NARROWEST_TEXT
-                if len(widths) > 1 and not fits:
+                if len(shown) > key and not fits:
                     break
-                needed = max(room, longest_word)
+                needed = max(room, longest_word, 1)
             widths.append(needed)
-        lines += [*([""] if lines else []), *_lines([columns[0], *rest[: len(widths) - 1]], widths)]
-        rest = rest[len(widths) - 1 :]
+            shown.append(rest.pop(0))
+        lines += [*([""] if lines else []), *_lines(shown, widths)]
     return lines
 
 

@@ -244,8 +244,9 @@ def _with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
     return with_certificates(plan)
 
 
-def print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    for line in table(rows, width=terminal_width()):
+def print_table(rows: Sequence[tuple[str, ...]], *, key: int = 1) -> None:
+    """Print a table whose rows are named by the first `key` columns."""
+    for line in table(rows, width=terminal_width(), key=key):
         click.echo(line)
 
 

@@ -68,7 +68,7 @@ def ps(as_json: bool, watch: bool) -> None:
                     format_duration(oldest) if oldest > 1 else "-",
                 )
             )
-    print_table(rows)
+    print_table(rows, key=rows[0].index("PORT") + 1)
     for status in found:
         for problem in dict.fromkeys(service.problem for service in status.services if service.problem):
             click.echo(f"{status.pid}: given up: {problem}")
