@@ -251,7 +251,7 @@ def answer_missing(
     environ: WSGIEnvironment, start_response: StartResponse, path: str, root: str, frame: Frame
 ) -> Iterable[bytes]:
     """Respond with 404 and a page that names the path and leads back to the folder."""
-    shown = plain_field(_text(path.encode("latin-1", "replace")))
+    shown = plain_field(_text((root + path).encode("latin-1", "replace")))
     body = frame.render("file_missing.html", root, path.count("/") - 1, path=shown)
     return _send(environ, start_response, "404 Not Found", body, *_HTML)
 
