@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import raw_http
 from tests import running as runs
+from tests.deploy.network import ROOT
 from webdemo import config
 
 ASSETS = 200
@@ -98,3 +100,13 @@ def test_a_missing_archive_is_noted_and_stops_nothing(
     assert config.make_plan(resolved, []).features.assets_archive == str(tmp_path / "assets")
     (tmp_path / "assets").mkdir()
     assert config.archive_note(resolved) is None
+
+
+def test_the_playbook_publishes_on_all_hosts_before_it_switches_the_first() -> None:
+    everywhere, one_by_one = yaml.safe_load((ROOT / "examples/deploy/roll.yml").read_text())
+    assert "serial" not in everywhere
+    [argv] = [
+        task["ansible.builtin.command"]["argv"] for task in everywhere["tasks"] if "environment" in task
+    ]
+    assert argv[1:] == ["-m", "webdemo", "assets", "publish"]
+    assert one_by_one["serial"] == 1
