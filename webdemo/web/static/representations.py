@@ -4,7 +4,8 @@ Each representation has its own strong entity tag, a hash of its content, so tha
 host that has the same bytes. A small file is read into memory; the hash of a large one is remembered with its
 inode, size and timestamps. These stay the same for two changes within one tick of the file system's clock, so
 a large file that has just changed is examined one tick later. Reading more than HASHED_BYTES would keep the
-first client waiting, so the tag of such a file is made of its inode, size and timestamps.
+first client waiting, so the tag of such a file is made of its inode, size and timestamps. So is that of a
+file that changes more than once in REREAD_SECONDS.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ HASHED_BYTES = 64 * 1024 * 1024
 
 _TICK_SECONDS = 0.01  # Linux's slowest clock for file times: CONFIG_HZ=100
 FINGERPRINT_DIGITS = 12
+REREAD_SECONDS = 1.0
 _MAX_REMEMBERED = 10_000
-_hashes: dict[bytes, tuple[Signature, str]] = {}  # of large files, by path
+_hashes: dict[bytes, tuple[Signature, str, float]] = {}  # of large files, by path, and when they were read
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -146,7 +148,7 @@ def _content(folder_fd: int, name: bytes, path: bytes, mark: str) -> Content:
         found = signature(status)
         if found.size > SMALL_BYTES:
             tag = f"{found.inode:x}-{found.size:x}-{found.modified_ns:x}-{found.changed_ns:x}"
-            if found.size <= HASHED_BYTES:
+            if found.size <= HASHED_BYTES and not _has_just_been_read(path, found):
                 with suppress(FileNotFoundError):  # it is being written
                     tag = _large_hash(path, found, descriptor)
             return Content(path, found, None, f'"{tag}{mark}"')
@@ -171,6 +173,12 @@ def _content_hash(content: Content) -> str:
         os.close(descriptor)
 
 
+def _has_just_been_read(path: bytes, found: Signature) -> bool:
+    """Whether an earlier version was read so lately that the file may change again before it is sent."""
+    known = _hashes.get(path)
+    return known is not None and known[0] != found and time.monotonic() - known[2] < REREAD_SECONDS
+
+
 def _large_hash(path: bytes, found: Signature, descriptor: int) -> str:
     """The hash of an open file, read once for each version. Raises FileNotFoundError if it changes."""
     known = _hashes.get(path)
@@ -182,5 +190,5 @@ def _large_hash(path: bytes, found: Signature, descriptor: int) -> str:
         raise FileNotFoundError("the file changed while it was read")
     if len(_hashes) >= _MAX_REMEMBERED:
         _hashes.clear()
-    _hashes[path] = found, digest
+    _hashes[path] = found, digest, time.monotonic()
     return digest
