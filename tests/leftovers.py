@@ -97,23 +97,26 @@ def describe(holding: Holding) -> str:
 
 
 def _children() -> set[psutil.Process]:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return set()  # a fast check that there are none
+    if hasattr(os, "waitid"):  # a fast check that there are none
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return set()
     return set(psutil.Process().children())
 
 
 def _reap(holdings: AbstractSet[Holding]) -> None:
     """Reap the children that have exited: nobody else waits for orphans."""
     for process in holdings:
-        if isinstance(process, psutil.Process):
+        if isinstance(process, psutil.Process) and hasattr(os, "WNOHANG"):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(process.pid, os.WNOHANG)
 
 
 def _listening_sockets() -> set[ListeningSocket]:
-    found = set()
+    found: set[ListeningSocket] = set()
+    if sys.platform == "win32":
+        return found
     for name in os.listdir("/dev/fd"):  # noqa: PTH208
         descriptor = int(name)
         try:

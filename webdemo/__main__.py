@@ -15,6 +15,7 @@ if not sys.flags.safe_path:
 
 import gc
 
+from webdemo.portable import CAN_FORK
 from webdemo.worker import startup
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     gc.disable()  # imports create only objects that stay alive
     startup.open_closed_streams()
     end_early = None
-    if _serves(sys.argv[1:]):
+    if CAN_FORK and _serves(sys.argv[1:]):
         from webdemo.worker import interpreter, loader
 
         channel = interpreter.fork_early()

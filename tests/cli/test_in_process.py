@@ -61,8 +61,11 @@ def test_breakpoint_elsewhere_says_how_to_have_it(running: runs.Start) -> None:
     ("flags", "problem"),
     [
         (["-b", "gunicorn://127.0.0.1:0"], "cannot be served in this process."),
-        (["-b", "waitress://127.0.0.1:0?workers=2"], "--in-process runs one server with one process."),
-        (["-b", "waitress://127.0.0.1:0", "-b", "werkzeug://127.0.0.1:0"], "--in-process runs one server"),
+        (["-b", "waitress://127.0.0.1:0?workers=2"], "In this process, one server runs, without workers."),
+        (
+            ["-b", "waitress://127.0.0.1:0", "-b", "werkzeug://127.0.0.1:0"],
+            "In this process, one server runs",
+        ),
     ],
 )
 def test_what_needs_more_processes_is_refused(flags: list[str], problem: str, tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
         assert b" 204 " in client.recv(1000)
     serving.join(END_SECONDS)
     assert not serving.is_alive()
+    stopping.close()
 
 
 @pytest.mark.parametrize(("pause_seconds", "reads"), [(2.0, True), (0.2, False)])

@@ -19,6 +19,7 @@ from webdemo import __version__, config, servers
 from webdemo.cli.completing import BY_METAVAR
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net.bind import Bind
+from webdemo.portable import CAN_FORK
 from webdemo.supervisor.plan import Plan
 from webdemo.text import table
 
@@ -35,6 +36,11 @@ Examples:
 Exit codes: 0 drained, 1 the app cannot be loaded or every server gave up, 2 usage,
 69 port unavailable, 77 port not permitted."""
 
+
+WITHOUT_FORK = (
+    "This system has no fork: one server runs, in this process. There is no supervisor, reload, swap, worker "
+    "process, second server, dashboard or admin address."
+)
 
 # Each command, and its module in this package.
 COMMANDS = {
@@ -53,6 +59,9 @@ COMMANDS = {
     "swap": "running",
     "trace": "ports",
 }
+
+# They need processes beside this one, or descriptors of folders.
+_NOT_ON_WINDOWS = {"compare", "compress", "ps", "reload", "restart", "start", "stop", "swap"}
 
 
 class Commands(click.Group):
@@ -74,11 +83,16 @@ class Commands(click.Group):
             sys.exit(0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [name for name in COMMANDS if CAN_FORK or name not in _NOT_ON_WINDOWS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if not CAN_FORK and cmd_name in _NOT_ON_WINDOWS:
+            raise UsageError(
+                f"webdemo {cmd_name} does not work on this system.",
+                remedy="Use it on Linux or macOS; on Windows, in WSL or a container.",
+            )
         module = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name]}")
         return cast("click.Command", getattr(module, cmd_name))
 
@@ -173,7 +187,6 @@ def run(flags: dict[str, Any]) -> int:
     from webdemo.net.listener import DEFAULT_PORT
     from webdemo.supervisor.events import Event, Note, Started
     from webdemo.supervisor.printer import Printer
-    from webdemo.supervisor.supervisor import Supervisor
 
     resolved = config.read(flags)
     wanted = config.binds(resolved, config.activated_binds())
@@ -183,6 +196,9 @@ def run(flags: dict[str, Any]) -> int:
     # Refuse an impossible plan before any socket is opened.
     host = config.default_host(resolved)
     config.make_plan(resolved, wanted or [Bind(host=host, port=DEFAULT_PORT)])
+    in_process = resolved.settings.in_process or not CAN_FORK
+    if in_process:
+        refuse_what_needs_supervisor(resolved.settings)
     listeners, note = open_sockets(wanted, host=host)
     admin_bind = config.admin_bind(resolved)
     admin, _ = open_sockets([admin_bind], host=None) if admin_bind is not None else ([], None)
@@ -211,11 +227,13 @@ def run(flags: dict[str, Any]) -> int:
                     urls = [dashboard_url or "", *(url for row in event.rows for url in row.urls)]
                     open_browser(urls, lambda text: printer(Note(text)))
 
-        if resolved.settings.in_process:
-            from webdemo.cli import in_process
+        if in_process:
+            from webdemo.cli.in_process import serve
 
             printer.close()
-            return in_process.serve(plan, listeners, click.echo, opens=resolved.settings.open)
+            return serve(plan, listeners, click.echo, opens=resolved.settings.open)
+        from webdemo.supervisor.supervisor import Supervisor
+
         try:
             admin_sockets = admin[0][1] if admin else None
             return Supervisor(plan, listeners, emit, admin_sockets, reread).run()
@@ -227,6 +245,7 @@ def _notes(resolved: config.Resolved, binds: Sequence[Bind]) -> list[str | None]
     from webdemo.cli.hints import app_note
 
     return [
+        None if CAN_FORK else WITHOUT_FORK,
         config.settings_note(resolved),
         config.env_file_note(resolved),
         config.archive_note(resolved),
@@ -234,6 +253,15 @@ def _notes(resolved: config.Resolved, binds: Sequence[Bind]) -> list[str | None]
         config.why_host(resolved),
         config.development_server_note(resolved, binds),
     ]
+
+
+def refuse_what_needs_supervisor(settings: config.Settings) -> None:
+    for name in ("admin", "dashboard"):
+        if getattr(settings, name):
+            raise UsageError(
+                f"--{name} needs the supervisor, and one server is to run in this process.",
+                remedy="Leave one of them out: " + (f"--{name} or --in-process" if CAN_FORK else f"--{name}"),
+            )
 
 
 def _with_certificates(plan: Plan) -> tuple[Plan, list[str]]:

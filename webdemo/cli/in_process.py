@@ -5,6 +5,7 @@ There is no supervisor, no fork and no reload; the terminal is the app's, so tha
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from webdemo.cli.opening import Opened, open_browser
 from webdemo.errors import UsageError
 from webdemo.middleware import stack
 from webdemo.middleware.access_log import mark_of
+from webdemo.portable import CAN_FORK
 from webdemo.stats.counters import RequestCounter, SharedCounters, service_name
 from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.plan import Plan
@@ -33,7 +35,7 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool
     service = plan.services[0]
     adapter = servers.find(service.server)
     if len(plan.services) > 1 or service.workers > 1:
-        raise UsageError("--in-process runs one server with one process.", remedy="Leave the others out.")
+        raise UsageError("In this process, one server runs, without workers.", remedy="Leave the others out.")
     if adapter.own_workers or adapter.opens_own_sockets or not adapter.runs_app or service.tls:
         raise UsageError(
             f"{service} cannot be served in this process.",
@@ -42,8 +44,9 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool
     found = app_import.load(plan.target)
     listeners = [Listener.of(bind, sockets) for bind, sockets in opened]
     stopping = servers.Stopping()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last is Ctrl-Break, on Windows only
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: stopping.set())
 
     def ready() -> None:
         urls = [url for listener in listeners for url in listener.urls(service.scheme)]
@@ -55,18 +58,22 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool
         if opens:
             open_browser(urls, say)
 
-    adapter.serve(
-        servers.Job(
-            app=_wrapped(found.app, plan, listeners, stopping, say),
-            sockets=[sock.dup() for listener in listeners for sock in listener.sockets],
-            options=adapter.parse_options(dict(service.options)),
-            workers=1,
-            certificate=None,
-            ready=ready,
-            stopping=stopping,
-            grace_seconds=plan.grace_seconds,
+    with contextlib.closing(stopping), contextlib.ExitStack() as cleanup:
+        if not CAN_FORK:
+            stopping.wake_for_signals()
+            cleanup.callback(signal.set_wakeup_fd, -1)
+        adapter.serve(
+            servers.Job(
+                app=_wrapped(found.app, plan, listeners, stopping, say),
+                sockets=[cleanup.enter_context(s.dup()) for listener in listeners for s in listener.sockets],
+                options=adapter.parse_options(dict(service.options)),
+                workers=1,
+                certificate=None,
+                ready=ready,
+                stopping=stopping,
+                grace_seconds=plan.grace_seconds,
+            )
         )
-    )
     return 0
 
 
@@ -89,12 +96,13 @@ def _wrapped(
         binds={name: listener.label() for name, listener in zip(names, listeners, strict=True)},
         features=plan.features._replace(live_reload=False),
     )
-    draining, _ = os.pipe()
-    counter = RequestCounter(SharedCounters.create(), settings.service)
+    counter = RequestCounter(SharedCounters(-1), settings.service)
     write = partial(_print_lines, mark_of(token))
-    return stack.wrap(app, settings, write, say, draining, counter, stopping)
+    return stack.wrap(app, settings, write, say, stopping.fileno(), counter, stopping)
 
 
 def _print_lines(mark: bytes, data: bytes) -> None:
-    sys.stdout.write(data.replace(mark, b"").decode("utf-8", "replace"))
+    text = data.replace(mark, b"").decode("utf-8", "replace")
+    encoding = sys.stdout.encoding or "utf-8"  # not UTF-8 where Windows redirects it
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from webdemo.client.connection import Deadline
 from webdemo.net.addresses import LOOPBACK, WILDCARD
 from webdemo.net.bindtext import authority
+from webdemo.portable import AF_UNIX
 
 
 class Endpoint(NamedTuple):
@@ -26,7 +27,7 @@ class Endpoint(NamedTuple):
     @classmethod
     def of_path(cls, path: str) -> Endpoint:
         """A Unix socket."""
-        return cls(socket.AF_UNIX, path)
+        return cls(AF_UNIX, path)
 
     @classmethod
     def of_url(cls, url: str) -> Endpoint:
@@ -45,7 +46,7 @@ class Endpoint(NamedTuple):
     def of_listener(cls, listener: socket.socket, *, tls: bool) -> Endpoint:
         """Where a listening socket can be reached from this machine: on loopback if it is a wildcard."""
         address = listener.getsockname()
-        if listener.family == socket.AF_UNIX:
+        if listener.family == AF_UNIX:
             return cls.of_path(address)
         host = dict(zip(WILDCARD, LOOPBACK, strict=True)).get(address[0], address[0])
         return cls(listener.family, (host, *address[1:]), authority(host, address[1]), tls)

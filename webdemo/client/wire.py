@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
+from webdemo.portable import AF_UNIX
 from webdemo.syntax import is_length
 
 CONNECT_SECONDS = 5.0
@@ -177,7 +178,7 @@ def exchange(
     deadline = Deadline(seconds)
     marks = []
     with endpoint.connect(min(seconds, CONNECT_SECONDS)) as sock:
-        if endpoint.family != socket.AF_UNIX:
+        if endpoint.family != AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         conversation = _Conversation(sock, methods, most_bytes)
         for step in steps:

@@ -13,13 +13,13 @@ import itertools
 import json
 import os
 import re
-import select
 import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from webdemo.middleware.batches import Batches
+from webdemo.portable import PIPE_BUF, after_fork_in_child
 from webdemo.text import log_field
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class AccessLog:
         self._numbers = itertools.count(1)
         self._completed = Batches(self._write_lines)
         self._renumber()
-        os.register_at_fork(after_in_child=self._renumber)
+        after_fork_in_child(self._renumber)
 
     def begin(self, answer: Answer) -> None:
         """Assign the request's id."""
@@ -155,14 +155,14 @@ class AccessLog:
     def _write_lines(self, completed: list[_Completed]) -> None:
         """Write the lines in pieces of up to PIPE_BUF bytes, which a pipe takes whole."""
         piece: list[bytes] = []
-        room = select.PIPE_BUF
+        room = PIPE_BUF
         for response in completed:
             data = self._line(response)
             room -= len(data)
             if room < 0:
                 self._write(b"".join(piece))
                 piece = []
-                room = select.PIPE_BUF - len(data)
+                room = PIPE_BUF - len(data)
             piece.append(data)
         self._write(b"".join(piece))
 
@@ -189,7 +189,7 @@ class AccessLog:
         if status == "404" and self._on_missing is not None:
             self._on_missing(path)
         data = self._encode(line)
-        if len(data) > select.PIPE_BUF:
+        if len(data) > PIPE_BUF:
             data = self._encode(line._replace(path=path[:_SURELY_SHORT_PATH]))
         return data
 

@@ -7,13 +7,14 @@ and what is done for many at once takes half of the time, because it stays in th
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from webdemo.portable import after_fork_in_child
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class Batches(Generic[T]):
         self._handle = handle
         self._items: deque[T] = deque()
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)
+        after_fork_in_child(self._reset)
         atexit.register(self.flush)
 
     def _reset(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource  # at the top, because a process without a free descriptor cannot import anything
 from dataclasses import replace
 
 from webdemo.errors import (
@@ -19,6 +18,7 @@ from webdemo.errors import (
 )
 from webdemo.net.addresses import Address, machine_addresses
 from webdemo.net.bind import Bind
+from webdemo.net.descriptor_limit import most_descriptors
 
 
 def explain(bind: Bind, address: Address, cause: OSError) -> WebdemoError:
@@ -86,9 +86,8 @@ def explain_live_socket(path: str) -> PortUnavailable:
 
 def explain_too_many_files(place: str) -> PortUnavailable:
     """The error to raise when the limit of open files is reached (EMFILE, ENFILE)."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return PortUnavailable(
-        f"The limit of {limit} open files is reached: no socket can be opened for {place}.",
+        f"The limit of {most_descriptors()} open files is reached: no socket can be opened for {place}.",
         remedy="Raise it (ulimit -n 4096), or serve fewer binds.",
     )
 

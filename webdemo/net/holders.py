@@ -17,11 +17,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from webdemo.net.bindtext import authority
+from webdemo.portable import is_root
 from webdemo.syntax import parse_address
 from webdemo.text import format_duration, terminal_line
+
+if TYPE_CHECKING:
+    import psutil
 
 _ESTABLISHED = "01"
 _LISTEN = "0A"
@@ -139,7 +143,7 @@ def unix_listeners() -> list[Listening]:
 
 def hidden_hint() -> str:
     """Why a process is hidden, and what would show it."""
-    if os.geteuid() == 0:
+    if is_root():
         return "it is not visible from here, perhaps in another container"
     return "only its owner or root can see which"
 
@@ -152,14 +156,14 @@ def inspect_process(pid: int) -> Process | None:
         process = psutil.Process(pid)
         with process.oneshot():
             words = process.cmdline() or [process.name()]
-            uid = process.uids().effective
+            user, is_mine = _owner(process)
             return Process(
                 pid=pid,
                 parent=process.ppid(),
                 command=_shown(words),
-                user=_user(uid),
+                user=user,
                 started=process.create_time(),
-                is_mine=uid == os.geteuid(),
+                is_mine=is_mine,
                 is_webdemo=_is_webdemo(words),
             )
     except psutil.Error:
@@ -268,12 +272,21 @@ def _oldest_first(processes: Iterable[Process | None]) -> tuple[Process, ...]:
     return tuple(sorted(seen, key=lambda process: (process.started, process.pid)))
 
 
-def _user(uid: int) -> str:
-    import pwd
+def _owner(process: psutil.Process) -> tuple[str, bool]:
+    """The user of the process, and whether this process is the same user's."""
+    if hasattr(os, "geteuid"):
+        uid = process.uids().effective
+        return _user(uid), uid == os.geteuid()
+    name = process.username()  # Windows
+    return name, name == type(process)().username()
 
+
+def _user(uid: int) -> str:
     try:
+        import pwd
+
         return pwd.getpwuid(uid).pw_name
-    except KeyError:
+    except (ImportError, KeyError):
         return str(uid)
 
 

@@ -22,6 +22,7 @@ from webdemo.net.addresses import Address, resolve
 from webdemo.net.bind import Bind
 from webdemo.net.bindtext import HIGHEST_PORT
 from webdemo.net.socketfile import listen_on_path
+from webdemo.portable import AF_UNIX
 
 DEFAULT_PORT = 8000
 _TRIES_FOR_ANY_PORT = 50
@@ -180,7 +181,7 @@ def _has_address(sock: socket.socket, bind: Bind, addresses: Iterable[Address]) 
     One that listens on every address has them all: what passed it on has decided that.
     """
     name = sock.getsockname()
-    if sock.family == socket.AF_UNIX:
+    if sock.family == AF_UNIX:
         return bind.path is not None and name == bind.path
     own = Address(sock.family, *name[:2])
     is_dual = (
@@ -208,7 +209,7 @@ def _adopt(fd: int) -> socket.socket:
         if sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.set_inheritable(False)
             sock.setblocking(True)
-            if sock.family != socket.AF_UNIX:
+            if sock.family != AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         sock.detach()

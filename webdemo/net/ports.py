@@ -6,7 +6,6 @@ The rule: facts only, each with its source. Nothing here opens a port.
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from webdemo.net.bindtext import read_port
 from webdemo.net.holders import Listening, tcp_listeners
 from webdemo.net.registry import Service
 from webdemo.net.uses import Use
+from webdemo.portable import CAN_FORK, is_root
 
 _KERNEL = Path("/proc/sys/net/ipv4")
 _CAP_NET_BIND_SERVICE = 10
@@ -226,7 +226,7 @@ def _may_bind_low_ports() -> bool:
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
-        return os.geteuid() == 0
+        return is_root() or not CAN_FORK  # on Windows any user may
     effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
     return bool(int(effective, 16) >> _CAP_NET_BIND_SERVICE & 1)
 

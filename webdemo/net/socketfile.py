@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from webdemo.errors import PortNotPermitted, PortUnavailable, WebdemoError
 from webdemo.net import doctor
+from webdemo.portable import AF_UNIX
 
 _CONNECT_SECONDS = 1.0
 
@@ -49,7 +50,9 @@ def listen_on_path(path: str, *, mode: int, backlog: int) -> UnixListener:
 
     Raises PortUnavailable, PortNotPermitted.
     """
-    sock = UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
+    if AF_UNIX is None:
+        raise PortUnavailable("There are no Unix sockets on this system.", remedy="Listen on a port.")
+    sock = UnixListener(AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
         # By umask, because until a chmod the file would be accessible to more users than asked for.
@@ -84,7 +87,7 @@ def _remove_stale(path: str) -> None:
 
 
 def _is_live(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+    with socket.socket(AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(_CONNECT_SECONDS)
         try:
             client.connect(path)

@@ -13,8 +13,7 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
-import os
-import select
+import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from webdemo.errors import (
     ServerUnavailable,
     UsageError,
 )
+from webdemo.portable import is_readable
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -50,32 +50,39 @@ class Stopping:
     """Tells a server to drain: a flag that a signal handler can set and a selector can wait for."""
 
     def __init__(self) -> None:
-        self._read, self._write = os.pipe()
+        self._read, self._write = socket.socketpair()  # not a pipe: Windows can wait for sockets only
+        self._write.setblocking(False)
         self._is_set = False
 
     def set(self) -> None:
         """Set the flag; may be called in a signal handler, and more than once."""
         if not self._is_set:
             self._is_set = True
-            os.write(self._write, b"!")
+            self._write.send(b"!")
 
     def is_set(self) -> bool:
         return self._is_set
 
     def fileno(self) -> int:
         """A descriptor that becomes readable, and stays so, when the flag is set."""
-        return self._read
+        return self._read.fileno()
+
+    def wake_for_signals(self) -> None:
+        """Have each signal wake who waits, on Windows, where it does not interrupt a wait for sockets."""
+        signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         """Block until the flag is set or the timeout has passed; returns whether it is set."""
-        poll = select.poll()
-        poll.register(self._read, select.POLLIN)
-        return bool(poll.poll(None if timeout_seconds is None else timeout_seconds * 1000))
+        return is_readable(self._read, timeout_seconds)
 
     def close(self) -> None:
         self._is_set = True
-        os.close(self._read)
-        os.close(self._write)
+        self._read.close()
+        self._write.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_write"):  # else no descriptor was left for it
+            self.close()
 
 
 class Certificate(NamedTuple):

@@ -7,15 +7,15 @@ LINGER_SECONDS, within which a request already on its way may still arrive.
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import selectors
 import socket
 import struct
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from webdemo.portable import MSG_DONTWAIT, is_readable
 from webdemo.servers import LINGER_SECONDS, Stopping
 
 if TYPE_CHECKING:
@@ -87,18 +87,11 @@ def stop_reading(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RD)
 
 
-def is_readable(connection: socket.socket) -> bool:
-    """Whether a read would not block."""
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(0))
-
-
 def _arrived(connection: socket.socket) -> bytes:
     """The bytes waiting to be read; b"" if another thread has read them. Does not block."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as same:  # a copy without the timeout
+    with socket.socket(fileno=socket.dup(connection.fileno())) as same:  # a copy without the timeout
         try:
-            return same.recv(_LONGEST_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            return same.recv(_LONGEST_HEAD, socket.MSG_PEEK | MSG_DONTWAIT)
         except BlockingIOError:
             return b""
 
@@ -120,7 +113,11 @@ class DrainingHandler(_Handler):
     def setup(self) -> None:
         super().setup()
         # With a timeout of Python's, each call would poll first, and one long response would share it.
-        seconds = struct.pack("ll", *divmod(int(self.pause_seconds * 1_000_000), 1_000_000))
+        microseconds = int(self.pause_seconds * 1_000_000)
+        if sys.platform == "win32":
+            seconds = struct.pack("L", microseconds // 1000)
+        else:
+            seconds = struct.pack("ll", *divmod(microseconds, 1_000_000))
         for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self.request.setsockopt(socket.SOL_SOCKET, direction, seconds)
         self.idle.add(self.request)

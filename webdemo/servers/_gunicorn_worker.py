@@ -18,8 +18,9 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from webdemo.portable import is_readable
 from webdemo.servers import LINGER_SECONDS, Job
-from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, end_reading, is_readable
+from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, end_reading
 from webdemo.servers._fair_accept import Turns
 from webdemo.servers._room import PAUSE_SECONDS, Room
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import socket
 import sys
 import time
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from webdemo.net import ListeningSocket
+from webdemo.net.descriptor_limit import most_descriptors
 
 # How long a full server waits before it checks again.
 PAUSE_SECONDS = 0.05
@@ -57,7 +57,7 @@ class Room:
             )
         elif count and self._runs_short and not _descriptors_are_left():  # one is always served
             self._say(
-                f"The limit of {_most_descriptors()} open files is reached: further connections wait, and "
+                f"The limit of {most_descriptors()} open files is reached: further connections wait, and "
                 "idle ones are closed. Raise it with ulimit -n."
             )
         else:
@@ -90,14 +90,9 @@ class Room:
             print(text, file=sys.stderr, flush=True)
 
 
-def _most_descriptors() -> int:
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
-
-
 def _first_reserved() -> int:
     """The first descriptor of the reserve that is kept for the app."""
-    most = _most_descriptors()
+    most = most_descriptors()
     return most - max(_SMALLEST_RESERVE, min(most // 8, _LARGEST_RESERVE))
 
 

@@ -142,14 +142,19 @@ class _RestingListener(Listener):
         self._rest()
 
 
-class _WakeUp(wasyncore.file_dispatcher):  # type: ignore[misc]
-    """Wakes the event loop when the server should stop."""
+class _WakeUp(wasyncore.dispatcher):  # type: ignore[misc]
+    """Wakes the event loop when the server should stop. Waitress has one for descriptors, not on Windows."""
+
+    def __init__(self, descriptor: int, connections: dict[int, Any]) -> None:
+        super().__init__(map=connections)
+        self._fileno = descriptor
+        self.add_channel()
 
     def writable(self) -> bool:
         return False
 
     def handle_read(self) -> None:
-        self.close()
+        self.del_channel()
 
 
 class _Receiver(ChunkedReceiver):  # type: ignore[misc]

@@ -13,8 +13,9 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from webdemo.portable import AF_UNIX, is_readable
 from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job, _framing, option
-from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections, is_readable
+from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections
 from webdemo.servers._fields import Malformed
 from webdemo.servers._room import Listener, Room
 from webdemo.servers._wsgi_fixes import UNIX, answer
@@ -205,7 +206,7 @@ def read_fields(lines: BinaryIO, fields: dict[bytes, bytes]) -> None:
 
 def name(listener: socket.socket) -> str:
     """The listener's host for SERVER_NAME, which Cheroot would set to its own name."""
-    return "localhost" if listener.family == socket.AF_UNIX else str(listener.getsockname()[0])
+    return "localhost" if listener.family == AF_UNIX else str(listener.getsockname()[0])
 
 
 adapter = Adapter(

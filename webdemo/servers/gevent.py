@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from webdemo.portable import AF_UNIX
 from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections
 from webdemo.servers._fields import Malformed
@@ -54,7 +54,7 @@ def serve(job: Job) -> None:
         server_class(
             sock,
             app,
-            environ=dict(UNIX) if sock.family == socket.AF_UNIX else None,
+            environ=dict(UNIX) if sock.family == AF_UNIX else None,
             spawn=pool,
             log=None,
             handler_class=handler_class,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net import BACKLOG
 from webdemo.net.descriptors import open_descriptors
+from webdemo.portable import AF_UNIX
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Stopping, option
 from webdemo.servers._draining import end_reading
 from webdemo.servers._fields import unify
@@ -247,7 +248,7 @@ def hang_up_idle(stopping: Stopping, local_parts: set[Any], busy: set[int]) -> N
 
 def local_part(sock: socket.socket) -> Any:
     """The part of a local address that a listener shares with the connections accepted from it."""
-    return sock.family, sock.getsockname() if sock.family == socket.AF_UNIX else sock.getsockname()[1]
+    return sock.family, sock.getsockname() if sock.family == AF_UNIX else sock.getsockname()[1]
 
 
 adapter = Adapter(

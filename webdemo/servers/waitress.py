@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from webdemo.portable import AF_UNIX
 from webdemo.servers import Adapter, Job, option
 from webdemo.servers._wsgi_fixes import UNIX, answer
 
@@ -67,8 +68,8 @@ def serve(job: Job) -> None:
 
 def by_kind(sockets: list[socket.socket]) -> list[list[socket.socket]]:
     """The sockets as lists of TCP and of Unix sockets: a Waitress server cannot have both."""
-    unix = [sock for sock in sockets if sock.family == socket.AF_UNIX]
-    internet = [sock for sock in sockets if sock.family != socket.AF_UNIX]
+    unix = [sock for sock in sockets if sock.family == AF_UNIX]
+    internet = [sock for sock in sockets if sock.family != AF_UNIX]
     return [kind for kind in (internet, unix) if kind]
 
 

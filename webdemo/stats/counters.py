@@ -8,7 +8,6 @@ for the CPU time and memory of each service.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import operator
 import os
@@ -22,10 +21,12 @@ from collections.abc import Iterable, Sequence
 from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, NamedTuple
 
+from webdemo.portable import after_fork_in_child
 from webdemo.stats.board import BOARD_BYTES, Board
 from webdemo.stats.latency import BUCKETS, ENDS
 
 if TYPE_CHECKING:
+    from webdemo.stats.claims import Claims
     from webdemo.stats.usage import Usage
 
 SLOTS = 1024
@@ -144,10 +145,18 @@ def _cut(text: str, most_bytes: int) -> str:
 
 
 class SharedCounters:
-    """The shared memory, given its descriptor. Names of slots come from `service_name`. Thread-safe."""
+    """The shared memory, given its descriptor; -1: memory of this process alone, which is not shared.
+
+    Names of slots come from `service_name`. Thread-safe.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._claims: Claims | None = None
+        if fd >= 0:
+            from webdemo.stats.claims import Claims  # not on Windows
+
+            self._claims = Claims(fd)
         self._memory = mmap.mmap(fd, _MEMORY_SIZE + BOARD_BYTES)
         memory = memoryview(self._memory)
         words = memory[:_MEMORY_SIZE].cast("Q")
@@ -155,7 +164,7 @@ class SharedCounters:
         self._name_lengths, self._words = words[:SLOTS], words[SLOTS:]
         self._lock = allocate_lock()
         self._own: dict[int, memoryview] = {}
-        os.register_at_fork(after_in_child=self._own.clear)  # locks are not inherited
+        after_fork_in_child(self._own.clear)  # locks are not inherited
 
     @classmethod
     def create(cls) -> SharedCounters:
@@ -195,7 +204,8 @@ class SharedCounters:
         self._name_lengths[slot] = len(name)
         words[_STARTED] = sum(words[_ENDED : _ENDED + _STATUSES])  # forget requests that died in flight
         words[_CONNECTIONS] = words[_OLDEST] = 0
-        words[_PID], words[_GROUP] = os.getpid(), os.getpgrp()
+        if self._claims is not None:
+            words[_PID], words[_GROUP] = os.getpid(), os.getpgrp()
         self._own[slot] = words
         return words
 
@@ -242,25 +252,18 @@ class SharedCounters:
         """Claim the slot if it has this name and is not claimed; returns whether it succeeded."""
         if self._name(slot) != name:
             return False
-        try:
-            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
-        except OSError:
+        if self._claims is None:
+            return True
+        if not self._claims.take(slot):
             return False
         if self._name(slot) == name:
             return True
-        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)  # another process has claimed and released it meanwhile
+        self._claims.release(slot)  # another process has claimed and released it meanwhile
         return False
 
     def lives(self, slot: int) -> bool:
         """Whether the process that claimed the slot is alive."""
-        if slot in self._own:
-            return True
-        try:
-            fcntl.lockf(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, slot)
-        except OSError:
-            return True
-        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)
-        return False
+        return slot in self._own or (self._claims is not None and self._claims.is_taken(slot))
 
 
 def _name_start(slot: int) -> int:
@@ -275,7 +278,7 @@ class RequestCounter:
         self.counters = counters
         self._name = name
         self._forget()
-        os.register_at_fork(after_in_child=self._forget)
+        after_fork_in_child(self._forget)
 
     def _forget(self) -> None:
         self._words: memoryview | None = None

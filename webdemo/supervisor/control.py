@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from webdemo.errors import ControlUnavailable, SystemRefusal, UsageError, WebdemoError
+from webdemo.portable import AF_UNIX
 from webdemo.supervisor.control_messages import COMMANDS, Command, Refusal, Reply, RunStatus, Status
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.stream_server import Connection, StreamServer
@@ -30,6 +31,10 @@ ANSWER_SECONDS = 5.0  # in which a main process that is well answers
 
 def folder() -> Path:
     """The user's private folder for control sockets, created if missing; raises ControlUnavailable."""
+    if AF_UNIX is None:
+        raise ControlUnavailable(
+            "There are no control sockets on this system.", remedy="Stop webdemo where it was started."
+        )
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         path = Path(runtime, "webdemo")
@@ -65,7 +70,7 @@ class ControlServer:
     def __init__(self, loop: Loop, obey: Obey) -> None:
         self._obey = obey
         self.path = own_path()
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = socket.socket(AF_UNIX, socket.SOCK_STREAM)
         try:
             self.path.unlink(missing_ok=True)  # left behind by an earlier process with our pid
             sock.bind(str(self.path))
@@ -141,7 +146,7 @@ class Instance(NamedTuple):
         self, command: Command, reply: type[R], may_wait: Callable[[], bool], timeout_seconds: float
     ) -> R:
         answer = b""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        with socket.socket(AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_seconds)
             try:
                 sock.connect(str(self.path))
@@ -190,7 +195,7 @@ def instances() -> list[Instance]:
     """This user's running webdemos; control sockets left behind by dead ones are removed."""
     found = []
     for path in sorted(folder().glob("*.sock")):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        with socket.socket(AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(ANSWER_SECONDS)
             try:
                 sock.connect(str(path))

@@ -23,6 +23,7 @@ from webdemo.net.addresses import WILDCARD, machine_addresses
 from webdemo.net.bind import Bind
 from webdemo.net.bindtext import authority
 from webdemo.net.socketfile import UnixListener
+from webdemo.portable import AF_UNIX
 from webdemo.syntax import is_loopback
 
 # From Linux's headers (asm-generic/socket.h, linux/bpf_common.h); Python has no names for them.
@@ -73,7 +74,7 @@ class Listener:
         """URLs for other machines; a wildcard address becomes every address of this one."""
         urls = []
         for sock in self.sockets:
-            if sock.family == socket.AF_UNIX:
+            if sock.family == AF_UNIX:
                 continue
             host, port = sock.getsockname()[:2]
             hosts = [host]
@@ -136,7 +137,7 @@ def _waiting(sock: socket.socket) -> int:
     poll.register(sock, select.POLLIN)
     if not poll.poll(0):
         return 0
-    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
+    if sys.platform != "linux" or sock.family == AF_UNIX:
         return 1
     # struct tcp_info in linux/tcp.h: tcpi_unacked of a listening socket is the length of its accept queue.
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)

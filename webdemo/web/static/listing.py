@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, quote
 
 from webdemo import assets
 from webdemo.text import format_size, plain_field
-from webdemo.web.static.tree import Tree, is_served
+from webdemo.web.static.tree import Folder, Tree, is_served
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -125,12 +125,9 @@ class Listing(NamedTuple):
 def read_page(tree: Tree, names: list[bytes], order: Order) -> Listing:
     """A page of the folder at the path of these names: folders first, then in this order. Raises OSError."""
     with tree.enter(names) as node:
-        if not node.is_folder:
-            raise NotADirectoryError("not a folder")
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        folder_fd = os.open(node.name, flags, dir_fd=node.folder_fd)
+        folder = Folder.open(node)
     try:
-        folders, files, values = _scan(folder_fd, order.column, at_root=not names)
+        folders, files, values = _scan(folder, order.column, at_root=not names)
         for found in (folders, files):
             found.sort(key=_natural, reverse=order.is_descending and order.column == "name")
             if order.column != "name":
@@ -138,20 +135,20 @@ def read_page(tree: Tree, names: list[bytes], order: Order) -> Listing:
         listing = Listing([], order, len(files), len(folders))
         page = min(max(order.page, 1), listing.page_count)
         shown = (folders + files)[(page - 1) * PAGE_ENTRIES : page * PAGE_ENTRIES]
-        entries = [_entry(tree, names, folder_fd, os.fsencode(name)) for name in shown]
+        entries = [_entry(tree, names, folder, os.fsencode(name)) for name in shown]
     finally:
-        os.close(folder_fd)
+        folder.close()
     return listing._replace(
         entries=[entry for entry in entries if entry is not None], order=order._replace(page=page)
     )
 
 
-def _scan(folder_fd: int, column: str, *, at_root: bool) -> tuple[list[str], list[str], dict[str, float]]:
+def _scan(folder: Folder, column: str, *, at_root: bool) -> tuple[list[str], list[str], dict[str, float]]:
     """The names of folders and files that may be served, and the sizes or times that they are sorted by."""
     folders: list[str] = []
     files: list[str] = []
     values: dict[str, float] = {}
-    with os.scandir(folder_fd) as found:
+    with folder.scan() as found:
         for item in found:
             name = item.name
             try:
@@ -169,16 +166,16 @@ def _scan(folder_fd: int, column: str, *, at_root: bool) -> tuple[list[str], lis
     return folders, files, values
 
 
-def _entry(tree: Tree, names: list[bytes], folder_fd: int, name: bytes) -> Entry | None:
+def _entry(tree: Tree, names: list[bytes], folder: Folder, name: bytes) -> Entry | None:
     """The entry, or None if it is not served: unreadable, gone, or a symlink that leads out of the root."""
     try:
-        status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        status = os.stat(folder.entry(name), dir_fd=folder.fd, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
             with tree.enter([*names, name]) as node:
                 status = node.status
                 readable = _is_readable(node.name, node.folder_fd, node.is_folder)
         else:
-            readable = _is_readable(name, folder_fd, stat.S_ISDIR(status.st_mode))
+            readable = _is_readable(folder.entry(name), folder.fd, stat.S_ISDIR(status.st_mode))
     except OSError:
         return None
     is_folder = stat.S_ISDIR(status.st_mode)
@@ -289,7 +286,7 @@ def _as_data(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _is_readable(name: bytes, folder_fd: int, is_folder: bool) -> bool:
+def _is_readable(name: bytes, folder_fd: int | None, is_folder: bool) -> bool:
     mode = os.R_OK | os.X_OK if is_folder else os.R_OK
     return os.access(name, mode, dir_fd=folder_fd, effective_ids=os.access in os.supports_effective_ids)
 

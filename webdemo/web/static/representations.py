@@ -134,7 +134,7 @@ def dress(
     return StoredFile(path, contents, codings, representations, changed)
 
 
-def _content(folder_fd: int, name: bytes, path: bytes, mark: str) -> Content:
+def _content(folder_fd: int | None, name: bytes, path: bytes, mark: str) -> Content:
     status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
     if not stat.S_ISREG(status.st_mode):  # opening a FIFO or a device could block or have side effects
         raise FileNotFoundError("not a file")

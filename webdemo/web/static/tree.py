@@ -2,13 +2,17 @@
 
 Names are bytes, as in the file system, so that names that are not UTF-8 can be requested too. A path is
 resolved first, and the resolved path is then opened from the root by descriptor, following no symlink:
-replacing a folder by a symlink in between causes an error, not access to another folder's file.
+replacing a folder by a symlink in between causes an error, not access to another folder's file. Windows has
+no such descriptors: there the resolved path itself is opened.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
+import operator
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,8 +20,20 @@ from typing import NamedTuple
 
 WELL_KNOWN = b".well-known"
 
-_OPEN_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+def _flags(*names: str) -> int:
+    """These flags of os.open, as far as the system has them."""
+    return functools.reduce(operator.or_, (getattr(os, name, 0) for name in names))
+
+
+_OPEN_FOLDER = _flags("O_PATH", "O_DIRECTORY", "O_CLOEXEC")
+_OPEN_TO_LIST = _flags("O_RDONLY", "O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC")
+_OPEN_FILE = _flags("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
+
+_HAS_FOLDER_DESCRIPTORS = os.open in os.supports_dir_fd
+_SEPARATOR = os.fsencode(os.sep)
+# On Windows another separator, and the mark of drives and of a file's other streams.
+_NEVER_IN_A_NAME = re.compile(r"[\0\\:]" if os.sep == "\\" else r"\0")
 
 
 class Signature(NamedTuple):
@@ -54,7 +70,7 @@ def split_path(path_info: str) -> list[bytes] | None:
         names = path_info.encode("latin-1").split(b"/")
     except UnicodeEncodeError:
         return None
-    if names.pop(0) or "\0" in path_info:
+    if names.pop(0) or _NEVER_IN_A_NAME.search(path_info):
         return None
     if "/." not in path_info and "//" not in path_info:
         return names
@@ -76,9 +92,12 @@ def is_served(name: bytes, *, at_root: bool, is_folder: bool = True) -> bool:
 
 
 class Node(NamedTuple):
-    """A file or folder in the tree: its parent's descriptor, its resolved name and path, its status."""
+    """A file or folder in the tree: its parent's descriptor, its resolved name and path, its status.
 
-    folder_fd: int
+    Without descriptors of folders `folder_fd` is None, and the name is the path.
+    """
+
+    folder_fd: int | None
     name: bytes
     path: bytes
     status: os.stat_result
@@ -90,6 +109,32 @@ class Node(NamedTuple):
     @property
     def is_folder(self) -> bool:
         return stat.S_ISDIR(self.status.st_mode)
+
+
+class Folder(NamedTuple):
+    """A folder that is open to be listed."""
+
+    fd: int | None
+    path: bytes
+
+    @classmethod
+    def open(cls, node: Node) -> Folder:
+        if not node.is_folder:
+            raise NotADirectoryError("not a folder")
+        if not _HAS_FOLDER_DESCRIPTORS:
+            return cls(None, node.path)
+        return cls(os.open(node.name, _OPEN_TO_LIST, dir_fd=node.folder_fd), node.path)
+
+    def scan(self) -> os._ScandirIterator[str]:
+        return os.scandir(os.fsdecode(self.path) if self.fd is None else self.fd)
+
+    def entry(self, name: bytes) -> bytes:
+        """What to call an entry in a call with `dir_fd=self.fd`."""
+        return os.path.join(self.path, name) if self.fd is None else name  # noqa: PTH118
+
+    def close(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
 
 
 class Tree:
@@ -109,15 +154,26 @@ class Tree:
         """
         root = os.path.realpath(self.root)
         real = os.path.realpath(self.path(names), strict=True)
-        if real != root and not real.startswith(root.rstrip(b"/") + b"/"):
+        if real != root and not real.startswith(root.rstrip(_SEPARATOR) + _SEPARATOR):
             raise FileNotFoundError(errno.ENOENT, "outside the root")
-        *folders, name = real[len(root) :].strip(b"/").split(b"/")
+        *folders, name = real[len(root) :].strip(_SEPARATOR).split(_SEPARATOR)
+        if not _HAS_FOLDER_DESCRIPTORS:
+            _check_served([*folders, name])
+            yield Node(None, real, real, os.lstat(real))
+            return
         folder_fd = open_folder(root, folders)
         try:
             status = os.stat(name or b".", dir_fd=folder_fd, follow_symlinks=False)
             yield Node(folder_fd, name or b".", real, status)
         finally:
             os.close(folder_fd)
+
+
+def _check_served(names: list[bytes]) -> None:
+    """Raise FileNotFoundError for a name that is not served: Windows has others for it, such as GIT~1."""
+    for position, name in enumerate(names):
+        if not is_served(name, at_root=position == 0, is_folder=position < len(names) - 1):
+            raise FileNotFoundError(errno.ENOENT, "not served")
 
 
 def open_folder(root: bytes, names: Iterable[bytes], *, folder_fd: int | None = None) -> int:
