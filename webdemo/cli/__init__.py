@@ -61,7 +61,7 @@ COMMANDS = {
 }
 
 # They need processes beside this one, or descriptors of folders.
-_NOT_ON_WINDOWS = {"compare", "compress", "ps", "reload", "restart", "start", "stop", "swap"}
+_NOT_ON_WINDOWS = {"assets", "compare", "compress", "ps", "reload", "restart", "start", "stop", "swap"}
 
 
 class Commands(click.Group):

@@ -21,14 +21,14 @@ from typing import NamedTuple
 WELL_KNOWN = b".well-known"
 
 
-def _flags(*names: str) -> int:
+def flags(*names: str) -> int:
     """These flags of os.open, as far as the system has them."""
     return functools.reduce(operator.or_, (getattr(os, name, 0) for name in names))
 
 
-_OPEN_FOLDER = _flags("O_PATH", "O_DIRECTORY", "O_CLOEXEC")
-_OPEN_TO_LIST = _flags("O_RDONLY", "O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC")
-_OPEN_FILE = _flags("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
+_OPEN_FOLDER = flags("O_PATH", "O_DIRECTORY", "O_CLOEXEC")
+_OPEN_TO_LIST = flags("O_RDONLY", "O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC")
+_OPEN_FILE = flags("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
 
 _HAS_FOLDER_DESCRIPTORS = os.open in os.supports_dir_fd
 _SEPARATOR = os.fsencode(os.sep)

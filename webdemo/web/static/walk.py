@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 
 from webdemo.web.static.content_coding import SUFFIXES
-from webdemo.web.static.tree import WELL_KNOWN, is_served, open_folder
+from webdemo.web.static.tree import WELL_KNOWN, flags, is_served, open_folder
 
-OPEN_TO_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+OPEN_TO_LIST = flags("O_RDONLY", "O_DIRECTORY", "O_CLOEXEC")
 
 
 def files_below(root_fd: int) -> Iterator[tuple[bytes, ...]]:
