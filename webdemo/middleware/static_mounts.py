@@ -97,7 +97,7 @@ def mounted(app: WSGIApplication, mounts: Sequence[Mount]) -> WSGIApplication:
 
 def with_archive(app: WSGIApplication, folder: str) -> WSGIApplication:
     """WSGI middleware that names the assets archive to every StaticFiles behind it."""
-    from webdemo.web.static.archive import ARCHIVE
+    from webdemo.web.static.app import ARCHIVE
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ[ARCHIVE] = folder, environ.get("SCRIPT_NAME", "")

@@ -21,7 +21,6 @@ from webdemo.errors import UsageError
 from webdemo.syntax import is_field_value, is_token
 from webdemo.web.routing import PathApp
 from webdemo.web.static import listing as folder_listing
-from webdemo.web.static.archive import ARCHIVE, find
 from webdemo.web.static.conditions import status_by_conditions
 from webdemo.web.static.content_coding import IDENTITY, choose
 from webdemo.web.static.file_cache import KeptFiles
@@ -29,7 +28,6 @@ from webdemo.web.static.media_types import content_type, suffix, with_charset
 from webdemo.web.static.representations import FINGERPRINT_DIGITS, Headers, StoredFile, dress, look_at
 from webdemo.web.static.responses import refuse, send, spans_asked
 from webdemo.web.static.tree import Tree, split_path
-from webdemo.web.static.walk import served_files
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -37,6 +35,8 @@ if TYPE_CHECKING:
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 NOT_FOUND_PAGE = "/404.html"
+ARCHIVE = "webdemo.assets_archive"
+"""The environ key of an assets archive's folder, and of the SCRIPT_NAME above which paths do not count."""
 
 # Caches may keep a 404 (RFC 9110 15.1), and during a rolling update the next host may have the file.
 _DO_NOT_REUSE = ("Cache-Control", "no-store")
@@ -139,6 +139,8 @@ class StaticFiles(PathApp):
 
         Files of hidden names, symlinks and unreadable folders are left out. Raises OSError.
         """
+        from webdemo.web.static.walk import served_files  # needs descriptors of folders
+
         for names in served_files(self._tree.root):
             is_immutable = fnmatchcase(b"/".join(names), self._immutable)
             file = self._read([*names], IMMUTABLE)
@@ -261,6 +263,8 @@ class StaticFiles(PathApp):
         if error.errno in _BUSY:
             return refuse(start_response, method, "503 Service Unavailable", ("Retry-After", "1"))
         if ARCHIVE in environ:
+            from webdemo.web.static.archive import find
+
             archive, above = environ.pop(ARCHIVE)  # a release asks no other one
             published = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).removeprefix(above)
             release = find(archive, published)

@@ -25,9 +25,6 @@ from webdemo.web.static.tree import split_path
 if TYPE_CHECKING:
     from webdemo.web.static.app import StaticFiles
 
-ARCHIVE = "webdemo.assets_archive"
-"""The environ key of the archive's folder, and of the SCRIPT_NAME above which paths do not count."""
-
 _TEMPORARY = ".publishing-"
 _ABANDONED_SECONDS = 3600.0  # a publication takes no longer
 _SAFE_RELEASES = 2  # the new one and the one before it, which still serves
