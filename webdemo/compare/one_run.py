@@ -25,11 +25,12 @@ from webdemo.supervisor.events import LoadFailed
 from webdemo.supervisor.printer import Printer
 from webdemo.supervisor.supervisor import Supervisor
 from webdemo.worker.app_import import Target
+from webdemo.worker.codec import build, plain
 
 
 def order(bind: str, target: Target, grace_seconds: float) -> str:
     """The command line argument that `main` reads, as JSON."""
-    return json.dumps({"bind": bind, "target": target._asdict(), "grace_seconds": grace_seconds})
+    return json.dumps({"bind": bind, "target": plain(target), "grace_seconds": grace_seconds})
 
 
 def main() -> int:
@@ -43,7 +44,7 @@ def main() -> int:
         sockets = listen(bind)
         bind = replace(bind, port=sockets[0].getsockname()[1])
         plan = plans.Plan(
-            target=Target(**order["target"]),
+            target=build(Target, order["target"]),
             services=plans.services([bind], default_server=plans.DEFAULT_SERVER),
             grace_seconds=order["grace_seconds"],
             features=Features(access_log=None),

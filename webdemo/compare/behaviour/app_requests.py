@@ -15,6 +15,7 @@ from webdemo.client.wire import Request
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.worker import interpreter
 from webdemo.worker.app_import import Target
+from webdemo.worker.codec import plain
 
 _IMPORT_SECONDS = 30.0
 _SAFE_CHARACTERS = "/:@!$&'()*+,;=-._~?%"
@@ -25,9 +26,10 @@ _LIST_ROUTES = """
 import json, sys
 from webdemo.errors import WebdemoError
 from webdemo.worker.app_import import Target, load
+from webdemo.worker.codec import build
 from webdemo.web.app import App
 try:
-    app = load(Target(**json.loads(sys.argv[1]))).app
+    app = load(build(Target, json.loads(sys.argv[1]))).app
     result = app.paths() if isinstance(app, App) else []
 except WebdemoError as exc:
     result = {"problem": exc.problem, "remedy": exc.remedy}
@@ -99,7 +101,7 @@ def of_routes(target: Target) -> list[AppRequest]:
     remedy = f"Find the cause with: python -m webdemo --app {target.app}"
     try:
         done = subprocess.run(
-            [*interpreter.python(), "-c", _LIST_ROUTES, json.dumps(target._asdict())],
+            [*interpreter.python(), "-c", _LIST_ROUTES, json.dumps(plain(target))],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_IMPORT_SECONDS,
