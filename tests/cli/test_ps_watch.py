@@ -35,9 +35,10 @@ def app(environ, start_response):
 
 
 def start(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     return subprocess.Popen(
         [sys.executable, "-m", "webdemo", "ps", "--watch", *arguments],
-        env=os.environ | {"XDG_RUNTIME_DIR": str(folder), "TERM": "xterm-256color"},
+        env=inherited | {"XDG_RUNTIME_DIR": str(folder), "TERM": "xterm-256color"},
         start_new_session=True,
         **options,
     )
