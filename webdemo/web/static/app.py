@@ -61,7 +61,7 @@ _OUR_HEADERS = frozenset(
 )
 _MOVED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
-_LOOKS = 10
+_LOOKS = 50  # of 10 ms for a large file: one that is replaced all the time meets several in a row
 _REUSE_SECONDS = 1.0
 _MAX_REMEMBERED = 10_000
 _MAX_RELEASES = 20
