@@ -47,8 +47,8 @@ def _in_process() -> list[Limit]:
             ("missing", "404", 2.5),
             ("page", "page of 10 items", 1.06),
             ("response", "hello by a `Response`", 3.6),
-            ("static", "static, 1.5 KB", 2.0),  # bare is little more than a stat: 0.7 us here
-            ("unchanged", "static, 304", 2.0),
+            ("static", "static, 1.5 KB", 1.6),
+            ("unchanged", "static, 304", 1.6),
             ("large", "static, 1 MB", 1.15),
         )
     ]

@@ -263,7 +263,7 @@ class StaticFiles(PathApp):
         if error.errno in _BUSY:
             return refuse(start_response, method, "503 Service Unavailable", ("Retry-After", "1"))
         if ARCHIVE in environ:
-            from webdemo.web.static.archive import find
+            from webdemo.web.static.releases import find  # few apps have an archive
 
             archive, above = environ.pop(ARCHIVE)  # a release asks no other one
             published = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).removeprefix(above)
