@@ -103,7 +103,7 @@ class Terminal:
     def close(self) -> None:
         if self.servers is not None:
             try:
-                self.servers.terminate()
+                assert self.servers.terminate() == 0, self.servers.log()
             finally:
                 self.servers.clean_up()
 
