@@ -158,8 +158,8 @@ class Running:
 
     def servers(self) -> list[psutil.Process]:
         """The running server processes, without their workers: the children of the loaders."""
-        children = [c for loader in self.loaders() for c in loader.children()]
-        return sorted(children, key=lambda p: p.pid)
+        found = [child for loader in self.loaders() for child in children(loader)]
+        return sorted(found, key=lambda p: p.pid)
 
     def wait_until_gone(self, seconds: float = END_SECONDS) -> None:
         """Wait until none of its processes is left."""
@@ -253,6 +253,14 @@ def lives(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def children(process: psutil.Process, *, recursive: bool = False) -> list[psutil.Process]:
+    """Its running children (recursively, also their children); none if it has ended."""
+    try:
+        return list(process.children(recursive=recursive))
+    except psutil.NoSuchProcess:
+        return []
 
 
 def wait_until(condition: Callable[[], object], told: Callable[[], object] = str) -> None:

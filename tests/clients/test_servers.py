@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.clients.serving import Served
+from tests.running import children
 
 pytestmark = pytest.mark.process
 
@@ -150,7 +151,7 @@ def _open_files(process_id: int, folder: Path) -> list[str]:
     process = psutil.Process(process_id)
     return [
         file.path
-        for each in (process, *process.children(recursive=True))
+        for each in (process, *children(process, recursive=True))
         for file in each.open_files()
         if file.path.startswith(os.fspath(folder))
     ]

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
+from tests.running import children
 from webdemo.compare import runner
 from webdemo.compare.behaviour import app_requests, own_paths
 from webdemo.compare.report import accepted
@@ -102,7 +103,7 @@ def compared(folder: Path, *arguments: str, code: int) -> tuple[Comparison, str]
 def started(pid: int) -> list[psutil.Process]:
     """The processes that a comparison has started."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        return list(psutil.Process(pid).children(recursive=True))
+        return children(psutil.Process(pid), recursive=True)
     return []
 
 
@@ -162,7 +163,9 @@ def test_a_run_that_is_killed_is_crashed_from_then_on(folder: Path, number: sign
     requests = app_requests.of_paths(["/"])
     with runner.running(runner.choose(["waitress", "wsgiref"]), Target("ending:app")) as runs:
         leader = next(
-            p for p in psutil.Process().children() if runs[0].pids[0] in [c.pid for c in p.children(True)]
+            p
+            for p in psutil.Process().children()
+            if runs[0].pids[0] in [c.pid for c in children(p, recursive=True)]
         )
         leader.send_signal(number)
         deadline = time.monotonic() + 60

@@ -218,7 +218,7 @@ def test_it_works_as_pid_1_and_reaps_what_is_left_to_it(tmp_path: Path) -> None:
             except psutil.NoSuchProcess:
                 return False
 
-        runs.wait_until(lambda: not any(map(left, first.children(recursive=True))))
+        runs.wait_until(lambda: not any(map(left, runs.children(first, recursive=True))))
         first.terminate()
         assert process.wait(SECONDS) == 0, (tmp_path / "log").read_text()
     finally:

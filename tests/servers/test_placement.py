@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 def workers_of(running: runs.Running, server: str) -> list[psutil.Process]:
     """The processes that answer requests."""
     found = running.servers()
-    return [w for one in found for w in one.children()] if servers.find(server).own_workers else found
+    return [w for one in found for w in runs.children(one)] if servers.find(server).own_workers else found
 
 
 def places(running: runs.Running, server: str, count: int) -> list[list[int]]:

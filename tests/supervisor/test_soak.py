@@ -186,11 +186,7 @@ class Soak:
 
     def server_processes(self) -> list[psutil.Process]:
         """The server processes and their workers, without those whose loader was killed."""
-        found: list[psutil.Process] = []
-        for loader in self.loaders():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                found += loader.children(recursive=True)
-        return found
+        return [p for loader in self.loaders() for p in runs.children(loader, recursive=True)]
 
     def reload(self) -> None:
         release = self.release
@@ -281,7 +277,8 @@ class Soak:
             return f"{len(desired)} processes serve {len(self.run.urls)} ports"
         servers = {process.pid for process in self.run.servers()}
         everything = {process.pid for process in self.run.processes()}
-        workers = {child.pid for pid in desired for child in psutil.Process(pid).children(recursive=True)}
+        serving = [process for process in self.run.servers() if process.pid in desired]
+        workers = {child.pid for process in serving for child in runs.children(process, recursive=True)}
         loaders = {process.pid for process in self.loaders()}
         if servers != desired or everything != desired | workers | loaders | {self.run.pid}:
             return f"{everything} run, {desired} serve, {workers} are workers, {loaders} loaders"
