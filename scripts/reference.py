@@ -16,8 +16,10 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import webdemo
-from webdemo import config, errors, servers
+from webdemo import errors, servers
 from webdemo.cli import main
+from webdemo.config.settings import FIELDS
+from webdemo.config.sources import PREFIX
 from webdemo.supervisor.clients import MEETINGS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,13 +49,13 @@ def settings() -> str:
         "`webdemo config` shows each setting and where it came from. "
         "In a file, `-` and `_` in a name mean the same.\n",
     ]
-    for name, field in config.FIELDS.items():
+    for name, field in FIELDS.items():
         facts = field.metadata
         key = name.replace("_", "-")
         flags = [flag for flag in (facts["flag"], f"--{key}") if flag]
         if field.type == "bool":
             flags.append(f"--no-{key}")
-        variables = [v for v in (facts["variable"], config.PREFIX + name.upper()) if v]
+        variables = [v for v in (facts["variable"], PREFIX + name.upper()) if v]
         parts += [
             f"## {key}\n",
             f"{_escaped(facts['help'])}\n",

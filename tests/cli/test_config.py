@@ -8,15 +8,26 @@ from typing import Any
 
 import pytest
 
-from webdemo import config
+from webdemo.config.binds import wanted_binds, why_host
+from webdemo.config.planning import make_plan
+from webdemo.config.settings import FIELDS, Settings
+from webdemo.config.sources import (
+    DEFAULT,
+    PYPROJECT,
+    SETTINGS_FILE,
+    Resolved,
+    resolve_settings,
+    setting_rows,
+    settings_note,
+)
 from webdemo.errors import BindTextError, UsageError
 from webdemo.net.bind import Bind
 
 
 def resolve(
     folder: Path, flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
-) -> config.Resolved:
-    return config.resolve(flags or {}, environment or {}, folder)
+) -> Resolved:
+    return resolve_settings(flags or {}, environment or {}, folder)
 
 
 def message(excinfo: pytest.ExceptionInfo[UsageError]) -> tuple[str, str]:
@@ -25,9 +36,9 @@ def message(excinfo: pytest.ExceptionInfo[UsageError]) -> tuple[str, str]:
 
 def test_without_anything_every_setting_has_its_default(tmp_path: Path) -> None:
     resolved = resolve(tmp_path)
-    assert resolved.settings == config.Settings()
+    assert resolved.settings == Settings()
     assert set(resolved.sources.values()) == {"default"}
-    assert config.binds(resolved) == []
+    assert wanted_binds(resolved) == []
 
 
 def test_a_file_is_overridden_by_the_environment_and_that_by_a_flag(tmp_path: Path) -> None:
@@ -48,12 +59,12 @@ def test_pyproject_is_read_where_there_is_no_file_of_our_own(tmp_path: Path) -> 
 
 def test_a_pyproject_of_something_else_is_no_matter(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "site"\n')
-    assert resolve(tmp_path).settings == config.Settings()
+    assert resolve(tmp_path).settings == Settings()
 
 
 def test_a_list_may_be_given_as_its_only_item_and_a_port_as_a_number(tmp_path: Path) -> None:
     (tmp_path / "webdemo.toml").write_text("port = 8001\n")
-    assert config.binds(resolve(tmp_path)) == [Bind(port=8001)]
+    assert wanted_binds(resolve(tmp_path)) == [Bind(port=8001)]
 
 
 def test_keys_may_be_written_with_hyphens(tmp_path: Path) -> None:
@@ -63,32 +74,32 @@ def test_keys_may_be_written_with_hyphens(tmp_path: Path) -> None:
 
 def test_where_to_listen_is_answered_whole_by_the_one_who_speaks_last(tmp_path: Path) -> None:
     (tmp_path / "webdemo.toml").write_text('bind = ["waitress://:8001"]\n')
-    assert config.binds(resolve(tmp_path, {"port": ("8005",)})) == [Bind(port=8005)]
-    assert config.binds(resolve(tmp_path, environment={"WEBDEMO_PORT": "8006"})) == [Bind(port=8006)]
+    assert wanted_binds(resolve(tmp_path, {"port": ("8005",)})) == [Bind(port=8005)]
+    assert wanted_binds(resolve(tmp_path, environment={"WEBDEMO_PORT": "8006"})) == [Bind(port=8006)]
 
 
 def test_ports_may_be_ranges_and_lists(tmp_path: Path) -> None:
     resolved = resolve(tmp_path, {"port": ("8000-8001", "8005")})
-    assert [bind.port for bind in config.binds(resolved)] == [8000, 8001, 8005]
+    assert [bind.port for bind in wanted_binds(resolved)] == [8000, 8001, 8005]
 
 
 def test_a_port_in_the_environment_opens_every_address_and_says_so(tmp_path: Path) -> None:
     resolved = resolve(tmp_path, environment={"PORT": "5000"})
-    assert config.binds(resolved) == [Bind(host="*", port=5000)]
-    assert config.why_host(resolved) == (
+    assert wanted_binds(resolved) == [Bind(host="*", port=5000)]
+    assert why_host(resolved) == (
         "Listening on every address, because PORT is in the environment; --host 127.0.0.1 changes that."
     )
 
 
 def test_a_port_in_the_environment_opens_binds_that_name_no_host(tmp_path: Path) -> None:
     resolved = resolve(tmp_path, {"bind": ("gunicorn://:5000", "gunicorn://[::1]:5001")}, {"PORT": "5000"})
-    assert [bind.host for bind in config.binds(resolved)] == ["*", "::1"]
+    assert [bind.host for bind in wanted_binds(resolved)] == ["*", "::1"]
 
 
 def test_a_host_given_wins_over_the_port_in_the_environment(tmp_path: Path) -> None:
     resolved = resolve(tmp_path, {"host": "127.0.0.1"}, {"PORT": "5000"})
-    assert config.binds(resolved) == [Bind(host="127.0.0.1", port=5000)]
-    assert config.why_host(resolved) is None
+    assert wanted_binds(resolved) == [Bind(host="127.0.0.1", port=5000)]
+    assert why_host(resolved) is None
 
 
 def test_platforms_name_workers_and_proxies_in_their_way(tmp_path: Path) -> None:
@@ -107,7 +118,7 @@ def test_workers_in_the_environment_reach_every_service(tmp_path: Path) -> None:
     resolved = resolve(
         tmp_path, {"bind": ("waitress://:1", "gunicorn://:2?workers=5")}, {"WEB_CONCURRENCY": "3"}
     )
-    plan = config.make_plan(resolved, config.binds(resolved))
+    plan = make_plan(resolved, wanted_binds(resolved))
     assert [service.workers for service in plan.services] == [3, 5]
 
 
@@ -115,7 +126,7 @@ def test_binds_with_the_same_server_and_options_share_a_service(tmp_path: Path) 
     resolved = resolve(
         tmp_path, {"bind": ("waitress://:1", "waitress://:2", "waitress://:3?threads=8", ":4")}
     )
-    plan = config.make_plan(resolved, config.binds(resolved))
+    plan = make_plan(resolved, wanted_binds(resolved))
     assert [(s.server, len(s.binds)) for s in plan.services] == [
         ("waitress", 2),
         ("waitress", 1),
@@ -174,7 +185,7 @@ def test_an_app_and_a_folder_exclude_each_other(tmp_path: Path) -> None:
     "A served folder, or a folder above it, contains a webdemo.toml or a pyproject.toml",
     "It is not read; the start says so",
 )
-@pytest.mark.parametrize("name", [config.FILE, config.PYPROJECT])
+@pytest.mark.parametrize("name", [SETTINGS_FILE, PYPROJECT])
 @pytest.mark.parametrize(
     "given",
     [
@@ -187,25 +198,25 @@ def test_an_app_and_a_folder_exclude_each_other(tmp_path: Path) -> None:
 def test_no_file_is_read_when_a_folder_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, given: tuple[dict[str, str], dict[str, str]]
 ) -> None:
-    table = "[tool.webdemo]\n" if name == config.PYPROJECT else ""
+    table = "[tool.webdemo]\n" if name == PYPROJECT else ""
     (tmp_path / name).write_text(
         f'{table}host = "*"\nserver = "gunicorn"\ntrusted-proxies = "*"\nnot = "TOML'
     )
     resolved = resolve(tmp_path, *given)
     expected = {"directory"} | {"app" for _ in given[1].keys() & {"WEBDEMO_APP"}}
-    assert {name for name, source in resolved.sources.items() if source != config.DEFAULT} == expected
+    assert {name for name, source in resolved.sources.items() if source != DEFAULT} == expected
     monkeypatch.chdir(tmp_path)
     told = "webdemo.toml is not read, because --directory serves a folder and runs no project."
-    assert config.settings_note(resolved) == (told if name == config.FILE else None)
+    assert settings_note(resolved) == (told if name == SETTINGS_FILE else None)
 
 
 def test_which_file_set_what_is_told(tmp_path: Path) -> None:
-    assert config.settings_note(resolve(tmp_path)) is None
+    assert settings_note(resolve(tmp_path)) is None
     (tmp_path / "webdemo.toml").write_text('directory = "dist"\ntrusted-proxies = "*"\nport = 8001\n')
     resolved = resolve(tmp_path, {"port": ("8005",)})
-    assert config.settings_note(resolved) == "Settings from webdemo.toml: directory, trusted-proxies."
+    assert settings_note(resolved) == "Settings from webdemo.toml: directory, trusted-proxies."
     resolved = resolve(tmp_path, {"app": "site:app"}, {"WEBDEMO_DIRECTORY": "dist"})
-    assert config.settings_note(resolved) == "Settings from webdemo.toml: port, trusted-proxies."
+    assert settings_note(resolved) == "Settings from webdemo.toml: port, trusted-proxies."
 
 
 @pytest.mark.attack(
@@ -217,7 +228,7 @@ def test_which_file_set_what_is_told(tmp_path: Path) -> None:
 def test_a_kind_of_worker_is_one_of_gunicorns_own(tmp_path: Path, kind: str) -> None:
     resolved = resolve(tmp_path, {"bind": (f"gunicorn://:1?worker_class={kind}",)})
     with pytest.raises(UsageError) as excinfo:
-        config.make_plan(resolved, config.binds(resolved))
+        make_plan(resolved, wanted_binds(resolved))
     assert message(excinfo)[0] == f"Gunicorn has no kind of worker called {kind!r}."
 
 
@@ -266,18 +277,18 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
 def test_a_bind_that_its_server_cannot_serve_is_refused(binds: tuple[str, ...], tmp_path: Path) -> None:
     resolved = resolve(tmp_path, {"bind": binds})
     with pytest.raises(UsageError) as excinfo:
-        config.make_plan(resolved, config.binds(resolved))
+        make_plan(resolved, wanted_binds(resolved))
     assert message(excinfo) == REFUSED_BINDS[binds]
 
 
 def test_a_bind_without_meaning_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BindTextError):
-        config.binds(resolve(tmp_path, {"bind": ("::1:80",)}))
+        wanted_binds(resolve(tmp_path, {"bind": ("::1:80",)}))
 
 
 def test_every_setting_is_shown_with_its_source(tmp_path: Path) -> None:
-    rows = config.shown(resolve(tmp_path, {"port": ("8001",)}, {"HOST": "::1"}))
-    assert [row[0] for row in rows] == [name.replace("_", "-") for name in config.FIELDS]
+    rows = setting_rows(resolve(tmp_path, {"port": ("8001",)}, {"HOST": "::1"}))
+    assert [row[0] for row in rows] == [name.replace("_", "-") for name in FIELDS]
     assert ("port", "8001", "flag") in rows
     assert ("host", "::1", "HOST") in rows
     assert ("grace", "8", "default") in rows
@@ -286,10 +297,10 @@ def test_every_setting_is_shown_with_its_source(tmp_path: Path) -> None:
 def test_options_of_folders_reach_each_folder_and_need_one(tmp_path: Path) -> None:
     flags = {"spa": True, "immutable": "assets/*"}
     for served in ({"directory": str(tmp_path)}, {"static": (f"/app/={tmp_path}",)}):
-        plan = config.make_plan(resolve(tmp_path, flags | served, {"WEBDEMO_CORS": "1"}), [Bind(port=8000)])
+        plan = make_plan(resolve(tmp_path, flags | served, {"WEBDEMO_CORS": "1"}), [Bind(port=8000)])
         mounted = [mount.options for mount in plan.features.static]
         options = plan.target.folder_options if plan.target.directory else mounted[0]
         assert options == (True, True, "assets/*")
     with pytest.raises(UsageError, match="--spa is for folders") as excinfo:
-        config.make_plan(resolve(tmp_path, flags), [Bind(port=8000)])
+        make_plan(resolve(tmp_path, flags), [Bind(port=8000)])
     assert "--directory" in message(excinfo)[1]

@@ -8,8 +8,10 @@ import pytest
 
 from tests import running as runs
 from tests.raw_http import get
-from webdemo import config
 from webdemo.cli.hints import app_here
+from webdemo.config.binds import wanted_binds
+from webdemo.config.planning import make_plan
+from webdemo.config.sources import env_file_note, read_settings
 
 MANAGE = """import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
@@ -44,14 +46,14 @@ def test_dot_env_is_read_with_debug_only_and_gives_the_port_only(
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("PORT=8123\nHOST=0.0.0.0\nWEBDEMO_SERVER=gunicorn\nSECRET_KEY=hidden\n")
-    assert config.read({}).settings.port == ()
-    resolved = config.read({"debug": True})
+    assert read_settings({}).settings.port == ()
+    resolved = read_settings({"debug": True})
     assert (resolved.settings.port, resolved.sources["port"]) == (("8123",), ".env")
     assert (resolved.settings.host, resolved.settings.server) == ("", "werkzeug")
     assert not resolved.on_platform
-    assert config.env_file_note(resolved) == "From .env: PORT, HOST, WEBDEMO_SERVER, SECRET_KEY."
-    assert config.read({"debug": True, "port": ("1",)}).settings.port == ("1",)
-    plan = config.make_plan(resolved, config.binds(resolved))
+    assert env_file_note(resolved) == "From .env: PORT, HOST, WEBDEMO_SERVER, SECRET_KEY."
+    assert read_settings({"debug": True, "port": ("1",)}).settings.port == ("1",)
+    plan = make_plan(resolved, wanted_binds(resolved))
     assert plan.target.env_file == str(tmp_path / ".env")
 
 

@@ -10,21 +10,23 @@ import pytest
 
 from tests import running as runs
 from tests.dashboard.conftest import APP
-from webdemo import config
+from webdemo.config.binds import dashboard_bind
+from webdemo.config.settings import DASHBOARD_PORT
+from webdemo.config.sources import SETTINGS_FILE, resolve_settings
 from webdemo.errors import UsageError
 
 
 def bind_of(
     folder: Path, flags: dict[str, Any] | None = None, environment: dict[str, str] | None = None
 ) -> Any:
-    return config.dashboard_bind(config.resolve(flags or {}, environment or {}, folder))
+    return dashboard_bind(resolve_settings(flags or {}, environment or {}, folder))
 
 
 def test_without_the_setting_there_is_none(tmp_path: Path) -> None:
     assert bind_of(tmp_path) is None
 
 
-@pytest.mark.parametrize(("text", "port"), [("auto", config.DASHBOARD_PORT), ("9001", 9001), ("0", 0)])
+@pytest.mark.parametrize(("text", "port"), [("auto", DASHBOARD_PORT), ("9001", 9001), ("0", 0)])
 def test_it_stands_on_a_port_of_its_own(tmp_path: Path, text: str, port: int) -> None:
     assert bind_of(tmp_path, {"dashboard": text}).port == port
     assert bind_of(tmp_path, environment={"WEBDEMO_DASHBOARD": text}).port == port
@@ -32,10 +34,10 @@ def test_it_stands_on_a_port_of_its_own(tmp_path: Path, text: str, port: int) ->
 
 @pytest.mark.parametrize(
     ("value", "port"),
-    [("true", config.DASHBOARD_PORT), ("9001", 9001), ('"9001"', 9001), ("false", None), ('"auto"', 9000)],
+    [("true", DASHBOARD_PORT), ("9001", 9001), ('"9001"', 9001), ("false", None), ('"auto"', 9000)],
 )
 def test_a_file_may_say_so_too(tmp_path: Path, value: str, port: int | None) -> None:
-    (tmp_path / config.FILE).write_text(f"dashboard = {value}\n")
+    (tmp_path / SETTINGS_FILE).write_text(f"dashboard = {value}\n")
     bind = bind_of(tmp_path)
     assert (bind.port if bind else None) == port
 
@@ -51,7 +53,7 @@ def test_what_is_no_port_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_a_list_of_ports_in_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / config.FILE).write_text("dashboard = [9000]\n")
+    (tmp_path / SETTINGS_FILE).write_text("dashboard = [9000]\n")
     with pytest.raises(UsageError):
         bind_of(tmp_path)
 

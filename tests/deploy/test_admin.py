@@ -15,7 +15,8 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 from tests.deploy.test_platforms import free_port
-from webdemo import config
+from webdemo.config.binds import admin_bind
+from webdemo.config.sources import resolve_settings
 from webdemo.errors import UsageError
 from webdemo.stats.counters import Activity
 from webdemo.supervisor.hangs import HangWatch, Look
@@ -91,12 +92,12 @@ def in_flight(admin: str) -> list[int]:
 
 def test_an_admin_address_is_a_port_of_this_machine_or_a_unix_socket(tmp_path: Path) -> None:
     def bind(text: str) -> str:
-        return str(config.admin_bind(config.resolve({"admin": text}, {}, tmp_path)))
+        return str(admin_bind(resolve_settings({"admin": text}, {}, tmp_path)))
 
     assert bind("9180") == "127.0.0.1:9180"
     assert bind("*:9180") == "*:9180"
     assert bind("unix:///run/site/admin.sock") == "unix:///run/site/admin.sock"
-    assert config.admin_bind(config.resolve({}, {}, tmp_path)) is None
+    assert admin_bind(resolve_settings({}, {}, tmp_path)) is None
     for text in ("gunicorn://:9180", "https://:9180", "fd://3", ":9180?threads=4"):
         with pytest.raises(UsageError):
             bind(text)

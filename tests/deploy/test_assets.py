@@ -12,7 +12,8 @@ import yaml
 from tests import raw_http
 from tests import running as runs
 from tests.deploy.network import ROOT
-from webdemo import config
+from webdemo.config.planning import archive_note, make_plan
+from webdemo.config.sources import resolve_settings
 
 ASSETS = 200
 APP = f"""
@@ -94,12 +95,12 @@ def test_a_missing_archive_is_noted_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    resolved = config.resolve({"assets_archive": "assets"}, {}, tmp_path)
+    resolved = resolve_settings({"assets_archive": "assets"}, {}, tmp_path)
     note = "The assets archive assets does not exist; webdemo assets publish makes it."
-    assert config.archive_note(resolved) == note
-    assert config.make_plan(resolved, []).features.assets_archive == str(tmp_path / "assets")
+    assert archive_note(resolved) == note
+    assert make_plan(resolved, []).features.assets_archive == str(tmp_path / "assets")
     (tmp_path / "assets").mkdir()
-    assert config.archive_note(resolved) is None
+    assert archive_note(resolved) is None
 
 
 def test_the_playbook_publishes_on_all_hosts_before_it_switches_the_first() -> None:

@@ -16,8 +16,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from webdemo import cli, config, deploy
+from webdemo import cli, deploy
 from webdemo.cli.export import make_site
+from webdemo.config.sources import read_settings
 from webdemo.deploy import quoting
 from webdemo.errors import UsageError
 
@@ -69,7 +70,7 @@ def arguments_of(shape: tuple[str, ...], format_name: str, hosts: tuple[str, ...
     flags: dict[str, Any] = {}
     with cli.main.make_context("webdemo", [*shape, "config"]) as context:
         flags = context.params
-    return list(make_site(config.read(flags), format_name, hosts).arguments)
+    return list(make_site(read_settings(flags), format_name, hosts).arguments)
 
 
 # -- the validators -------------------------------------------------------------------------------

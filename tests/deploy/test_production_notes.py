@@ -9,7 +9,8 @@ import pytest
 
 from tests import raw_http
 from tests import running as runs
-from webdemo import config
+from webdemo.config.binds import development_server_note, wanted_binds
+from webdemo.config.sources import resolve_settings
 from webdemo.middleware.stack import UNTRUSTED_PROXY
 
 APP = """
@@ -36,8 +37,8 @@ OPEN = "Werkzeug's development server is open to other machines; for production:
 def test_the_development_server_open_to_others_is_noted(
     flags: dict[str, object], environment: dict[str, str], note: str | None, tmp_path: Path
 ) -> None:
-    resolved = config.resolve(flags, environment, tmp_path)
-    assert config.development_server_note(resolved, config.binds(resolved)) == note
+    resolved = resolve_settings(flags, environment, tmp_path)
+    assert development_server_note(resolved, wanted_binds(resolved)) == note
 
 
 def test_an_untrusted_proxy_and_the_proxy_protocol_are_told_once(running: runs.Start) -> None:

@@ -12,7 +12,8 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 from tests.deploy.test_platforms import free_port
-from webdemo import config
+from webdemo.config.reloading import Rereading
+from webdemo.config.sources import read_settings
 from webdemo.errors import UsageError
 
 ANSWER = """
@@ -96,7 +97,7 @@ def test_only_what_has_changed_is_told_and_what_needs_a_restart_is_told_again(
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "webdemo.toml"
     file.write_text("grace = 9\n")
-    rereading = config.Rereading({}, config.read({}), tmp_path)
+    rereading = Rereading({}, read_settings({}), tmp_path)
     assert rereading.read()[1] is None
     file.write_text("grace = 10\nhealth = true\n")
     resolved, note = rereading.read()

@@ -21,8 +21,9 @@ import pytest
 from tests import running as runs
 from tests.deploy.network import BALANCER, HOSTS, ROOT, Network, RemoteVisitors, network
 from tests.deploy.visitors import Count
-from webdemo import config, deploy
+from webdemo import deploy
 from webdemo.cli.export import make_site
+from webdemo.config.sources import resolve_settings
 from webdemo.deploy.site import Site
 
 pytestmark = [
@@ -174,7 +175,7 @@ def roll(balancer: str, server: str, folder: Path, *more: str) -> Count:
         "trusted_proxies": (BALANCER,),
         **dict(zip(more[::2], map(float, more[1::2]), strict=True)),
     }
-    resolved = config.resolve(flags, {}, folder)
+    resolved = resolve_settings(flags, {}, folder)
     site = make_site(resolved, "haproxy", HOSTS)
     with network() as net, ExitStack() as undo:
         hosts = [Host(net, address, folder, site.arguments) for address in HOSTS]

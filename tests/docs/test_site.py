@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from scripts import reference
 from tests.running import Start
-from webdemo.config import FIELDS
+from webdemo.config.settings import FIELDS
 
 pytestmark = pytest.mark.process  # MkDocs
 

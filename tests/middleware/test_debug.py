@@ -14,7 +14,8 @@ from playwright.sync_api import Browser
 from tests import running as runs
 from tests.cli.test_config import resolve
 from tests.raw_http import Connection, get
-from webdemo import config
+from webdemo.config.binds import wanted_binds
+from webdemo.config.planning import make_plan
 from webdemo.errors import UsageError
 from webdemo.middleware.debug.middleware import debugged
 from webdemo.middleware.debug.report import Report, shown_value
@@ -221,7 +222,7 @@ def test_what_is_the_servers_to_handle_is_raised_on() -> None:
 def test_debug_is_refused_where_others_could_see_it(tmp_path: Path) -> None:
     def plan(flags: dict[str, Any], **environment: str) -> Plan:
         resolved = resolve(tmp_path, {"debug": True, **flags}, environment)
-        return config.make_plan(resolved, config.binds(resolved))
+        return make_plan(resolved, wanted_binds(resolved))
 
     for flags in ({"host": "0.0.0.0", "port": ("80",)}, {"bind": ("[::]:80",)}, {"bind": ("*:80",)},
                   {"bind": ("192.168.0.7:80",)}, {"bind": ("waitress://example.org:80",)}):  # fmt: skip

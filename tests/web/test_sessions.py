@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.web.serving import call
-from webdemo import App, Request, config
+from webdemo import App, Request
+from webdemo.config.sources import resolve_settings
 from webdemo.errors import UsageError
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -97,7 +98,7 @@ def test_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_key_in_the_environment_is_not_taken_for_a_setting(tmp_path: Path) -> None:
-    assert config.resolve({}, {"WEBDEMO_SECRET_KEY": KEY}, tmp_path).settings.server
+    assert resolve_settings({}, {"WEBDEMO_SECRET_KEY": KEY}, tmp_path).settings.server
 
 
 def test_session_without_a_key_names_the_remedy(

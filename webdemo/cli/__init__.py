@@ -15,8 +15,21 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import click
 
-from webdemo import __version__, config, servers
+from webdemo import __version__, servers
 from webdemo.cli.completing import BY_METAVAR
+from webdemo.config.binds import (
+    activated_binds,
+    admin_bind,
+    dashboard_bind,
+    default_host,
+    development_server_note,
+    wanted_binds,
+    why_host,
+)
+from webdemo.config.planning import archive_note, make_plan
+from webdemo.config.reloading import Rereading
+from webdemo.config.settings import FIELDS, Settings
+from webdemo.config.sources import Resolved, env_file_note, given_folder, read_settings, settings_note
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.portable import CAN_FORK
@@ -119,7 +132,7 @@ def fail(error: WebdemoError) -> NoReturn:
 
 def settings_as_options(function: F) -> F:
     """Add a click option for each setting, with its help text, type and default."""
-    for name, f in reversed(config.FIELDS.items()):
+    for name, f in reversed(FIELDS.items()):
         facts = f.metadata
         kind = str(f.type)
         text = facts["help"]
@@ -188,28 +201,27 @@ def run(flags: dict[str, Any]) -> int:
     from webdemo.supervisor.events import Event, Note, Started
     from webdemo.supervisor.printer import Printer
 
-    resolved = config.read(flags)
-    wanted = config.binds(resolved, config.activated_binds())
+    resolved = read_settings(flags)
+    wanted = wanted_binds(resolved, activated_binds())
     colour = sys.stdout.isatty()
-    config.dashboard_bind(resolved)
-    config.admin_bind(resolved)
     # Refuse an impossible plan before any socket is opened.
-    host = config.default_host(resolved)
-    config.make_plan(resolved, wanted or [Bind(host=host, port=DEFAULT_PORT)])
+    dashboard_bind(resolved)
+    admin_binds = list(filter(None, [admin_bind(resolved)]))
+    host = default_host(resolved)
+    make_plan(resolved, wanted or [Bind(host=host, port=DEFAULT_PORT)])
     in_process = resolved.settings.in_process or not CAN_FORK
     if in_process:
         refuse_what_needs_supervisor(resolved.settings)
     listeners, note = open_sockets(wanted, host=host)
-    admin_bind = config.admin_bind(resolved)
-    admin, _ = open_sockets([admin_bind], host=None) if admin_bind is not None else ([], None)
+    admin, _ = open_sockets(admin_binds, host=None) if admin_binds else ([], None)
     with closed_at_the_end(listeners), closed_at_the_end(admin):
         binds = [bind for bind, _ in listeners]
-        plan = config.make_plan(resolved, binds)
-        rereading = config.Rereading(flags, resolved, config.given_folder())
+        plan = make_plan(resolved, binds)
+        rereading = Rereading(flags, resolved, given_folder())
 
         def reread() -> tuple[Plan, str | None]:
             settings, note = rereading.read()
-            return config.make_plan(settings, binds)._replace(folder=str(Path.cwd())), note
+            return make_plan(settings, binds)._replace(folder=str(Path.cwd())), note
 
         plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
         plan, notes = _with_certificates(plan)
@@ -241,21 +253,21 @@ def run(flags: dict[str, Any]) -> int:
             printer.close()
 
 
-def _notes(resolved: config.Resolved, binds: Sequence[Bind]) -> list[str | None]:
+def _notes(resolved: Resolved, binds: Sequence[Bind]) -> list[str | None]:
     from webdemo.cli.hints import app_note
 
     return [
         None if CAN_FORK else WITHOUT_FORK,
-        config.settings_note(resolved),
-        config.env_file_note(resolved),
-        config.archive_note(resolved),
+        settings_note(resolved),
+        env_file_note(resolved),
+        archive_note(resolved),
         app_note(resolved),
-        config.why_host(resolved),
-        config.development_server_note(resolved, binds),
+        why_host(resolved),
+        development_server_note(resolved, binds),
     ]
 
 
-def refuse_what_needs_supervisor(settings: config.Settings) -> None:
+def refuse_what_needs_supervisor(settings: Settings) -> None:
     for name in ("admin", "dashboard"):
         if getattr(settings, name):
             raise UsageError(

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-import webdemo.config
 from webdemo import servers as registry
 from webdemo.cli import completing, print_table
+from webdemo.config.sources import read_settings, setting_rows
 from webdemo.supervisor.plan import describe
 
 
@@ -18,7 +18,7 @@ from webdemo.supervisor.plan import describe
 @click.pass_obj
 def config(flags: dict[str, Any], as_json: bool) -> None:
     """Show every setting and where its value came from."""
-    rows = webdemo.config.shown(webdemo.config.read(flags))
+    rows = setting_rows(read_settings(flags))
     if as_json:
         click.echo(
             json.dumps({name: {"value": value, "source": source} for name, value, source in rows}, indent=2)

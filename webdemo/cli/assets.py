@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from webdemo import config
+from webdemo.config.planning import make_mounts, make_target
+from webdemo.config.settings import Settings
+from webdemo.config.sources import read_settings
 from webdemo.errors import UsageError
 from webdemo.supervisor.release import release_of
 from webdemo.web.static.app import StaticFiles
@@ -46,7 +48,7 @@ def publish(flags: dict[str, Any], keep: int, max_size: int) -> None:
     They are those of the --static folders and of the app's own StaticFiles, for which the app is loaded:
     webdemo --app shop:app --assets-archive /srv/shop/assets assets publish
     """
-    settings = config.read(flags).settings
+    settings = read_settings(flags).settings
     if not settings.assets_archive:
         raise UsageError("No archive is named.", remedy="Name its folder: --assets-archive DIR")
     release = settings.release or release_of(Path.cwd())
@@ -67,7 +69,7 @@ def publish(flags: dict[str, Any], keep: int, max_size: int) -> None:
         click.echo(f"Removed: release {name}.")
 
 
-def _sites(settings: config.Settings) -> dict[str, StaticFiles]:
+def _sites(settings: Settings) -> dict[str, StaticFiles]:
     """What serves static files, by prefix as in PATH_INFO; imports the app."""
     from webdemo.web.app import App
 
@@ -75,9 +77,9 @@ def _sites(settings: config.Settings) -> dict[str, StaticFiles]:
     if settings.directory:
         found = {"/": StaticFiles(settings.directory, immutable=immutable)}
     else:
-        app = load(config.target(settings)).app
+        app = load(make_target(settings)).app
         found = app.static_apps() if isinstance(app, App) else {}
-    for mount in sorted(config.mounts(settings), key=lambda mount: len(mount.prefix)):  # the longest wins
+    for mount in sorted(make_mounts(settings), key=lambda mount: len(mount.prefix)):  # the longest wins
         prefix = mount.prefix.encode().decode("latin-1")
         found[prefix] = StaticFiles(mount.folder, immutable=immutable)
     return found

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 
-from webdemo import config
 from webdemo.cli.opening import Opened, open_sockets
+from webdemo.config.binds import DASHBOARD_SERVER, dashboard_bind
+from webdemo.config.settings import ANY_PORT
+from webdemo.config.sources import Resolved
 from webdemo.net.bindtext import authority
 from webdemo.net.listener import listen_default
 from webdemo.supervisor import control
@@ -17,15 +19,13 @@ from webdemo.supervisor.plan import Plan, service_for
 from webdemo.worker.app_import import Target
 
 
-def add_dashboard(
-    resolved: config.Resolved, plan: Plan, listeners: Opened
-) -> tuple[Plan, str | None, str | None]:
+def add_dashboard(resolved: Resolved, plan: Plan, listeners: Opened) -> tuple[Plan, str | None, str | None]:
     """Return the plan with the dashboard, its URL, and a note if its port moved; extends `listeners`."""
-    wanted = config.dashboard_bind(resolved)
+    wanted = dashboard_bind(resolved)
     if wanted is None:
         return plan, None, None
     note = None
-    if resolved.settings.dashboard == config.ANY_PORT:
+    if resolved.settings.dashboard == ANY_PORT:
         bind, sockets, taken = listen_default(wanted)
         if taken:
             note = f"{taken.problem} The dashboard uses {bind.port} instead."
@@ -34,7 +34,7 @@ def add_dashboard(
     listeners.append((bind, sockets))
     key = os.urandom(18).hex()
     read_only = resolved.settings.dashboard_read_only
-    service = service_for(bind, default_server=config.DASHBOARD_SERVER)._replace(
+    service = service_for(bind, default_server=DASHBOARD_SERVER)._replace(
         binds=(bind,),
         target=Target(
             "webdemo.dashboard.app:make_app",

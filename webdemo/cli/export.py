@@ -11,7 +11,11 @@ from typing import Any
 import click
 
 import webdemo
-from webdemo import config, deploy, servers
+from webdemo import deploy, servers
+from webdemo.config.binds import admin_bind, default_host, wanted_binds
+from webdemo.config.planning import make_plan
+from webdemo.config.settings import FIELDS
+from webdemo.config.sources import DEFAULT, PYPROJECT, SETTINGS_FILE, Resolved, given_folder, read_settings
 from webdemo.deploy import marks
 from webdemo.deploy.site import ADMIN_PORT, DRAIN_DELAY_SECONDS, NOTICE_SECONDS, Backend, Site
 from webdemo.errors import UsageError
@@ -47,7 +51,7 @@ def export(flags: dict[str, Any], format_name: str, hosts: str, to: str, check: 
     FORMAT is systemd, haproxy, nginx, container or kubernetes. Give the settings as for serving, in front of
     the command: webdemo --app shop:app export systemd
     """
-    site = make_site(config.read(flags), format_name, _hosts(hosts))
+    site = make_site(read_settings(flags), format_name, _hosts(hosts))
     files = {name: marks.marked(text) for name, text in deploy.FORMATS[format_name](site).items()}
     if to == "-":
         for name, text in files.items():
@@ -101,28 +105,28 @@ def _read(path: Path) -> str | None:
 # -- from the settings to a site ------------------------------------------------------------------
 
 
-def make_site(resolved: config.Resolved, format_name: str, hosts: tuple[str, ...]) -> Site:
+def make_site(resolved: Resolved, format_name: str, hosts: tuple[str, ...]) -> Site:
     """The site that these settings describe, with production's values where they say nothing."""
     in_container = format_name in _IN_CONTAINERS
     resolved = _for_production(resolved, in_container=in_container, hosts=hosts)
     settings = resolved.settings
-    default = Bind(host=config.default_host(resolved), port=DEFAULT_PORT)
-    binds = config.binds(resolved) or [default]
+    default = Bind(host=default_host(resolved), port=DEFAULT_PORT)
+    binds = wanted_binds(resolved) or [default]
     for bind in binds:
         if bind.fd is not None or bind.port == 0:
             raise UsageError(
                 f"{bind} cannot be exported: it names no address.", remedy="Give a port: -b gunicorn://:8000"
             )
-    plan = config.make_plan(resolved, binds)
+    plan = make_plan(resolved, binds)
     if plan.drain_delay_seconds <= NOTICE_SECONDS:
         raise UsageError(
             f"drain-delay is {plan.drain_delay_seconds:g} s; balancers need up to {NOTICE_SECONDS} s.",
             remedy=f"Leave it out, or give more: --drain-delay {DRAIN_DELAY_SECONDS:g}",
         )
-    admin = config.admin_bind(resolved)
+    admin = admin_bind(resolved)
     is_remote = bool(hosts) or in_container
     is_admin_near = admin is not None and admin.port is not None and not (is_remote and _is_loopback(admin))
-    folder = config.given_folder()
+    folder = given_folder()
     return Site(
         name=_name(resolved),
         arguments=tuple(_arguments(resolved)),
@@ -142,9 +146,7 @@ def make_site(resolved: config.Resolved, format_name: str, hosts: tuple[str, ...
     )
 
 
-def _for_production(
-    resolved: config.Resolved, *, in_container: bool, hosts: tuple[str, ...]
-) -> config.Resolved:
+def _for_production(resolved: Resolved, *, in_container: bool, hosts: tuple[str, ...]) -> Resolved:
     """The settings with what a deployment needs, where no source has set it."""
     is_remote = in_container or bool(hosts)
     names_server = any(Bind.parse(text).server for text in resolved.settings.bind)
@@ -161,21 +163,21 @@ def _for_production(
         has_unix = any(Bind.parse(text).path for text in resolved.settings.bind)
         wanted["trusted_proxies"] = (*LOOPBACK, "unix") if has_unix else LOOPBACK
     missing: dict[str, Any] = {
-        name: value for name, value in wanted.items() if resolved.sources[name] == config.DEFAULT
+        name: value for name, value in wanted.items() if resolved.sources[name] == DEFAULT
     }
-    off: dict[str, Any] = {name: config.FIELDS[name].default for name in _NOT_IN_PRODUCTION}
-    return config.Resolved(
+    off: dict[str, Any] = {name: FIELDS[name].default for name in _NOT_IN_PRODUCTION}
+    return Resolved(
         replace(resolved.settings, **missing, **off),
-        {**resolved.sources, **dict.fromkeys(missing, _EXPORT), **dict.fromkeys(off, config.DEFAULT)},
+        {**resolved.sources, **dict.fromkeys(missing, _EXPORT), **dict.fromkeys(off, DEFAULT)},
         on_platform=in_container,
     )
 
 
-def _arguments(resolved: config.Resolved) -> list[str]:
+def _arguments(resolved: Resolved) -> list[str]:
     """The flags for the settings that are neither in the app's settings file nor defaults."""
     arguments = []
-    for name in config.FIELDS:
-        if resolved.sources[name] in (config.DEFAULT, config.FILE, config.PYPROJECT):
+    for name in FIELDS:
+        if resolved.sources[name] in (DEFAULT, SETTINGS_FILE, PYPROJECT):
             continue
         value, flag = getattr(resolved.settings, name), f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
@@ -186,7 +188,7 @@ def _arguments(resolved: config.Resolved) -> list[str]:
     return arguments
 
 
-def _name(resolved: config.Resolved) -> str:
+def _name(resolved: Resolved) -> str:
     """A name for units, users and objects: letters, digits and hyphens, as in a host's name."""
     settings = resolved.settings
     module = settings.app.partition(":")[0].partition(".")[0]
@@ -198,7 +200,7 @@ def _name(resolved: config.Resolved) -> str:
     return name if name[:1].isalpha() else f"web-{name}".strip("-")
 
 
-def _backends(resolved: config.Resolved, binds: list[Bind], *, is_remote: bool) -> tuple[Backend, ...]:
+def _backends(resolved: Resolved, binds: list[Bind], *, is_remote: bool) -> tuple[Backend, ...]:
     found = tuple(
         Backend(bind.port, bind.path, bind.tls)
         for bind in binds

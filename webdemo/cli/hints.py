@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from webdemo import config
+from webdemo.config.sources import DEFAULT, Resolved
 
 _SETTINGS = re.compile(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)\.settings")
 _APP = re.compile(r"^(?:(app|application)\s*(?::[^=\n]+)?=(?!=)|def ((?:create|make)_app)\()", re.MULTILINE)
 _LONGEST_READ = 100_000
 
 
-def app_note(resolved: config.Resolved) -> str | None:
+def app_note(resolved: Resolved) -> str | None:
     """With which flag the app of this folder would be served, if none was named; None if there is none."""
-    if resolved.sources["app"] != config.DEFAULT or resolved.settings.directory:
+    if resolved.sources["app"] != DEFAULT or resolved.settings.directory:
         return None
     found = app_here(Path.cwd())
     return found and f"This is the demo site. The app of {found[0]} is served with --app {found[1]}"

@@ -1,0 +1,165 @@
+"""From settings to the Plan: which app with which features, and by which servers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from webdemo import __version__
+from webdemo.config.binds import is_local
+from webdemo.config.settings import Settings
+from webdemo.config.sources import DEFAULT, Resolved
+from webdemo.errors import UsageError
+from webdemo.middleware.stack import Features
+from webdemo.middleware.static_mounts import FolderOptions, Mount
+from webdemo.net.bind import Bind
+from webdemo.stats.exposition import About
+from webdemo.supervisor import plan as plans
+from webdemo.worker.app_import import Target
+
+# Variables of frameworks that would otherwise answer an exception themselves, or keep templates.
+FOR_DEBUG = (("FLASK_DEBUG", "1"),)
+
+
+def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
+    """The Plan for these binds; raises UsageError if a server cannot do what is asked."""
+    s = resolved.settings
+    _check_seconds(s)
+    for networks, what in (
+        (s.trusted_proxies, "A trusted proxy"),
+        (s.metrics_networks, "A network that may read /metrics"),
+    ):
+        if networks:
+            from webdemo.middleware.proxy_headers import Networks
+
+            Networks(networks, what)  # refused here, not in a server process
+    wanted = list(wanted)
+    if s.debug:
+        _check_debug(resolved, wanted)
+    services = plans.services(wanted, default_server=s.server, workers=s.workers or None)
+    return plans.Plan(
+        target=make_target(s),
+        services=tuple(service._replace(share=s.share) for service in services),
+        start_seconds=s.start_timeout,
+        drain_delay_seconds=s.drain_delay,
+        grace_seconds=s.grace,
+        hang_seconds=s.hang_timeout,
+        features=Features(
+            health=s.health,
+            about=About(__version__, _release(s), socket.gethostname()),
+            metrics=s.metrics,
+            metrics_networks=s.metrics_networks,
+            access_log=s.log_format if s.access_log else None,
+            trusted_proxies=s.trusted_proxies,
+            rfc7239=s.forwarded == "forwarded",
+            trace_hosts=s.trace_hosts,
+            buffer_chunked=s.buffer_chunked,
+            static=make_mounts(s),
+            assets_archive=str(Path(s.assets_archive).absolute()) if s.assets_archive else None,
+            debug=s.debug,
+            live_reload=_or_by_debug(resolved, "live_reload"),
+        ),
+        reload=_or_by_debug(resolved, "reload") or _or_by_debug(resolved, "live_reload"),
+        reload_paths=(*s.reload_path, *filter(None, [s.env_file])),
+        reload_exclude=s.reload_exclude,
+    )
+
+
+def make_target(s: Settings) -> Target:
+    """What to serve. Raises UsageError."""
+    return Target(
+        app=s.app,
+        directory=str(Path(s.directory).absolute()) if s.directory else None,
+        folder_options=_folder_options(s) if s.directory else FolderOptions(),
+        environment=FOR_DEBUG if s.debug else (),
+        env_file=str(Path(s.env_file).absolute()) if s.env_file else None,
+        folder=_app_folder(s.app_dir),
+    )
+
+
+def make_mounts(s: Settings) -> tuple[Mount, ...]:
+    """The folders of --static. Raises UsageError."""
+    options = _folder_options(s)
+    return tuple(Mount.parse(text, options) for text in s.static)
+
+
+def _check_seconds(s: Settings) -> None:
+    """Raise UsageError if one of the times is out of its range."""
+    if not 0 < s.start_timeout <= 3600:
+        raise UsageError(
+            f"start-timeout cannot be {s.start_timeout:g} s.", remedy="Choose from 0.1 to 3600 seconds."
+        )
+    if not 0 < s.grace <= 3600:
+        raise UsageError(f"grace cannot be {s.grace:g} s.", remedy="Choose from 0.1 to 3600 seconds.")
+    if not 0 <= s.drain_delay <= 3600:
+        raise UsageError(
+            f"drain-delay cannot be {s.drain_delay:g} s.", remedy="Choose from 0 to 3600 seconds."
+        )
+    if s.hang_timeout and not 1 <= s.hang_timeout <= 3600:
+        raise UsageError(
+            f"hang-timeout cannot be {s.hang_timeout:g} s.",
+            remedy="Choose from 1 to 3600 seconds, or 0 for never.",
+        )
+
+
+def _folder_options(s: Settings) -> FolderOptions:
+    """The options of all folders. Raises UsageError if there is none to which they could apply."""
+    options = FolderOptions(spa=s.spa, cors=s.cors, immutable=s.immutable)
+    given = [f"--{name}" for name, value in options._asdict().items() if value]
+    if given and not s.directory and not s.static:
+        raise UsageError(
+            f"{given[0]} is for folders, and none is served.",
+            remedy="Name one: --directory DIR, or beside an app --static /static/=DIR",
+        )
+    return options
+
+
+def _release(s: Settings) -> str:
+    """The release, looked up only where it is shown."""
+    if s.release or not (s.health or s.metrics or s.admin):
+        return s.release
+    from webdemo.supervisor.release import release_of
+
+    return release_of(Path.cwd())
+
+
+def _app_folder(text: str) -> str | None:
+    """The absolute folder of --app-dir. Raises UsageError."""
+    if not text:
+        return None
+    if not Path(text).is_dir():
+        raise UsageError(
+            f"The folder {text} of --app-dir does not exist.", remedy="Name the folder that holds the app."
+        )
+    return str(Path(text).absolute())
+
+
+def _or_by_debug(resolved: Resolved, name: str) -> bool:
+    """The setting's value; if it is not given, that of `debug`."""
+    settings = resolved.settings
+    return bool(settings.debug if resolved.sources[name] == DEFAULT else getattr(settings, name))
+
+
+def _check_debug(resolved: Resolved, wanted: list[Bind]) -> None:
+    """Raise UsageError if other machines could reach what `debug` shows: source code and variables."""
+    if resolved.on_platform:
+        raise UsageError(
+            "--debug shows source code and variables, and PORT in the environment says that this runs on a "
+            "platform.",
+            remedy="Leave --debug out there; on your own machine unset PORT, and use --port.",
+        )
+    for bind in wanted:
+        if bind.port is not None and bind.host is not None and not is_local(bind.host):
+            raise UsageError(
+                f"--debug shows source code and variables, and {bind} can be reached from other machines.",
+                remedy="Leave --debug out, or listen on this machine only: --host 127.0.0.1",
+            )
+
+
+def archive_note(resolved: Resolved) -> str | None:
+    """A note if the assets archive is missing, which costs only other releases' assets; None otherwise."""
+    archive = resolved.settings.assets_archive
+    if not archive or Path(archive).is_dir():
+        return None
+    return f"The assets archive {archive} does not exist; webdemo assets publish makes it."
