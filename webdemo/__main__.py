@@ -31,8 +31,10 @@ def main() -> None:
         if channel is not None:
             sys.exit(loader.main(channel, is_early=True))
         end_early = interpreter.end_early
+        import webdemo.supervisor.supervisor  # noqa: F401  # before collections would visit all new classes
     from webdemo.cli import main as command
 
+    gc.freeze()
     gc.enable()
     try:
         command()

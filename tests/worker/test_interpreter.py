@@ -106,3 +106,31 @@ def test_an_app_meets_the_same_at_the_start_and_after_a_reload(
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert again == expected | {"loader": again["loader"]}
+
+
+NEEDED_BY_FEW = {
+    "asyncio",
+    "email",
+    "hashlib",
+    "http",
+    "jinja2",
+    "logging",
+    "psutil",
+    "random",
+    "rich",
+    "shutil",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "watchfiles",
+    "webdemo.supervisor.watch",
+    "webdemo.web",
+    "werkzeug",
+}
+
+
+def test_the_main_process_imports_nothing_at_its_start_that_few_runs_need() -> None:
+    code = "import sys, webdemo.supervisor.supervisor, webdemo.cli.opening; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert not NEEDED_BY_FEW & set(done.stdout.split())

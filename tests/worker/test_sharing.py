@@ -15,8 +15,9 @@ from tests import running as runs
 from tests.raw_http import get
 
 REPORT = """
-import json, sys
+import json, random, sys
 from webdemo.worker import app_import, sharing
+of_a_server = random.Random(7)  # what servers make is not the app's
 observed = sharing.Observed()
 with observed.importing():
     app_import.load(app_import.Target(sys.argv[1]))

@@ -7,7 +7,6 @@ when it is called, so that serving starts fast.
 from __future__ import annotations
 
 import importlib
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -292,4 +291,8 @@ def print_table(rows: Sequence[tuple[str, ...]], *, key: int = 1) -> None:
 
 def terminal_width() -> int | None:
     """The columns of the terminal; None if the output goes elsewhere, such as to grep."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    import shutil  # slow to import, and needed for tables only
+
+    return shutil.get_terminal_size().columns

@@ -47,7 +47,8 @@ def serve(job: Job) -> None:
 
     room = Room(open_connections.__len__, close_idle, most=job.options.connections)
     connection_class = counted_connection(open_connections, strict_request(job, idle))
-    servers = [server(job, connection_class, Listener(sock, room)) for sock in job.sockets]
+    listeners = [Listener(sock, room) for sock in job.sockets]
+    servers = [server(job, connection_class, listener) for listener in listeners]
     wakers = [waker(server) for server in servers]
     threads = [threading.Thread(target=server.serve) for server in servers]
     for thread in threads:
@@ -58,6 +59,8 @@ def serve(job: Job) -> None:
     lingers_until = time.monotonic() + LINGER_SECONDS
     while open_connections and time.monotonic() < lingers_until:
         time.sleep(0.01)  # responses in flight announce Connection: close
+    for listener in listeners:
+        listener.close()  # else Cheroot would connect to it, and wait a second for an answer
     stops = [threading.Thread(target=server.stop) for server in servers]
     for stop in stops:
         stop.start()

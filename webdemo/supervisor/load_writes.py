@@ -7,7 +7,6 @@ one whose content stays the same causes no load.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +32,8 @@ class Version(NamedTuple):
             data = Path(path).read_bytes() if status.st_size <= _LARGEST_COMPARED else b""
         except OSError:
             return cls(path, 0.0, "")
+        import hashlib  # slow to import, and needed with --reload only
+
         return cls(path, status.st_mtime, f"{status.st_size} {hashlib.blake2b(data).hexdigest()}")
 
 

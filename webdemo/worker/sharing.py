@@ -39,6 +39,7 @@ class Observed:
     @contextlib.contextmanager
     def importing(self) -> Iterator[None]:
         """Around the import: notices functions that the app's own code registers to be called at exit."""
+        gc.freeze()  # objects that exist already, such as those of the servers, are not the app's
         register: Any = atexit.register
 
         def noticed(function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
@@ -134,7 +135,7 @@ def _has_temporary_files() -> bool:
 
 
 def _has_generator() -> bool:
-    """Whether a random number generator exists besides that of the module random, which a fork reseeds."""
+    """Whether the import made a random number generator; that of the module random is reseeded by a fork."""
     kinds = {
         kind
         for module, name in _GENERATORS
