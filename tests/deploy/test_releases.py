@@ -15,6 +15,7 @@ from tests.deploy.test_platforms import free_port
 from webdemo.config.reloading import Rereading
 from webdemo.config.sources import read_settings
 from webdemo.errors import UsageError
+from webdemo.net.bind import Bind
 
 ANSWER = """
 def app(environ, start_response):
@@ -61,7 +62,7 @@ def test_a_reload_follows_the_symlink_and_reads_the_settings_again(
     assert raw_http.get(url).text == "two"
     assert raw_http.get(admin, "/readyz").text == "ok\nrelease: 2\n"
     assert raw_http.get(url, "/metrics").status == 200, "the setting of the new release holds"
-    assert "Settings: metrics changed; grace changed, which needs a restart." in one.log()
+    assert "Settings: grace, metrics changed." in one.log()
 
     shutil.rmtree(releases / "1")
     (make("3", "1 +") / "webdemo.toml").write_text(settings)
@@ -91,21 +92,73 @@ def test_a_reload_follows_the_symlink_and_reads_the_settings_again(
     assert one.terminate() == 0
 
 
+SERVED_BY = """
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["webdemo.server"]["name"].encode()]
+"""
+
+
+def test_a_reload_applies_servers_options_and_times_and_leaves_what_was_swapped(
+    running: runs.Start, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run1"
+    folder.mkdir()
+    (folder / "served.py").write_text(SERVED_BY)
+    file = folder / "webdemo.toml"
+    settings = 'app = "served:app"\nhost = "127.0.0.1"\n'
+    file.write_text(f'{settings}bind = ["waitress://:0?threads=3", ":0"]\n')
+    one = running(app=None, environment={"PWD": str(folder)})
+    first, second = one.urls
+
+    def served() -> tuple[str, str]:
+        return raw_http.get(first).text, raw_http.get(second).text
+
+    assert served() == ("waitress", "werkzeug")
+    times = 'grace = 20\ndrain-delay = 0.5\nhang-timeout = 30\nadmin = "9180"\n'
+    file.write_text(f'{settings}bind = ["gunicorn://:0?workers=2", ":0"]\nserver = "waitress"\n{times}')
+    assert reload(one).returncode == 0
+    assert served() == ("gunicorn", "waitress")
+    applied = "bind, server, grace, drain-delay, hang-timeout"
+    assert f"Settings: {applied} changed; admin changed, which needs a restart." in one.log()
+
+    port = first.rstrip("/").rpartition(":")[2]
+    swap = [sys.executable, "-m", "webdemo", "swap", "--pid", str(one.pid), port, "werkzeug"]
+    subprocess.run(swap, check=True, timeout=runs.END_SECONDS, capture_output=True)
+    assert reload(one).returncode == 0
+    assert served() == ("werkzeug", "waitress"), "the settings name the same servers as before"
+
+    file.write_text(f'{settings}bind = ["gunicorn://:0?workers=1", "waitress://:0?threads=none"]\n')
+    assert reload(one).returncode == 2
+    assert served() == ("werkzeug", "waitress"), "what cannot be applied changes nothing"
+    assert one.terminate() == 0
+    assert "0.5 s" in one.log(), "the drain delay of the reload"
+
+
 def test_only_what_has_changed_is_told_and_what_needs_a_restart_is_told_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "webdemo.toml"
     file.write_text("grace = 9\n")
-    rereading = Rereading({}, read_settings({}), tmp_path)
+    rereading = Rereading({}, read_settings({}), tmp_path, [Bind(port=8000)])
     assert rereading.read()[1] is None
-    file.write_text("grace = 10\nhealth = true\n")
-    resolved, note = rereading.read()
-    assert note == "Settings: health changed; grace changed, which needs a restart."
-    assert (resolved.settings.health, resolved.settings.grace) == (True, 9.0)
-    assert rereading.read()[1] == "Settings: grace changed, which needs a restart."
-    file.write_text("grace = 9\n")
-    assert rereading.read()[1] == "Settings: health changed."
+    file.write_text('grace = 10\nadmin = "9180"\nport = 8001\nserver = "waitress"\n')
+    plan, note = rereading.read()
+    assert note == "Settings: grace changed; port, server, admin changed, which needs a restart."
+    assert plan.grace_seconds == 10
+    assert [service.server for service in plan.services] == ["werkzeug"]
+    assert rereading.read()[1] == "Settings: port, server, admin changed, which needs a restart."
+    file.write_text('grace = 9\nserver = "waitress"\n')
+    plan, note = rereading.read()
+    assert note == "Settings: server, grace changed."
+    assert [service.server for service in plan.services] == ["waitress"], "on the socket that is open"
+    file.write_text("grace = 0\n")
+    for _ in range(2):
+        with pytest.raises(UsageError):
+            rereading.read()
+    file.write_text('server = "waitress"\n')
+    assert rereading.read()[1] == "Settings: grace changed.", "since the settings that could be applied"
     file.write_text("grace = [\n")
     with pytest.raises(UsageError):
         rereading.read()

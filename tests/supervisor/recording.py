@@ -22,7 +22,7 @@ COMMAND = (
     "-c",
     f"import sys; sys.path.append({str(_ROOT)!r}); from tests.supervisor import recording; recording.main()",
 )
-WISHES = ("reload", "restart", "start", "stop", "swap", "kill", "stop_all", "stop_now")
+WISHES = ("configure", "reload", "restart", "start", "stop", "swap", "kill", "stop_all", "stop_now")
 
 
 class Call(NamedTuple):
@@ -91,9 +91,9 @@ def _recorded(path: Path) -> type[Reconciler]:
         return call
 
     class Recorded(Reconciler):
-        def __init__(self, services: Any, limits: Any, *, drain_delay_seconds: float) -> None:
-            super().__init__(services, limits, drain_delay_seconds=drain_delay_seconds)
-            write(Call("", (services, limits, drain_delay_seconds)))
+        def __init__(self, services: Any, limits: Any) -> None:
+            super().__init__(services, limits)
+            write(Call("", (services, limits)))
 
     for name in (*WISHES, "happened", "next_actions"):
         setattr(Recorded, name, recording(name, getattr(Reconciler, name)))
@@ -117,8 +117,8 @@ def check(path: Path) -> list[Call]:
     The run must have ended.
     """
     calls = read(path)
-    services, limits, drain_delay_seconds = calls[0].arguments
-    reconciler = Reconciler(services, limits, drain_delay_seconds=drain_delay_seconds)
+    services, limits = calls[0].arguments
+    reconciler = Reconciler(services, limits)
     for number, (name, arguments, result) in enumerate(calls[1:], 1):
         decided = pickle.loads(_pickled(getattr(reconciler, name)(*arguments)))
         earlier = "\n".join(map(str, calls[max(0, number - 30) : number]))

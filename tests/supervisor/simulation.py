@@ -17,8 +17,8 @@ from webdemo.supervisor.desired import Spec
 from webdemo.supervisor.facts import Action, Fact
 from webdemo.supervisor.reconciler import Reconciler
 
-LIMITS = Limits(start_seconds=10.0, grace_seconds=3.0)
 DRAIN_DELAY_SECONDS = 1.5
+LIMITS = Limits(start_seconds=10.0, grace_seconds=3.0, drain_delay_seconds=DRAIN_DELAY_SECONDS)
 
 
 class Service(NamedTuple):
@@ -94,7 +94,8 @@ class Machine:
     def __init__(
         self, slots: Slots, numbers: Iterator[int] | None = None, limits: Limits = LIMITS, *, code: str = GOOD
     ) -> None:
-        self.reconciler = Reconciler(slots, limits, drain_delay_seconds=DRAIN_DELAY_SECONDS)
+        self.reconciler = Reconciler(slots, limits)
+        self.configured = slots
         self.limits = limits
         self.now = 100.0
         self.code = code
@@ -360,6 +361,17 @@ class Machine:
                 service = SERVICES[number // 7 % len(SERVICES)]
                 server = str(service)
                 wish = reconciler.swap(port, service, self.now)
+            case "settings":
+                slot = reconciler.settled.slot_of(port)
+                if slot is None or slot.service.opens_own_sockets:
+                    return 0  # needs a restart
+                service = SERVICES[number // 7 % len(SERVICES)]
+                if any(port in ports for kept, ports in reconciler.settled.services if kept != service):
+                    server = str(service)
+                others = [(kept, tuple(p for p in ports if p != port)) for kept, ports in self.configured]
+                self.configured = (*((kept, ports) for kept, ports in others if ports), (service, (port,)))
+                reconciler.configure(self.configured, self.limits)
+                wish = reconciler.reload(self.now)
             case _:
                 for key in reconciler.kill(port):
                     self.processes[key].may_be_stopped = True
@@ -378,7 +390,7 @@ class Machine:
         stopping = self.reconciler.stopping
         return stopping is not None and (
             stopping.is_immediate
-            or self.now >= stopping.since + DRAIN_DELAY_SECONDS
+            or self.now >= stopping.since + self.limits.drain_delay_seconds
             or not any(process.is_up for process in self.processes.values())
         )
 
@@ -485,7 +497,7 @@ class Machine:
             for process in serving:
                 if asked.server and str(process.spec.slot.service) != asked.server:
                     raise Broken(f"{asked} is answered, and {process.spec} serves")
-                if asked.what == "reload" and process.read_code_at < asked.at:
+                if asked.what in ("reload", "settings") and process.read_code_at < asked.at:
                     raise Broken(f"{asked} is answered, and {port} serves older code")
 
     def calm_down(self) -> None:
@@ -538,7 +550,7 @@ class Machine:
         else:
             self.reconciler.stop_all("asked to", self.now)
         self.act()
-        self.advance(DRAIN_DELAY_SECONDS + self.limits.grace_seconds + 10)
+        self.advance(self.limits.drain_delay_seconds + self.limits.grace_seconds + 10)
         if self.exit_code is None:
             raise Broken("the run does not end")
         if self.processes or self.loaders:
@@ -570,6 +582,7 @@ STEPS: tuple[Callable[[Machine, int], object], ...] = (
     lambda machine, number: setattr(machine, "failing_loaders", number % 3),
     lambda machine, number: setattr(machine, "failing_ports", number % 3),
     lambda machine, number: machine.tell_again(number),
+    lambda machine, number: machine.wish("settings", number),
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -19,6 +19,7 @@ from webdemo.cli.completing import BY_METAVAR
 from webdemo.config.binds import (
     activated_binds,
     admin_bind,
+    binds_or_default,
     dashboard_bind,
     default_host,
     development_server_note,
@@ -32,7 +33,7 @@ from webdemo.config.sources import Resolved, env_file_note, given_folder, read_s
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.portable import CAN_FORK
-from webdemo.supervisor.plan import Plan
+from webdemo.supervisor.plan import Plan, Service
 from webdemo.text import table
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -196,34 +197,36 @@ def run(flags: dict[str, Any]) -> int:
     """Open the sockets, then run the supervisor on them, and return its exit code."""
     from webdemo.cli.dashboard import add_dashboard
     from webdemo.cli.opening import closed_at_the_end, open_browser, open_sockets
-    from webdemo.net.listener import DEFAULT_PORT
     from webdemo.supervisor.events import Event, Note, Started
     from webdemo.supervisor.printer import Printer
 
     resolved = read_settings(flags)
-    wanted = wanted_binds(resolved, activated_binds())
+    activated = activated_binds()
+    wanted = wanted_binds(resolved, activated)
     colour = sys.stdout.isatty()
     # Refuse an impossible plan before any socket is opened.
     dashboard_bind(resolved)
     admin_binds = list(filter(None, [admin_bind(resolved)]))
-    host = default_host(resolved)
-    make_plan(resolved, wanted or [Bind(host=host, port=DEFAULT_PORT)])
+    make_plan(resolved, binds_or_default(resolved, activated))
     in_process = resolved.settings.in_process or not CAN_FORK
     if in_process:
         refuse_what_needs_supervisor(resolved.settings)
-    listeners, note = open_sockets(wanted, host=host)
+    listeners, note = open_sockets(wanted, host=default_host(resolved))
     admin, _ = open_sockets(admin_binds, host=None) if admin_binds else ([], None)
     with closed_at_the_end(listeners), closed_at_the_end(admin):
         binds = [bind for bind, _ in listeners]
         plan = make_plan(resolved, binds)
-        rereading = Rereading(flags, resolved, given_folder())
-
-        def reread() -> tuple[Plan, str | None]:
-            settings, note = rereading.read()
-            return make_plan(settings, binds)._replace(folder=str(Path.cwd())), note
-
+        rereading = Rereading(flags, resolved, given_folder(), binds, activated)
         plan, dashboard_url, dashboard_note = add_dashboard(resolved, plan, listeners)
         plan, notes = _with_certificates(plan)
+        own = tuple(service for service in plan.services if not service.is_of_app)
+
+        def reread() -> tuple[Plan, str | None]:
+            read, note = rereading.read()
+            read, _ = _with_certificates(read, plan.services)
+            printer.as_json = rereading.resolved.settings.log_format == "json"
+            return read._replace(services=(*read.services, *own)), note
+
         printer = Printer(colour=colour, as_json=resolved.settings.log_format == "json")
         told = [*_notes(resolved, binds), note, dashboard_note, *notes]
         for text in filter(None, [*told, *(f"Admin address: {bind}" for bind, _ in admin)]):
@@ -275,12 +278,12 @@ def refuse_what_needs_supervisor(settings: Settings) -> None:
             )
 
 
-def _with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
+def _with_certificates(plan: Plan, before: Iterable[Service] = ()) -> tuple[Plan, list[str]]:
     if not any(service.tls for service in plan.services):
         return plan, []
     from webdemo.supervisor.certificates import with_certificates
 
-    return with_certificates(plan)
+    return with_certificates(plan, before)
 
 
 def print_table(rows: Sequence[tuple[str, ...]], *, key: int = 1) -> None:

@@ -12,7 +12,7 @@ import click
 
 import webdemo
 from webdemo import deploy, servers
-from webdemo.config.binds import admin_bind, default_host, wanted_binds
+from webdemo.config.binds import admin_bind, binds_or_default
 from webdemo.config.planning import make_plan
 from webdemo.config.settings import FIELDS
 from webdemo.config.sources import DEFAULT, PYPROJECT, SETTINGS_FILE, Resolved, given_folder, read_settings
@@ -110,8 +110,7 @@ def make_site(resolved: Resolved, format_name: str, hosts: tuple[str, ...]) -> S
     in_container = format_name in _IN_CONTAINERS
     resolved = _for_production(resolved, in_container=in_container, hosts=hosts)
     settings = resolved.settings
-    default = Bind(host=default_host(resolved), port=DEFAULT_PORT)
-    binds = wanted_binds(resolved) or [default]
+    binds = binds_or_default(resolved)
     for bind in binds:
         if bind.fd is not None or bind.port == 0:
             raise UsageError(

@@ -11,6 +11,7 @@ from webdemo.config.sources import Resolved
 from webdemo.errors import UsageError
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
+from webdemo.net.listener import DEFAULT_PORT
 from webdemo.supervisor import plan as plans
 from webdemo.syntax import is_loopback
 
@@ -24,6 +25,11 @@ def wanted_binds(resolved: Resolved, activated: Iterable[Bind] = ()) -> list[Bin
     for text in settings.port:
         wanted += [Bind(port=port) for port in parse_ports(text)]
     return [*(_with_host(bind, resolved) for bind in wanted), *activated]
+
+
+def binds_or_default(resolved: Resolved, activated: Iterable[Bind] = ()) -> list[Bind]:
+    """The same, with the default port if the settings ask for none."""
+    return wanted_binds(resolved, activated) or [Bind(host=default_host(resolved), port=DEFAULT_PORT)]
 
 
 def _with_host(bind: Bind, resolved: Resolved) -> Bind:

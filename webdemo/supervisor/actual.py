@@ -61,6 +61,7 @@ class Limits(NamedTuple):
 
     start_seconds: float = 60.0  # for importing the app, and again for starting a server
     grace_seconds: float = 8.0
+    drain_delay_seconds: float = 0.0  # at a stop, from failing readiness until the ports close
     queue_seconds: float = 3.0  # in which the servers of a closing port must accept another connection
     loader_seconds: float = 2.0  # for a loader to exit when it has no children left
     waits_for_fix: bool = False  # with --reload, code that cannot be loaded does not end the run

@@ -18,7 +18,7 @@ from typing import Any
 from webdemo.errors import (
     UsageError,
 )
-from webdemo.servers import Certificate
+from webdemo.servers import Certificate, MadeCertificate
 from webdemo.supervisor.plan import Plan, Service
 from webdemo.supervisor.self_signed import WILDCARDS, fingerprint, self_signed
 
@@ -201,21 +201,25 @@ def _date(text: str) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
 
 
-def with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
+def with_certificates(plan: Plan, before: Iterable[Service] = ()) -> tuple[Plan, list[str]]:
     """Return the plan with a valid certificate for each TLS service, and notes to print about them.
 
-    One self-signed certificate is made per run for all services that have none of their own. Raises
-    UsageError, or UsageError if one has to be made without the package `cryptography`.
+    One self-signed certificate is made per run for all services that have none of their own; if a service
+    of `before` has it already, they get that one. Raises UsageError.
     """
     notes = []
+    kept = next((s.certificate for s in before if isinstance(s.certificate, MadeCertificate)), None)
+    if kept is not None:
+        services = (s._replace(certificate=s.certificate or kept) if s.tls else s for s in plan.services)
+        plan = plan._replace(services=tuple(services))
     bare = [s for s in plan.services if s.tls and s.certificate is None]
     made = self_signed(_hosts(bare)) if bare else None
-    services = []
+    certain = []
     for service in plan.services:
         if service.tls and service.certificate is None and made is not None:
-            services.append(service._replace(certificate=made.certificate))
+            certain.append(service._replace(certificate=made.certificate))
             continue
-        services.append(service)
+        certain.append(service)
         if isinstance(service.certificate, Certificate):
             facts = check(service.certificate, _hosts([service]))
             notes.append(f"TLS: {service.certificate.chain}, SHA-256 {facts.fingerprint}")
@@ -225,7 +229,7 @@ def with_certificates(plan: Plan) -> tuple[Plan, list[str]]:
         notes.append(
             f"TLS: a self-signed certificate for {', '.join(made.names)}, SHA-256 {made.fingerprint}"
         )
-    return plan._replace(services=tuple(services)), notes
+    return plan._replace(services=tuple(certain)), notes
 
 
 def _hosts(services: Iterable[Service]) -> list[str]:

@@ -49,10 +49,14 @@ class Spec(NamedTuple):
     slot: Slot
 
 
+Services = tuple[tuple[ServiceLike, tuple[str, ...]], ...]
+"""Services with their ports."""
+
+
 class Desired(NamedTuple):
     release: int
     slots: tuple[Slot, ...]
-    drain_delay_seconds: float = 0.0  # at a stop, from failing readiness until the ports close
+    services: Services = ()  # as the settings name them; commands change the slots only
 
     def specs(self) -> list[Spec]:
         return [Spec(self.release, slot) for slot in self.slots if slot.is_running]
@@ -62,13 +66,37 @@ class Desired(NamedTuple):
 
 
 class Reload(NamedTuple):
-    """Another release of the code for every service."""
+    """Another release of the code for every service, and the services that the settings name by now."""
 
     release: int
+    services: Services
+    swapped: frozenset[str] = frozenset()  # ports to which a later command gives a service
     why: str = "reload"
 
     def apply(self, desired: Desired) -> Desired:
-        return desired._replace(release=self.release)
+        """Where the settings name another service than before, it takes the port; what was swapped stays."""
+        desired = desired._replace(release=self.release)
+        if self.services == desired.services:
+            return desired
+        before = {port: service for service, ports in desired.services for port in ports}
+        changed = [
+            (service, [port for port in ports if before.get(port) != service and port not in self.swapped])
+            for service, ports in self.services
+        ]
+        ports = [port for slot in desired.slots for port in slot.ports]
+        stopped = {port for slot in desired.slots if not slot.is_running for port in slot.ports}
+        taken = {port for _, of_service in changed for port in of_service}
+        slots = [
+            slot._replace(ports=rest)
+            for slot in desired.slots
+            if (rest := tuple(port for port in slot.ports if port not in taken))
+        ]
+        for service, of_service in changed:
+            for is_running in (True, False):
+                if own := tuple(port for port in of_service if (port not in stopped) is is_running):
+                    slots.append(Slot(service, own, is_running))
+        slots.sort(key=lambda slot: ports.index(slot.ports[0]))
+        return desired._replace(slots=tuple(slots), services=self.services)
 
 
 class Restart(NamedTuple):

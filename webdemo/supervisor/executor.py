@@ -75,7 +75,6 @@ class Executor:
         self.counters = SharedCounters.create()
         self.listeners = listeners
         self._loop = loop
-        self._plan = plan
         self._newest_plan = plan  # for the next release
         self._plans: dict[int, Plan] = {}  # by release
         self._hooks = hooks
@@ -90,8 +89,8 @@ class Executor:
         self._draining_read, self._draining_write = os.pipe()
         self._lifeline = os.pipe()  # the write end is closed when this process ends, however it does
         self.hang_watch = HangWatch(plan.hang_seconds)
-        if plan.hang_seconds:
-            loop.after(_LOOK_FOR_HANGS_SECONDS, self._look_for_hangs)
+        self._looks_for_hangs = False
+        self._watch_for_hangs()
 
     def carry_out(self, action: Action) -> None:
         match action:
@@ -127,6 +126,9 @@ class Executor:
     def renew(self, plan: Plan, releases: Container[int]) -> None:
         """Serve the next release with these settings, and forget those of other releases than these."""
         self._newest_plan = plan
+        self.hang_watch.seconds = plan.hang_seconds
+        self._watch_for_hangs()
+        self._placeholder.features = plan.features
         self._plans = {release: kept for release, kept in self._plans.items() if release in releases}
 
     def plan_of(self, release: int) -> Plan:
@@ -159,8 +161,8 @@ class Executor:
                     folder=plan.folder,
                     servers=tuple(sorted(names)),
                     share=share,
-                    wants_sources=self._plan.reload,
-                    grace_seconds=self._plan.grace_seconds,
+                    wants_sources=plan.reload,
+                    grace_seconds=plan.grace_seconds,
                 ),
                 on_report=partial(self._loader_reports, number),
                 emit=self._hooks.emit,
@@ -222,7 +224,7 @@ class Executor:
 
     def _order(self, number: int, spec: Spec, loader: LoaderProcess) -> None:
         """Tell a loader to fork the process; raises OSError or WebdemoError if that is impossible."""
-        service, ports = service_of(spec.slot), spec.slot.ports
+        plan, service, ports = self.plan_of(spec.release), service_of(spec.slot), spec.slot.ports
         adapter = servers.find(service.server)
         listeners = [self.listeners[port] for port in ports]
         source = f"{service.server} {' '.join(place(listener.bind) for listener in listeners)}"
@@ -244,10 +246,10 @@ class Executor:
             worker_cpus=service.cpus if service.cpu_each and adapter.own_workers else (),
             certificate=None if isinstance(certificate, servers.MadeCertificate) else certificate,
             made_certificate=certificate if isinstance(certificate, servers.MadeCertificate) else None,
-            grace_seconds=self._plan.grace_seconds,
-            writes_stacks=bool(self._plan.hang_seconds),
+            grace_seconds=plan.grace_seconds,
+            writes_stacks=bool(plan.hang_seconds),
             settings=self._edge_settings(number, spec),
-            target=service.target or self.plan_of(spec.release).target,
+            target=service.target or plan.target,
         )
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             reports, output = _pipe(ours, theirs), _pipe(ours, theirs)
@@ -339,7 +341,7 @@ class Executor:
             for other in self.processes.values()
         )
         endpoint = self.listeners[process.spec.slot.ports[0]].endpoints[0]
-        give_up_at = time.monotonic() + self._plan.start_seconds
+        give_up_at = time.monotonic() + self._newest_plan.start_seconds
 
         def ask() -> None:
             if service.runs_app:
@@ -365,8 +367,16 @@ class Executor:
         if number in self.processes:
             self.processes[number].signal(what)
 
+    def _watch_for_hangs(self) -> None:
+        if self.hang_watch.seconds and not self._looks_for_hangs:
+            self._looks_for_hangs = True
+            self._loop.after(_LOOK_FOR_HANGS_SECONDS, self._look_for_hangs)
+
     def _look_for_hangs(self) -> None:
-        self._loop.after(_LOOK_FOR_HANGS_SECONDS, self._look_for_hangs)
+        self._looks_for_hangs = False
+        if not self.hang_watch.seconds:  # a reload has switched it off
+            return
+        self._watch_for_hangs()
         activities = self.counters.activities()
         looks = [
             Look(
@@ -382,7 +392,9 @@ class Executor:
 
     def _write_stacks(self, number: int) -> None:
         process = self.processes.get(number)
-        if process is not None and process.pid is not None:
+        if process is None or process.pid is None:
+            return
+        if self.plan_of(process.spec.release).hang_seconds:  # else it does not expect the signal
             workers = {a.pid for a in self.counters.activities() if a.group == process.pid}
             for pid in {process.pid, *workers}:
                 stacks.ask(pid)

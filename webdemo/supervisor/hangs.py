@@ -28,7 +28,7 @@ class HangWatch:
     """Tells which processes have hung for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self.is_stalled = False
         """Whether requests have waited that long, and no process at all has completed one."""
         self._stalled_since = 0.0
@@ -60,23 +60,23 @@ class HangWatch:
         waits = any(look.queue or any(a.oldest_began for a in look.activities) for look in looks)
         if completed != self._completed or not waits:
             self._completed, self._stalled_since = completed, self._watched
-        self.is_stalled = self._seconds > 0 and self._watched - self._stalled_since >= self._seconds
+        self.is_stalled = self.seconds > 0 and self._watched - self._stalled_since >= self.seconds
 
     def _is_stuck(self, activity: Activity, before: dict[int, tuple[int, float]], now: float) -> bool:
         completed, since = before.get(activity.pid, (-1, 0.0))
         if completed != activity.completed:
             since = self._watched
         self._workers[activity.pid] = activity.completed, since
-        return _age(activity, now) >= self._seconds <= self._watched - since
+        return _age(activity, now) >= self.seconds <= self._watched - since
 
     def _accepts(self, look: Look, before: dict[int, tuple[int, int, float]], now: float) -> bool:
         completed = sum(activity.completed for activity in look.activities)
         queue, completed_before, since = before.get(look.process, (0, 0, 0.0))
-        is_full = any(0 < _age(activity, now) < self._seconds for activity in look.activities)
+        is_full = any(0 < _age(activity, now) < self.seconds for activity in look.activities)
         if not queue or look.queue < queue or completed != completed_before or is_full:
             since = self._watched
         self._queues[look.process] = look.queue, completed, since
-        return not look.queue or self._watched - since < self._seconds
+        return not look.queue or self._watched - since < self.seconds
 
 
 def _age(activity: Activity, now: float) -> float:

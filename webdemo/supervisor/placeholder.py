@@ -22,10 +22,8 @@ class Placeholder:
     ) -> None:
         self._loop = loop
         self._listeners = listeners
-        loading = stack.not_loaded_live(board) if features.live_reload else stack.not_loaded
-        self._app = (
-            stack.health(loading, lambda: False, features.about.release) if features.health else loading
-        )
+        self._board = board
+        self.features = features
         self._running: dict[str, servers.Stopping] = {}
 
     def serve(self, ports: frozenset[str]) -> None:
@@ -38,9 +36,10 @@ class Placeholder:
     def _start(self, port: str) -> servers.Stopping:
         from webdemo.servers import wsgiref  # few runs need it
 
-        stopping = servers.Stopping()
+        features, stopping = self.features, servers.Stopping()
+        loading = stack.not_loaded_live(self._board) if features.live_reload else stack.not_loaded
         job = servers.Job(
-            app=self._app,
+            app=stack.health(loading, lambda: False, features.about.release) if features.health else loading,
             sockets=[sock.dup() for sock in self._listeners[port].sockets],
             options=wsgiref.adapter.options(),
             workers=1,

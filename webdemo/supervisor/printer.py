@@ -35,7 +35,7 @@ class Printer:
     def __init__(self, stream: TextIO | None = None, *, colour: bool = False, as_json: bool = False) -> None:
         self._fd = (stream or sys.stdout).fileno()
         self._colour = colour
-        self._as_json = as_json
+        self.as_json = as_json
         self._changed = threading.Condition()  # guards the next four
         self._waiting: list[str] = []
         self._waiting_size = 0
@@ -112,7 +112,7 @@ class Printer:
         return bytes(data[max(position, len(begin)) :]).count(b"\n")
 
     def _format(self, event: Event) -> list[str]:
-        return self.json_lines(event) if self._as_json else self.lines(event)
+        return self.json_lines(event) if self.as_json else self.lines(event)
 
     # -- text ------------------------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ from webdemo.supervisor.desired import (
     Reload,
     Restart,
     ServiceLike,
+    Services,
     Slot,
     Spec,
     Start,
@@ -67,16 +68,12 @@ _ENDS_WHEN_KILLED_SECONDS = 1.0
 class Reconciler:
     """The state of a run. Its ports are open already; `next_actions` makes everything else."""
 
-    def __init__(
-        self,
-        services: Iterable[tuple[ServiceLike, tuple[str, ...]]],
-        limits: Limits,
-        *,
-        drain_delay_seconds: float = 0.0,
-    ) -> None:
+    def __init__(self, services: Services, limits: Limits) -> None:
         self.limits = limits
+        self._services = services
+        self._swapped: frozenset[str] = frozenset()  # ports, by commands since the settings were read
         slots = tuple(Slot(service, ports) for service, ports in services)
-        self.settled = Desired(1, slots, drain_delay_seconds)
+        self.settled = Desired(1, slots, services)
         self.releases = {1: Release()}
         self.changes: list[Change] = []
         self.processes: dict[int, Process] = {}
@@ -99,6 +96,19 @@ class Reconciler:
 
     # -- wishes ----------------------------------------------------------------------------------
 
+    def configure(self, services: Services, limits: Limits) -> None:
+        """What the settings say by now: the limits apply at once, the services from the next reload on.
+
+        Each port keeps its kind of server: one that opens its own socket, or one that does not.
+        """
+        before = {port: service for service, ports in self._services for port in ports}
+        changed = {port for service, ports in services for port in ports if before.get(port) != service}
+        self._services, self.limits = services, limits
+        self._swapped -= changed
+        for change in list(self.changes):
+            if isinstance(change.edit, Swap) and change.edit.port in changed:
+                self._drop(change, _replaced(change.edit, self._new_reload()))
+
     def reload(self, now: float) -> int:
         """Load the code again, and replace every service once it is up with the new code."""
         wish = next(self._numbers)
@@ -106,7 +116,7 @@ class Reconciler:
             return wish
         pending = self._pending_reload()
         if pending is None:
-            self.changes.append(Change(Reload(self._new_release()), [wish], now))
+            self.changes.append(Change(self._new_reload(), [wish], now))
         elif pending.again is None:
             pending.again, pending.again_by = [wish], now + self._patience_seconds
         else:
@@ -123,6 +133,10 @@ class Reconciler:
         return self._wish(Stop(port), now)
 
     def swap(self, port: str, service: ServiceLike, now: float) -> int:
+        self._swapped |= {port}
+        pending = self._pending_reload()
+        if pending is not None and isinstance(pending.edit, Reload):
+            pending.edit = pending.edit._replace(swapped=self._swapped)
         return self._wish(Swap(port, service, next(self._numbers)), now)
 
     def kill(self, port: str) -> list[int]:
@@ -160,7 +174,7 @@ class Reconciler:
             self.changes.append(Change(edit, [wish], now))
             release = self.releases[self.settled.release]
             if (release.failed is not None or release.is_lost) and self._pending_reload() is None:
-                self.changes.append(Change(Reload(self._new_release()), [], now))
+                self.changes.append(Change(self._new_reload(), [], now))
         return wish
 
     def _refuses(self, wish: int) -> bool:
@@ -181,10 +195,10 @@ class Reconciler:
     def _pending_reload(self) -> Change | None:
         return next((change for change in self.changes if isinstance(change.edit, Reload)), None)
 
-    def _new_release(self) -> int:
+    def _new_reload(self) -> Reload:
         number = next(self._numbers)
         self.releases[number] = Release()
-        return number
+        return Reload(number, self._services, self._swapped)
 
     # -- what users are shown --------------------------------------------------------------------
 
@@ -455,7 +469,7 @@ class Reconciler:
         yield from (settled.until for settled in self._settling)
         yield self._reload_retry.at
         if self.stopping is not None:
-            yield self.stopping.since + self.settled.drain_delay_seconds
+            yield self.stopping.since + self.limits.drain_delay_seconds
             yield self.stopping.since + _ENDS_WHEN_KILLED_SECONDS
 
     def _expire(self, now: float) -> None:
@@ -488,7 +502,7 @@ class Reconciler:
                 self._fail(change, _late(change.edit, limits.change_seconds), now)
             elif change.again is not None and now >= change.again_by:
                 # Still not there: the later reload replaces it.
-                change.edit = Reload(self._new_release())
+                change.edit = self._new_reload()
                 change.wishes += change.again
                 change.again = None
                 change.since = now
@@ -501,7 +515,7 @@ class Reconciler:
             and now >= self._reload_retry.at
         ):
             _postpone(self._reload_retry, now, _LONGEST_RELOAD_PAUSE_SECONDS)
-            self.changes.append(Change(Reload(self._new_release()), [], now))
+            self.changes.append(Change(self._new_reload(), [], now))
 
     def _settle_one(self, now: float) -> bool:
         """Settle one change whose processes are all up; False if there is none."""
@@ -527,7 +541,10 @@ class Reconciler:
         """
         new = [spec for spec in self._new_specs(change) if not spec.slot.service.opens_own_sockets]
         if isinstance(change.edit, Reload):
-            return [spec for spec in new if self._serving(spec._replace(release=self.settled.release))]
+            served = [spec.slot.ports for spec in self.settled.specs() if self._serving(spec)]
+            return [
+                spec for spec in new if any(port in ports for ports in served for port in spec.slot.ports)
+            ]
         return new
 
     def _settle(self, change: Change, target: Desired, new: list[Spec], now: float) -> None:
@@ -576,7 +593,7 @@ class Reconciler:
 
     def _reload_again(self, change: Change, now: float) -> None:
         if change.again is not None and self.stopping is None:
-            self.changes.append(Change(Reload(self._new_release()), change.again, now))
+            self.changes.append(Change(self._new_reload(), change.again, now))
 
     def _wanted(self, now: float) -> dict[Spec, Change | None]:
         """The specs that should have processes: those of what is settled, then those of the changes."""
@@ -594,7 +611,7 @@ class Reconciler:
             return False
         if self.stopping.is_immediate or not any(p.state is State.UP for p in self.processes.values()):
             return True
-        return now >= self.stopping.since + self.settled.drain_delay_seconds
+        return now >= self.stopping.since + self.limits.drain_delay_seconds
 
     def _compare_loaders(self, wanted: dict[Spec, Change | None], now: float) -> None:
         needed = {(spec.release, self._shares(spec)): None for spec in wanted}

@@ -27,6 +27,7 @@ from webdemo.supervisor import events, executor, facts
 from webdemo.supervisor.actual import Limits
 from webdemo.supervisor.commands import Commands, Done
 from webdemo.supervisor.control import ControlServer
+from webdemo.supervisor.desired import Services
 from webdemo.supervisor.executor import Executor
 from webdemo.supervisor.facts import Action, Fact
 from webdemo.supervisor.listeners import Listener
@@ -34,7 +35,7 @@ from webdemo.supervisor.live import LiveReload
 from webdemo.supervisor.load_writes import LoadWrites, Version
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.notify import Notifier
-from webdemo.supervisor.plan import Plan
+from webdemo.supervisor.plan import Plan, place
 from webdemo.supervisor.reconciler import Reconciler, label
 from webdemo.supervisor.status import Overview
 from webdemo.worker import interpreter, startup
@@ -63,33 +64,24 @@ class Supervisor:
     ) -> None:
         """`admin`: the sockets of the admin address, which are closed at the end. `reread`: called before a
         reload; returns its settings, and what has changed."""
-        self.plan = plan
         self.emit = emit
         self.since = time.time()
         self.loop = Loop(self._report)
-        by_bind = {bind: Listener.of(bind, sockets) for bind, sockets in listeners}
-        self.reconciler = Reconciler(
-            [
-                (service._replace(binds=()), tuple(by_bind[bind].name() for bind in service.binds))
-                for service in plan.services
-            ],
-            Limits(
-                start_seconds=plan.start_seconds,
-                grace_seconds=plan.grace_seconds,
-                waits_for_fix=plan.reload,
-                # Who waits in a queue that another process keeps gets the app, not a 503.
-                placeholder_at_start=frozenset(
-                    listener.name()
-                    for listener in by_bind.values()
-                    if plan.features.health and not listener.is_inherited
-                ),
-            ),
-            drain_delay_seconds=plan.drain_delay_seconds,
+        by_place = {place(bind): Listener.of(bind, sockets) for bind, sockets in listeners}
+        self._ports = {of_bind: listener.name() for of_bind, listener in by_place.items()}
+        self.plan = plan
+        # Who waits in a queue that another process keeps gets the app, not a 503.
+        placeholder = (
+            listener.name()
+            for listener in by_place.values()
+            if plan.features.health and not listener.is_inherited
         )
+        limits = Limits(placeholder_at_start=frozenset(placeholder))
+        self.reconciler = Reconciler(self._services(plan), _limited(limits, plan))
         self.executor = Executor(
             self.loop,
             plan,
-            {listener.name(): listener for listener in by_bind.values()},
+            {listener.name(): listener for listener in by_place.values()},
             executor.Hooks(
                 on_fact=self._happened,
                 emit=emit,
@@ -101,9 +93,7 @@ class Supervisor:
         )
         self.overview = Overview(self.reconciler, self.executor)
         self.figures = Figures(self.executor.counters, UsageTable().look)
-        self._live: LiveReload | None = None
-        if plan.features.live_reload:
-            self._live = LiveReload(self.executor.counters.board, self.executor.run_name)
+        self._live = self._live_reload(plan)
         self._is_loading_changes = False
         self._load_writes = LoadWrites(self.since)
         self._notifier = Notifier()
@@ -180,13 +170,37 @@ class Supervisor:
 
     def reload(self, done: Done = lambda _: None) -> None:
         """Read settings and code anew, and replace every server process. Raises UsageError."""
-        if self._reread is not None:
+        if self._reread is not None and self.reconciler.stopping is None:
             plan, note = self._reread()
-            plan = self.plan._replace(target=plan.target, features=plan.features, folder=plan.folder)
-            self.executor.renew(plan, self.reconciler.releases)
+            self._apply(plan)
             if note is not None:
                 self.emit(events.Note(note))
         self.wish(self.reconciler.reload, done)
+
+    def _apply(self, plan: Plan) -> None:
+        """Continue with this plan: limits and what is watched at once, the rest with the next release."""
+        before, self.plan = self.plan, plan
+        self.executor.renew(plan, self.reconciler.releases)
+        self.reconciler.configure(self._services(plan), _limited(self.reconciler.limits, plan))
+        if plan.features.live_reload != before.features.live_reload:
+            self._live = self._live_reload(plan)
+        if _watching(plan) != _watching(before):
+            if self._watcher is not None:
+                self._watcher.stop()
+            self._watcher, watched, self._watched = None, self._watched, set()
+            self._watch(sorted(watched))
+            self._watch_current_folder()
+
+    def _services(self, plan: Plan) -> Services:
+        return tuple(
+            (service._replace(binds=()), tuple(self._ports[place(bind)] for bind in service.binds))
+            for service in plan.services
+        )
+
+    def _live_reload(self, plan: Plan) -> LiveReload | None:
+        if not plan.features.live_reload:
+            return None
+        return LiveReload(self.executor.counters.board, self.executor.run_name)
 
     def _reload_or_tell(self, done: Done = lambda _: None) -> None:
         try:
@@ -359,9 +373,10 @@ class Supervisor:
                 self.emit(events.LoaderLost(how, pause))
             case facts.TellDraining(why):
                 self._notifier.stopping()
-                delay_seconds = self.reconciler.settled.drain_delay_seconds
                 serves = bool(self.reconciler.processes)
-                self.emit(events.Draining(why, self.plan.grace_seconds, delay_seconds, serves))
+                self.emit(
+                    events.Draining(why, self.plan.grace_seconds, self.plan.drain_delay_seconds, serves)
+                )
             case facts.TellCutOff(process):
                 self.emit(events.CutOff((self.executor.pid_of(process),), self.plan.grace_seconds))
             case facts.TellDrained(seconds):
@@ -422,6 +437,19 @@ class Supervisor:
             if not self.executor.reap(ended.si_pid):
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(ended.si_pid, os.WNOHANG)
+
+
+def _limited(limits: Limits, plan: Plan) -> Limits:
+    return limits._replace(
+        start_seconds=plan.start_seconds,
+        grace_seconds=plan.grace_seconds,
+        drain_delay_seconds=plan.drain_delay_seconds,
+        waits_for_fix=plan.reload,
+    )
+
+
+def _watching(plan: Plan) -> tuple[object, ...]:
+    return plan.reload, plan.reload_paths, plan.reload_exclude, plan.features.live_reload
 
 
 def _has_terminal() -> bool:
