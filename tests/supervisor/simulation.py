@@ -366,8 +366,13 @@ class Machine:
                 if slot is None or slot.service.opens_own_sockets:
                     return 0  # needs a restart
                 service = SERVICES[number // 7 % len(SERVICES)]
-                if any(port in ports for kept, ports in reconciler.settled.services if kept != service):
-                    server = str(service)
+                before = [
+                    kept
+                    for services in (self.configured, reconciler.settled.services)
+                    for kept, ports in services
+                    if port in ports
+                ]
+                server = str(service) if service not in before else ""  # else an earlier swap may stay
                 others = [(kept, tuple(p for p in ports if p != port)) for kept, ports in self.configured]
                 self.configured = (*((kept, ports) for kept, ports in others if ports), (service, (port,)))
                 reconciler.configure(self.configured, self.limits)
