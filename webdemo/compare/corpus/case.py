@@ -59,12 +59,16 @@ def case(
     meaning: str,
     judge: Judge,
     *steps: Step,
-    responses: int = 1,
-    judges_breaks: bool = False,
-    recalls: bool = False,
+    then_hello: float | None = None,
+    **more: Any,
 ) -> Case:
-    """A row of the corpus: what is sent comes last."""
-    return Case(name, title, section, expected, meaning, judge, steps, responses, judges_breaks, recalls)
+    """A row of the corpus; `more` are fields of Case.
+
+    With `then_hello`, /probe/hello is requested on the same connection, so many seconds after the steps.
+    """
+    if then_hello is not None:
+        steps, more["responses"] = (*steps, then_hello, request("/probe/hello")), 2
+    return Case(name, title, section, expected, meaning, judge, steps, **more)
 
 
 request = partial(encode_request, host=HOST)
@@ -73,21 +77,22 @@ request = partial(encode_request, host=HOST)
 # -- judges ---------------------------------------------------------------------------------------
 
 
-def right(does: str) -> Judgement:
-    return Judgement("right", does)
+right = partial(Judgement, "right")
+differs = partial(Judgement, "differs")
+wrong = partial(Judgement, "wrong")
 
 
-def differs(does: str) -> Judgement:
-    return Judgement("differs", does)
+def of_response(judge: Callable[[Response], Judgement], *, must_close: bool = False) -> Judge:
+    """A judge of the response to the only request; the server `must_close` the connection after it."""
 
+    def judge_exchange(exchange: Exchange) -> Judgement:
+        if len(exchange.responses) > exchange.expected:
+            return wrong("takes what follows for another request, and responds to it as well")
+        if must_close and not exchange.is_over:
+            return wrong(f"responds with {exchange.responses[0].status} and keeps the connection open")
+        return judge(exchange.responses[0])
 
-def wrong(does: str) -> Judgement:
-    return Judgement("wrong", does)
-
-
-def of_response(judge: Callable[[Response], Judgement]) -> Judge:
-    """A judge of the first response."""
-    return lambda exchange: judge(exchange.responses[0])
+    return judge_exchange
 
 
 def of_environ(judge: Callable[[Environ], Judgement]) -> Judge:
@@ -101,32 +106,24 @@ def of_environ(judge: Callable[[Environ], Judgement]) -> Judge:
     return judge_response
 
 
-def _extra(exchange: Exchange) -> Judgement | None:
-    if len(exchange.responses) > exchange.expected:
-        return wrong("takes what follows for another request, and responds to it as well")
-    return None
+def when_closed(closed: Judgement) -> Callable[[Callable[[Response, Exchange], Judgement]], Judge]:
+    """A judge of the first response, complete or not; `closed` rates a connection closed without one."""
+
+    def decorate(judge: Callable[[Response, Exchange], Judgement]) -> Judge:
+        return lambda exchange: judge(exchange.responses[0], exchange) if exchange.responses else closed
+
+    return decorate
 
 
 def status(
     *good: int, also: Collection[int] = (), otherwise: Level = "wrong", must_close: bool = False
 ) -> Judge:
-    """Judge by the first response's status: `good` is right, `also` differs, any other is `otherwise`.
+    """Judge by the response's status: `good` is right, `also` differs, any other is `otherwise`."""
 
-    With `must_close` the server must then close the connection.
-    """
+    def judge(response: Response) -> Judgement:
+        return rated(response.status, good, also, otherwise, f"responds with {response.status}")
 
-    def judge(exchange: Exchange) -> Judgement:
-        if extra := _extra(exchange):
-            return extra
-        code = exchange.responses[0].status
-        does = f"responds with {code}"
-        if must_close and not exchange.is_over:
-            return wrong(f"{does} and keeps the connection open")
-        if code in good:
-            return right(does)
-        return Judgement("differs" if code in also else otherwise, does)
-
-    return judge
+    return of_response(judge, must_close=must_close)
 
 
 def app_gets(
@@ -141,18 +138,16 @@ def app_gets(
     `refusing` is the level of a 4xx or 501; any other response that is not the app's is `otherwise`.
     """
 
-    def judge(exchange: Exchange) -> Judgement:
-        if extra := _extra(exchange):
-            return extra
-        response = exchange.responses[0]
+    @of_response
+    def judge(response: Response) -> Judgement:
         if "environ" not in response.json:
-            level = refusing if refusing and is_refusal(response) else otherwise
-            return Judgement(level, f"responds with {response.status}")
+            return Judgement(
+                refusing if refusing and is_refusal(response) else otherwise,
+                f"responds with {response.status}",
+            )
         value = environ_of(response).get(key)
         does = f"gives the app no {key}" if value is None else f"gives the app {key} as {value!r}"
-        if value in good:
-            return right(does)
-        return Judgement("differs" if value in also else otherwise, does)
+        return rated(value, good, also, otherwise, does)
 
     return judge
 
@@ -164,32 +159,25 @@ def app_reads(
     otherwise: Level = "wrong",
     must_close: bool = False,
 ) -> Judge:
-    """Judge by the body that the app has read."""
+    """Judge by the body that the app has read; `refusing` are the levels of other statuses."""
 
-    def judge(exchange: Exchange) -> Judgement:
-        if extra := _extra(exchange):
-            return extra
-        response = exchange.responses[0]
-        if must_close and not exchange.is_over:
-            return wrong(f"responds with {response.status} and keeps the connection open")
-        if "start" not in response.json:
+    def judge(response: Response) -> Judgement:
+        start = response.json.get("start")
+        if start is None:
             return Judgement(
                 (refusing or {}).get(response.status, otherwise), f"responds with {response.status}"
             )
-        start = response.json["start"]
         does = f"lets the app read {start!r}" if start else "lets the app read nothing"
-        return right(does) if start == good else Judgement(otherwise, does)
+        return rated(start, [good], (), otherwise, does)
 
-    return judge
+    return of_response(judge, must_close=must_close)
 
 
 def refuses_line(key: str, *as_sent: str) -> Judge:
     """Judge the response to an invalid request line: it SHOULD be 400 or 301 (RFC 9112 section 3.2)."""
 
-    def judge(exchange: Exchange) -> Judgement:
-        if extra := _extra(exchange):
-            return extra
-        response = exchange.responses[0]
+    @of_response
+    def judge(response: Response) -> Judgement:
         if response.status in (301, 400):
             return right(f"responds with {response.status}")
         if "environ" not in response.json:
@@ -198,6 +186,13 @@ def refuses_line(key: str, *as_sent: str) -> Judge:
         return differs(f"gives the app {key} as {value!r}" + ("" if value in as_sent else ", changed"))
 
     return judge
+
+
+def rated(
+    value: object, good: Collection[object], also: Collection[object], otherwise: Level, does: str
+) -> Judgement:
+    """Right if the value is among the `good`, differs if among `also`."""
+    return Judgement("right" if value in good else "differs" if value in also else otherwise, does)
 
 
 def is_refusal(response: Response) -> bool:

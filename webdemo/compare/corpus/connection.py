@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from webdemo.client.wire import Exchange, Response, chunked
 from webdemo.compare.corpus.case import (
+    Judge,
     Judgement,
     app_gets,
     case,
     differs,
     is_refusal,
     of_response,
+    rated,
     request,
     right,
     status,
+    when_closed,
     wrong,
 )
 
@@ -70,30 +73,29 @@ def _plain_to_http_1_0(response: Response) -> Judgement:
     return right("sends the body without chunks")
 
 
-def _large_unread(exchange: Exchange) -> Judgement:
-    if exchange.responses and exchange.responses[0].is_whole:
-        return right(f"responds with {exchange.responses[0].status}, which reaches the client")
+@when_closed(differs("resets the connection, so that its response is lost"))
+def _large_unread(response: Response, _: Exchange) -> Judgement:
+    if response.is_whole:
+        return right(f"responds with {response.status}, which reaches the client")
     return differs("resets the connection, so that its response is lost")
 
 
-@of_response
-def _higher_version(response: Response) -> Judgement:
-    if response.version not in ("1.0", "1.1"):
-        return wrong(f"claims that its response is HTTP/{response.version}, which does not exist")
-    return (right if response.status == 200 else differs)(f"responds with {response.status}")
+def _version(*good: int) -> Judge:
+    """Judge the response to an unknown version; it must not claim one that does not exist."""
 
+    @of_response
+    def judge(response: Response) -> Judgement:
+        if response.version not in ("1.0", "1.1"):
+            return wrong(f"claims that its response is HTTP/{response.version}, which does not exist")
+        return rated(response.status, good, (), "differs", f"responds with {response.status}")
 
-@of_response
-def _other_version(response: Response) -> Judgement:
-    if response.version not in ("1.0", "1.1"):
-        return wrong(f"claims that its response is HTTP/{response.version}, which does not exist")
-    return (right if response.status == 505 else differs)(f"responds with {response.status}")
+    return judge
 
 
 def _old_request(exchange: Exchange) -> Judgement:
     if exchange.responses:
         code = exchange.responses[0].status
-        return right(f"responds with {code}") if code in (400, 505) else differs(f"responds with {code}")
+        return rated(code, (400, 505), (), "differs", f"responds with {code}")
     if exchange.raw:
         return differs("responds as HTTP/0.9 did")
     return right("closes the connection")
@@ -108,9 +110,7 @@ CASES = (
         _SLOW,
         _kept_or_said,
         request("/probe/hello", close=False),
-        0.25,
-        request("/probe/hello"),
-        responses=2,
+        then_hello=0.25,
     ),
     case(
         "pipelining",
@@ -147,9 +147,7 @@ CASES = (
             body=b"GET /x HTTP/9.9\r\n\r\n ",
             close=False,
         ),
-        0.25,
-        request("/probe/hello"),
-        responses=2,
+        then_hello=0.25,
     ),
     case(
         "unread-chunked-body",
@@ -165,9 +163,7 @@ CASES = (
             body=chunked(b"GET /x HTTP/9.9\r\n\r\n"),
             close=False,
         ),
-        0.25,
-        request("/probe/hello"),
-        responses=2,
+        then_hello=0.25,
     ),
     case(
         "unread-large-body",
@@ -187,9 +183,7 @@ CASES = (
         _SLOW,
         _both_answered,
         request("/probe/stream", close=False),
-        0.25,
-        request("/probe/hello"),
-        responses=2,
+        then_hello=0.25,
     ),
     case(
         "connection-close",
@@ -233,7 +227,7 @@ CASES = (
         "RFC 9110 section 6.2",
         "An unsupported major version may be refused with 505; the response must not claim an unknown one.",
         "Usually none: no client sends it.",
-        _other_version,
+        _version(505),
         request(version="9.9"),
     ),
     case(
@@ -242,7 +236,7 @@ CASES = (
         "RFC 9110 section 6.2 (SHOULD)",
         "It is processed as the highest known one, HTTP/1.1. To claim it in the response violates a MUST.",
         "Usually none: there is no HTTP/1.2.",
-        _higher_version,
+        _version(200),
         request(version="1.2"),
     ),
     case(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from webdemo.client.wire import Exchange, Response
+from webdemo.client.wire import Response
 from webdemo.compare.corpus.case import (
     Environ,
+    Judge,
     Judgement,
     app_gets,
+    app_reads,
     case,
     differs,
     environ_of,
@@ -20,57 +22,56 @@ from webdemo.compare.corpus.case import (
 _PEP = "PEP 3333, environ Variables"
 _REQUIRED = (
     "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT",
-    "SERVER_PROTOCOL", "wsgi.url_scheme", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once",
+    "SERVER_PROTOCOL", "wsgi.version", "wsgi.url_scheme", "wsgi.input", "wsgi.errors", "wsgi.multithread",
+    "wsgi.multiprocess", "wsgi.run_once",
 )  # fmt: skip
 _NEVER_EMPTY = ("REQUEST_METHOD", "SERVER_NAME", "SERVER_PORT")
 
 
 @of_response
 def _required(response: Response) -> Judgement:
-    environ = environ_of(response)
+    environ, seen = environ_of(response), response.json
     if not environ:
         return wrong(f"responds with {response.status}")
-    if not response.json["is_dict"]:
+    if not seen["is_dict"]:
         return wrong("gives the app an environ that is not a dict")
-    missing = [key for key in _REQUIRED if key not in environ] + response.json["no_streams"]
+    missing = [key for key in _REQUIRED if key not in environ]
     if missing == ["SCRIPT_NAME"]:
         return differs("leaves SCRIPT_NAME out, which is empty")
     if missing:
         return wrong(f"leaves out {', '.join(missing)}")
     if empty := [key for key in _NEVER_EMPTY if environ[key] == ""]:
         return wrong(f"gives {', '.join(empty)} as an empty string")
-    if response.json["not_native"]:
-        return wrong(f"gives {', '.join(response.json['not_native'])} in a type other than str")
-    if response.json["version"] != [1, 0]:
-        return wrong(f"gives wsgi.version as {response.json['version']}")
+    if seen["not_native"]:
+        return wrong(f"gives {', '.join(seen['not_native'])} in a type other than str")
+    if environ["wsgi.version"] != [1, 0]:
+        return wrong(f"gives wsgi.version as {environ['wsgi.version']}")
     return right("gives the app all of them")
 
 
-@of_response
-def _file_wrapper(response: Response) -> Judgement:
-    if not environ_of(response):
-        return wrong(f"responds with {response.status}")
-    if response.json["file_wrapper"]:
-        return right("has wsgi.file_wrapper")
-    return differs("has no wsgi.file_wrapper")
+def _has(key: str) -> Judge:
+    """Judge whether the app gets an optional key."""
+    return of_environ(
+        lambda environ: (right if key in environ else differs)(
+            f"gives the app {'' if key in environ else 'no '}{key}"
+        )
+    )
 
 
 @of_environ
 def _raw_target(environ: Environ) -> Judgement:
     found = [key for key in ("RAW_URI", "REQUEST_URI") if key in environ]
-    if not found:
-        return right("gives the app neither")
-    return differs(f"gives the app {' and '.join(found)}")
+    return differs(f"gives the app {' and '.join(found)}") if found else right("gives the app neither")
 
 
-def _content_keys(exchange: Exchange) -> Judgement:
-    environ = environ_of(exchange.responses[0])
-    doubled = [key for key in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH") if key in environ]
+@of_environ
+def _content_keys(environ: Environ) -> Judgement:
     if environ.get("CONTENT_TYPE") != "text/x-probe" or environ.get("CONTENT_LENGTH") != "5":
         return wrong("does not give the app both")
-    if doubled:
-        return differs(f"gives the app {' and '.join(doubled)} as well")
-    return right("gives the app both")
+    doubled = [key for key in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH") if key in environ]
+    return (
+        differs(f"gives the app {' and '.join(doubled)} as well") if doubled else right("gives the app both")
+    )
 
 
 @of_environ
@@ -82,22 +83,14 @@ def _no_guess(environ: Environ) -> Judgement:
     return right("gives the app neither, or both empty")
 
 
-@of_response
-def _server_name(response: Response) -> Judgement:
-    name = environ_of(response).get("SERVER_NAME")
+@of_environ
+def _server_name(environ: Environ) -> Judgement:
+    name = environ.get("SERVER_NAME")
     if not name:
-        return wrong(
-            "gives the app no SERVER_NAME" if environ_of(response) else f"responds with {response.status}"
-        )
-    does = f"gives the app SERVER_NAME as {name!r}"
-    return right(does) if name in ("127.0.0.1", "localhost") else differs(does)
-
-
-@of_response
-def _remote_port(response: Response) -> Judgement:
-    if not environ_of(response):
-        return wrong(f"responds with {response.status}")
-    return right("gives it") if "REMOTE_PORT" in environ_of(response) else differs("has none")
+        return wrong("gives the app no SERVER_NAME")
+    return (right if name in ("127.0.0.1", "localhost") else differs)(
+        f"gives the app SERVER_NAME as {name!r}"
+    )
 
 
 @of_environ
@@ -116,13 +109,6 @@ def _lines(response: Response) -> Judgement:
     if "".join(parts) != "one\ntwo\nthree\nfour" or parts[:2] != ["one\n", "tw"]:
         return wrong(f"lets the app read {parts}")
     return right("lets the app read lines, parts and all the rest")
-
-
-@of_response
-def _past_end(response: Response) -> Judgement:
-    if response.json.get("start") == "hello":
-        return right("lets the read end with the body")
-    return differs(f"responds with {response.status}")
 
 
 CASES = (
@@ -159,7 +145,7 @@ CASES = (
         _PEP,
         "PEP 3333 does not define it; most servers set it.",
         "Logs and audits that need REMOTE_PORT have gaps.",
-        _remote_port,
+        _has("REMOTE_PORT"),
         request("/x?a=1"),
     ),
     case(
@@ -177,7 +163,7 @@ CASES = (
         "PEP 3333, Optional Platform-Specific File Handling (may)",
         "It is optional.",
         "Without it the app copies files piece by piece.",
-        _file_wrapper,
+        _has("wsgi.file_wrapper"),
         request("/x?a=1"),
     ),
     case(
@@ -222,7 +208,7 @@ CASES = (
         "PEP 3333, Input and Error Streams (should)",
         "The read ends with the body, as at the end of a file.",
         "WebDAV servers and upload parsers that read to the end hang.",
-        _past_end,
+        app_reads("hello", otherwise="differs"),
         request("/probe/read-past-end", "Content-Length: 5", method="POST", body=b"hello", close=False),
     ),
     case(
@@ -231,11 +217,7 @@ CASES = (
         "PEP 3333, Input and Error Streams (should)",
         "It is empty, and the read returns.",
         "An app that reads the body of every request hangs.",
-        lambda e: (
-            right("gives the app an empty body")
-            if e.responses[0].json.get("length") == 0
-            else differs(f"responds with {e.responses[0].status}")
-        ),
+        app_reads("", otherwise="differs"),
         request("/probe/read", method="POST", close=False),
     ),
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from webdemo.client.wire import HALF_CLOSE, Exchange, Response, chunked
 from webdemo.compare.corpus.case import (
@@ -14,9 +16,11 @@ from webdemo.compare.corpus.case import (
     case,
     differs,
     of_response,
+    rated,
     request,
     right,
     status,
+    when_closed,
     wrong,
 )
 
@@ -35,80 +39,63 @@ _chunked = partial(_post, "Transfer-Encoding: chunked")
 
 
 def _malformed(
-    name: str, title: str, section: str, expected: str, body: bytes, *, recovered: str | None = None
+    name: str, title: str, section: str, expected: str, body: bytes, recovered: str | None = None
 ) -> Case:
-    judge, step = _refuses_body(recovered), _chunked(body=body, close=False)
+    """A chunked body that must be refused; `recovered` is a lenient reading of it (RFC 9110 section 2.4)."""
+    judge = _refuses_body(lambda start: "differs" if start == recovered else "wrong")
+    step = _chunked(body=body, close=False)
     return case(name, title, section, expected, _SMUGGLING, judge, step, HALF_CLOSE, judges_breaks=True)
 
 
-def _refuses_body(recovered: str | None) -> Judge:
-    """Judge that the body is refused; `recovered` is a lenient recipient's reading (RFC 9110 section 2.4)."""
+def _refuses_body(level: Callable[[str], Level], *, must_close: bool = False) -> Judge:
+    """Judge that a body is refused; `level` is that of a read that succeeds, by what the app reads."""
 
-    def judge(exchange: Exchange) -> Judgement:
-        if not exchange.responses:
-            return right("closes the connection")
+    @when_closed(right("closes the connection"))
+    def judge(response: Response, exchange: Exchange) -> Judgement:
         if len(exchange.responses) > 1:
             return wrong("takes what follows for another request")
-        response = exchange.responses[0]
+        if must_close and not exchange.is_over:
+            return wrong(f"responds with {response.status} and keeps the connection open")
         if "start" in response.json:
             start = response.json["start"]
-            level = differs if start == recovered else wrong
-            return level(f"lets the app read {start!r}, as if the body were complete")
-        if 400 <= response.status < 500:
-            return right(f"responds with {response.status}")
+            return Judgement(level(start), f"lets the app read {start!r}, as if the body were complete")
         if response.status == 500:
             return right("lets the app's read fail")
-        return differs(f"responds with {response.status}")
+        return rated(response.status, range(400, 500), (), "differs", f"responds with {response.status}")
 
     return judge
 
 
-@of_response
-def _sees_length(response: Response) -> Judgement:
-    if "start" not in response.json:
-        return (differs if response.status == 411 else wrong)(f"responds with {response.status}")
-    length = response.json["content_length"]
+def _of_body(judge: Callable[[dict[str, Any]], Judgement]) -> Judge:
+    """A judge of what the app saw of the body, which a server may refuse with 411."""
+
+    @of_response
+    def judge_response(response: Response) -> Judgement:
+        if "start" in response.json:
+            return judge(response.json)
+        return rated(response.status, (), (411,), "wrong", f"responds with {response.status}")
+
+    return judge_response
+
+
+@_of_body
+def _sees_length(seen: dict[str, Any]) -> Judgement:
+    length, start = seen["content_length"], seen["start"]
     if not length:
         return right("gives the app no CONTENT_LENGTH, so that it reads nothing by it")
-    if response.json["start"] != "hello":
-        return wrong(f"gives the app CONTENT_LENGTH {length}, and lets it read {response.json['start']!r}")
+    if start != "hello":
+        return wrong(f"gives the app CONTENT_LENGTH {length}, and lets it read {start!r}")
     return differs(f"gives the app CONTENT_LENGTH {length}")
 
 
-@of_response
-def _tells_the_end(response: Response) -> Judgement:
-    if "start" not in response.json:
-        return (differs if response.status == 411 else wrong)(f"responds with {response.status}")
-    if response.json["terminated"]:
+@_of_body
+def _tells_the_end(seen: dict[str, Any]) -> Judgement:
+    if seen["terminated"]:
         return right("gives the app wsgi.input_terminated")
     return differs("gives the app no wsgi.input_terminated")
 
 
-def _cut_off(as_whole: Level) -> Judge:
-    """Judge an incomplete body; `as_whole` is the level if the app's read succeeds as if it were complete."""
-
-    def judge(exchange: Exchange) -> Judgement:
-        if not exchange.responses:
-            return right("closes the connection")
-        response = exchange.responses[0]
-        if not exchange.is_over:
-            return wrong(f"responds with {response.status} and keeps the connection open")
-        if "start" in response.json:
-            return Judgement(as_whole, "passes the truncated body to the app as if it were complete")
-        if response.status == 500:
-            return right("lets the app's read fail")
-        if 400 <= response.status < 500:
-            return right(f"responds with {response.status}")
-        return differs(f"responds with {response.status}")
-
-    return judge
-
-
 _DAMAGED = "The body is invalid: the request is refused, or the app's read fails."
-_DAMAGED_CHUNKS = (
-    ("chunk-size-not-hex", "a chunk size that is not a number", b"zz\r\nhello\r\n0\r\n\r\n"),
-    ("chunk-size-negative", "a negative chunk size", b"-5\r\nhello\r\n0\r\n\r\n"),
-)
 _BAD_LENGTHS = (
     ("length-plus", "Content-Length: +5", "+5"),
     ("length-negative", "Content-Length: -1", "-1"),
@@ -198,9 +185,19 @@ CASES = (
         app_reads("hello", refusing={411: "differs"}),
         _post("Transfer-Encoding: CHUNKED", body=chunked(b"hello")),
     ),
-    *(
-        _malformed(name, title, "RFC 9112 section 7.1, 2.2 (SHOULD)", _DAMAGED, body)
-        for name, title, body in _DAMAGED_CHUNKS
+    _malformed(
+        "chunk-size-not-hex",
+        "a chunk size that is not a number",
+        "RFC 9112 section 7.1, 2.2 (SHOULD)",
+        _DAMAGED,
+        b"zz\r\nhello\r\n0\r\n\r\n",
+    ),
+    _malformed(
+        "chunk-size-negative",
+        "a negative chunk size",
+        "RFC 9112 section 7.1, 2.2 (SHOULD)",
+        _DAMAGED,
+        b"-5\r\nhello\r\n0\r\n\r\n",
     ),
     _malformed(
         "chunk-size-prefixed",
@@ -208,7 +205,7 @@ CASES = (
         "RFC 9112 section 7.1, 2.2 (SHOULD)",
         f"{_DAMAGED} It may be read leniently.",
         b"0x5\r\nhello\r\n0\r\n\r\n",
-        recovered="hello",
+        "hello",
     ),
     _malformed(
         "chunk-size-huge",
@@ -223,7 +220,7 @@ CASES = (
         "RFC 9112 section 7.1, 2.2 (SHOULD)",
         "Each chunk's data ends with CRLF: the request is refused, or the app's read fails.",
         b"5\r\nhelloXX\r\n0\r\n\r\n",
-        recovered="hello",
+        "hello",
     ),
     _malformed(
         "chunk-extension-bare-lf",
@@ -238,7 +235,7 @@ CASES = (
         "RFC 9112 section 7.1.2, 2.2 (MAY)",
         "A recipient may accept a bare LF as the end of a line; most refuse it, or the app's read fails.",
         b"5\r\nhello\r\n0\r\nX-One: 1\nX-Two: 2\r\n\r\n",
-        recovered="hello",
+        "hello",
     ),
     case(
         "chunked-cut-off",
@@ -246,7 +243,7 @@ CASES = (
         "RFC 9112 section 8",
         "Without its last chunk it is incomplete: the app's read fails, or the request is refused.",
         _BROKEN,
-        _cut_off("wrong"),  # the app cannot know that data is missing
+        _refuses_body(lambda _: "wrong", must_close=True),  # the app cannot know that data is missing
         _chunked(body=b"5\r\nhello\r\n", close=False),
         HALF_CLOSE,
         judges_breaks=True,
@@ -257,7 +254,7 @@ CASES = (
         "RFC 9112 section 6.3 (MUST)",
         "It is incomplete: the app's read fails or is short, or the response is 4xx; and the server closes.",
         f"{_BROKEN} Compare its length with CONTENT_LENGTH before you store it.",
-        _cut_off("differs"),  # the app can see it by CONTENT_LENGTH
+        _refuses_body(lambda _: "differs", must_close=True),  # the app can see it by CONTENT_LENGTH
         _post("Content-Length: 10", body=b"hello", close=False),
         HALF_CLOSE,
         judges_breaks=True,

@@ -12,8 +12,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,6 +23,7 @@ LARGE_BYTES = 1 << 20
 ANNOUNCED_BYTES = 200_000  # the length announced for a file
 SHRUNK_BYTES = 100_000  # the length that is left when it is sent
 MOST_READS = 200  # past a file's end; a server that reads more often would read forever
+FILE = bytes(range(256)) * 256
 ENDLESS = "endless"
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
@@ -34,74 +35,65 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
     return page(environ, start_response)
 
 
-def _send_facts(start_response: StartResponse, facts: dict[str, Any]) -> Iterable[bytes]:
-    body = json.dumps(facts).encode()
-    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-    return [body]
-
-
 # -- what the app receives ------------------------------------------------------------------------
 
 
-def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Return the environ; the body is not read."""
-    shown = {key: value for key, value in environ.items() if isinstance(value, str | int)}
-    facts = {
-        "environ": shown,
+def _facts(gather: Callable[[WSGIEnvironment], dict[str, Any]]) -> WSGIApplication:
+    """A page that returns facts as JSON."""
+
+    def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        body = json.dumps(gather(environ), sort_keys=True).encode()
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    return page
+
+
+@_facts
+def echo(environ: WSGIEnvironment) -> dict[str, Any]:
+    """The environ, objects by the names of their types; the body is not read."""
+    return {
+        "environ": {
+            key: value if isinstance(value, str | int | tuple) else type(value).__name__
+            for key, value in environ.items()
+        },
         "is_dict": type(environ) is dict,
-        "file_wrapper": "wsgi.file_wrapper" in environ,
-        "no_streams": [key for key in ("wsgi.input", "wsgi.errors") if key not in environ],
-        "version": list(environ.get("wsgi.version", ())),
         "not_native": sorted(
             key
             for key, value in environ.items()
             if key.isupper() and "." not in key and type(value) is not str
         ),
     }
-    return _send_facts(start_response, facts)
 
 
-def read(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Read the body to its end."""
-    body = environ["wsgi.input"].read()
-    return _send_facts(start_response, _body(environ, body))
+def _reads(beyond: int | None = None) -> WSGIApplication:
+    """A page that reads the body to its end, or so many bytes `beyond` CONTENT_LENGTH."""
+
+    @_facts
+    def page(environ: WSGIEnvironment) -> dict[str, Any]:
+        stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
+        body: bytes = stream.read() if beyond is None else stream.read(int(length or 0) + beyond)
+        return {
+            "start": body[:100].decode("latin-1"),
+            "content_length": length,
+            "terminated": bool(environ.get("wsgi.input_terminated")),
+        }
+
+    return page
 
 
-def read_by_length(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Read CONTENT_LENGTH bytes of the body, as Django and many others do."""
-    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    return _send_facts(start_response, _body(environ, body))
-
-
-def read_lines(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+@_facts
+def read_lines(environ: WSGIEnvironment) -> dict[str, Any]:
     """Call each method that PEP 3333 demands of wsgi.input."""
     stream = environ["wsgi.input"]
-    first = stream.readline()
-    second = stream.read(2)
-    third = stream.readlines(1)
-    rest = list(stream)
-    parts = [first, second, *third, *rest]
-    return _send_facts(start_response, {"parts": [part.decode("latin-1") for part in parts]})
+    parts = [stream.readline(), stream.read(2), *stream.readlines(1), *stream]
+    return {"parts": [part.decode("latin-1") for part in parts]}
 
 
-def read_past_end(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Ask for more bytes than the body has."""
-    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0) + 100)
-    return _send_facts(start_response, _body(environ, body))
-
-
-def _body(environ: WSGIEnvironment, body: bytes) -> dict[str, Any]:
-    return {
-        "length": len(body),
-        "start": body[:100].decode("latin-1"),
-        "content_length": environ.get("CONTENT_LENGTH"),
-        "terminated": bool(environ.get("wsgi.input_terminated")),
-    }
-
-
-def recall(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Return what happened to an earlier response of this process."""
-    return _send_facts(start_response, {"happened": _records.get(environ["QUERY_STRING"], [])})
+@_facts
+def recall(environ: WSGIEnvironment) -> dict[str, Any]:
+    """What happened to an earlier response of this process."""
+    return {"happened": _records.get(environ["QUERY_STRING"], [])}
 
 
 # -- responses ------------------------------------------------------------------------------------
@@ -125,13 +117,19 @@ def respond(
     return page
 
 
-def stream(pause_seconds: float, *parts: bytes) -> WSGIApplication:
+def stream(
+    *parts: bytes, headers: Sequence[tuple[str, str]] = (), pause_seconds: float = 0, fails: bool = False
+) -> WSGIApplication:
+    """A page that yields the parts, then raises if it `fails`."""
+
     def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
-        start_response("200 OK", [TEXT])
+        start_response("200 OK", [TEXT, *headers])
         for number, part in enumerate(parts):
             if number:
                 time.sleep(pause_seconds)
             yield part
+        if fails:
+            raise RuntimeError("the probe's: in the middle of the body")
 
     return page
 
@@ -142,16 +140,26 @@ def by_write(environ: WSGIEnvironment, start_response: StartResponse) -> Iterabl
     return [b"and returned"]
 
 
-def file(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Send a file through the server's wsgi.file_wrapper, if it has one."""
-    content = bytes(range(256)) * 256
-    start_response("200 OK", [TEXT, ("Content-Length", str(len(content)))])
-    stream = io.BytesIO(content)
-    wrapper = environ.get("wsgi.file_wrapper")
-    if wrapper is None:
-        return iter(lambda: stream.read(16384), b"")
-    wrapped: Iterable[bytes] = wrapper(stream, 16384)
-    return wrapped
+class Parts:
+    """A file as an iterable, for a server without wsgi.file_wrapper."""
+
+    def __init__(self, file: IO[bytes] | io.RawIOBase, size: int) -> None:
+        self._parts = iter(lambda: file.read(size) or b"", b"")
+        self.close = file.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._parts
+
+
+def sends_file(length: int, open_file: Callable[[str], IO[bytes] | io.RawIOBase]) -> WSGIApplication:
+    """A page that sends a file through the server's wsgi.file_wrapper, if it has one."""
+
+    def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [TEXT, ("Content-Length", str(length))])
+        wrap: Callable[..., Iterable[bytes]] = environ.get("wsgi.file_wrapper", Parts)
+        return wrap(open_file(environ["QUERY_STRING"]), 16384)
+
+    return page
 
 
 class Shrinking(io.FileIO):
@@ -191,29 +199,6 @@ class Shrinking(io.FileIO):
         super().close()
 
 
-class Parts:
-    """The file as an iterable, for a server without file_wrapper."""
-
-    def __init__(self, file: io.FileIO) -> None:
-        self._file = file
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(lambda: self._file.read(16384), b"")
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def file_shrinks(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    start_response("200 OK", [TEXT, ("Content-Length", str(ANNOUNCED_BYTES))])
-    shrinking = Shrinking(environ["QUERY_STRING"])
-    wrapper = environ.get("wsgi.file_wrapper")
-    if wrapper is None:
-        return Parts(shrinking)
-    wrapped: Iterable[bytes] = wrapper(shrinking, 16384)
-    return wrapped
-
-
 class Closing:
     """A response that records the call of its close()."""
 
@@ -228,30 +213,24 @@ class Closing:
         self._noted.append("close")
 
 
-def closing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    start_response("200 OK", [TEXT])
-    return Closing(environ["QUERY_STRING"], iter([b"one", b"two"]))
+def closing(parts: Callable[[], Iterator[bytes]]) -> WSGIApplication:
+    def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [TEXT])
+        return Closing(environ["QUERY_STRING"], parts())
+
+    return page
 
 
-def closing_endless(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def endless() -> Iterator[bytes]:
     """Stream for longer than the client stays connected, but for three seconds at most."""
-
-    def parts() -> Iterator[bytes]:
-        for _ in range(60):
-            yield b"x" * 20_000
-            time.sleep(0.05)
-
-    start_response("200 OK", [TEXT])
-    return Closing(environ["QUERY_STRING"], parts())
+    for _ in range(60):
+        yield b"x" * 20_000
+        time.sleep(0.05)
 
 
-def closing_failed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    def parts() -> Iterator[bytes]:
-        yield b"one"
-        raise RuntimeError("the probe's: in the middle of a response")
-
-    start_response("200 OK", [TEXT])
-    return Closing(environ["QUERY_STRING"], parts())
+def failed() -> Iterator[bytes]:
+    yield b"one"
+    raise RuntimeError("the probe's: in the middle of a response")
 
 
 # -- invalid responses ----------------------------------------------------------------------------
@@ -266,22 +245,10 @@ def raise_after_start(environ: WSGIEnvironment, start_response: StartResponse) -
     raise RuntimeError("the probe's: after start_response, before the body")
 
 
-def raise_in_body(length: int | None) -> WSGIApplication:
-    def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
-        start_response("200 OK", [TEXT] if length is None else [TEXT, ("Content-Length", str(length))])
-        yield b"hello"
-        raise RuntimeError("the probe's: in the middle of the body")
-
-    return page
-
-
 def start_again(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """An error handler before anything is sent: the second status must replace the first."""
     start_response("200 OK", [TEXT])
-    try:
-        raise RuntimeError("the probe's: handled")
-    except RuntimeError:
-        start_response("503 Service Unavailable", [TEXT], sys.exc_info())
+    _handle_error(start_response)
     return [b"sorry"]
 
 
@@ -289,11 +256,15 @@ def start_again_late(environ: WSGIEnvironment, start_response: StartResponse) ->
     """An error handler after data was sent: start_response must raise."""
     start_response("200 OK", [TEXT])
     yield b"hello"
+    _handle_error(start_response)
+    yield b"sorry"
+
+
+def _handle_error(start_response: StartResponse) -> None:
     try:
-        raise RuntimeError("the probe's: too late to be handled")
+        raise RuntimeError("the probe's: handled")
     except RuntimeError:
         start_response("503 Service Unavailable", [TEXT], sys.exc_info())
-    yield b"sorry"
 
 
 def start_twice(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -308,29 +279,29 @@ def start_never(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
 
 PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
     "recall": recall,
-    "read": read,
-    "read-by-length": read_by_length,
+    "read": _reads(),
+    "read-by-length": _reads(0),  # as Django and many others do
+    "read-past-end": _reads(100),
     "read-lines": read_lines,
-    "read-past-end": read_past_end,
     "hello": respond(),
     "no-length": respond(length=None),
     "204-with-body": respond(status="204 No Content", length=None, content_type=False),
     "304-with-body": respond(("ETag", '"x"'), status="304 Not Modified", length=None, content_type=False),
     "304-with-length": respond(("ETag", '"x"'), status="304 Not Modified", body=[b""], content_type=False),
-    "stream": stream(0, b"one ", b"two ", b"three"),
-    "stream-slowly": stream(PAUSE_SECONDS, b"first ", b"second"),
-    "stream-empty-parts": stream(0, b"one ", b"", b"two ", b"", b"three"),
+    "stream": stream(b"one ", b"two ", b"three"),
+    "stream-slowly": stream(b"first ", b"second", pause_seconds=PAUSE_SECONDS),
+    "stream-empty-parts": stream(b"one ", b"", b"two ", b"", b"three"),
     "large": respond(body=[b"x" * LARGE_BYTES], length=LARGE_BYTES),
     "by-write": by_write,
-    "file": file,
-    "file-shrinks": file_shrinks,
-    "closing": closing,
-    "closing-endless": closing_endless,
-    "closing-failed": closing_failed,
+    "file": sends_file(len(FILE), lambda _: io.BytesIO(FILE)),
+    "file-shrinks": sends_file(ANNOUNCED_BYTES, Shrinking),
+    "closing": closing(lambda: iter([b"one", b"two"])),
+    "closing-endless": closing(endless),
+    "closing-failed": closing(failed),
     "raise-before": raise_before,
     "raise-after-start": raise_after_start,
-    "raise-in-body": raise_in_body(None),
-    "raise-in-body-with-length": raise_in_body(100),
+    "raise-in-body": stream(b"hello", fails=True),
+    "raise-in-body-with-length": stream(b"hello", headers=[("Content-Length", "100")], fails=True),
     "start-again": start_again,
     "start-again-late": start_again_late,
     "start-twice": start_twice,

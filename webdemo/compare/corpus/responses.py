@@ -13,6 +13,7 @@ from webdemo.compare.corpus.case import (
     request,
     right,
     status,
+    when_closed,
     wrong,
 )
 from webdemo.compare.corpus.probe_app import ENDLESS, LARGE_BYTES, MOST_READS, SHRUNK_BYTES
@@ -62,16 +63,14 @@ def _no_made_up_length(response: Response) -> Judgement:
 
 def _unfinished(exchange: Exchange) -> Judgement:
     """A response that is shorter than announced."""
-    return (
-        right("closes before the announced end") if exchange.is_over else wrong("leaves the client waiting")
-    )
+    if exchange.is_over:
+        return right("closes before the announced end")
+    return wrong("leaves the client waiting")
 
 
-def _cut(exchange: Exchange) -> Judgement:
+@when_closed(right("closes the connection before anything is sent"))
+def _cut(response: Response, exchange: Exchange) -> Judgement:
     """A response that failed midway must not look complete."""
-    if not exchange.responses:
-        return right("closes the connection before anything is sent")
-    response = exchange.responses[0]
     if response.status == 500:
         return right("responds with 500, as nothing had been sent yet")
     if not response.is_whole:
@@ -85,10 +84,8 @@ def _cut(exchange: Exchange) -> Judgement:
     return wrong("ends the body as if it were complete")
 
 
-def _too_short(exchange: Exchange) -> Judgement:
-    if not exchange.responses:
-        return differs("closes the connection without a response")
-    response = exchange.responses[0]
+@when_closed(differs("closes the connection without a response"))
+def _too_short(response: Response, exchange: Exchange) -> Judgement:
     if response.status == 500:
         return right("responds with 500")
     if response.is_whole:
@@ -96,10 +93,9 @@ def _too_short(exchange: Exchange) -> Judgement:
     return _unfinished(exchange)
 
 
-def _too_long(exchange: Exchange) -> Judgement:
-    if not exchange.responses:
-        return right("closes the connection")
-    first, *others = exchange.responses
+@when_closed(right("closes the connection"))
+def _too_long(first: Response, exchange: Exchange) -> Judgement:
+    others = exchange.responses[1:]
     if exchange.rest or (others and others[0].body != b"hello"):
         if not others and b"HTTP/" not in exchange.rest:
             return differs("sends more than was announced, then nothing")
@@ -108,9 +104,9 @@ def _too_long(exchange: Exchange) -> Judgement:
         return right("responds with 500")
     if not first.is_whole:
         return _unfinished(exchange)
-    if others:
-        return right("sends as much as was announced, and responds to the next request")
-    return right("sends as much as was announced, and closes")
+    return right(
+        f"sends as much as was announced, and {'responds to the next request' if others else 'closes'}"
+    )
 
 
 def _first_part_early(exchange: Exchange) -> Judgement:
@@ -134,10 +130,8 @@ def _hop_by_hop(response: Response) -> Judgement:
     return differs("sends it" if "timeout=99" in (response.header("Keep-Alive") or "") else "leaves it out")
 
 
-def _own_transfer_encoding(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0] if exchange.responses else None
-    if response is None:
-        return right("closes the connection")
+@when_closed(right("closes the connection"))
+def _own_transfer_encoding(response: Response, _: Exchange) -> Judgement:
     if response.status == 500:
         return right("refuses it with 500")
     if response.is_whole and response.body == b"hello":
@@ -145,10 +139,8 @@ def _own_transfer_encoding(exchange: Exchange) -> Judgement:
     return wrong("sends a body without the chunks that it announces")
 
 
-def _injected(exchange: Exchange) -> Judgement:
-    if not exchange.responses:
-        return right("closes the connection")
-    response = exchange.responses[0]
+@when_closed(right("closes the connection"))
+def _injected(response: Response, _: Exchange) -> Judgement:
     if response.header("X-Injected"):
         return wrong("sends it as it is: two headers")
     return right("refuses it with 500" if response.status == 500 else "does not send it as it is")
@@ -216,10 +208,8 @@ def _odd_status(response: Response) -> Judgement:
     return wrong(f"responds with {response.status}")
 
 
-def _text(exchange: Exchange) -> Judgement:
-    if not exchange.responses:
-        return right("closes the connection")
-    response = exchange.responses[0]
+@when_closed(right("closes the connection"))
+def _text(response: Response, exchange: Exchange) -> Judgement:
     if response.status == 500:
         return right("refuses it with 500")
     if not response.is_whole:
@@ -233,15 +223,13 @@ def _shrunk(exchange: Exchange) -> Judgement:
         return wrong(
             f"reads past the end of the file forever (the probe stopped it after {MOST_READS} times)"
         )
-    if not exchange.responses:
-        return differs("closes the connection without a response")
-    response = exchange.responses[0]
-    if response.status == 500:
-        return right("responds with 500")
-    if response.is_whole:
-        says_more = len(response.body) > SHRUNK_BYTES
-        return wrong("pads it") if says_more else differs("announces the length that is left")
-    return _unfinished(exchange)
+    if (
+        exchange.responses
+        and len(exchange.responses[0].body) > SHRUNK_BYTES
+        and exchange.responses[0].is_whole
+    ):
+        return wrong("pads it")
+    return _too_short(exchange)
 
 
 CASES = (
@@ -254,9 +242,7 @@ CASES = (
             _STEP,
             _without_body,
             request(f"/probe/{code}-with-body", close=False),
-            0.1,
-            request("/probe/hello"),
-            responses=2,
+            then_hello=0.1,
         )
         for code in (204, 304)
     ),
@@ -450,9 +436,7 @@ CASES = (
         _STEP,
         _too_long,
         request("/probe/too-long", close=False),
-        0.1,
-        request("/probe/hello"),
-        responses=2,
+        then_hello=0.1,
         judges_breaks=True,
     ),
     case(
