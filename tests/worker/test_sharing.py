@@ -169,3 +169,30 @@ def test_an_app_that_fails_in_a_gunicorn_worker_is_reported_on_two_lines(running
     assert webdemo.wait() == 1
     assert "The app 'served' cannot be loaded: ModuleNotFoundError" in webdemo.log()
     assert "Install or fix what it imports: nothing_here (served.py, line 1)." in webdemo.log()
+
+
+LATE = """
+import sys
+known = set(sys.modules)
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [" ".join(set(sys.modules) - known).encode()]
+"""
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        ("werkzeug", "waitress", "gunicorn"),
+        pytest.param(("wsgiref", "cheroot", "hypercorn"), marks=pytest.mark.deep),
+    ],
+    ids=" ".join,
+)
+def test_what_a_server_imports_is_imported_before_the_fork(
+    servers: tuple[str, ...], running: runs.Start
+) -> None:
+    """Else each of its processes takes the time and, not sharing it, the memory again."""
+    binds = [argument for server in servers for argument in ("-b", f"{server}://127.0.0.1:0")]
+    webdemo = running(*binds, app=LATE)
+    assert [get(url).text for url in webdemo.urls] == [""] * len(servers)
+    assert "imports its own copy" not in webdemo.log()

@@ -260,6 +260,7 @@ adapter = Adapter(
         "gunicorn.app.base",
         "gunicorn.arbiter",
         "gunicorn.glogging",
+        "concurrent.futures.thread",
         "webdemo.servers._gunicorn_worker",
     ),
     options=Options,

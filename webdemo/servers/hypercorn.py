@@ -179,6 +179,7 @@ adapter = Adapter(
     serve=serve,
     summary="asyncio and a pool of threads; HTTP/1.1 and HTTP/2",
     distribution="hypercorn",
+    modules=("hypercorn.asyncio", "hypercorn.config", "hypercorn.middleware", "concurrent.futures.thread"),
     extra="servers",
     options=Options,
     tls=True,

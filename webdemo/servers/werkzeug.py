@@ -130,6 +130,7 @@ adapter = Adapter(
         "webdemo.servers._wsgi_fixes",
         "webdemo.servers._draining",
         "webdemo.servers._framing",
+        "webdemo.servers._room",
     ),
     options=ConnectionOptions,
     spread=True,  # each connection has one request

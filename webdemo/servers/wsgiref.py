@@ -102,7 +102,12 @@ def strict_handler(job: Job, connections: IdleConnections) -> Any:
 adapter = Adapter(
     name="wsgiref",
     serve=serve,
-    modules=("wsgiref.simple_server",),
+    modules=(
+        "wsgiref.simple_server",
+        "webdemo.servers._draining",
+        "webdemo.servers._framing",
+        "webdemo.servers._room",
+    ),
     summary="a thread for each connection; HTTP/1.0, no chunked bodies; for trying things out",
     options=ConnectionOptions,
     spread=True,  # each connection has one request

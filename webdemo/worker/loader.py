@@ -50,6 +50,11 @@ if TYPE_CHECKING:
 # Imported one by one, because the supervisor's message may arrive after each.
 _AHEAD = ("werkzeug.exceptions", "webdemo.web.app", "webdemo.web.static.app", "importlib.metadata")
 
+_OF_SERVERS = ("encodings.idna", "webdemo.stats.claims")
+"""Every server needs them: imported before the fork, so that their memory is shared. The socket module would
+import encodings.idna when it first meets an address."""
+
+
 _Child = tuple[Spawn, list[int], "WSGIApplication | None"]
 """What a new child has to serve: its order, its descriptors, and the app if it is shared."""
 
@@ -81,6 +86,8 @@ class Loader:
             try:
                 for adapter in adapters:
                     adapter.import_modules()
+                for module in _OF_SERVERS:
+                    importlib.import_module(module)
                 with app_processes.importing_app(), observed.importing():
                     name, self._app = app_import.load(order.target)
             except WebdemoError as exc:
