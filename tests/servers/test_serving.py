@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.process, pytest.mark.smoke]
 BODY = b"0123456789abcdef" * 5000
 DIGEST = f"{len(BODY)} {hashlib.sha256(BODY).hexdigest()}"
 WITHOUT_KEEP_ALIVE = ("werkzeug", "wsgiref", "gunicorn-sync")
+JOINED_BY_US = ("werkzeug", "waitress", "gunicorn", "gunicorn-sync", "wsgiref")
 
 Urls = dict[str, tuple[str, ...]]
 
@@ -257,6 +258,16 @@ def test_a_stream_arrives_as_it_is_made(kind: str, url: str) -> None:
 def test_a_large_answer_arrives_whole(kind: str, everywhere: Urls) -> None:
     for url in everywhere[kind]:
         assert get(url, "/large").body == large({})
+
+
+def test_a_short_answer_arrives_in_one_piece(kind: str, url: str) -> None:
+    if kind not in JOINED_BY_US:
+        pytest.skip("sends as it likes")
+    with Connection(url) as connection:
+        connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        head, _, body = connection.socket.recv(65536).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.")
+    assert body
 
 
 def test_an_answer_without_a_body_arrives(kind: str, url: str) -> None:

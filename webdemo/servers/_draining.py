@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo.portable import MSG_DONTWAIT, is_readable
 from webdemo.servers import LINGER_SECONDS, Stopping
+from webdemo.servers._sending import SentAtOnce
 
 if TYPE_CHECKING:
     from http.server import BaseHTTPRequestHandler as _Handler
@@ -120,6 +121,7 @@ class DrainingHandler(_Handler):
             seconds = struct.pack("ll", *divmod(microseconds, 1_000_000))
         for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self.request.setsockopt(socket.SOL_SOCKET, direction, seconds)
+        self.wfile = SentAtOnce(self.request)
         self.idle.add(self.request)
 
     def parse_request(self) -> bool:

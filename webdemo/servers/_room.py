@@ -45,6 +45,7 @@ class Room:
         self._most = most
         self._option = option
         self._runs_short = False
+        self._first_reserved = _first_reserved()
         self._said_at = -_SAY_AGAIN_SECONDS
 
     def is_left(self) -> bool:
@@ -68,7 +69,7 @@ class Room:
 
     def accepted(self, connection: socket.socket) -> None:
         # A new descriptor is the lowest free one, so a high one means that few are left.
-        if connection.fileno() >= _first_reserved():
+        if connection.fileno() >= self._first_reserved:
             self._runs_short = True
 
     def failed(self, exc: OSError) -> bool:

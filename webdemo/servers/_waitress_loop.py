@@ -26,6 +26,7 @@ from webdemo.servers._fair_accept import Turns
 from webdemo.servers._fields import Malformed
 from webdemo.servers._framing import Chunks, strict_head
 from webdemo.servers._room import PAUSE_SECONDS, Listener, Room
+from webdemo.servers._sending import SENT_WITH_HEAD
 
 _SENT_AT_ONCE = 256 * 1024
 _SHORTEST_WAIT_SECONDS = 0.001  # the resolution of Waitress's loop
@@ -186,6 +187,8 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
 
 
 class _Task(WSGITask):  # type: ignore[misc]
+    wrote_header: bool
+
     def build_response_header(self) -> bytes:
         if self.channel.job.stopping.is_set():
             self.request.headers["CONNECTION"] = "close"
@@ -194,17 +197,34 @@ class _Task(WSGITask):  # type: ignore[misc]
             self.chunked_response = False  # the last chunk would be a body
         return head
 
+    def write(self, data: bytes) -> None:
+        """Send the head together with the first part of the body."""
+        channel = self.channel
+        if not self.wrote_header and self.complete and 0 < len(data) <= SENT_WITH_HEAD:
+            channel.head = self.build_response_header()
+            self.wrote_header = True
+        super().write(data)
+        if channel.head:  # the response has no body
+            channel.write_soon(b"")
+
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
     parser_class = _Parser
     task_class = _Task
     sendbuf_len: int
+    head = b""  # of a response, not sent yet
 
     def __init__(self, job: Job, *arguments: Any, **named: Any) -> None:
         self.job = job
         super().__init__(*arguments, **named)
         # The send buffer may be megabytes, and Waitress rereads as much of a file for each partial send.
         self.sendbuf_len = min(self.sendbuf_len, _SENT_AT_ONCE)
+
+    def write_soon(self, data: Any) -> int:
+        if self.head:
+            data, self.head = self.head + data, b""
+        sent: int = super().write_soon(data)
+        return sent
 
     def is_idle(self) -> bool:
         begun = self.request is not None and self.request.headers_finished

@@ -23,6 +23,7 @@ from webdemo.portable import AF_UNIX
 from webdemo.servers import LINGER_SECONDS, Adapter, Job, Stopping, option
 from webdemo.servers._draining import end_reading
 from webdemo.servers._fields import unify
+from webdemo.servers._sending import HeadWithBody
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -101,7 +102,7 @@ def settings(job: Job, busy: set[int]) -> dict[str, Any]:
             drain_idle, job.stopping, {local_part(sock) for sock in job.sockets}, busy
         ),
         "pre_request": strict_request,
-        "post_request": lambda worker, request, environ, response: forget(environ, busy),
+        "post_request": partial(after_request, busy),
     }
     worker_class = options.worker_class or ("gthread" if options.threads > 1 else "sync")
     if worker_class == "gthread":
@@ -217,9 +218,13 @@ def strict_request(worker: Any, request: Any) -> None:
         raise InvalidHeader(str(exc), req=request) from exc
 
 
-def forget(environ: WSGIEnvironment | None, busy: set[int]) -> None:
+def after_request(
+    busy: set[int], worker: Any, request: Any, environ: WSGIEnvironment | None, response: Any
+) -> None:
     if environ:  # None if `strict_request` refused the request
         busy.discard(environ["gunicorn.socket"].fileno())
+        with contextlib.suppress(OSError):  # the client has disconnected
+            response.sock.flush()
 
 
 def remember_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication:
@@ -227,6 +232,8 @@ def remember_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplicatio
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         busy.add(environ["gunicorn.socket"].fileno())
+        response = start_response.__self__  # type: ignore[attr-defined]  # it is a method
+        response.sock = HeadWithBody(response.sock)
         return app(environ, start_response)
 
     return application

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,9 @@ if TYPE_CHECKING:
     import ssl
     from socket import socket
 
-    from _typeshed import WriteableBuffer
     from _typeshed.wsgi import WSGIEnvironment
+
+_READ_AT_ONCE = 1 << 20  # bytes
 
 
 def serve(job: Job) -> None:
@@ -32,7 +32,7 @@ def serve(job: Job) -> None:
     room = Room(threads.__len__, connections.close_idle, most=job.options.connections)
 
     class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
-        rfile: io.BufferedReader[Any]
+        rfile: Any
         idle = connections
         pause_seconds = job.options.body_timeout
 
@@ -43,10 +43,10 @@ def serve(job: Job) -> None:
                 self.request = context.wrap_socket(self.request, server_side=True)
                 self.request.settimeout(self.pause_seconds)
             super().setup()
-            self.received = _Received(self.rfile.detach())
-            self.rfile = io.BufferedReader(self.received)
 
         def make_environ(self) -> WSGIEnvironment:
+            self.wfile.flush()  # 100 Continue
+            connection, self.rfile = self.rfile, _Rest(self.rfile)
             environ = super().make_environ()
             port = environ.pop("REMOTE_PORT")
             listener: Any = self.server.server_address
@@ -55,9 +55,9 @@ def serve(job: Job) -> None:
             else:
                 environ["REMOTE_PORT"] = str(port)
             if "HTTP_TRANSFER_ENCODING" in environ:
-                environ["wsgi.input"] = io.BufferedReader(ChunkedBody(self.rfile, self.received.end))
+                environ["wsgi.input"] = io.BufferedReader(ChunkedBody(connection, self.rfile.end))
             else:
-                environ["wsgi.input"] = with_an_end(self.rfile, environ)
+                environ["wsgi.input"] = with_an_end(connection, environ)
             environ["wsgi.input_terminated"] = True
             return environ
 
@@ -84,33 +84,29 @@ def _context(certificate: Certificate | None) -> ssl.SSLContext | None:
     return context
 
 
-class _Received(io.RawIOBase):
-    """A client's input that reports a reset and a timeout as end of file, and ends early after `end`.
+class _Rest:
+    """What a client sends beyond its request: Werkzeug reads it before it closes a response.
 
-    Werkzeug reads the rest of the input before it closes a response: it would block until the client
-    disconnects, and fail on a connection reset.
+    It would block until the client disconnects, and fail on a connection reset.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: io.BufferedReader[Any]) -> None:
         self._connection = connection
         self._is_over = False
 
     def end(self) -> None:
         self._is_over = True
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def read(self, size: int) -> bytes:
         if self._is_over:
-            return 0
-        with contextlib.suppress(ConnectionError):
-            return self._connection.readinto(buffer) or 0
-        return 0
+            return b""
+        try:
+            return self._connection.read1(min(size, _READ_AT_ONCE))
+        except OSError:
+            return b""
 
     def close(self) -> None:
         self._connection.close()
-        super().close()
 
 
 def _address(sock: socket) -> tuple[str, int]:
