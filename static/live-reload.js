@@ -1,7 +1,8 @@
 // Added to pages by --live-reload. Asks a few times a second, while the page is visible, which version of the site there
 // is: a new one reloads the page, new styles are exchanged in place, and an error of the new code is shown over the page.
 (() => {
-  const PAUSE = 150;
+  const PAUSE = 100;
+  const PAUSE_WHILE_LOADING = 20;
   const own = document.currentScript;
   // A frame of the same site is reloaded with the page around it.
   try {
@@ -17,11 +18,19 @@
     clearTimeout(timer);
     if (document.visibilityState !== "visible" || isAsking) return;
     isAsking = true;
-    let pause = PAUSE;
+    let pause = 2000; // live reload is not on any more, or another server has the port
     try {
       const response = await fetch("/.webdemo-live", { cache: "no-store", credentials: "same-origin" });
-      if (response.ok) apply(await response.json());
-      else pause = 2000; // live reload is not on any more, or another server has the port
+      if (response.ok) {
+        const state = await response.json();
+        if (`${state.release} ${state.files}` !== seen) {
+          isAsking = false;
+          location.reload();
+          return;
+        }
+        apply(state);
+        pause = state.loading ? PAUSE_WHILE_LOADING : PAUSE;
+      }
     } catch {
       pause = 500; // the server is being started again
     }
@@ -30,10 +39,6 @@
   }
 
   function apply(state) {
-    if (`${state.release} ${state.files}` !== seen) {
-      location.reload();
-      return;
-    }
     if (styles !== null && state.styles !== styles) exchange(state.styles);
     styles = state.styles;
     show(state.error);

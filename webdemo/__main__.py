@@ -29,7 +29,7 @@ def main() -> None:
 
         channel = interpreter.fork_early()
         if channel is not None:
-            sys.exit(loader.main(channel, is_early=True))
+            sys.exit(loader.main(channel, loader.AHEAD))
         end_early = interpreter.end_early
         import webdemo.supervisor.supervisor  # noqa: F401  # before collections would visit all new classes
     from webdemo.cli import main as command

@@ -278,8 +278,14 @@ def test_a_browser_shows_each_change_by_itself(browser: Browser, running: runs.S
 
         (folder / "served.py").write_text(APP.replace("first", "second"))
         page.wait_for_function("document.title === 'second'")
+        runs.wait_until(lambda: len(run.servers()) == 1, run.log)
+        servers = run.servers()
         (folder / "templates" / "home.html").write_text(HOME.replace("<p ", "<h1>x</h1><p "))
         page.wait_for_selector("h1")
+        page.evaluate("window.mark = 2")
+        (folder / "static" / "new.js").write_text("let x = 1;")
+        page.wait_for_function("window.mark === undefined")
+        assert run.servers() == servers, "templates and static files need no new process"
 
         (folder / "served.py").write_text(APP.replace("first", "second") + "x = (\n")
         error = page.get_by_role("alert")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests import running as runs
@@ -88,9 +89,20 @@ def test_patterns_name_files_folders_and_paths(tmp_path: Path) -> None:
         assert watcher.counts(str(tmp_path / path)) is counts, path
 
 
-def test_an_app_that_writes_while_it_is_imported_is_loaded_a_few_times_only(running: runs.Start) -> None:
+def test_what_the_app_writes_itself_counts_for_nothing_and_is_noted_once_for_a_folder() -> None:
+    writes = LoadWrites(100.0)
+    writes.wrote(["/a/data.json", "/a/other.json"])
+    counting, notes = writes.without_own(("/a/data.json", "/a/other.json", "/a/app.py"))
+    assert counting == ("/a/app.py",)
+    assert len(notes) == 1
+    assert writes.without_own(("/a/data.json",)) == ((), [])
+
+
+def test_an_app_whose_import_runs_a_program_that_writes_is_loaded_a_few_times_only(
+    running: runs.Start,
+) -> None:
     source = (
-        "import time\nfrom pathlib import Path\nPath('stamp.txt').write_text(str(time.time_ns()))\n"
+        "import subprocess\nsubprocess.run(['sh', '-c', 'date +%N > stamp.txt'], check=True)\n"
         "def app(environ, start_response):\n"
         "    start_response('200 OK', [('Content-Length', '1')])\n    return [b'{}']\n"
     )
@@ -100,3 +112,48 @@ def test_an_app_that_writes_while_it_is_imported_is_loaded_a_few_times_only(runn
     (run.log_file.parent / "served.py").write_text(source.format(3))
     runs.wait_until(lambda: get(run.url).text == "3", run.log)
     assert len(run.wait_for(r"^Changed: ")) <= 4
+
+
+WRITES = """
+import json, logging, sqlite3
+from pathlib import Path
+from flask import Flask, request
+
+here = Path(__file__).parent
+(here / "at-import.json").write_text("{}")
+app = Flask(__name__)
+log = logging.getLogger("app")
+log.addHandler(logging.FileHandler(here / "app-log.txt", delay=True))
+
+@app.post("/")
+def write():
+    with sqlite3.connect(here / "visits") as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS visits (at TEXT)")
+        connection.execute("INSERT INTO visits VALUES (datetime())")
+    (here / "uploads").mkdir(exist_ok=True)
+    request.files["file"].save(here / "uploads" / request.files["file"].filename)
+    (here / "new.json").write_text(json.dumps(request.form))
+    (here / "new.json").replace(here / "state.json")
+    log.warning("written")
+    return "1"
+"""
+
+
+@pytest.mark.parametrize("server", ["werkzeug", "waitress", "gunicorn?workers=2"])
+def test_what_an_app_writes_while_it_serves_does_not_reload_it(running: runs.Start, server: str) -> None:
+    name, _, options = server.partition("?")
+    run = running("--debug", "-b", f"{name}://127.0.0.1:0?{options}", app=WRITES)
+    folder = run.log_file.parent
+    for number in range(3):
+        form = [("file", (f"{number}.png", b"image"))]
+        with httpx.Client() as client:
+            assert client.post(run.url, files=form, data={"word": str(number)}).text == "1"
+    assert sorted(path.name for path in (folder / "uploads").iterdir()) == ["0.png", "1.png", "2.png"]
+    (folder / "served.py").write_text(WRITES.replace('return "1"', 'return "2"'))
+    runs.wait_until(lambda: "served.py" in run.log(), run.log)
+    changed = run.wait_for(r"^Changed: .*$")
+    assert changed == [changed[-1]]
+    assert "served.py" in changed[0]
+    assert "is written by the app itself" in run.log()
+    for path in ("visits", "app-log.txt", "state.json", "at-import.json", "uploads/0.png"):
+        assert f"{path}," not in changed[0], path

@@ -49,6 +49,7 @@ from webdemo.worker.messages import (
     Ready,
     Refused,
     Signal,
+    Sources,
     Spawn,
     Spawned,
 )
@@ -171,7 +172,7 @@ _TARGET = Target("webdemo.dashboard.app:make_app", arguments=("k", False))
 _SPAWN = Spawn(
     process=1, own_import=True, server="waitress", options={"threads": "4"}, workers=1, has_siblings=False,
     cpus=(0, 1), worker_cpus=(), certificate=Certificate(Path("/a"), Path("/b")), made_certificate=None,
-    grace_seconds=8, writes_stacks=False, settings=_SETTINGS, target=_TARGET,
+    grace_seconds=8, writes_stacks=False, reload=True, settings=_SETTINGS, target=_TARGET,
 )  # fmt: skip
 _FAILED = Failed("No.", "Why not?", None, 1)
 
@@ -187,13 +188,13 @@ _FAILED = Failed("No.", "Why not?", None, 1)
         (ORDERS, _SPAWN),
         (ORDERS, _SPAWN._replace(certificate=None, made_certificate=MadeCertificate("PEM"))),
         (ORDERS, Signal(1, 15)),
-        (LOADER_REPORTS, Loaded(0.5, None, ("/srv",), {"waitress": "3", "gone": None})),
+        (LOADER_REPORTS, Loaded(0.5, None, Sources(("/srv",)), {"waitress": "3", "gone": None})),
         (LOADER_REPORTS, _FAILED),
         (LOADER_REPORTS, Spawned(1)),
         (LOADER_REPORTS, Refused(1, _FAILED)),
         (LOADER_REPORTS, Exited(1, None)),
         (SERVER_REPORTS, Began(4711)),
-        (SERVER_REPORTS, Ready(())),
+        (SERVER_REPORTS, Ready(Sources())),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip

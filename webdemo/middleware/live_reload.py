@@ -13,11 +13,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from webdemo import assets
 from webdemo.middleware.plain_response import respond
+from webdemo.web import freshness
 from webdemo.web.visitor import is_at_this_machine
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ def live(app: WSGIApplication, board: Board, release: str) -> WSGIApplication:
 
     `release`: of the code that makes the pages; the board has that of the code that serves next.
     """
+    freshness.reuse_seconds = 0.0
+    files = 0  # whose number the templates in memory have
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO")
@@ -59,13 +63,25 @@ def live(app: WSGIApplication, board: Board, release: str) -> WSGIApplication:
             return respond(environ, start_response, "200 OK", script, content_type="text/javascript")
         if not _may_be_navigation(environ):
             return app(environ, start_response)
+        nonlocal files
+        state = json.loads(board.read())
+        if state["files"] != files:
+            files = state["files"]
+            _forget_templates()
         # Neither compressed nor "not modified": what the browser has kept may lack the script.
         for key in ("HTTP_ACCEPT_ENCODING", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"):
             environ.pop(key, None)
-        page = _Page(start_response, board, release)
+        page = _Page(start_response, f"{release} {files}")
         return page.with_script(app(environ, page.start))
 
     return answer
+
+
+def _forget_templates() -> None:
+    """Make Django read its templates again; others look by themselves."""
+    autoreload = sys.modules.get("django.template.autoreload")
+    if autoreload is not None:
+        autoreload.reset_loaders()
 
 
 def _state(environ: WSGIEnvironment, start_response: StartResponse, board: Board) -> Iterable[bytes]:
@@ -92,10 +108,9 @@ def _may_be_navigation(environ: WSGIEnvironment) -> bool:
 class _Page:
     """The response to one navigation; `tag` is the script's element if the response gets it."""
 
-    def __init__(self, start_response: StartResponse, board: Board, release: str) -> None:
+    def __init__(self, start_response: StartResponse, version: str) -> None:
         self._start_response = start_response
-        self._board = board
-        self._release = release
+        self._version = version
         self.tag = b""
 
     def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
@@ -127,9 +142,8 @@ class _Page:
                 value = allowed
             if name != "etag":  # it would not be this body's
                 changed.append((given, value))
-        version = f"{self._release} {json.loads(self._board.read())['files']}"
-        element = f'<script src="{SCRIPT_PATH}" data-version="{version}" nonce="{nonce}" async></script>\n'
-        tag = element.encode()
+        attributes = f'src="{SCRIPT_PATH}" data-version="{self._version}" nonce="{nonce}"'
+        tag = f"<script {attributes} async></script>\n".encode()
         return tag, [
             (name, str(int(value) + len(tag)) if name.lower() == "content-length" else value)
             for name, value in changed

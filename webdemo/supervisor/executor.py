@@ -45,8 +45,10 @@ from webdemo.worker.messages import (
     Ready,
     Refused,
     ServerReport,
+    Sources,
     Spawn,
     Spawned,
+    Wrote,
 )
 
 _LOOK_AGAIN_SECONDS = 1.0
@@ -63,7 +65,8 @@ class Hooks(NamedTuple):
     emit: Callable[[events.Event], None]
     on_loaded: Callable[[Loaded, bool], None]  # and whether the loader shares what it has imported
     on_hint: Callable[[str], None]  # a line for the user, from a server process
-    on_sources: Callable[[Sequence[str]], None]  # the folders of the app's code
+    on_sources: Callable[[Sources], None]
+    on_wrote: Callable[[Sequence[str]], None]  # the files that the app is about to write
     services: Callable[[], tuple[Slot, ...]]  # all of the run
 
 
@@ -135,6 +138,13 @@ class Executor:
         """The settings with which this release of the code is served."""
         return self._plans.setdefault(release, self._newest_plan)
 
+    def take_reports(self) -> None:
+        """Read what loaders and server processes have reported so far."""
+        for loader in list(self._loaders.values()):
+            loader.receive()
+        for process in list(self.processes.values()):
+            process.take_output()
+
     def close(self) -> None:
         """Give back everything; loaders that have not exited are killed."""
         self._placeholder.serve(frozenset())
@@ -161,7 +171,7 @@ class Executor:
                     folder=plan.folder,
                     servers=tuple(sorted(names)),
                     share=share,
-                    wants_sources=plan.reload,
+                    reload=plan.reload,
                     grace_seconds=plan.grace_seconds,
                 ),
                 on_report=partial(self._loader_reports, number),
@@ -181,6 +191,8 @@ class Executor:
                 self._hooks.on_fact(facts.LoaderReady(number, report.not_shared_because))
             case Failed():
                 self._failed_loaders[number] = report.error()
+            case Wrote(paths):
+                self._hooks.on_wrote(paths)
             case Spawned(process):
                 for pidfd in descriptors:
                     if process in self.processes:
@@ -248,6 +260,7 @@ class Executor:
             made_certificate=certificate if isinstance(certificate, servers.MadeCertificate) else None,
             grace_seconds=plan.grace_seconds,
             writes_stacks=bool(plan.hang_seconds),
+            reload=plan.reload,
             settings=self._edge_settings(number, spec),
             target=service.target or plan.target,
         )
@@ -324,6 +337,8 @@ class Executor:
                 if number in self.processes:
                     self.processes[number].is_ready = True
                 self._hooks.on_fact(facts.ProcessReady(number))
+            case Wrote(paths):
+                self._hooks.on_wrote(paths)
             case Dropped(lines):
                 why = "the main process did not read them in time"
                 self._hooks.emit(events.Dropped(lines, why))

@@ -28,6 +28,7 @@ class LiveReload:
         self._release = 0
         self._files = 0
         self._styles = 0
+        self._is_loading = False
         self._error: WebdemoError | None = None
         self._write()
 
@@ -40,6 +41,11 @@ class LiveReload:
     def files_changed(self) -> None:
         """Files that the same processes serve have changed."""
         self._files += 1
+        self._write()
+
+    def loads(self, is_loading: bool) -> None:
+        """Whether a new release is on its way: pages then ask more often."""
+        self._is_loading = is_loading
         self._write()
 
     def styles_changed(self) -> None:
@@ -62,6 +68,7 @@ class LiveReload:
             "release": release_name(self._run, self._release),
             "files": self._files,
             "styles": self._styles,
+            "loading": self._is_loading,
             "error": told,
         }
         self._board.write(json.dumps(state).encode())

@@ -1,8 +1,8 @@
-"""Tells the files that importing the app writes from those that its developer saves.
+"""Tells the files that the app writes from those that its developer saves. Runs in the main process.
 
-Runs in the main process. An app that writes a file in its folder while it is imported would be reloaded for
-ever. So a file that is written during two loads in a row is left out from then on, source code after three;
-one whose content stays the same causes no load.
+The rule: a file that the app's processes report to write (worker/own_writes.py) loads nothing. What another
+program writes during the import would reload the app for ever: so a file that is written during two loads in
+a row is left out from then on, source code after three; one whose content stays the same causes no load.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import NamedTuple
 _LARGEST_COMPARED = 1 << 20
 _CLOCK_SECONDS = 0.02  # file times are coarser than the clock, and behind it
 _LOADS = 2  # in a row, during which a file is written that is then left out
+_MOST_OWN = 100_000
+_MOST_NOTES = 5
 _LOADS_OF_SOURCE = 3  # a developer may save it while an import hangs
 
 
@@ -48,6 +50,25 @@ class LoadWrites:
         self._in_a_row: dict[str, int] = {}  # in how many loads before it, without a gap
         self._contents: dict[str, str] = {}
         self._left_out: set[str] = set()
+        self._own: dict[str, None] = {}  # what the app writes itself, oldest first
+        self._noted: set[str] = set()
+
+    def wrote(self, paths: Iterable[str]) -> None:
+        """The app is about to write these."""
+        self._own |= dict.fromkeys(paths)
+        while len(self._own) > _MOST_OWN:
+            del self._own[next(iter(self._own))]
+
+    def without_own(self, paths: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
+        """The paths that the app does not write itself; and notes on the others, one for a folder."""
+        counting = tuple(path for path in paths if path not in self._own)
+        notes = []
+        for path in set(paths).difference(counting):
+            folder = str(Path(path).parent)
+            if folder not in self._noted and len(self._noted) < _MOST_NOTES:
+                self._noted.add(folder)
+                notes.append(f"{path} is written by the app itself: its changes reload nothing.")
+        return counting, notes
 
     def load_began(self, now: float) -> None:
         """A load that has not ended is replaced by this one."""

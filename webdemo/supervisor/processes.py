@@ -50,8 +50,8 @@ class LineReader:
     """Calls `on_lines` with the lines that have arrived in a pipe, and `on_end` at its end.
 
     Lines longer than about _LONGEST_LINE bytes come in parts. `before` is called before each `on_lines`.
-    After a read, it waits for _REST_SECONDS before the next: taking many lines of a busy writer at once costs
-    far less than waking up for each.
+    It reads at most every _REST_SECONDS from a busy writer: taking many lines at once costs far less than
+    waking up for each.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class LineReader:
         self._on_end = on_end
         self._before = before
         self._is_closed = False
+        self._last_read = 0.0
         os.set_blocking(fd, False)
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             with contextlib.suppress(OSError):  # the limit of this user's pipes is reached
@@ -94,7 +95,8 @@ class LineReader:
         if self._is_closed:
             return
         self._loop.forget(self._fd)
-        if self.take_rest():
+        earlier, self._last_read = self._last_read, time.monotonic()
+        if self.take_rest() and self._last_read - earlier < 2 * _REST_SECONDS:
             self._loop.after(_REST_SECONDS, self._look)
         elif not self._is_closed:
             self._loop.on_readable(self._fd, self._look)
@@ -151,7 +153,7 @@ class LoaderProcess:
             self._interpreter.output,
             lambda lines: emit(events.Output("app", as_text(lines), complete=False)),
         )
-        loop.on_readable(self._channel, self._receive)
+        loop.on_readable(self._channel, self.receive)
         self.send(order)
 
     def send(self, order: Order, descriptors: Sequence[int] = ()) -> None:
@@ -178,7 +180,8 @@ class LoaderProcess:
         """Wait for its exit, and kill it after `timeout_seconds`; returns the exit code, if known."""
         return self._interpreter.wait(timeout_seconds)
 
-    def _receive(self) -> None:
+    def receive(self) -> None:
+        """Take the reports that have arrived."""
         while self.has_channel:
             try:
                 for report, descriptors in self._channel.receive():

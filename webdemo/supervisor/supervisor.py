@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webdemo import servers
 from webdemo.errors import ControlUnavailable, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.stats.figures import INTERVAL_SECONDS, Figures
@@ -41,7 +42,9 @@ from webdemo.supervisor.status import Overview
 from webdemo.worker import interpreter, startup
 from webdemo.worker.app_import import is_project
 from webdemo.worker.codec import InvalidMessage
-from webdemo.worker.messages import Loaded
+from webdemo.worker.loader import AHEAD
+from webdemo.worker.messages import Loaded, Sources
+from webdemo.worker.reread import COMPILED
 
 if TYPE_CHECKING:
     from webdemo.supervisor.admin import Admin
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 
 _DOUBLED_SIGNAL_SECONDS = 0.5  # some platforms send SIGTERM twice; that is not a request to stop at once
 _SLOW_LOAD_SECONDS = 1.0
+_SPARE_SECONDS = 0.5  # for what is up to answer first
 
 
 class Supervisor:
@@ -67,6 +71,7 @@ class Supervisor:
         self.emit = emit
         self.since = time.time()
         self.loop = Loop(self._report)
+        self._load_writes = LoadWrites(self.since)
         by_place = {place(bind): Listener.of(bind, sockets) for bind, sockets in listeners}
         self._ports = {of_bind: listener.name() for of_bind, listener in by_place.items()}
         self.plan = plan
@@ -87,7 +92,8 @@ class Supervisor:
                 emit=emit,
                 on_loaded=self._loaded,
                 on_hint=self._hint,
-                on_sources=self._watch,
+                on_sources=self._know_sources,
+                on_wrote=self._load_writes.wrote,
                 services=lambda: self.reconciler.settled.slots,
             ),
         )
@@ -95,13 +101,13 @@ class Supervisor:
         self.figures = Figures(self.executor.counters, UsageTable().look)
         self._live = self._live_reload(plan)
         self._is_loading_changes = False
-        self._load_writes = LoadWrites(self.since)
         self._notifier = Notifier()
         self._admin_sockets = admin
         self._reread = reread
         self._is_reloading = False
         self._watcher: Watcher | None = None
         self._watched: set[str] = set()
+        self._reread_folders: set[str] = set()  # folders of files that the same processes read anew
         self._hints: set[str] = set()
         self._app_name = str(plan.target)
         self._waiting: dict[int, Done] = {}
@@ -228,6 +234,11 @@ class Supervisor:
         else:
             self._reload_or_tell()
 
+    def _know_sources(self, sources: Sources) -> None:
+        if self._live is not None:
+            self._reread_folders |= set(sources.reread)
+        self._watch(sources.folders)
+
     def _watch(self, folders: Sequence[str]) -> None:
         """With --reload: watch these folders as well, and reload the app when something changes."""
         target, mounts = self.plan.target, self.plan.features.static
@@ -248,7 +259,6 @@ class Supervisor:
             on_note=lambda text: self.loop.post(partial(self.emit, events.Note(text))),
             exclude=self.plan.reload_exclude,
             since=self._load_writes.began,
-            quiet_ms=100 if self._live is None else 40,
         )
         self._watcher.start()
 
@@ -266,16 +276,30 @@ class Supervisor:
     def _changed(self, paths: tuple[str, ...]) -> None:
         if self.reconciler.stopping is not None:
             return
+        self.executor.take_reports()  # what the app has written itself is reported before it is written
+        paths, notes = self._load_writes.without_own(paths)
+        for note in notes:
+            self.emit(events.Note(note))
+        if not paths:
+            return
         versions = [Version.of(path) for path in paths]
         saved = min(max(version.modified for version in versions) or time.time(), time.time())
         if self._live is not None and all(path.endswith(".css") for path in paths):
             self._live.styles_changed()
-        elif self._live is not None and self.plan.target.directory is not None:
+        elif self._live is not None and all(map(self._is_reread, paths)):
             self._live.files_changed()
         else:
             self._load_changes(versions, saved)
             return
         self.emit(events.Changed(paths, time.time() - saved))
+
+    def _is_reread(self, path: str) -> bool:
+        """Whether the same processes serve the new content."""
+        if self.plan.target.directory is not None:
+            return True
+        mounts = {mount.folder for mount in self.plan.features.static}
+        folders = {str(folder) for folder in Path(path).parents}
+        return not path.endswith(COMPILED) and not folders.isdisjoint(self._reread_folders | mounts)
 
     def _load_changes(self, versions: Sequence[Version], saved: float) -> None:
         counting, left_out = self._load_writes.take(versions)
@@ -293,14 +317,27 @@ class Supervisor:
             self.emit(events.Changed(paths))
         else:
             self._is_loading_changes = True
+            self._live.loads(True)
+            if any(map(_is_imported_ahead, paths)):
+                interpreter.end_early()  # it has the old code
         self._load_writes.load_began(time.time())
         self._reload_or_tell(partial(self._loaded_changes, paths, saved))
 
     def _loaded_changes(self, paths: tuple[str, ...], saved: float, error: WebdemoError | None) -> None:
         self._load_writes.load_ended(time.time())
         self._is_loading_changes = False
-        if error is None and self._live is not None:
-            self.emit(events.Changed(paths, time.time() - saved))
+        if self._live is not None:
+            self._live.loads(False)
+            self.loop.after(_SPARE_SECONDS, self._keep_spare)
+            if error is None:
+                self.emit(events.Changed(paths, time.time() - saved))
+
+    def _keep_spare(self) -> None:
+        """Import ahead what the next load needs before the app: with --live-reload."""
+        if self._live is not None and self.reconciler.stopping is None:
+            adapters = [servers.find(service.server) for service in self.plan.services]
+            of_servers = (module for adapter in adapters for module in adapter.modules)
+            interpreter.keep_spare((*AHEAD, "webdemo.web.templates", *of_servers))
 
     # -- facts and actions -----------------------------------------------------------------------
 
@@ -394,11 +431,10 @@ class Supervisor:
         rows = self.overview.rows()
         self.emit(events.Started(rows, time.monotonic() - startup.BEGAN, self._app_name))
         self._notifier.ready()
+        self.loop.after(_SPARE_SECONDS, self._keep_spare)
 
     def _loaded(self, report: Loaded, shares: bool) -> None:
         self._app_name = report.app or self._app_name
-        if self._live is not None:
-            interpreter.keep_spare()
         if shares:
             self.emit(events.Loaded(report.seconds, report.not_shared_because))
 
@@ -450,6 +486,11 @@ def _limited(limits: Limits, plan: Plan) -> Limits:
 
 def _watching(plan: Plan) -> tuple[object, ...]:
     return plan.reload, plan.reload_paths, plan.reload_exclude, plan.features.live_reload
+
+
+def _is_imported_ahead(path: str) -> bool:
+    package = Path(__file__).parents[1]
+    return Path(path).is_relative_to(package) and not Path(path).is_relative_to(package / "demo")
 
 
 def _has_terminal() -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from webdemo.web import freshness
+
 
 def make_environment(folders: Sequence[Path], **functions: Any) -> Environment:
     """The environment of the templates in these folders; an edited template is reloaded within a second."""
@@ -27,7 +29,7 @@ def make_environment(folders: Sequence[Path], **functions: Any) -> Environment:
 
 
 class _Loader(FileSystemLoader):
-    """Checks at most once a second whether a template has changed: a `stat` costs as much as a small page."""
+    """Checks at most once a second whether a template has changed."""
 
     def load(
         self,
@@ -40,17 +42,17 @@ class _Loader(FileSystemLoader):
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         source, filename, _ = super().get_source(environment, template)
-        read, look_again = _signature(filename), monotonic() + 1
+        read, look_again = _signature(filename), monotonic() + freshness.reuse_seconds
 
-        def is_current_for_a_second() -> bool:
+        def is_current() -> bool:
             nonlocal look_again
             now = monotonic()
             if now < look_again:
                 return True
-            look_again = now + 1
+            look_again = now + freshness.reuse_seconds
             return _signature(filename) == read
 
-        return source, filename, is_current_for_a_second
+        return source, filename, is_current
 
 
 def _signature(path: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from webdemo.errors import SystemRefusal
@@ -31,7 +32,6 @@ _NOT_FOR_CHILDREN = (
     "WATCHDOG_PID",
 )
 NO_PROCESS = "No process can be started"
-IMPORT_AHEAD = "ahead"  # an argument of the loader
 _CHANNEL = 3  # the channel's descriptor in a new Python
 _SECONDS_BETWEEN_LOOKS = 0.005
 
@@ -128,18 +128,18 @@ def take_early() -> Interpreter:
     return fresh()
 
 
-def keep_spare() -> None:
-    """Start one in advance, so that the next reload takes less time; none if that is impossible."""
+def keep_spare(modules: Iterable[str]) -> None:
+    """Start one that has imported these, so that the next reload takes less time; none if impossible."""
     if not _early:
         with contextlib.suppress(SystemRefusal):
-            _early.append(fresh(IMPORT_AHEAD))
+            _early.append(fresh(*modules))
 
 
 # -- a fresh one ----------------------------------------------------------------------------------
 
 
-def fresh(*arguments: str) -> Interpreter:
-    """Start a new Python that runs webdemo.worker.loader with these arguments. Raises SystemRefusal."""
+def fresh(*ahead: str) -> Interpreter:
+    """Start a new Python that runs webdemo.worker.loader, and imports these modules. Raises SystemRefusal."""
     try:
         with contextlib.ExitStack() as kept, contextlib.ExitStack() as given:
             ours, theirs = socket.socketpair()
@@ -150,7 +150,7 @@ def fresh(*arguments: str) -> Interpreter:
             given.callback(os.close, write)
             pid = os.posix_spawn(
                 sys.executable,
-                [*python(), "-m", "webdemo.worker.loader", *arguments],
+                [*python(), "-m", "webdemo.worker.loader", *ahead],
                 {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

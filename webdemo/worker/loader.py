@@ -26,7 +26,15 @@ from typing import TYPE_CHECKING
 from webdemo import servers
 from webdemo.errors import SystemRefusal, WebdemoError
 from webdemo.net.descriptors import open_descriptors
-from webdemo.worker import app_import, app_processes, interpreter, server_process, sharing, startup
+from webdemo.worker import (
+    app_import,
+    app_processes,
+    interpreter,
+    own_writes,
+    server_process,
+    sharing,
+    startup,
+)
 from webdemo.worker.channel import Channel, DescriptorsMissing
 from webdemo.worker.messages import (
     LOADER_REPORTS,
@@ -39,16 +47,18 @@ from webdemo.worker.messages import (
     Order,
     Refused,
     Signal,
+    Sources,
     Spawn,
     Spawned,
+    Wrote,
 )
 from webdemo.worker.output import replace_streams
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# Imported one by one, because the supervisor's message may arrive after each.
-_AHEAD = ("werkzeug.exceptions", "webdemo.web.app", "webdemo.web.static.app", "importlib.metadata")
+# What most apps need, in the order in which it is imported before the first order arrives.
+AHEAD = ("werkzeug.exceptions", "webdemo.web.app", "webdemo.web.static.app", "importlib.metadata")
 
 _OF_SERVERS = ("encodings.idna", "webdemo.stats.claims")
 """Every server needs them: imported before the fork, so that their memory is shared. The socket module would
@@ -81,7 +91,10 @@ class Loader:
             os.chdir(order.folder)
         adapters = [servers.find(name) for name in order.servers]
         reason = name = None
+        sources = Sources()
         if order.share:
+            if order.reload:
+                own_writes.report(lambda paths: self._send(Wrote(paths)))
             observed = sharing.Observed()
             try:
                 for adapter in adapters:
@@ -94,11 +107,13 @@ class Loader:
                 self._send(Failed.of(exc))
                 return False
             reason = observed.why_not_shared()
+            if order.reload:
+                sources = server_process.sources_of(self._app)
         self._send(
             Loaded(
                 seconds=time.perf_counter() - began if order.share else 0.0,
                 not_shared_because=reason,
-                sources=app_import.source_folders() if order.share and order.wants_sources else (),
+                sources=sources,
                 versions={a.distribution: a.version() for a in adapters if a.distribution},
                 app=name,
             )
@@ -220,12 +235,13 @@ def send_signal(pid: int, number: int) -> None:
     os.kill(pid, number)
 
 
-def import_ahead(channel: _LoaderChannel) -> None:
-    """Import modules that most runs need, until a message from the supervisor arrives."""
-    for module in _AHEAD:
+def import_ahead(channel: _LoaderChannel, modules: Sequence[str]) -> None:
+    """Import these, until a message from the supervisor arrives."""
+    for module in modules:
         if select.select([channel], [], [], 0)[0]:
             return
-        importlib.import_module(module)
+        with contextlib.suppress(ImportError):  # reported when it is needed
+            importlib.import_module(module)
 
 
 def close_inherited() -> None:
@@ -236,8 +252,11 @@ def close_inherited() -> None:
                 os.close(descriptor)
 
 
-def main(sock: socket.socket, *, is_early: bool = False) -> int:
-    """Run a loader with `sock` as its channel, and in each child a server process; returns the exit code."""
+def main(sock: socket.socket, ahead: Sequence[str] = ()) -> int:
+    """Run a loader with `sock` as its channel, and in each child a server process; returns the exit code.
+
+    `ahead`: modules to import until the first order arrives.
+    """
     gc.disable()  # until the fork, as the documentation of gc.freeze advises: no holes in shared pages
     os.setsid()  # Ctrl-C is for the supervisor, which drains the servers
     close_inherited()
@@ -247,7 +266,7 @@ def main(sock: socket.socket, *, is_early: bool = False) -> int:
     app_processes.keep([sock.fileno()])
     del sys.argv[1:]  # webdemo's arguments, not the app's
     replace_streams()
-    child = _load_and_fork(Channel(sock, LOADER_REPORTS, ORDERS), is_early=is_early)
+    child = _load_and_fork(Channel(sock, LOADER_REPORTS, ORDERS), ahead)
     if isinstance(child, int):
         return child
     gc.enable()
@@ -262,10 +281,9 @@ def _prepare_teardown() -> None:
     gc.unfreeze()
 
 
-def _load_and_fork(channel: _LoaderChannel, *, is_early: bool) -> int | _Child:
+def _load_and_fork(channel: _LoaderChannel, ahead: Sequence[str]) -> int | _Child:
     """The loader's exit code; in a new child, what it has to serve."""
-    if is_early:
-        import_ahead(channel)
+    import_ahead(channel, ahead)
     while True:
         select.select([channel], [], [])
         try:
@@ -288,5 +306,4 @@ def _load_and_fork(channel: _LoaderChannel, *, is_early: bool) -> int | _Child:
 
 if __name__ == "__main__":
     startup.open_closed_streams()
-    is_early = sys.argv[1:] == [interpreter.IMPORT_AHEAD]
-    sys.exit(main(interpreter.channel_of_fresh(), is_early=is_early))
+    sys.exit(main(interpreter.channel_of_fresh(), sys.argv[1:]))

@@ -24,7 +24,7 @@ class Load(NamedTuple):
     folder: str  # to do that in; "": the current one
     servers: tuple[str, ...]
     share: bool
-    wants_sources: bool  # report the folders of the app's code
+    reload: bool  # report the sources of the app, and what it writes
     grace_seconds: float
 
 
@@ -43,6 +43,7 @@ class Spawn(NamedTuple):
     made_certificate: MadeCertificate | None  # instead of `certificate`
     grace_seconds: float
     writes_stacks: bool  # of its threads, when asked to
+    reload: bool  # report what the app writes
     settings: EdgeSettings
     target: Target
 
@@ -60,12 +61,25 @@ ORDERS: Codec[Order] = Codec("do", Load, Spawn, Signal)
 # -- reports of loaders and server processes ------------------------------------------------------
 
 
+class Sources(NamedTuple):
+    """The folders of the app's code, and those of files that it reads anew for each page."""
+
+    folders: tuple[str, ...] = ()
+    reread: tuple[str, ...] = ()
+
+
+class Wrote(NamedTuple):
+    """The app is about to write these files."""
+
+    paths: tuple[str, ...]
+
+
 class Loaded(NamedTuple):
     """The app is imported, or the loader is ready to fork processes that import it themselves."""
 
     seconds: float
     not_shared_because: str | None  # why the app cannot be shared by fork
-    sources: tuple[str, ...]  # the folders of its code
+    sources: Sources
     versions: dict[str, str | None]  # of the servers, by distribution
     app: str | None = None  # the whole name under which it was found
 
@@ -123,7 +137,7 @@ class Began(NamedTuple):
 class Ready(NamedTuple):
     """The server is about to accept connections."""
 
-    sources: tuple[str, ...]  # the folders of the app's code, if this process has imported it
+    sources: Sources  # if this process has imported the app
 
 
 class Dropped(NamedTuple):
@@ -134,8 +148,8 @@ class Dropped(NamedTuple):
 
 ChildReport = Spawned | Refused | Exited
 """What a loader reports about the processes that it forks."""
-LoaderReport = Loaded | Failed | ChildReport
-LOADER_REPORTS: Codec[LoaderReport] = Codec("event", Loaded, Failed, Spawned, Refused, Exited)
+LoaderReport = Loaded | Failed | Wrote | ChildReport
+LOADER_REPORTS: Codec[LoaderReport] = Codec("event", Loaded, Failed, Wrote, Spawned, Refused, Exited)
 
 
 class Hint(NamedTuple):
@@ -144,8 +158,8 @@ class Hint(NamedTuple):
     text: str
 
 
-ServerReport = Began | Ready | Failed | Dropped | Hint
-SERVER_REPORTS: Codec[ServerReport] = Codec("event", Began, Ready, Failed, Dropped, Hint)
+ServerReport = Began | Ready | Failed | Wrote | Dropped | Hint
+SERVER_REPORTS: Codec[ServerReport] = Codec("event", Began, Ready, Failed, Wrote, Dropped, Hint)
 
 
 def _shortened(text: str, most: int) -> str:

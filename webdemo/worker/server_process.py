@@ -22,8 +22,19 @@ from webdemo.errors import WebdemoError
 from webdemo.middleware import stack
 from webdemo.net import ListeningSocket
 from webdemo.stats.counters import RequestCounter, SharedCounters, SiblingCounts
-from webdemo.worker import app_import, app_processes, lifeline
-from webdemo.worker.messages import SERVER_REPORTS, Began, Dropped, Failed, Hint, Ready, ServerReport, Spawn
+from webdemo.worker import app_import, app_processes, lifeline, own_writes
+from webdemo.worker.messages import (
+    SERVER_REPORTS,
+    Began,
+    Dropped,
+    Failed,
+    Hint,
+    Ready,
+    ServerReport,
+    Sources,
+    Spawn,
+    Wrote,
+)
 from webdemo.worker.output import LossyPipe, use_lossy_output, wait_for_room
 
 if TYPE_CHECKING:
@@ -44,7 +55,7 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     drain.take_signals()
     lifeline.follow(supervised)
     app_processes.keep([reports, draining, supervised, counting, *listening, drain.stopping.fileno()])
-    _apply_settings(order)
+    _apply_settings(order, reports)
     if sys.breakpointhook is sys.__breakpointhook__ and "PYTHONBREAKPOINT" not in os.environ:
         sys.breakpointhook = _no_terminal
     cleanup = contextlib.ExitStack()
@@ -118,8 +129,15 @@ def _take_streams(output: int, reports: int) -> Callable[[int], None]:
     return dropped
 
 
-def _apply_settings(order: Spawn) -> None:
+def _apply_settings(order: Spawn, reports: int) -> None:
     """The settings that hold for the whole process."""
+    if order.reload:
+
+        def wrote(paths: tuple[str, ...]) -> None:
+            with contextlib.suppress(OSError):  # the supervisor is stopped or dead: no request waits for it
+                os.write(reports, encoded(Wrote(paths)))
+
+        own_writes.report(wrote)
     if order.writes_stacks:
         from webdemo.worker import stacks
 
@@ -178,9 +196,7 @@ class _Loading:
         wrap: Callable[[WSGIApplication], WSGIApplication],
         reports: int,
     ) -> None:
-        self.sources: tuple[
-            str, ...
-        ] = ()  # the folders of the app's code, if this process imports its own copy
+        self.sources = Sources()  # if this process imports its own copy of the app
         self._adapter = adapter
         self._order = order
         self._shared = shared
@@ -196,7 +212,8 @@ class _Loading:
                 self._adapter.before_import()
             with app_processes.importing_app():
                 app = app_import.load(self._order.target).app
-            self.sources = app_import.source_folders()
+            if self._order.reload:
+                self.sources = sources_of(app)
         if not self._adapter.opens_own_sockets:  # such a server may fork workers without our knowledge
             app_processes.begin()
         web = sys.modules.get("webdemo.web.app")
@@ -212,7 +229,7 @@ class _Loading:
             except WebdemoError as exc:
                 tell(self._reports, Failed.of(exc))
                 raise
-            if self.sources:
+            if self.sources.folders:
                 tell(self._reports, Ready(self.sources))
         return self._in_worker
 
@@ -243,9 +260,20 @@ def _adopt(fd: int) -> socket.socket:
     return sock
 
 
+def sources_of(app: WSGIApplication) -> Sources:
+    from webdemo.worker.reread import reread_folders  # with --reload only
+
+    return Sources(app_import.source_folders(), reread_folders(app))
+
+
+def encoded(message: ServerReport) -> bytes:
+    """The message on its own line, whatever was written before it."""
+    return b"\n" + SERVER_REPORTS.encode(message) + b"\n"
+
+
 def tell(reports: int, message: ServerReport) -> None:
-    """Write a message to the report pipe, on its own line whatever was written before."""
-    data = b"\n" + SERVER_REPORTS.encode(message) + b"\n"
+    """Write a message to the report pipe."""
+    data = encoded(message)
     while data:
         try:
             data = data[os.write(reports, data) :]

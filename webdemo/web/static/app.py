@@ -19,6 +19,7 @@ from urllib.parse import quote
 from webdemo import assets
 from webdemo.errors import UsageError
 from webdemo.syntax import is_field_value, is_token
+from webdemo.web import freshness
 from webdemo.web.routing import PathApp
 from webdemo.web.static import listing as folder_listing
 from webdemo.web.static.conditions import status_by_conditions
@@ -62,7 +63,6 @@ _OUR_HEADERS = frozenset(
 _MOVED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 _LOOKS = 50  # of 10 ms for a large file: one that is replaced all the time meets several in a row
-_REUSE_SECONDS = 1.0
 _MAX_REMEMBERED = 10_000
 _MAX_RELEASES = 20
 
@@ -111,6 +111,10 @@ class StaticFiles(PathApp):
         self._no_page_until = 0.0
         self._releases: dict[bytes, StaticFiles] = {}  # by folder in an assets archive
 
+    @property
+    def folder(self) -> str:
+        return os.fsdecode(self._tree.root)
+
     def url(self, path: str) -> str:
         """The URL of a file with a hash of its content in the name, relative to where this app is mounted.
 
@@ -131,7 +135,7 @@ class StaticFiles(PathApp):
             return quote(name)
         if len(self._urls) >= _MAX_REMEMBERED:
             self._urls.clear()
-        self._urls[path] = now + _REUSE_SECONDS, url
+        self._urls[path] = now + freshness.reuse_seconds, url
         return url
 
     def fingerprinted(self) -> Iterator[tuple[bytes, StoredFile]]:
@@ -313,7 +317,7 @@ class StaticFiles(PathApp):
             try:
                 page = (self._kept.get(NOT_FOUND_PAGE) or self._look_up(NOT_FOUND_PAGE)).contents[IDENTITY]
             except OSError:
-                self._no_page_until = monotonic() + _REUSE_SECONDS
+                self._no_page_until = monotonic() + freshness.reuse_seconds
         if page is None or page.body is None:
             if self._page_assets is not None and "text/html" in environ.get("HTTP_ACCEPT", ""):
                 frame = self._frame(self._page_assets)
