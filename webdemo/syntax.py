@@ -33,6 +33,15 @@ def parse_address(address: str | bytes) -> ipaddress.IPv4Address | ipaddress.IPv
     return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
+def is_address(text: str | None) -> bool:
+    """Whether the text is an IP address, IPv6 without brackets, and not a name."""
+    try:
+        ipaddress.ip_address(text or "")
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(text: str) -> bool:
     """Whether the text is a loopback address (RFC 1122 3.2.1.3, RFC 4291 2.5.3)."""
     try:

@@ -50,9 +50,7 @@ class Deadline:
 
     def at_most(self, seconds: float) -> Deadline:
         """A deadline after this many seconds, or this one if it is earlier."""
-        copy = Deadline(seconds)
-        copy._ends = min(copy._ends, self._ends)
-        return copy
+        return Deadline(min(seconds, self.left))
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -23,10 +23,8 @@ class ResponseHead:
     status: int
     reason: str
     http_version: str
-    headers: tuple[tuple[str, str], ...]
-    """In the order received; names in lower case, values unchanged."""
-    interim: tuple[int, ...]
-    """The status codes of the 1xx responses before it."""
+    headers: tuple[tuple[str, str], ...]  # in the order received; names in lower case, values unchanged
+    interim: tuple[int, ...]  # the status codes of the 1xx responses before it
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key == name), None)

@@ -33,11 +33,9 @@ class CertificateFacts:
     subject: str
     issuer: str
     names: tuple[str, ...]
-    valid_from: str
-    """ISO 8601, UTC; so is valid_until."""
+    valid_from: str  # ISO 8601, UTC
     valid_until: str
-    fingerprint: str
-    """SHA-256, formatted as in browsers: AB:CD:..."""
+    fingerprint: str  # SHA-256, formatted as in browsers: AB:CD:...
 
     @property
     def is_self_signed(self) -> bool:
@@ -48,12 +46,10 @@ class CertificateFacts:
 class TlsFacts:
     version: str
     cipher: str
-    alpn: str | None
-    """The negotiated protocol; http/1.1 is offered."""
+    alpn: str | None  # the negotiated protocol; http/1.1 is offered
     certificate: CertificateFacts
     is_trusted: bool
-    why_not_trusted: str
-    """OpenSSL's error text; "" if it is trusted."""
+    why_not_trusted: str  # OpenSSL's error text; "" if it is trusted
 
 
 def unverified_context() -> ssl.SSLContext:

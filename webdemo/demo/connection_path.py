@@ -20,12 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from webdemo.syntax import is_loopback, parse_address
-from webdemo.web.visitor import (
-    is_address,
-    is_at_this_machine,
-    split_host,
-)
+from webdemo.syntax import is_address, is_loopback, parse_address
+from webdemo.web.visitor import is_at_this_machine, split_host
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 # The environ keys under which servers pass the connection's socket to the app.

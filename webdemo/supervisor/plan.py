@@ -7,7 +7,6 @@ process, so that 64 ports cost about as much as one.
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from webdemo.middleware.stack import Features
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import Bind
 from webdemo.servers import Adapter, Certificate, MadeCertificate, option, unknown_option
+from webdemo.syntax import is_address
 from webdemo.worker.app_import import Target
 
 DEFAULT_SERVER = "werkzeug"
@@ -224,19 +224,11 @@ def _check_abilities(adapter: Adapter, bind: Bind, workers: int) -> None:
             f"The server {adapter.name} opens its port itself: it has one process, not {workers}.",
             remedy=f"Give it ?workers=1, or choose another server: {_listed(_like(adapter))}.",
         )
-    if not adapter.several_sockets and bind.port is not None and not _is_address(bind.host):
+    if not adapter.several_sockets and bind.port is not None and not is_address(bind.host):
         raise UsageError(
             f"The server {adapter.name} serves one address, and {bind} may be several.",
             remedy=f"Name one: {replace(bind, server=adapter.name, host=LOOPBACK[0])}",
         )
-
-
-def _is_address(host: str | None) -> bool:
-    try:
-        ipaddress.ip_address(host or "")
-    except ValueError:
-        return False
-    return True
 
 
 def _check_certificate(adapter: Adapter, bind: Bind, common: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from webdemo.errors import UsageError
 from webdemo.net.addresses import machine_addresses
 from webdemo.servers import MadeCertificate
+from webdemo.syntax import is_address
 
 ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
 WILDCARDS = ("*", "0.0.0.0", "::")
@@ -50,7 +51,7 @@ def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> S
 
     names = _names_for(hosts)
     subject_names = [
-        x509.IPAddress(ipaddress.ip_address(name)) if _is_address(name) else x509.DNSName(name)
+        x509.IPAddress(ipaddress.ip_address(name)) if is_address(name) else x509.DNSName(name)
         for name in names
     ]
     key = ec.generate_private_key(ec.SECP256R1())
@@ -89,16 +90,8 @@ def _names_for(hosts: Iterable[str]) -> tuple[str, ...]:
         if host in WILDCARDS:
             names += machine_addresses()
         else:
-            names.append(host if _is_address(host) else host.encode("idna").decode())
+            names.append(host if is_address(host) else host.encode("idna").decode())
     return tuple(dict.fromkeys(names))
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def fingerprint(der: bytes) -> str:

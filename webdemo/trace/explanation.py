@@ -104,47 +104,6 @@ def explain_tls_port(url: Url) -> TraceFailed:
     )
 
 
-def explain_cut(body_bytes: int) -> TraceFailed:
-    return TraceFailed(
-        f"The connection ended in the middle of the body, after {body_bytes} bytes.",
-        remedy="See the server's log: its process may have died while it sent.",
-        kind="cut",
-    )
-
-
-def explain_endless(body_bytes: int, seconds: float) -> TraceFailed:
-    return TraceFailed(
-        f"The body was not complete after {seconds:g} s; {body_bytes} bytes had arrived.",
-        remedy="It may be an endless stream; or allow more time (--max-time).",
-        kind="timed out",
-    )
-
-
-def explain_loop(url: Url) -> TraceFailed:
-    return TraceFailed(
-        f"Redirect loop: {url.text} has already been visited.",
-        remedy="The app may want a cookie, which a trace does not keep.",
-        kind="redirect loop",
-    )
-
-
-def explain_too_many_redirects(most: int) -> TraceFailed:
-    return TraceFailed(
-        f"There are more than {most} redirects in a row.",
-        remedy="Browsers give up as well: let the app redirect to the target directly.",
-        kind="too many redirects",
-    )
-
-
-def explain_refusal(code: int, text: str) -> TraceFailed:
-    """An SMTP or FTP server greeted with a code of 400 or more."""
-    return TraceFailed(
-        f"The server refuses to serve this client: {code} {_quoted(text.encode())}",
-        remedy="Try again later; a code that begins with 5 is permanent.",
-        kind="refused service",
-    )
-
-
 def _explain_silence(url: Url, dial: Reconnect, deadline: Deadline) -> TraceFailed:
     extra = Deadline(deadline.seconds)
     if url.facts.scheme == "http" and speaks_tls(dial, extra):

@@ -21,8 +21,7 @@ from webdemo.errors import TraceFailed
 class Failure:
     """Why a step ended the hop, and what to do."""
 
-    kind: str
-    """One or two words for programs: refused, timed out, name unknown, speaks tls ..."""
+    kind: str  # one or two words for programs: refused, timed out, name unknown, speaks tls ...
     problem: str
     remedy: str
     exit_code: int
@@ -35,28 +34,20 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class UrlFacts:
     scheme: str
-    host: str
-    """A name or an address, IPv6 without brackets; "" for a Unix socket."""
-    port: int | None
-    """None for a Unix socket."""
-    port_given: bool
-    """False if it is the scheme's default."""
+    host: str  # a name or an address, IPv6 without brackets; "" for a Unix socket
+    port: int | None  # None for a Unix socket
+    port_given: bool  # False if it is the scheme's default
     socket_path: str | None
-    request_target: str
-    """Path and query; "" where no request is sent (smtp, ftp)."""
-    fragment: str
-    """The part after #; like a browser, a trace does not send it."""
+    request_target: str  # path and query; "" where no request is sent (smtp, ftp)
+    fragment: str  # the part after #; like a browser, a trace does not send it
 
 
 @dataclass(frozen=True, slots=True)
 class NameFacts:
     host: str
-    is_address: bool
-    """True if no lookup was needed."""
-    addresses: tuple[str, ...]
-    """In the order in which they are tried (RFC 6724; families alternate as in RFC 8305)."""
-    withheld: int
-    """The number of further addresses that may not be contacted from here."""
+    is_address: bool  # True if no lookup was needed
+    addresses: tuple[str, ...]  # in the order of attempts (RFC 6724; families alternate as in RFC 8305)
+    withheld: int  # the number of further addresses that may not be contacted from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +57,22 @@ class Attempt:
     address: str
     start_ms: float
     duration_ms: float
+    # connected, refused, timed out, unreachable, given up (another was faster) or failed; for a Unix socket
+    # also missing or not permitted
     outcome: str
-    """connected, refused, timed out, unreachable, given up (another was faster) or failed; for a Unix socket
-    also missing or not permitted."""
-    detail: str
-    """The system's error text; "" when it connected or was given up."""
+    detail: str  # the system's error text; "" when it connected or was given up
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectFacts:
     """Without a connection, only the attempts."""
 
-    attempts: tuple[Attempt, ...]
-    """Staggered by 250 ms, as in RFC 8305; addresses that were never tried are not included."""
+    attempts: tuple[Attempt, ...]  # staggered by 250 ms, as in RFC 8305; only those that were begun
     local_address: str = ""
-    local_port: int | None = None
-    """The client's ephemeral port; None for a Unix socket."""
-    remote_address: str = ""
-    """The peer's address, or the Unix socket's path."""
+    local_port: int | None = None  # the client's ephemeral port; None for a Unix socket
+    remote_address: str = ""  # the peer's address, or the Unix socket's path
     remote_port: int | None = None
-    ephemeral_range: tuple[int, int] | None = None
-    """The first and last of the ports from which the kernel takes local ports, if known."""
+    ephemeral_range: tuple[int, int] | None = None  # first and last port that the kernel assigns, if known
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +86,8 @@ class RequestFacts:
 @dataclass(frozen=True, slots=True)
 class TransferFacts:
     body_bytes: int
-    bytes_per_second: float | None
-    """None if nothing arrived, or it took no measurable time."""
-    is_whole: bool
-    """False if the trace stopped reading at its limit, or the connection ended early."""
+    bytes_per_second: float | None  # None if nothing arrived, or it took no measurable time
+    is_whole: bool  # False if the trace stopped reading at its limit, or the connection ended early
 
 
 Facts = (
@@ -133,25 +117,19 @@ class Step:
 class AnsweredBy:
     """The process at the other end, if it is on this machine."""
 
-    pid: int | None
-    """None if the system hides it."""
+    pid: int | None  # None if the system hides it
     process: str
-    is_exact: bool
-    """True if it holds this very connection, False if it holds the listening socket."""
-    server: str = ""
-    """The server's name and version, if a webdemo of this user runs it."""
+    is_exact: bool  # True if it holds this very connection, False if it holds the listening socket
+    server: str = ""  # the server's name and version, if a webdemo of this user runs it
     webdemo_pid: int | None = None
-    serves: str = ""
-    """The app or folder that this webdemo serves."""
+    serves: str = ""  # the app or folder that this webdemo serves
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
     status: int
-    location: str
-    """As sent by the server."""
-    url: str = ""
-    """The absolute target; "" if it is not a valid URL."""
+    location: str  # as sent by the server
+    url: str = ""  # the absolute target; "" if it is not a valid URL
     is_followed: bool = False
     leaves_tls: bool = False
     failure: Failure | None = None
@@ -162,13 +140,10 @@ class Hop:
     """The trace of one URL."""
 
     url: str
-    start_ms: float
-    """Since the trace began."""
-    duration_ms: float
-    """Until the last byte, without the search for the process that answered."""
+    start_ms: float  # since the trace began
+    duration_ms: float  # until the last byte, without the search for the process that answered
     steps: tuple[Step, ...]
-    answered_by: AnsweredBy | None
-    """None if it was not reached or is not on this machine."""
+    answered_by: AnsweredBy | None  # None if it was not reached or is not on this machine
     redirect: Redirect | None
 
     def find(self, name: str) -> Step | None:

@@ -17,7 +17,7 @@ from typing import Any
 from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
 from webdemo.errors import EndpointNotAllowed, EndpointUnreachable
-from webdemo.syntax import parse_address
+from webdemo.syntax import is_address, parse_address
 from webdemo.trace.facts import NameFacts
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -80,20 +80,12 @@ def select(
     return allowed, facts
 
 
-def not_allowed(host: str, port: int) -> EndpointNotAllowed:
+def not_allowed(what: str) -> EndpointNotAllowed:
     return EndpointNotAllowed(
-        f"Port {port} of {host} may not be contacted from here.",
+        f"{what} may not be contacted from here.",
         remedy="Trace it from your own terminal: webdemo trace URL",
         kind="not allowed",
     )
-
-
-def is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _literal(host: str, port: int, family: int | None) -> Endpoint:

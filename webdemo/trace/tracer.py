@@ -18,6 +18,7 @@ from webdemo.client.greeting import read_greeting
 from webdemo.client.http11 import HttpConnection, ResponseHead
 from webdemo.client.tls import TlsFacts, shake_hands
 from webdemo.errors import TraceFailed, UrlRefused
+from webdemo.net.bindtext import shown
 from webdemo.trace import explanation, unreached
 from webdemo.trace.answering import find_answering
 from webdemo.trace.attempts import connect, connect_unix
@@ -172,7 +173,7 @@ class _HopRunner:
             found = look_up(url.host, url.port, self.family, self.deadline)
             endpoints, step.facts = select(found, url.host, url.port, self.allow)
             if not endpoints:
-                raise not_allowed(url.host, url.port)
+                raise not_allowed(f"Port {url.port} of {url.host}")
         with self._step("connect") as step:
             connected, step.facts = connect(endpoints, self.deadline)
             step.end()
@@ -181,13 +182,13 @@ class _HopRunner:
             sock, self._endpoint = connected
             if not is_allowed(step.facts.remote_address, url.port, self.allow):
                 sock.close()
-                raise not_allowed(url.host, url.port)
+                raise not_allowed(f"Port {url.port} of {url.host}")
             return sock, step.facts
 
     def _connect_unix(self, path: str) -> tuple[socket.socket, ConnectFacts]:
         with self._step("connect") as step:
             if self.allow is not None:
-                raise unreached.explain_forbidden_socket()
+                raise not_allowed("Unix sockets")
             self._endpoint = Endpoint.of_path(path)
             sock, step.facts = connect_unix(self._endpoint, self.deadline)
             step.end()
@@ -248,9 +249,17 @@ class _HopRunner:
             else:
                 is_whole = True
         except TimeoutError as exc:
-            raise explanation.explain_endless(count, self.deadline.seconds) from exc
+            raise TraceFailed(
+                f"The body was not complete after {self.deadline.seconds:g} s; {count} bytes had arrived.",
+                remedy="It may be an endless stream; or allow more time (--max-time).",
+                kind="timed out",
+            ) from exc
         except OSError as exc:
-            raise explanation.explain_cut(count) from exc
+            raise TraceFailed(
+                f"The connection ended in the middle of the body, after {count} bytes.",
+                remedy="See the server's log: its process may have died while it sent.",
+                kind="cut",
+            ) from exc
         finally:
             milliseconds = self.deadline.milliseconds() - began
             rate = count / milliseconds * 1000 if milliseconds > 0 and count else None
@@ -259,8 +268,13 @@ class _HopRunner:
     def _greet(self, sock: socket.socket) -> None:
         with self._step("greeting") as step, self._explaining(step):
             step.facts = read_greeting(sock, self.deadline, step.end)
-            if step.facts.code >= 400:
-                raise explanation.explain_refusal(step.facts.code, step.facts.lines[0])
+            code, said = step.facts.code, shown(step.facts.lines[0])
+            if code >= 400:
+                raise TraceFailed(
+                    f"The server refuses to serve this client: {code} “{said}”",
+                    remedy="Try again later; a code that begins with 5 is permanent.",
+                    kind="refused service",
+                )
 
     @contextmanager
     def _explaining(self, step: _Draft) -> Iterator[None]:
@@ -290,9 +304,17 @@ def _redirect(url: Url, response: ResponseHead, seen: set[str], *, follow: bool)
     leaves_tls = url.facts.scheme == "https" and target.facts.scheme == "http"
     failure = None
     if follow and target.text in seen:
-        failure = explanation.explain_loop(target)
+        failure = TraceFailed(
+            f"Redirect loop: {target.text} has already been visited.",
+            remedy="The app may want a cookie, which a trace does not keep.",
+            kind="redirect loop",
+        )
     elif follow and len(seen) > MOST_REDIRECTS:
-        failure = explanation.explain_too_many_redirects(MOST_REDIRECTS)
+        failure = TraceFailed(
+            f"There are more than {MOST_REDIRECTS} redirects in a row.",
+            remedy="Browsers give up as well: let the app redirect to the target directly.",
+            kind="too many redirects",
+        )
     return Redirect(
         status=response.status,
         location=location,

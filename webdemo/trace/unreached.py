@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from webdemo.errors import EndpointNotAllowed, EndpointUnreachable, TraceFailed
+from webdemo.errors import EndpointUnreachable
 from webdemo.net.bindtext import authority, shown
 from webdemo.net.holders import tcp_listeners
 from webdemo.trace.answering import is_this_machine
@@ -18,7 +18,7 @@ from webdemo.trace.url import Url
 _MOST_NEIGHBOURS = 3
 
 
-def explain_no_connection(url: Url, facts: ConnectFacts, seconds: float) -> TraceFailed:
+def explain_no_connection(url: Url, facts: ConnectFacts, seconds: float) -> EndpointUnreachable:
     """Every connection attempt failed, or none did within so many seconds."""
     port = url.facts.port
     by_outcome = {attempt.outcome: attempt for attempt in reversed(facts.attempts)}
@@ -45,14 +45,6 @@ def explain_no_connection(url: Url, facts: ConnectFacts, seconds: float) -> Trac
             remedy = "This machine may have no IPv6: try -4 or another address."
     return EndpointUnreachable(
         f"{tried} cannot be reached from here: {facts.attempts[0].detail}.", remedy=remedy, kind=kind
-    )
-
-
-def explain_forbidden_socket() -> EndpointNotAllowed:
-    return EndpointNotAllowed(
-        "Unix sockets may not be contacted from here.",
-        remedy="Trace it from your own terminal: webdemo trace URL",
-        kind="not allowed",
     )
 
 

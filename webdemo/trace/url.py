@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import SplitResult, quote, quote_from_bytes, unquote_to_bytes, urljoin, urlsplit
 
-from webdemo.errors import UrlRefused
+from webdemo.errors import BindTextError, UrlRefused
 from webdemo.net.bind import LONGEST_SOCKET_PATH
-from webdemo.net.bindtext import HIGHEST_PORT, authority, is_ipv6, shown
+from webdemo.net.bindtext import authority, is_ipv6, read_port, shown
 from webdemo.trace.facts import UrlFacts
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "smtp": 25, "ftp": 21}
@@ -199,14 +199,13 @@ def _read_port(text: str, scheme: str, host: str, form: Callable[[str], str]) ->
     if not text:
         return None
     better = form(f"{host}:{DEFAULT_PORTS[scheme]}")
-    if not text.isascii() or not text.isdigit():
-        _refuse(f"“{shown(text)}” is not a port number.", better)
-    digits = text.lstrip("0")
-    if not digits:
+    try:
+        port = read_port(text)
+    except BindTextError as exc:
+        _refuse(exc.problem, better)
+    if not port:
         _refuse("Nothing can be reached on port 0: it asks for any free one.", better)
-    if len(digits) > 5 or int(digits) > HIGHEST_PORT:
-        _refuse(f"There is no port {shown(text)}: ports end at {HIGHEST_PORT}.", better)
-    return int(digits)
+    return port
 
 
 def _read_host(host: str, form: Callable[[str], str]) -> str:

@@ -14,12 +14,11 @@ actions require POST, from the site's own pages or from a client that is not a b
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from webdemo.syntax import is_loopback, match_plain_host
+from webdemo.syntax import is_address, is_loopback, match_plain_host
 
 # The environ key FORWARDED_BY: a proxy forwarded the request, and its headers have been read or removed.
 TRUSTED_PROXY = "a trusted proxy, which set REMOTE_ADDR"
@@ -90,11 +89,3 @@ def split_host(text: str) -> tuple[str | None, int | None]:
     if port is not None and int(port) > 65535:
         return None, None
     return host.strip("[]"), int(port) if port else None
-
-
-def is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
