@@ -132,7 +132,7 @@ class Machine:
         """Let time pass, with everything that is due."""
         end = self.now + seconds
         while self.exit_code is None:
-            look = self.reconciler.next_look(self.now)
+            look = self.reconciler.next_look()
             due = self._schedule[0][0] if self._schedule else None
             at = min((t for t in (look, due) if t is not None), default=None)
             if at is None or at > end:

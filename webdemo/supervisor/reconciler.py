@@ -93,6 +93,7 @@ class Reconciler:
         self._has_failed_readiness = False
         self._has_ended = False
         self._actions: list[Action] = []
+        self._compared_at = 0.0
 
     # -- wishes ----------------------------------------------------------------------------------
 
@@ -416,6 +417,7 @@ class Reconciler:
 
     def next_actions(self, now: float) -> list[Action]:
         """Compare, and return what is to be done now, in this order. The state already takes it as done."""
+        self._compared_at = now
         self._expire(now)
         while self._settle_one(now):
             pass
@@ -431,9 +433,12 @@ class Reconciler:
         actions, self._actions = self._actions, []
         return actions
 
-    def next_look(self, now: float) -> float | None:
-        """When `next_actions` must be called again although nothing has happened; None for never."""
-        return min((at for at in self._deadlines() if at > now), default=None)
+    def next_look(self) -> float | None:
+        """When `next_actions` must be called again although nothing has happened; None for never.
+
+        It may have passed already, while the actions were carried out.
+        """
+        return min((at for at in self._deadlines() if at > self._compared_at), default=None)
 
     def _deadlines(self) -> Iterator[float]:
         limits = self.limits
