@@ -90,6 +90,7 @@ types = st.sampled_from(
 )
 bodies = st.one_of(
     pairs.map(lambda text: text.encode("latin-1")),
+    st.text("a2C3=&+%\r\n", max_size=16).map(str.encode),
     st.binary(max_size=20),
     st.just(b'{"a": 1}'),
     st.just(b'--b\r\nContent-Disposition: form-data; name="f"; filename="n"\r\n\r\nxyz\r\n--b--\r\n'),

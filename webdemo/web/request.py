@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import re
+from binascii import a2b_qp
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from math import isinf
 from threading import Event
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar, cast
-from urllib.parse import unquote_to_bytes
 
 from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import BadRequest, ClientDisconnected
@@ -33,6 +33,7 @@ _never = Event()
 _small_bytes = 64 * 1024
 _form_types = ("application/x-www-form-urlencoded", "multipart/form-data")
 _quoted_cookie = re.compile(r'([^ \t="]*)="([^"\\]*)"')
+_well_encoded = re.compile("[^%]*(?:%[0-9A-Fa-f]{2}[^%]*)*")
 _plain_boundary = re.compile("multipart/form-data; boundary=([A-Za-z0-9_-]+)")
 # Not punycode (xn--), nor a port that the URL leaves out.
 _label = "(?![a-z0-9-]{64})[a-z0-9]+(?:-[a-z0-9]+)*"
@@ -245,9 +246,9 @@ class Request(WerkzeugRequest):
     @lazy
     def args(self) -> MultiDict[str, str]:
         """The decoded query. `args["x"]` answers 400 if there is none; `args.get("n", type=int)` converts."""
-        pairs = _pairs(self.environ.get("QUERY_STRING", ""))
-        if pairs is not None:
-            return self.parameter_storage_class(pairs)
+        fields = _decode_fields(self.environ.get("QUERY_STRING", ""))
+        if fields is not None:
+            return _multi_dict(self.parameter_storage_class, fields)
         try:
             return super().args
         except UnicodeDecodeError:
@@ -256,7 +257,7 @@ class Request(WerkzeugRequest):
     @lazy
     def cookies(self) -> ImmutableMultiDict[str, str]:
         """The cookies that the client sent."""
-        pairs = []
+        fields: dict[str, list[str]] = {}
         for cookie in self.environ.get("HTTP_COOKIE", "").split(";"):
             cookie = cookie.strip(" \t")
             name, _, value = cookie.partition("=")
@@ -265,9 +266,11 @@ class Request(WerkzeugRequest):
                 if quoted is None:
                     return super().cookies
                 name, value = quoted.groups()
-            if name:
-                pairs.append((name, value))
-        return self.dict_storage_class(pairs)  # type: ignore[return-value]  # immutable by default
+            if name in fields:
+                fields[name].append(value)
+            elif name:
+                fields[name] = [value]
+        return cast("ImmutableMultiDict[str, str]", _multi_dict(self.dict_storage_class, fields))
 
     @lazy
     def form(self) -> ImmutableMultiDict[str, str]:
@@ -276,13 +279,13 @@ class Request(WerkzeugRequest):
         body = self._read_small() if mimetype in _form_types else None
         if body is None:
             return super().form
-        pairs = None if mimetype == "multipart/form-data" else _pairs(body.decode("latin-1"))
-        if pairs is None:
+        fields = None if mimetype == "multipart/form-data" else _decode_fields(body.decode("latin-1"))
+        if fields is None:
             self.stream = BytesIO(body)
             return super().form
         self.stream = BytesIO()
         self.files = _no_fields
-        return self.parameter_storage_class(pairs)  # type: ignore[return-value]  # immutable by default
+        return cast("ImmutableMultiDict[str, str]", _multi_dict(self.parameter_storage_class, fields))
 
     @lazy
     def data(self) -> bytes:
@@ -350,22 +353,39 @@ def decode_path(text: str) -> str:
     return text if text.isascii() else text.encode("latin-1").decode(errors="replace")
 
 
-def _pairs(text: str) -> list[tuple[str, Any]] | None:
-    """The pairs of a query or form; None if it is not ASCII, or percent-encodes what is not UTF-8."""
-    if not text.isascii():
+def _decode_fields(text: str) -> dict[str, list[str]] | None:
+    """The values of a query or form by name; None if it is not ASCII, or not percent-encoded UTF-8."""
+    if not text.isascii() or ("%" in text and not _well_encoded.fullmatch(text)):
         return None
-    pairs = []
+    fields: dict[str, list[str]] = {}
     try:
         for pair in text.replace("+", " ").split("&"):
             if pair:
                 name, _, value = pair.partition("=")
                 if "%" in pair:
-                    name = unquote_to_bytes(name).decode() if "%" in name else name
-                    value = unquote_to_bytes(value).decode() if "%" in value else value
-                pairs.append((name, value))
+                    name = _unquote(name) if "%" in name else name
+                    value = _unquote(value) if "%" in value else value
+                if name in fields:
+                    fields[name].append(value)
+                else:
+                    fields[name] = [value]
     except UnicodeDecodeError:
         return None
-    return pairs
+    return fields
+
+
+def _unquote(text: str) -> str:
+    """Decode well-formed percent-encoding in C: quoted-printable (RFC 2045) is the same with another mark."""
+    return a2b_qp(text.replace("=", "%3D").replace("%", "=")).decode()
+
+
+def _multi_dict(kind: type[MultiDict[str, Any]], fields: dict[str, list[str]]) -> MultiDict[str, Any]:
+    """A MultiDict, which is a dict of lists, made without its general and slower constructor."""
+    if kind is not ImmutableMultiDict:
+        return kind(fields)
+    made = kind.__new__(kind)
+    dict.update(made, fields)
+    return made
 
 
 def _read_exactly(stream: IO[bytes], length: int) -> bytes:
