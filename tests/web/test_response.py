@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
+import pickle
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -104,6 +107,53 @@ def test_each_attribute_means_what_it_means_to_werkzeug(
     assert reply.body == (b"" if method == "HEAD" or theirs.status_code in (204, 304) else theirs.data)
     if theirs.status_code not in (204, 304):
         assert {name.lower() for name, _ in reply.headers} == {name.lower() for name in sent}
+
+
+uses: list[Callable[[Headers], Any]] = [
+    lambda headers: headers.__setitem__("X-A", "1"),
+    lambda headers: headers.__setitem__("x-a", "2"),
+    lambda headers: headers.__setitem__("X-B", 3),
+    lambda headers: headers.__setitem__(slice(0), [("X-C", "4")]),
+    lambda headers: headers.add("X-A", "5"),
+    lambda headers: headers.add("X-D", "a", filename="b"),
+    lambda headers: headers.set("X-A", "6"),
+    lambda headers: headers.setdefault("X-E", "7"),
+    lambda headers: headers.extend({"X-A": ["8", "9"]}),
+    lambda headers: headers.pop("X-A", None),
+    lambda headers: headers.clear(),
+    lambda headers: headers.remove("content-type"),
+    lambda headers: headers.get("x-a"),
+    lambda headers: headers.getlist("X-A"),
+    lambda headers: "x-a" in headers,
+    lambda headers: headers == Headers([("Content-Type", "text/html; charset=utf-8")]),
+    lambda headers: Headers() == headers,
+    lambda headers: len(headers),
+    lambda headers: sorted(headers.keys()),
+    lambda headers: sorted(headers),
+    repr,
+    lambda headers: str(headers.copy()),
+    lambda headers: str(copy.deepcopy(headers)),
+    lambda headers: str(headers | {"X-F": "1"}),
+    lambda headers: str(pickle.loads(pickle.dumps(headers))),
+]
+
+
+@given(uses=st.lists(st.sampled_from(uses), max_size=5), body=st.sampled_from(["", ["a"]]))
+def test_headers_do_what_those_of_werkzeug_do(uses: list[Callable[[Headers], Any]], body: Any) -> None:
+    ours = Response(body).headers
+    theirs = Headers(WerkzeugResponse(body, mimetype="text/html").headers)
+    for use in uses:
+        assert use(ours) == use(theirs)
+    assert [*ours] == [*theirs]
+
+
+@pytest.mark.parametrize("bad", ["a\r\nb", "a\nb", "a\rb"])
+def test_header_with_a_line_end_is_refused_when_it_is_set(bad: str) -> None:
+    headers = Response().headers
+    for use in (headers.add, headers.set, headers.__setitem__):
+        with pytest.raises(ValueError, match="newline"):
+            use("X-A", bad)
+    assert "X-A" not in headers
 
 
 def test_status_is_written_as_in_the_rfc() -> None:

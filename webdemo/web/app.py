@@ -30,6 +30,7 @@ from webdemo.web.response import (
     Response,
     Stream,
     answer,
+    answer_response,
     close_body,
     dump_json,
     encode_location,
@@ -336,7 +337,7 @@ class App(Routing):
                         result = view(request, tail if tail.isascii() else decode_path(tail))
                     elif (match := self._router.match(method, path)) is not None:
                         view, positional, named = match
-                        result = view(request, *positional, **named)
+                        result = view(request, *positional, **named) if named else view(request, *positional)
                     else:
                         result = NotFound() if self._handlers or method == "OPTIONS" else _not_found
                 body: Iterable[bytes]
@@ -349,6 +350,8 @@ class App(Routing):
                     content = dump_json(result)
                     status, headers = "200 OK", [type_json, ("Content-Length", str(len(content)))]
                     body = [content]
+                elif kind is Response:
+                    status, headers, body = answer_response(result, request, view or self)
                 elif result is _not_found:
                     status, kept, content = not_found(environ.get("HTTP_ACCEPT", ""))
                     headers, body = [*kept], [content]

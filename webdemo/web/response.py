@@ -23,20 +23,22 @@ from urllib.parse import quote
 from uuid import UUID
 
 from markupsafe import escape
-from werkzeug.datastructures import Headers
+from werkzeug.datastructures import Headers as WerkzeugHeaders
 from werkzeug.urls import iri_to_uri
 from werkzeug.utils import get_content_type
 from werkzeug.wrappers import Response as WerkzeugResponse
 from werkzeug.wsgi import ClosingIterator
 
 from webdemo.syntax import FIELD_VALUE, is_field_value, is_token
-from webdemo.web.request import Request, lazy
+from webdemo.web.headers import Headers
+from webdemo.web.request import Request
 from webdemo.web.routing import View, source
 
 Pairs = list[tuple[str, str]]
 Answer = tuple[str, Pairs, Iterable[bytes]]
 
-type_html = ("Content-Type", "text/html; charset=utf-8")
+_html = "text/html; charset=utf-8"
+type_html = ("Content-Type", _html)
 type_json = ("Content-Type", "application/json")
 _html_only = (type_html,)
 _type_bytes = ("Content-Type", "application/octet-stream")
@@ -82,6 +84,7 @@ class Response(WerkzeugResponse):
     default_mimetype = "text/html"
     direct_passthrough = False
     _pairs: Iterable[tuple[str, str]] = _html_only  # the headers, except for the length
+    _headers: WerkzeugHeaders | None = None  # made of them on first access
     _length: int | None = None
     _line, _code = "200 OK", 200
     _closers: tuple[Callable[[], Any], ...] = ()
@@ -106,32 +109,40 @@ class Response(WerkzeugResponse):
         if status is None:
             status = self.default_status
         if status != 200:
-            self.status = status
+            self._line, self._code = parse_status(status)
         if headers or mimetype or content_type or self.default_mimetype != "text/html":
             self._set_headers(headers, mimetype, content_type)
 
     def _set_headers(self, headers: Any, mimetype: str | None, content_type: str | None) -> None:
         pairs = header_pairs(headers) if headers else []
-        has_type = _has_type(pairs)
+        has_type = bool(pairs) and _has_type(pairs)
         if content_type is None and (mimetype is not None or not has_type):
             mimetype = mimetype or self.default_mimetype
-            content_type = mimetype and _content_type(mimetype, "utf-8")
+            content_type = _html if mimetype == "text/html" else mimetype and _content_type(mimetype, "utf-8")
         if content_type is not None:
             if has_type:
                 pairs = [pair for pair in pairs if pair[0].lower() != "content-type"]
-            pairs.append(type_html if content_type == type_html[1] else ("Content-Type", content_type))
+            pairs.append(type_html if content_type == _html else ("Content-Type", content_type))
         self._pairs = pairs
 
-    @lazy
-    def headers(self) -> Headers:
+    @property
+    def headers(self) -> WerkzeugHeaders:
         """The response headers. Content-Length is the body's, whatever is set here."""
-        headers = Headers()
-        for name, value in self._pairs:
-            headers.add(name, value)
-        if self._length is not None:
-            add = headers.add if self._pairs is _html_only else headers.set  # `set` costs more
-            add("Content-Length", str(self._length))
+        headers = self._headers
+        if headers is None:
+            length = None if self._length is None else ("Content-Length", str(self._length))
+            if length and self._pairs is _html_only:
+                headers = Headers((type_html, length))
+            else:
+                headers = Headers(self._pairs)
+                if length:
+                    headers["Content-Length"] = length[1]
+            self._headers = headers
         return headers
+
+    @headers.setter
+    def headers(self, headers: WerkzeugHeaders) -> None:
+        self._headers = headers
 
     @property
     def status_code(self) -> int:
@@ -278,7 +289,7 @@ def header_pairs(headers: Any) -> Pairs:
                 break
         else:
             return pairs
-    return Headers(headers).to_wsgi_list()
+    return WerkzeugHeaders(headers).to_wsgi_list()
 
 
 def _has_type(pairs: Pairs) -> bool:
@@ -313,13 +324,14 @@ def sendable(pairs: Iterable[tuple[str, str]], code: int, length: int | None) ->
             headers.append(pair)
             continue
         name, value = pair
-        special = _special_names.get(name)
-        if special is None:
+        try:
+            special = _special_names[name]
+        except KeyError:
             special = _special_name(name)
         if special:
             if special in _locations:
                 pair = name, value = name, encode_location(value)
-            elif special == wrong or special in _of_connection or not has_content:
+            elif special not in _of_content or special == wrong or not has_content:
                 continue
         if not ((value.isascii() and value.isprintable()) or is_field_value(value)):
             bad = next(character for character in value if not is_field_value(character))
@@ -347,8 +359,6 @@ def answer(result: Any, request: Request, view: View) -> Answer:
     The header list is new for each response, because servers and middleware may change it.
     """
     kind = type(result)
-    if kind is Response:
-        return _answer_response(result, request, view)
     if kind is GeneratorType:
         return "200 OK", [type_html], Stream(result, result.close, request, view)
     status: int | str = 200
@@ -369,7 +379,7 @@ def answer(result: Any, request: Request, view: View) -> Answer:
             response.status = status
             if given:
                 _replace_headers(response.headers, header_pairs(given))
-        return _answer_response(response, request, view)
+        return answer_response(response, request, view)
     line, code = parse_status(status)
     if not given and code not in _without_content:
         return _checked(line), [content_type, ("Content-Length", str(len(content)))], [content]
@@ -407,22 +417,24 @@ def _wrong_result(result: Any, view: View) -> TypeError:
     )
 
 
-def _replace_headers(headers: Headers, pairs: Pairs) -> None:
+def _replace_headers(headers: WerkzeugHeaders, pairs: Pairs) -> None:
     for name, _ in pairs:
         headers.remove(name)
     for name, value in pairs:
         headers.add(name, value)
 
 
-def _answer_response(response: WerkzeugResponse, request: Request, view: View) -> Answer:
+def answer_response(response: WerkzeugResponse, request: Request, view: View) -> Answer:
     if type(response) is not Response:  # a subclass may have its own ways
         content, line, pairs = response.get_wsgi_response(request.environ)
         if not (response.is_sequence or response.direct_passthrough):
             content = Stream(content, partial(close_body, content), request, view)
         return _checked(line), sendable(pairs, response.status_code, None), content
-    state = response.__dict__
-    headers: Iterable[tuple[str, str]] = state.get("headers", response._pairs)
-    line, code, body = response._line, response._code, state["response"]
+    headers: Iterable[tuple[str, str]] | None = response._headers
+    if headers is None:
+        headers = response._pairs
+    line, code = response._line, response._code
+    body: Any = response.response
     if headers is _html_only and line in _plain_lines and type(body) is list and len(body) == 1:
         (content,) = body
         if type(content) is bytes and not response._closers:

@@ -79,14 +79,20 @@ class Mount:
 
 
 class _Node:
-    """A place in the tree of segments; `for_matcher` where a rule goes on that the tree cannot hold."""
+    """A place in the tree of segments; `for_matcher` where a rule goes on that the tree cannot hold.
+
+    `views` has, by method, a view and the names of its parameters, if they cannot be passed by position;
+    None where the matcher decides.
+    """
+
+    __slots__ = ("below", "for_matcher", "integer", "text", "views")
 
     def __init__(self) -> None:
         self.below: dict[str, _Node] = {}
         self.text: _Node | None = None
         self.integer: _Node | None = None
         self.for_matcher = False
-        self.views: dict[str, tuple[View, list[str], bool]] = {}
+        self.views: dict[str, tuple[View, list[str]] | None] = {}
 
     def add(self, segment: str, parameter: re.Match[str] | None) -> _Node:
         if parameter is None:
@@ -109,7 +115,6 @@ class Router:
         self.shortcuts: dict[str, tuple[dict[str, View], dict[str, View]]] = {}
         self.mounts: list[Mount] = []
         self._heads_for_matcher: set[str] = set()
-        self._first_segments: set[str] = {""}
         self._any_first_segment = False
         self._views: dict[str, dict[str, View]] = {}  # by rule and method
         self._rules_by_path: dict[str, str] = {}  # a rule for each path before the first parameter
@@ -145,11 +150,8 @@ class Router:
         if view not in named:
             named.append(view)
         self._add_plain_rule(rule, view)
-        first = rule.split("/")[1]
-        self._first_segments.add(encode_path(first))
-        self._any_first_segment |= "<" in first
-        if self._has_tree:
-            self._add_to_tree(rule, view, added.methods or [ANY_METHOD])
+        self._any_first_segment |= "<" in rule.split("/")[1]
+        self._add_to_tree(rule, view, added.methods)
         for method in added.methods or ():
             self._add_shortcut(method, rule, view)
 
@@ -205,46 +207,22 @@ class Router:
         ):
             tails.setdefault(head, view)
 
-    def _add_to_tree(self, rule: str, view: View, methods: Iterable[str]) -> None:
+    def _add_to_tree(self, rule: str, view: View, methods: Iterable[str] | None) -> None:
         node, names = self._tree, []
         for segment in encode_path(rule).split("/")[1:]:
-            parameter = _tree_parameter.fullmatch(segment)
+            parameter = _tree_parameter.fullmatch(segment) if self._has_tree else None
             if parameter is None and "<" in segment:
                 node.for_matcher = True
                 return
             node = node.add(segment, parameter)
             if parameter is not None:
                 names.append(parameter[2])
-        is_positional = not names or _takes(view, names)
-        for method in methods:
-            node.views.setdefault(method, (view, names, is_positional))
-
-    def _find_in_tree(self, method: str, path: str) -> Match | None:
-        """What the matcher would find, or None if only the matcher can tell."""
-        node = self._tree
-        values: list[str | int] = []
-        for segment in path.split("/")[1:]:
-            below = node.below.get(segment)
-            if below is None:
-                if node.for_matcher or not segment or not segment.isascii():
-                    return None
-                if node.integer is not None and segment.isdecimal():
-                    if len(segment) > _int_digits:
-                        return None
-                    below = node.integer
-                    values.append(int(segment))
-                elif (below := node.text) is not None:
-                    values.append(segment)
-                else:
-                    return None
-            node = below
-        found = node.views.get(method)
-        if found is None or ANY_METHOD in node.views:
-            return None
-        view, names, is_positional = found
-        return (
-            (view, values, _no_names) if is_positional else (view, (), dict(zip(names, values, strict=True)))
-        )
+        if methods is None:
+            node.views = dict.fromkeys([ANY_METHOD, *node.views])
+        elif ANY_METHOD not in node.views:
+            by_name = [] if _takes(view, names) else names
+            for method in methods:
+                node.views.setdefault(method, (view, by_name))
 
     def mount(self, prefix: str, app: WSGIApplication) -> None:
         """Mount an app at a prefix; the longest matching prefix wins. Raises UsageError if it is invalid."""
@@ -268,10 +246,37 @@ class Router:
 
         Raises MethodNotAllowed (with the allowed methods) or RedirectNeeded.
         """
-        if not self._any_first_segment and path[1:].partition("/")[0] not in self._first_segments:
+        first, slash, rest = path.removeprefix("/").partition("/")
+        values: list[str | int] = []
+        if first and (node := self._tree.below.get(first)) is not None:
+            segments = rest.split("/") if slash else ()
+        elif first and not self._any_first_segment:
             return None
-        if (found := self._find_in_tree(method, path)) is not None:
-            return found
+        else:
+            node, segments = self._tree, path.split("/")[1:]
+        for segment in segments:
+            below = node.below.get(segment)
+            if below is None:
+                value: str | int = segment
+                if node.integer is not None and segment.isdecimal():
+                    if len(segment) > _int_digits:
+                        break
+                    below, value = node.integer, int(segment)
+                else:
+                    below = node.text
+                if below is None or node.for_matcher or not segment or not segment.isascii():
+                    break
+                values.append(value)
+            node = below
+        else:
+            if (found := node.views.get(method)) is not None:
+                view, names = found
+                if names:
+                    return view, (), dict(zip(names, values, strict=True))
+                return view, values, _no_names
+        return self._match_by_rules(method, path)
+
+    def _match_by_rules(self, method: str, path: str) -> Match | None:
         known_method = method if method.isupper() else "--"  # methods are case-sensitive, RFC 9110 9.1
         try:
             view, named = self._matcher.match(decode_path(path), known_method)
