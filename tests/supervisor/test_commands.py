@@ -145,6 +145,36 @@ def test_stop_without_a_port_ends_it_with_exit_code_0(serving: runs.Start) -> No
     assert command(running, "ps") == "No webdemo of yours is running.\n"
 
 
+WAITING = """
+import os, time
+def app(environ, start_response):
+    print("begun", flush=True)
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    start_response("200 OK", [])
+    return [b"whole"]
+"""
+
+
+def test_the_first_signal_after_the_command_to_stop_cuts_nothing_off(
+    running: runs.Start, tmp_path: Path
+) -> None:
+    run = running(
+        *("-b", "waitress://127.0.0.1:0", "--grace", "1000"),
+        app=WAITING,
+        environment={"XDG_RUNTIME_DIR": str(tmp_path / "run1")},
+    )
+    with raw_http.Connection(run.url) as connection:
+        connection.send_head("GET", "/")
+        run.wait_for("begun")
+        command(run, "stop")
+        time.sleep(0.6)  # two signals at once are one
+        run.signal(signal.SIGTERM)
+        (run.log_file.parent / "go").touch()
+        assert connection.answer().text == "whole"
+    assert run.wait() == 0
+
+
 REFUSED = {
     ("swap", "1", "gunicorn"): "Nothing of this webdemo listens on 1.",
     ("swap", "PORT", "guniorn"): "There is no server called 'guniorn'.",

@@ -113,6 +113,7 @@ class Supervisor:
         self._waiting: dict[int, Done] = {}
         self._is_acting = False
         self._wakes_at: float | None = None
+        self._signalled_at: float | None = None  # to stop, the first time
         self._exit_code = 0
 
     # -- the run ---------------------------------------------------------------------------------
@@ -221,11 +222,12 @@ class Supervisor:
         self.act()
 
     def _asked_to_stop(self, why: str) -> None:
-        stopping = self.reconciler.stopping
-        if stopping is None:
+        now = time.monotonic()
+        if self._signalled_at is None:  # the run may be stopping already, by a command
+            self._signalled_at = now
             self.stop(why)
-        elif time.monotonic() - stopping.since > _DOUBLED_SIGNAL_SECONDS:
-            self.reconciler.stop_now(time.monotonic())
+        elif now - self._signalled_at > _DOUBLED_SIGNAL_SECONDS:
+            self.reconciler.stop_now(now)
             self.act()
 
     def _hung_up(self, needs_terminal: bool) -> None:
