@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from tests.web.static_files.calling import call
 from webdemo.client.http11 import ResponseHead
 from webdemo.errors import WebdemoError
-from webdemo.middleware.access_log import Line
+from webdemo.middleware.access_log import json_line, text_line
 from webdemo.net import report
 from webdemo.net.bind import Bind
 from webdemo.net.holders import Listening
@@ -195,9 +196,11 @@ def drawn_trace(text: str) -> str:
 
 
 def access_log(text: str) -> str:
-    line = Line(0.0, "waitress", ":8000", text, text, text, 200, 5, 1.0, "id")
-    assert len(line.as_text().split(" ")) == 10
-    return f"{line.as_text()}\n{line.as_json()}"
+    values = (0.0, "waitress", ":8000", text, text, text, 200, 5, 1.0, "id")
+    line = text_line(*values)
+    assert len(line.split(" ")) == 10
+    assert json.loads(json_line(*values))
+    return f"{line}\n{json_line(*values)}"
 
 
 def kept_log(text: str) -> str:

@@ -10,13 +10,13 @@ line, colour the terminal, or look like another field (log injection).
 from __future__ import annotations
 
 import itertools
-import json
+import json.encoder
 import os
 import re
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from webdemo.middleware.batches import Batches
 from webdemo.portable import PIPE_BUF, after_fork_in_child
@@ -37,31 +37,48 @@ _UNIX_PEERS = frozenset({"", "localhost", "<local>"})  # servers' REMOTE_ADDR fo
 _Completed = tuple[float, str, str, str, str, str, str | None, str, int, int, str]
 """The values of a completed response, as `AccessLog.write` found them."""
 
+_quoted = json.encoder.encode_basestring_ascii
 
-class Line(NamedTuple):
-    time: float  # when the response was closed, in seconds since the epoch
-    server: str
-    bind: str
-    client: str
-    method: str
-    path: str
-    status: int  # 0: the app never called start_response
-    bytes: int  # of the body, as produced by the app; of a file, its Content-Length
-    ms: float
-    request_id: str
 
-    def as_text(self) -> str:
-        when, server, bind, client, method, path, status, size, ms, request_id = self
-        asked = f"{client} {method} {path}"
-        if not asked.isprintable() or "\\" in asked or asked.count(" ") != 2:
-            asked = " ".join(map(log_field, (client, method, path)))
-        return f"{_clock(int(when))} {server} {bind} {asked} {status:03d} {size}B {ms:.1f}ms {request_id}"
+def text_line(
+    when: float,
+    server: str,
+    bind: str,
+    client: str,
+    method: str,
+    path: str,
+    status: int,
+    size: int,
+    ms: float,
+    request_id: str,
+) -> str:
+    """A line for people. `when`: the response was closed, in seconds since the epoch; `status`: 0 for none;
+    `size`: of the body, in bytes, as produced by the app; of a file, its Content-Length."""
+    asked = f"{client} {method} {path}"
+    if not asked.isprintable() or "\\" in asked or asked.count(" ") != 2:
+        asked = " ".join(map(log_field, (client, method, path)))
+    return f"{_clock(int(when))} {server} {bind} {asked} {status:03d} {size}B {ms:.1f}ms {request_id}"
 
-    def as_json(self) -> str:
-        fields = self._asdict()
-        fields["time"] = f"{_date_and_clock(int(self.time))}.{int(self.time % 1 * 1000):03d}Z"
-        fields["ms"] = round(self.ms, 3)
-        return json.dumps(fields)
+
+def json_line(
+    when: float,
+    server: str,
+    bind: str,
+    client: str,
+    method: str,
+    path: str,
+    status: int,
+    size: int,
+    ms: float,
+    request_id: str,
+) -> str:
+    """The same for programs, written by hand because json.dumps takes four times as long."""
+    time = f"{_date_and_clock(int(when))}.{int(when % 1 * 1000):03d}Z"
+    return (
+        f'{{"time": "{time}", "server": {_quoted(server)}, "bind": {_quoted(bind)}, '
+        f'"client": {_quoted(client)}, "method": {_quoted(method)}, "path": {_quoted(path)}, '
+        f'"status": {status}, "bytes": {size}, "ms": {round(ms, 3)}, "request_id": {_quoted(request_id)}}}'
+    )
 
 
 def coloured(text: str) -> str:
@@ -106,8 +123,8 @@ class AccessLog:
         self._server = server
         self._bind_of = bind_of
         self._write = write
-        self._as_json = as_json
-        self._mark = mark
+        self._format = json_line if as_json else text_line
+        self._mark = mark.decode()
         self._on_missing = on_missing
         self._numbers = itertools.count(1)
         self._completed = Batches(self._write_lines)
@@ -174,7 +191,9 @@ class AccessLog:
         if not path.isascii():
             path = path.encode("latin-1", "replace").decode("utf-8", "replace")
         status = status[:3]
-        line = Line(  # by position, which takes half of the time
+        if status == "404" and self._on_missing is not None:
+            self._on_missing(path[:_LONGEST_PATH])
+        values = (
             when,
             self._server,
             self._bind_of(port),
@@ -186,13 +205,10 @@ class AccessLog:
             nanoseconds / 1e6,
             request_id,
         )
-        if status == "404" and self._on_missing is not None:
-            self._on_missing(path)
-        data = self._encode(line)
+        data = self._encode(values)
         if len(data) > PIPE_BUF:
-            data = self._encode(line._replace(path=path[:_SURELY_SHORT_PATH]))
+            data = self._encode((*values[:5], path[:_SURELY_SHORT_PATH], *values[6:]))
         return data
 
-    def _encode(self, line: Line) -> bytes:
-        text = line.as_json() if self._as_json else line.as_text()
-        return self._mark + text.encode("utf-8", "replace") + b"\n"
+    def _encode(self, values: tuple[Any, ...]) -> bytes:
+        return f"{self._mark}{self._format(*values)}\n".encode("utf-8", "replace")

@@ -56,9 +56,13 @@ class Batches(Generic[T]):
             self.flush()
 
     def _run(self) -> None:
-        while self._has_items.wait():
+        while True:
             time.sleep(_SECONDS)
-            self._has_items.clear()  # what is added from now on sets it again
+            if not self._items:
+                self._has_items.clear()  # what is added from now on sets it again
+                if not self._items:
+                    self._has_items.wait()
+                    continue
             try:
                 self.flush()
             except Exception:  # noqa: BLE001 - the next batch may be handled
