@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from playwright.sync_api import Browser
@@ -55,9 +57,12 @@ def call(app: WSGIApplication, **environ: str) -> tuple[str, dict[str, str], str
 
     def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
         seen[:] = status, headers
+        return written.append
 
-    body = b"".join(debugged(app)({**LOCAL, **environ}, start_response))
-    return seen[0], dict(seen[1]), body.decode()
+    written: list[bytes] = []
+    streams = {"wsgi.errors": io.StringIO(), "wsgi.input": io.BytesIO(), "wsgi.url_scheme": "http"}
+    body = b"".join(debugged(app)({**LOCAL, **streams, **environ}, start_response))
+    return seen[0], dict(seen[1]), (b"".join(written) + body).decode()
 
 
 def reported(exc: BaseException) -> Report:
@@ -268,6 +273,105 @@ def test_flask_is_reported_on_every_server_and_the_log_has_the_traceback(running
             assert "KeyError" not in connection.answer().text
     run.wait_for(r"\| KeyError: 'missing'$", times=3)
     run.wait_for(r" GET / 500 ", times=9)
+
+
+def bottle_app() -> WSGIApplication:
+    import bottle
+
+    app = bottle.Bottle()
+
+    def home() -> None:
+        raise LookupError("of the view")
+
+    app.route("/", callback=home)
+    return cast("WSGIApplication", app)
+
+
+def falcon_app() -> WSGIApplication:
+    import falcon
+
+    class Home:
+        def on_get(self, request: Any, response: Any) -> None:
+            raise LookupError("of the view")
+
+    app = falcon.App()
+    app.add_route("/", Home())
+    return app
+
+
+def logging_app(environ: Any, start_response: Any) -> Iterable[bytes]:
+    try:
+        raise LookupError("of the view")
+    except LookupError as exc:
+        logging.getLogger("some.app").error("It failed", exc_info=exc)
+    start_response("500 Internal Server Error", [("Content-Type", "text/html")])
+    return [b"Sorry."]
+
+
+@pytest.mark.parametrize(
+    "app", [bottle_app(), falcon_app(), logging_app], ids=["Bottle", "Falcon", "an app that logs"]
+)
+def test_a_500_that_the_app_answers_itself_shows_the_exception_that_it_reports(app: WSGIApplication) -> None:
+    status, headers, body = call(app, **HTML, HTTP_SEC_FETCH_DEST="document")
+    assert status == "500 Internal Server Error"
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "LookupError" in body
+    assert "of the view" in body
+    assert call(app)[2].endswith("LookupError: of the view\n")
+    of_script = call(app, HTTP_ACCEPT="*/*", HTTP_SEC_FETCH_DEST="empty")[2]
+    assert of_script
+    assert "LookupError" not in of_script
+    assert "LookupError" not in call(app, **HTML, HTTP_HOST="evil.example")[2]
+
+
+def test_the_apps_own_page_wins_if_it_names_the_exception_or_reports_none() -> None:
+    def answering(status: str, body: bytes, text: str, *headers: tuple[str, str]) -> WSGIApplication:
+        def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+            try:
+                raise LookupError("of the view")
+            except LookupError:
+                environ["wsgi.errors"].writelines([text] if text else [])
+            start_response(status, [("Content-Type", "text/html"), *headers])(b"written ")
+            return [body]
+
+        return app
+
+    own = b"<h1>LookupError: of the view</h1>"
+    failed = "500 Internal Server Error"
+    for app, body in (
+        (answering(failed, own, "a traceback"), own),
+        (answering(failed, b"Sorry.", ""), b"Sorry."),
+        (answering("200 OK", b"Fine.", "a traceback"), b"Fine."),
+    ):
+        assert call(app, **HTML)[2] == f"written {body.decode()}"
+    packed = answering(failed, b"packed", "a traceback", ("Content-Encoding", "br"))
+    assert call(packed, **HTML)[2] == "written packed"
+
+
+DJANGO = """
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.urls import path
+
+settings.configure(DEBUG={debug}, SECRET_KEY="x", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__)
+
+def home(request):
+    return {{}}["missing"]
+
+urlpatterns = [path("", home)]
+app = get_wsgi_application()
+"""
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_djangos_own_page_is_shown_with_its_debug_and_webdemos_without(
+    running: runs.Start, debug: bool
+) -> None:
+    run = running("--debug", "-b", "waitress://127.0.0.1:0", app=DJANGO.format(debug=debug))
+    page = get(run.url, headers=[("Accept", "text/html"), ("Sec-Fetch-Dest", "document")])
+    assert page.status == 500
+    assert "KeyError" in page.text
+    assert ("DEBUG = True" in page.text) is debug
 
 
 @pytest.mark.browser

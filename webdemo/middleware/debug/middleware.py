@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from webdemo import assets
 from webdemo.middleware import observe
 from webdemo.middleware.debug.report import Report
+from webdemo.middleware.debug.reported import Reported
 from webdemo.web.masking import mask_url, shown_environ
 from webdemo.web.visitor import is_at_this_machine
 
@@ -25,16 +26,20 @@ STATUS = "500 Internal Server Error"
 def debugged(app: WSGIApplication) -> WSGIApplication:
     """WSGI middleware: clients on this machine get a report instead of the server's 500.
 
-    Others do not, whatever name they use in Host (DNS rebinding) or proxy they come through. An app that
-    answers its exceptions itself, as Django does with DEBUG, keeps its own page.
+    Others do not, whatever name they use in Host (DNS rebinding) or proxy they come through. So is a 500 that
+    the app answers itself after an exception that it has reported, unless the answer names the exception, as
+    Django's does with DEBUG, or a script in a page has asked for it, which knows how to read it.
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not is_at_this_machine(environ):
             return app(environ, start_response)
         environ[_RAISE_ERRORS] = True
+        start = start_response if _is_of_script(environ) else _Start(environ, start_response)
         try:
-            body = app(environ, start_response)
+            body = app(environ, start)
+            if isinstance(start, _Start):
+                body = start.begin(body)
         except BaseException as exc:
             if _is_not_the_apps(exc):
                 raise
@@ -44,6 +49,47 @@ def debugged(app: WSGIApplication) -> WSGIApplication:
         return _Body(body, environ, start_response)
 
     return answer
+
+
+def _is_of_script(environ: WSGIEnvironment) -> bool:
+    return environ.get("HTTP_SEC_FETCH_DEST") == "empty" or "HTTP_X_REQUESTED_WITH" in environ
+
+
+class _Start:
+    """The start_response of the app: holds back a 500 whose exception is known, until its body is there."""
+
+    def __init__(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
+        self._environ = environ
+        self._start_response = start_response
+        self._reported = environ["wsgi.errors"] = Reported(environ["wsgi.errors"])
+        self._held: tuple[Any, ...] = ()
+        self._written: list[bytes] = []
+        self._may_hold = True
+
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], *exc_info: Any
+    ) -> Callable[[bytes], object]:
+        is_encoded = any(name.lower() == "content-encoding" for name, _ in headers)
+        if self._may_hold and status.startswith("500") and self._reported.exception and not is_encoded:
+            self._held = status, headers, *exc_info
+            return self._written.append
+        self._held = ()
+        return self._start_response(status, headers, *exc_info)
+
+    def begin(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """The body to send: the app's own, or a report in its place."""
+        self._may_hold = False
+        exc = self._reported.exception
+        if not self._held or exc is None:
+            return body
+        try:
+            own = [*self._written, *body]
+        finally:
+            getattr(body, "close", lambda: None)()
+        if type(exc).__name__.encode() not in b"".join(own):
+            return respond(exc, self._environ, self._start_response, is_logged=True)
+        self._start_response(*self._held)
+        return own
 
 
 class _Body:
@@ -83,15 +129,18 @@ def _is_not_the_apps(exc: BaseException) -> bool:
     )
 
 
-def respond(exc: BaseException, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Log the traceback, and respond with a report: HTML, JSON or plain text by Accept.
+def respond(
+    exc: BaseException, environ: WSGIEnvironment, start_response: StartResponse, *, is_logged: bool = False
+) -> Iterable[bytes]:
+    """Log the traceback, unless the app has, and respond with a report: HTML, JSON or plain text by Accept.
 
     Raises the exception itself if the response has begun.
     """
     try:
         report = Report.of(exc)
-        sys.stderr.write(report.text)
-        sys.stderr.flush()
+        if not is_logged:
+            sys.stderr.write(report.text)
+            sys.stderr.flush()
         content_type, text, headers = _written(report, environ)
     except Exception:  # noqa: BLE001 - whatever is wrong with it, the report must not hide the exception
         traceback.print_exc()
@@ -107,7 +156,7 @@ def respond(exc: BaseException, environ: WSGIEnvironment, start_response: StartR
             ("Vary", "Accept"),
             *headers,
         ],
-        sys.exc_info(),
+        (type(exc), exc, exc.__traceback__) if exc.__traceback__ else None,
     )
     return [b""] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
