@@ -68,6 +68,18 @@ def test_the_first_visitor_gets_the_app_although_health_checks_are_on(folder: Pa
             assert late.answer().text == "hello"
 
 
+def test_two_sockets_of_one_port_are_one_bind_and_both_are_served(folder: Path) -> None:
+    """As `webdemo export systemd` writes them, when the settings name no port."""
+    four = socket.create_server(("127.0.0.1", 0))
+    port = four.getsockname()[1]
+    six = socket.create_server(("::1", port), family=socket.AF_INET6)
+    with managing(folder, "--app", "served:app", "-s", "waitress", sockets=[four, six]) as manager:
+        manager.start()
+        for host in ("127.0.0.1", "[::1]"):
+            assert raw_http.get(f"http://{host}:{port}").text == "hello"
+        assert manager.log().count("waitress ") == 1
+
+
 def test_an_address_in_the_settings_and_from_the_manager_is_one_bind(folder: Path) -> None:
     everywhere = socket.create_server(("127.0.0.1", 0))
     port = everywhere.getsockname()[1]

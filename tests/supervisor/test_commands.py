@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -122,6 +123,17 @@ def test_one_port_of_a_shared_process_can_be_swapped_alone(serving: runs.Start) 
     assert raw_http.get(first).text == "gunicorn"
     assert raw_http.get(second).text == "waitress"
     assert {s["server"] for s in status(running)} == {"gunicorn", "waitress"}
+
+
+def test_one_port_at_two_addresses_is_served_at_both_and_named_with_its_address(serving: runs.Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    four, six = f"127.0.0.1:{port}", f"[::1]:{port}"
+    running = serving("-b", f"waitress://{four}", "-b", f"werkzeug://{six}")
+    assert [raw_http.get(f"http://{where}").text for where in (four, six)] == ["waitress", "werkzeug"]
+    assert f"It has {four}, {six}." in command(running, "stop", str(port), code=2)
+    command(running, "swap", six, "gunicorn")
+    assert [raw_http.get(f"http://{where}").text for where in (four, six)] == ["waitress", "gunicorn"]
 
 
 def test_a_stopped_port_is_closed_and_can_be_started_again(serving: runs.Start) -> None:

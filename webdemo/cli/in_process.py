@@ -42,7 +42,7 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool
             remedy="Choose a server without workers of its own, and without TLS: --server waitress",
         )
     found = app_import.load(plan.target)
-    listeners = [Listener.of(bind, sockets) for bind, sockets in opened]
+    listeners = Listener.of_all(opened)
     stopping = servers.Stopping()
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last is Ctrl-Break, on Windows only
         if hasattr(signal, name):
@@ -85,7 +85,7 @@ def _wrapped(
     say: Callable[[str], None],
 ) -> WSGIApplication:
     """The app in the middleware; live reload, which needs the supervisor, is left out."""
-    service, names = plan.services[0], tuple(listener.name() for listener in listeners)
+    service, names = plan.services[0], tuple(listener.name for listener in listeners)
     token = os.urandom(24).hex()
     settings = stack.EdgeSettings(
         process_id=0,

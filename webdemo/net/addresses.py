@@ -59,12 +59,19 @@ def resolve(bind: Bind) -> list[Address]:
 
 
 def machine_addresses() -> list[str]:
-    """The addresses at which other machines may reach this one, IPv4 first; no link-local ones."""
+    """The addresses at which other machines may reach this one, IPv4 first; no link-local ones.
+
+    None where the system does not tell: getifaddrs(3) needs AF_NETLINK, which a sandbox may forbid.
+    """
     import psutil
 
+    try:
+        interfaces = psutil.net_if_addrs()
+    except OSError:
+        return []
     found = {
         address.address
-        for addresses in psutil.net_if_addrs().values()
+        for addresses in interfaces.values()
         for address in addresses
         if address.family in (socket.AF_INET, socket.AF_INET6)
     }

@@ -52,7 +52,8 @@ def listen(bind: Bind, *, backlog: int = BACKLOG) -> list[socket.socket]:
 def listen_all(binds: Iterable[Bind], *, backlog: int = BACKLOG) -> list[tuple[Bind, list[socket.socket]]]:
     """Listen on every bind, or on none.
 
-    An inherited socket (`fd://3`, or systemd's) whose address another bind asks for is used by that one.
+    An inherited socket (`fd://3`, or systemd's) whose address another bind asks for is used by that one;
+    several for one port are one bind.
     Raises UsageError before anything is opened, and the errors of `listen`.
     """
     wanted = [(bind, _places(bind)) for bind in binds]
@@ -75,7 +76,12 @@ def listen_all(binds: Iterable[Bind], *, backlog: int = BACKLOG) -> list[tuple[B
                     sockets.append(undo.enter_context(sock))
             server = bind.server or next((one.server for one in taken if one.server), None)
             opened.append((replace(bind, server=server), sockets))
-        opened += [(bind, [sock]) for bind, sock in inherited.items()]
+        left: dict[tuple[object, ...], tuple[Bind, list[socket.socket]]] = {}
+        for bind, sock in inherited.items():
+            # One port is one bind, such as 0.0.0.0:8000 and [::]:8000 of systemd.
+            port = None if sock.family == AF_UNIX else sock.getsockname()[1]
+            left.setdefault((bind.server, bind.options, port or sock), (bind, []))[1].append(sock)
+        opened += left.values()
         undo.pop_all()
     return opened
 

@@ -13,6 +13,8 @@ import select
 import socket
 import struct
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,27 +43,34 @@ class Listener:
     """A bind, its open sockets, and their addresses."""
 
     bind: Bind
+    name: str  # in commands: the port, or the path of a Unix socket
     sockets: list[socket.socket]
     endpoints: list[Endpoint]
     is_inherited: bool  # systemd, or another parent process, listens on a socket of it
 
     @classmethod
-    def of(cls, bind: Bind, sockets: list[socket.socket]) -> Listener:
-        endpoints = [Endpoint.of_listener(sock, tls=bind.tls) for sock in sockets]
-        return cls(bind, sockets, endpoints, any(isinstance(sock, ListeningSocket) for sock in sockets))
+    def of_all(cls, opened: Iterable[tuple[Bind, list[socket.socket]]]) -> list[Listener]:
+        """Their names differ: where several have the same port, the address is part of it."""
+        listeners = []
+        for bind, sockets in opened:
+            endpoints = [Endpoint.of_listener(sock, tls=bind.tls) for sock in sockets]
+            port, is_inherited = endpoints[0].port, any(isinstance(sock, ListeningSocket) for sock in sockets)
+            name = str(port) if port is not None else endpoints[0].host
+            listeners.append(cls(bind, name, sockets, endpoints, is_inherited))
+        times = Counter(listener.name for listener in listeners)
+        for listener in listeners:
+            if times[listener.name] > 1:
+                listener.name = authority(*listener.sockets[0].getsockname()[:2])
+        return listeners
 
     @property
     def port(self) -> int | None:
         """The actual port, also where the bind says 0; None for a Unix socket."""
         return self.endpoints[0].port
 
-    def name(self) -> str:
-        """Its name in commands: the port, or the path of a Unix socket."""
-        return str(self.port) if self.port is not None else self.endpoints[0].host
-
     def label(self) -> str:
         """Its name in the log: `:8000`, or the path of a Unix socket."""
-        return f":{self.port}" if self.port is not None else self.name()
+        return f":{self.name}" if self.name == str(self.port) else self.name
 
     def urls(self, scheme: str) -> list[str]:
         """URLs that work from this machine; a wildcard address becomes loopback."""

@@ -72,21 +72,19 @@ class Supervisor:
         self.since = time.time()
         self.loop = Loop(self._report)
         self._load_writes = LoadWrites(self.since)
-        by_place = {place(bind): Listener.of(bind, sockets) for bind, sockets in listeners}
-        self._ports = {of_bind: listener.name() for of_bind, listener in by_place.items()}
+        opened = Listener.of_all(listeners)
+        self._ports = {place(listener.bind): listener.name for listener in opened}
         self.plan = plan
         # Who waits in a queue that another process keeps gets the app, not a 503.
         placeholder = (
-            listener.name()
-            for listener in by_place.values()
-            if plan.features.health and not listener.is_inherited
+            listener.name for listener in opened if plan.features.health and not listener.is_inherited
         )
         limits = Limits(placeholder_at_start=frozenset(placeholder))
         self.reconciler = Reconciler(self._services(plan), _limited(limits, plan))
         self.executor = Executor(
             self.loop,
             plan,
-            {listener.name(): listener for listener in by_place.values()},
+            {listener.name: listener for listener in opened},
             executor.Hooks(
                 on_fact=self._happened,
                 emit=emit,
@@ -428,11 +426,11 @@ class Supervisor:
             self._live.serves(self.reconciler.settled.release)
 
     def _tell_started(self) -> None:
+        self._notifier.ready()
         self._load_writes.load_ended(time.time())
         self._tell_release()
         rows = self.overview.rows()
         self.emit(events.Started(rows, time.monotonic() - startup.BEGAN, self._app_name))
-        self._notifier.ready()
         self.loop.after(_SPARE_SECONDS, self._keep_spare)
 
     def _loaded(self, report: Loaded, shares: bool) -> None:
