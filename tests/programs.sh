@@ -13,6 +13,8 @@ need ffmpeg ffmpeg
 need ip iproute2
 need systemd-analyze systemd
 need docker-compose docker-compose
+need systemd-nspawn systemd-container
+need socat socat
 
 [ -z "$missing" ] && exit 0
 

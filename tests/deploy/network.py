@@ -31,6 +31,10 @@ class Network:
         """The command, run on the host with this address."""
         return ["ip", "netns", "exec", self._names[address], *command]
 
+    def path(self, address: str) -> Path:
+        """The namespace of the host with this address."""
+        return Path("/run/netns", self._names[address])
+
     def popen(self, address: str, *command: str, **options: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self.command(address, *command), start_new_session=True, **options)
 
