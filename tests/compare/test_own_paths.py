@@ -23,7 +23,7 @@ from webdemo.worker.app_import import Target
 SERVERS = ("waitress", "werkzeug", "wsgiref", "cheroot")
 
 APP = """
-import os, random, secrets, time
+import os, random, secrets, string, time
 
 STARTED = time.time()
 OWN = secrets.token_hex(8)
@@ -37,7 +37,7 @@ def app(environ, start_response):
     body = {
         "/process": f"process {os.getpid()} of {os.getppid()}, {OWN}, up {time.time() - STARTED:.0f} s",
         "/clock": time.strftime("%H:%M:%S"),
-        "/set": ",".join({"a", "b", "c", "d", "e", "f", "g"}),
+        "/set": ",".join(set(string.ascii_letters)),
         "/lottery": "\\n".join(["drawn:", *(str(random.random()) for _ in range(random.randrange(2, 9)))]),
         "/count": f"visit {count}",
         "/software": environ["SERVER_SOFTWARE"] + f" at {time.time()}",

@@ -55,7 +55,7 @@ def encode_request(
 
 def chunked(*parts: bytes) -> bytes:
     """A complete chunked body (RFC 9112 section 7.1)."""
-    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts if part) + b"0\r\n\r\n"
 
 
 class Request(NamedTuple):
@@ -79,7 +79,7 @@ class Request(NamedTuple):
         lines = [f"{name}: {value}" for name, value in self.headers]
         body = self.body
         if "transfer-encoding" in names:
-            body = chunked(body) if body else chunked()
+            body = chunked(body)
         elif body or not self.is_safe:
             lines.append(f"Content-Length: {len(body)}")
         return encode_request(

@@ -68,7 +68,7 @@ def choose(labels: Sequence[str]) -> list[Choice]:
         known = [a.name for a in servers.known() if a.runs_app and not a.name.startswith(servers.PASTE)]
         labels = [label for name in known for label in (name, *_ALSO.get(name, ()))]
     if twice := {label for label in labels if labels.count(label) > 1}:
-        raise UsageError(f"The server {min(twice)} is named twice.", remedy="Name each once.")
+        raise UsageError(f"The server {min(twice)} is given twice.", remedy="Give each once.")
     choices = [Choice(label) for label in labels]
     for choice in choices:
         if not servers.find(choice.name).runs_app:
@@ -92,15 +92,14 @@ class Run:
         self._popen: subprocess.Popen[str] | None = None
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._last_problem = "it ended without output"
-        self._deaths: list[str] = []  # how its processes died after it was up
+        self._deaths = 0  # of its processes, after it was up
+        adapter = servers.find(choice.name)
         try:
-            version = servers.find(choice.name).version()
+            if adapter.version() is None:
+                self.problem = f"The server {choice.name} is not installed: {adapter.install_command()}"
         except ServerUnavailable as exc:
             self.problem = exc.problem
-            return
-        if version is None:
-            command = servers.find(choice.name).install_command()
-            self.problem = f"The server {choice.name} is not installed: {command}"
+        if self.problem:
             return
         self._popen = subprocess.Popen(
             [
@@ -137,70 +136,60 @@ class Run:
         """
         return {str(number) for number in (self.port, *with_descendants(self.pids)) if number > 999}
 
+    def wait_until_up(self, deadline: float) -> None:
+        """Wait until it has responded, has ended, or `deadline` (time.monotonic) is over; sets `state`."""
+        if self._popen is not None:
+            self.state, self.problem = "hung", f"It did not respond within {START_SECONDS:g} s."
+        while self.state == "hung" and self._follow(max(0.0, deadline - time.monotonic())):
+            pass
+
     def is_up(self) -> bool:
         """Whether it still runs; if it has ended meanwhile, its state becomes crashed."""
-        if self.state != "up":
-            return False
-        while True:
-            try:
-                event = self._events.get_nowait()
-            except queue.Empty:
-                return True
-            if event is not None and event["event"] == "Died":
-                self._deaths.append(str(event["how"]))
-                self.problem = self._describe_deaths()
-            if event is None or event["event"] == "GivenUp":
-                self.state = "crashed"
-                how = _problem(event) if event else self._ended()
-                self.problem = f"It ended during the comparison: {how or self._last_problem}"
-                return False
+        while self.state == "up" and self._follow(0):
+            pass
+        return self.state == "up"
 
     def row(self) -> Server:
         self.is_up()
-        adapter = servers.find(self.choice.name)
         return Server(
             label=self.choice.label,
             name=self.choice.name,
             options=self.choice.options,
-            version=adapter.version(),
+            version=servers.find(self.choice.name).version(),
             state=self.state,
             problem=self.problem,
         )
 
-    def _describe_deaths(self) -> str:
-        times = f", {len(self._deaths)} times in all" if len(self._deaths) > 1 else ""
-        return f"A process {self._deaths[-1]} during the comparison and was started again{times}."
-
-    def _ended(self) -> str:
-        """How the whole run ended, in words."""
-        assert self._popen is not None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self._popen.wait(_END_SECONDS)
-            return f"{signal.Signals(-code).name}." if code < 0 else f"exit code {code}."
-        return self._last_problem
-
-    def wait_until_up(self, deadline: float) -> None:
-        """Wait until it has responded, has ended, or `deadline` (time.monotonic) is over; sets `state`."""
-        if self._popen is None:
-            return
-        self.state = "hung"
-        self.problem = f"It did not respond within {START_SECONDS:g} s."
-        while True:
-            try:
-                event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                return
-            if event is None or event["event"] in ("LoadFailed", "GivenUp"):
-                self.state = "crashed"
-                self.problem = _problem(event) or self._last_problem
-                return
-            if event["event"] == "Started":
+    def _follow(self, seconds: float) -> bool:
+        """Update `state` by the next event; returns False if none arrives within so many seconds."""
+        try:
+            event = self._events.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        match event and event["event"]:
+            case "Started" if event and self.state == "hung":
                 [row] = event["rows"]
                 self.state, self.problem = "up", None
                 self.start_seconds = event["at"] - self._began
                 self.port = urlsplit(row["urls"][0]).port or 0
                 self.pids = tuple(row["pids"])
-                return
+            case "Died" if event and self.state == "up":
+                self._deaths += 1
+                times = f", {self._deaths} times in all" if self._deaths > 1 else ""
+                self.problem = f"A process {event['how']} during the comparison and was started again{times}."
+            case None | "LoadFailed" | "GivenUp":
+                how = _problem(event) if event else self._ended() if self.state == "up" else None
+                during = "It ended during the comparison: " if self.state == "up" else ""
+                self.state, self.problem = "crashed", f"{during}{how or self._last_problem}"
+        return True
+
+    def _ended(self) -> str | None:
+        """How the whole run ended, in words."""
+        assert self._popen is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._popen.wait(_END_SECONDS)
+            return f"{signal.Signals(-code).name}." if code < 0 else f"exit code {code}."
+        return None
 
     def stop(self) -> float:
         """Shut it down gracefully, or kill it if it does not end; returns the seconds that it took."""
@@ -208,12 +197,8 @@ class Run:
             return 0.0
         began = time.monotonic()
         assert self._popen.stdin is not None
-        if not self._popen.stdin.closed:
-            with contextlib.suppress(BrokenPipeError):
-                self._popen.stdin.write("stop\n")
-                self._popen.stdin.flush()
-        with contextlib.suppress(BrokenPipeError):
-            self._popen.stdin.close()
+        with contextlib.suppress(BrokenPipeError, ValueError), self._popen.stdin as told:  # ended, or closed
+            told.write("stop\n")
         try:
             self._popen.wait(GRACE_SECONDS + _END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -240,13 +225,11 @@ class Run:
         self._events.put(None)
 
 
-def _problem(event: dict[str, Any] | None) -> str | None:
-    if event is None:
-        return None
+def _problem(event: dict[str, Any]) -> str | None:
+    """Why the app was not loaded, or the last line of a server that was given up."""
     if event["event"] == "LoadFailed":
         return str(event["problem"])
-    lines = [line.strip() for line in event["last_lines"] if line.strip()]
-    return lines[-1] if lines else None
+    return next((text for line in reversed(event["last_lines"]) if (text := line.strip())), None)
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ class UsageTable:
             member = known.get(process)
             if member is None:
                 with contextlib.suppress(psutil.Error):  # it has ended
-                    member = _Member(process, _cpu_seconds(process), _memory_bytes(process), number)
+                    member = _Member(process, _cpu_seconds(process), memory_bytes(process), number)
                     unseen[pid] += member.cpu_seconds
             if member is not None:
                 self._groups[pid].append(member)
@@ -90,7 +90,7 @@ def _measure(member: _Member, number: int) -> None:
 
     member.measured = number
     with contextlib.suppress(psutil.Error):
-        member.memory_bytes = _memory_bytes(member.process)
+        member.memory_bytes = memory_bytes(member.process)
 
 
 def _count(member: _Member, usage: Usage, seconds: float) -> bool:
@@ -126,7 +126,7 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _memory_bytes(process: psutil.Process) -> int:
+def memory_bytes(process: psutil.Process) -> int:
     """PSS where available (Linux), which divides shared memory among its users; else RSS."""
     full = process.memory_full_info()
     return int(getattr(full, "pss", full.rss))

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
 from webdemo.client.endpoint import Endpoint
@@ -34,6 +34,10 @@ _OWN = b"OWN"
 # Parts of a target that servers are known to treat differently, and the probe that shows it.
 _QUIRKS_OF_TARGETS = (("%2f", "target-encoded-slash"), ("//", "target-double-slash"))
 _MEANING = "What users get depends on the server that the app runs on."
+
+
+_Observed = dict[str, dict[str, list[Observation]]]
+"""The observations of each request, by its name and the server's label."""
 
 
 class Subject(Protocol):
@@ -63,22 +67,22 @@ def compare(
     Differences are checked again: later and, with `start_again`, on a second start of these servers.
     """
     began = time.monotonic()
-    observed = _Observed(requests)
-    observed.ask(subjects, requests, on_progress)
-    findings = observed.findings(subjects)
+    observed: _Observed = {request.name: {} for request in requests}
+    _ask(observed, subjects, requests, on_progress)
+    findings = _findings(observed, subjects, requests)
     differing = [finding for finding in findings if finding.differs]
     if differing:
         if start_again is not None:
             with start_again({finding.server for finding in differing}) as again:
                 # All requests, in order: a response may depend on earlier requests.
-                observed.ask(again, requests, also=subjects)
+                _ask(observed, again, requests, also=subjects)
         if all(request.request.is_safe for request in requests):
             # A clock may show the same second twice.
             time.sleep(max(0.0, began + _LATER_SECONDS - time.monotonic()))
             names = {finding.probe for finding in differing}
-            observed.ask(subjects, [request for request in requests if request.name in names])
-        findings = observed.findings(subjects)
-    return Behaviour(tuple(map(_probe, requests)), tuple(findings), time.monotonic() - began)
+            _ask(observed, subjects, [request for request in requests if request.name in names])
+        findings = _findings(observed, subjects, requests)
+    return Behaviour(tuple(map(_probe, requests)), findings, time.monotonic() - began)
 
 
 def _probe(request: AppRequest) -> Probe:
@@ -94,43 +98,28 @@ def _probe(request: AppRequest) -> Probe:
     )
 
 
-@dataclass(slots=True)
-class _Observed:
-    """The observations of each request, by server."""
+def _ask(
+    observed: _Observed,
+    subjects: Sequence[Subject],
+    requests: Sequence[AppRequest],
+    on_progress: OnProgress = lambda: None,
+    *,
+    also: Sequence[Subject] = (),
+) -> None:
+    """Send the requests to each server, safe ones twice; the words that only name `also` are masked too."""
+    own = _own_words([*subjects, *also])
 
-    requests: Sequence[AppRequest]
-    _by_name: dict[str, dict[str, list[Observation]]] = field(default_factory=dict)
+    def ask(subject: Subject, is_over: threading.Event) -> list[Finding]:
+        for request in requests:
+            if is_over.is_set() or not subject.is_up():
+                break
+            found = observed[request.name].setdefault(subject.label, [])
+            for _ in range(2 if request.request.is_safe else 1):
+                found.append(_observe(subject, own, request.request))
+            on_progress()
+        return []
 
-    def ask(
-        self,
-        subjects: Sequence[Subject],
-        requests: Sequence[AppRequest],
-        on_progress: OnProgress = lambda: None,
-        *,
-        also: Sequence[Subject] = (),
-    ) -> None:
-        """Send the requests to each server, safe ones twice."""
-        own = _own_words([*subjects, *also])
-
-        def ask(subject: Subject, is_over: threading.Event) -> list[Finding]:
-            for request in requests:
-                if is_over.is_set() or not subject.is_up():
-                    break
-                observed = self._by_name.setdefault(request.name, {}).setdefault(subject.label, [])
-                for _ in range(2 if request.request.is_safe else 1):
-                    observed.append(_observe(subject, own, request.request))
-                on_progress()
-            return []
-
-        side_by_side(subjects, ask)
-
-    def findings(self, subjects: Sequence[Subject]) -> list[Finding]:
-        """A finding for each request and server."""
-        return [
-            finding
-            for request in self.requests
-            for finding in _findings(subjects, request, self._by_name.get(request.name, {}))
-        ]
+    side_by_side(subjects, ask)
 
 
 def _own_words(subjects: Sequence[Subject]) -> re.Pattern[bytes]:
@@ -150,30 +139,34 @@ def _observe(subject: Subject, own: re.Pattern[bytes], request: Request) -> Obse
 
 
 def _findings(
-    subjects: Sequence[Subject], request: AppRequest, observed: Mapping[str, Sequence[Observation]]
-) -> list[Finding]:
-    found = stable(observed)
-    differences, has_majority = _differences(found)
+    observed: _Observed, subjects: Sequence[Subject], requests: Sequence[AppRequest]
+) -> tuple[Finding, ...]:
+    """A finding for each request and server."""
     findings = []
-    for subject in subjects:
-        label = subject.label
-        if label not in found:
-            findings.append(missing(subject.row(), request.name))
-            continue
-        failure, said = found[label].failure, differences[label]
-        findings.append(
-            Finding(
+    for request in requests:
+        found = stable(observed[request.name])
+        differences, has_majority = _differences(found)
+        for subject in subjects:
+            label = subject.label
+            if label not in found:
+                findings.append(missing(subject.row(), request.name))
+                continue
+            failure, said = found[label].failure, differences[label]
+            finding = Finding(
                 request.name,
                 label,
                 failure.verdict if failure else "differs" if said else "right",
                 found[label].evidence,
-                what=f"{label} {', and '.join(said)}." if said else "",
-                who_is_right=_reason(label, request, has_majority=has_majority) if said else "",
-                meaning=_MEANING if said else "",
-                is_new=bool(said),
             )
-        )
-    return findings
+            if said:
+                finding = finding._replace(
+                    what=f"{label} {', and '.join(said)}.",
+                    who_is_right=_reason(label, request, has_majority=has_majority),
+                    meaning=_MEANING,
+                    is_new=True,
+                )
+            findings.append(finding)
+    return tuple(findings)
 
 
 def _reason(label: str, request: AppRequest, *, has_majority: bool) -> str:
@@ -231,9 +224,9 @@ def _own_lines(body: bytes, usual: set[bytes]) -> str:
 
 
 def _first_difference(body: bytes, usual: bytes) -> str:
-    for line, other in zip(body.split(b"\n"), usual.split(b"\n"), strict=False):
-        if line != other:
-            start = next((i for i, (a, b) in enumerate(zip(line, other, strict=False)) if a != b), 0)
-            start = max(0, start - 20)
-            return f"‘{printable(line[start : start + 60])}’ for ‘{printable(other[start : start + 60])}’"
-    return f"{len(body)} bytes for {len(usual)}"
+    """The first line that differs, from shortly before the difference on."""
+    differing = (n for n, (a, b) in enumerate(zip(body, usual, strict=False)) if a != b)
+    same = next(differing, min(len(body), len(usual)))
+    start = max(body.rfind(b"\n", 0, same) + 1, same - 20)
+    own, other = (printable(text[start:].partition(b"\n")[0][:60]) for text in (body, usual))
+    return f"‘{own}’ for ‘{other}’"

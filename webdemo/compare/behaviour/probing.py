@@ -9,9 +9,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from webdemo.client import wire
@@ -79,24 +78,15 @@ def side_by_side(
     runs: Sequence[Asked], ask: Callable[[Asked, threading.Event], list[Finding]]
 ) -> tuple[Finding, ...]:
     """Call `ask` for every server in its own thread; the event is set when the comparison is interrupted."""
-    with _interruptible(runs) as (pool, is_over):
-        asked = [pool.submit(ask, run, is_over) for run in runs]
-        return tuple(finding for future in asked for finding in future.result())
-
-
-@contextmanager
-def _interruptible(runs: Sequence[Stoppable]) -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
     is_over = threading.Event()
-    pool = ThreadPoolExecutor(max(1, len(runs)))
-    try:
-        yield pool, is_over
-    except BaseException:
-        is_over.set()
-        stop_all(runs)  # ends every wait for a response
-        raise
-    finally:
-        is_over.set()
-        pool.shutdown(cancel_futures=True)
+    with ThreadPoolExecutor(max(1, len(runs))) as pool:
+        asked = [pool.submit(ask, run, is_over) for run in runs]
+        try:
+            return tuple(finding for future in asked for finding in future.result())
+        except BaseException:
+            is_over.set()
+            stop_all(runs)  # ends every wait for a response
+            raise
 
 
 def missing(server: Server, name: str) -> Finding:

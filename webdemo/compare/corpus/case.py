@@ -64,8 +64,10 @@ def case(
 ) -> Case:
     """A row of the corpus; `more` are fields of Case.
 
-    With `then_hello`, /probe/hello is requested on the same connection, so many seconds after the steps.
+    Without steps, the probe app's page with the probe's name is requested. With `then_hello`, /probe/hello is
+    requested on the same connection, so many seconds after the steps.
     """
+    steps = steps or (request(f"/probe/{name}"),)
     if then_hello is not None:
         steps, more["responses"] = (*steps, then_hello, request("/probe/hello")), 2
     return Case(name, title, section, expected, meaning, judge, steps, **more)

@@ -140,15 +140,20 @@ def by_write(environ: WSGIEnvironment, start_response: StartResponse) -> Iterabl
     return [b"and returned"]
 
 
-class Parts:
-    """A file as an iterable, for a server without wsgi.file_wrapper."""
+class Closable:
+    """A response with a close()."""
 
-    def __init__(self, file: IO[bytes] | io.RawIOBase, size: int) -> None:
-        self._parts = iter(lambda: file.read(size) or b"", b"")
-        self.close = file.close
+    def __init__(self, parts: Iterator[bytes], close: Callable[[], object]) -> None:
+        self._parts = parts
+        self.close = close
 
     def __iter__(self) -> Iterator[bytes]:
         return self._parts
+
+
+def _in_parts(file: IO[bytes] | io.RawIOBase, size: int) -> Closable:
+    """What a file is sent as by a server without wsgi.file_wrapper."""
+    return Closable(iter(lambda: file.read(size) or b"", b""), file.close)
 
 
 def sends_file(length: int, open_file: Callable[[str], IO[bytes] | io.RawIOBase]) -> WSGIApplication:
@@ -156,7 +161,7 @@ def sends_file(length: int, open_file: Callable[[str], IO[bytes] | io.RawIOBase]
 
     def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [TEXT, ("Content-Length", str(length))])
-        wrap: Callable[..., Iterable[bytes]] = environ.get("wsgi.file_wrapper", Parts)
+        wrap: Callable[..., Iterable[bytes]] = environ.get("wsgi.file_wrapper", _in_parts)
         return wrap(open_file(environ["QUERY_STRING"]), 16384)
 
     return page
@@ -199,24 +204,13 @@ class Shrinking(io.FileIO):
         super().close()
 
 
-class Closing:
-    """A response that records the call of its close()."""
-
-    def __init__(self, key: str, parts: Iterator[bytes]) -> None:
-        self._noted = _records.setdefault(key, [])
-        self._parts = parts
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._parts
-
-    def close(self) -> None:
-        self._noted.append("close")
-
-
 def closing(parts: Callable[[], Iterator[bytes]]) -> WSGIApplication:
+    """A page that records the call of its response's close()."""
+
     def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [TEXT])
-        return Closing(environ["QUERY_STRING"], parts())
+        noted = _records.setdefault(environ["QUERY_STRING"], [])
+        return Closable(parts(), lambda: noted.append("close"))
 
     return page
 
@@ -292,13 +286,13 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
     "stream-slowly": stream(b"first ", b"second", pause_seconds=PAUSE_SECONDS),
     "stream-empty-parts": stream(b"one ", b"", b"two ", b"", b"three"),
     "large": respond(body=[b"x" * LARGE_BYTES], length=LARGE_BYTES),
-    "by-write": by_write,
+    "write": by_write,
     "file": sends_file(len(FILE), lambda _: io.BytesIO(FILE)),
     "file-shrinks": sends_file(ANNOUNCED_BYTES, Shrinking),
     "closing": closing(lambda: iter([b"one", b"two"])),
     "closing-endless": closing(endless),
     "closing-failed": closing(failed),
-    "raise-before": raise_before,
+    "raise-before-start": raise_before,
     "raise-after-start": raise_after_start,
     "raise-in-body": stream(b"hello", fails=True),
     "raise-in-body-with-length": stream(b"hello", headers=[("Content-Length", "100")], fails=True),
@@ -315,7 +309,7 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
     "latin-1-header": respond(("X-Name", "caf\xe9")),
     "wide-header": respond(("X-Name", "5 \u20ac")),
     "two-cookies": respond(("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")),
-    "lower-case-header": respond(("x-mIxed-case", "1")),
+    "header-name-case": respond(("x-mIxed-case", "1")),
     "own-date": respond(("Date", "Thu, 01 Jan 1998 00:00:00 GMT")),
     "own-server": respond(("Server", "the-app")),
     "odd-status": respond(status="299 Quite Odd"),

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from webdemo.client.endpoint import Endpoint
@@ -54,34 +55,28 @@ def _kill(run: Run, path: str) -> float | None:
     return time.monotonic() - began if is_answered(run.port, path, _BACK_SECONDS) else None
 
 
-class _Client(threading.Thread):
-    """Sends requests, each on a new connection; the last one is in flight when `over` is set."""
+def _send_until(over: threading.Event, port: int, path: str) -> int:
+    """Send requests, each on a new connection; returns how many got no response.
 
-    def __init__(self, port: int, path: str, over: threading.Event) -> None:
-        super().__init__(daemon=True)
-        self._client = KeepAliveClient(Endpoint.of_port(port), path, RESPONSE_SECONDS)
-        self._over = over
-        self.lost = 0
-
-    def run(self) -> None:
-        while not self._over.is_set():
+    The last one is in flight when `over` is set.
+    """
+    lost = 0
+    client = KeepAliveClient(Endpoint.of_port(port), path, RESPONSE_SECONDS)
+    while not over.is_set():
+        with contextlib.closing(client):
             try:
-                self._client.get()
+                client.get()
             except OSError:
-                self.lost += 1
-            finally:
-                self._client.close()
+                lost += 1
+    return lost
 
 
 def _stop_under_load(run: Run, path: str) -> tuple[float, int]:
     """Returns the seconds that the stop took, and the number of requests without a response."""
     over = threading.Event()
-    clients = [_Client(run.port, path, over) for _ in range(_CLIENTS)]
-    for client in clients:
-        client.start()
-    time.sleep(_RUN_UP_SECONDS)
-    over.set()
-    seconds = run.stop()
-    for client in clients:
-        client.join()
-    return seconds, sum(client.lost for client in clients)
+    with ThreadPoolExecutor(_CLIENTS) as pool:
+        clients = [pool.submit(_send_until, over, run.port, path) for _ in range(_CLIENTS)]
+        time.sleep(_RUN_UP_SECONDS)
+        over.set()
+        seconds = run.stop()
+        return seconds, sum(client.result() for client in clients)

@@ -88,17 +88,17 @@ class Generator:
         else:
             command = [*interpreter.python(), "-m", "webdemo.compare.speed.load_client"]
             command += [str(port), path, str(connections), str(seconds)]
-        interrupt_after = seconds if self.wrk else None
-        before = _children_cpu_seconds()
-        output = self._output_of(command, interrupt_after=interrupt_after, seconds=seconds)
-        while interrupt_after and not output and interrupt_after < _END_SECONDS:
-            interrupt_after *= 2  # on a busy machine, the interrupt came before wrk was ready for it
+        while True:
             before = _children_cpu_seconds()
-            output = self._output_of(command, interrupt_after=interrupt_after, seconds=interrupt_after)
-        cpu_seconds = _children_cpu_seconds() - before
-        return read_wrk(output, cpu_seconds) if self.wrk else read_own(output, cpu_seconds)
+            output = self._output_of(command, seconds)
+            cpu_seconds = _children_cpu_seconds() - before
+            if self.wrk is None:
+                return read_own(output, cpu_seconds)
+            if output or seconds >= _END_SECONDS:
+                return read_wrk(output, cpu_seconds)
+            seconds *= 2  # on a busy machine, the interrupt came before wrk was ready for it
 
-    def _output_of(self, command: Sequence[str], *, interrupt_after: float | None, seconds: float) -> str:
+    def _output_of(self, command: Sequence[str], seconds: float) -> str:
         with self._on_its_cpus():
             process = subprocess.Popen(
                 command,
@@ -109,8 +109,8 @@ class Generator:
             )
         with process:
             try:
-                if interrupt_after is not None:
-                    time.sleep(interrupt_after)
+                if self.wrk is not None:
+                    time.sleep(seconds)
                     process.send_signal(signal.SIGINT)
                 output, _ = process.communicate(timeout=seconds + _END_SECONDS)
             except subprocess.TimeoutExpired as exc:

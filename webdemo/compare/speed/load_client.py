@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from webdemo.client.endpoint import Endpoint
@@ -28,16 +29,10 @@ class _Tally:
 
 def load(port: int, path: str, *, connections: int, seconds: float) -> dict[str, float]:
     """Send requests on all connections for `seconds`; returns the figures to be printed as JSON."""
-    tallies = [_Tally() for _ in range(connections)]
     began = time.perf_counter()
-    threads = [
-        threading.Thread(target=_send_requests, args=(port, path, began + seconds, tally))
-        for tally in tallies
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(connections) as pool:
+        running = [pool.submit(_send_requests, port, path, began + seconds) for _ in range(connections)]
+        tallies = [one.result() for one in running]
     took = time.perf_counter() - began
     latencies = sorted(latency for tally in tallies for latency in tally.latencies)
     figures = {
@@ -52,9 +47,11 @@ def load(port: int, path: str, *, connections: int, seconds: float) -> dict[str,
     return figures
 
 
-def _send_requests(port: int, path: str, until: float, tally: _Tally) -> None:
+def _send_requests(port: int, path: str, until: float) -> _Tally:
+    """Send requests on one connection until then (time.perf_counter)."""
+    tally = _Tally()
     client = KeepAliveClient(Endpoint.of_port(port), path, RESPONSE_SECONDS)
-    try:
+    with closing(client):
         while (began := time.perf_counter()) < until:
             # A response after the end does not count: the load must not last longer than requested.
             client.timeout_seconds = max(until - began, 0.05)
@@ -62,29 +59,23 @@ def _send_requests(port: int, path: str, until: float, tally: _Tally) -> None:
                 if client.get() >= 400:
                     tally.error_responses += 1
             except TimeoutError:
-                return
+                break
             except OSError:
                 tally.failed_connections += 1
                 time.sleep(0.001)
             else:
                 tally.latencies.append(time.perf_counter() - began)
-    finally:
-        client.close()
+    return tally
 
 
 def is_answered(port: int, path: str, seconds: float) -> bool:
     """Wait until a request for the path is answered; False if that takes longer."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
-        client = KeepAliveClient(Endpoint.of_port(port), path, left)
-        try:
+        with suppress(OSError), closing(KeepAliveClient(Endpoint.of_port(port), path, left)) as client:
             client.get()
-        except OSError:
-            time.sleep(0.01)
-        else:
             return True
-        finally:
-            client.close()
+        time.sleep(0.01)
     return False
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import psutil
 
+from webdemo.stats import usage
+
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """The processor time used so far, in seconds; resolution 1 ns on Linux, mostly 10 ms elsewhere."""
@@ -27,8 +29,7 @@ def memory_bytes(pids: Iterable[int]) -> int:
     total = 0
     for pid in pids:
         with contextlib.suppress(psutil.Error):
-            full = psutil.Process(pid).memory_full_info()
-            total += getattr(full, "pss", full.rss)
+            total += usage.memory_bytes(psutil.Process(pid))
     return total
 
 
