@@ -70,7 +70,7 @@ class SystemRefusal(WebdemoError):
     def __init__(self, what: str, exc: OSError) -> None:
         super().__init__(
             f"{what}: {exc.strerror or exc}.",
-            remedy=_REMEDIES.get(exc.errno or 0, "Put that right and try again."),
+            remedy=_REMEDIES.get(exc.errno or 0, "Fix the cause, and try again."),
         )
 
 
@@ -79,7 +79,7 @@ _REMEDIES = {
     errno.ENFILE: "Close programs, or raise the system's limit of open files, and try again.",
     errno.EAGAIN: "Raise the limit of processes (ulimit -u), or end some, and try again.",
     errno.ENOMEM: "Free some memory, and try again.",
-    errno.ENOENT: "Python is not where it was (is its environment being rebuilt?); try again when it is.",
+    errno.ENOENT: "Python was moved or removed (is its environment being rebuilt?); try again.",
     errno.ETOOMANYREFS: "Raise the limit of open files (ulimit -n), and try again.",
 }
 

@@ -61,10 +61,13 @@ def test_breakpoint_elsewhere_says_how_to_have_it(running: runs.Start) -> None:
     ("flags", "problem"),
     [
         (["-b", "gunicorn://127.0.0.1:0"], "cannot be served in this process."),
-        (["-b", "waitress://127.0.0.1:0?workers=2"], "In this process, one server runs, without workers."),
+        (
+            ["-b", "waitress://127.0.0.1:0?workers=2"],
+            "One server, without workers, can run in this process.",
+        ),
         (
             ["-b", "waitress://127.0.0.1:0", "-b", "werkzeug://127.0.0.1:0"],
-            "In this process, one server runs",
+            "One server, without workers",
         ),
     ],
 )

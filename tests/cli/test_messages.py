@@ -64,8 +64,8 @@ REFUSED = {
     ("swap", "8000", "gunicorn"): (1, None, None),
     ("port", "8000", "--stop", "--free"): (
         2,
-        "--free finds a port by itself.",
-        "Leave the rest out: webdemo port --free",
+        "--free takes no ports and no --stop.",
+        "Use: webdemo port --free",
     ),
     ("--trusted-proxies", "10.0.0.0/99"): (
         2,

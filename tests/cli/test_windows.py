@@ -117,7 +117,7 @@ def test_a_folder_is_listed_and_the_demo_site_is_served(tmp_path: Path) -> None:
         (["--admin", "9000"], "--admin needs the supervisor, and one server is to run in this process."),
         (
             ["-b", "waitress://:0", "-b", "werkzeug://:0"],
-            "In this process, one server runs, without workers.",
+            "One server, without workers, can run in this process.",
         ),
         (["-b", "unix:///tmp/never.sock"], "There are no Unix sockets on this system."),
     ],

@@ -71,7 +71,7 @@ def test_what_cannot_be_published_is_told_on_two_lines(tmp_path: Path) -> None:
     folder = make_release(tmp_path, "1")
     (tmp_path / "file").write_text("x")
     for arguments, code, problem in (
-        ((), 2, "No archive is named."),
+        ((), 2, "There is no archive to publish to."),
         (
             ("--assets-archive", "../../file"),
             1,

@@ -261,5 +261,5 @@ def test_folder_that_cannot_be_made_is_told_at_start(running: runs.Start, spool:
     spool.write_text("")
     webdemo = running("-b", f"smtp://127.0.0.1:0?spool={spool}", wait=False)
     assert webdemo.wait() == 1
-    assert f"The folder for mail, {spool}, cannot be made" in webdemo.log()
+    assert f"The folder for mail, {spool}, cannot be created" in webdemo.log()
     assert "?spool=DIR" in webdemo.log()

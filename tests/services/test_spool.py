@@ -88,14 +88,14 @@ def test_folder_that_others_may_write_is_refused_and_not_read(spool: Path) -> No
     spool.mkdir()
     spool.chmod(0o777)
     (spool / ("0" * 20 + "-00000000.eml")).write_text("forged")
-    with pytest.raises(UsageError, match="not yours alone"):
+    with pytest.raises(UsageError, match="can be changed by other users"):
         Spool(spool).make()
     assert Spool(spool).messages() == []
 
 
 def test_file_in_place_of_the_folder_is_refused(spool: Path) -> None:
     spool.write_text("")
-    with pytest.raises(UsageError, match="cannot be made"):
+    with pytest.raises(UsageError, match="cannot be created"):
         Spool(spool).make()
 
 

@@ -50,7 +50,7 @@ def publish(flags: dict[str, Any], keep: int, max_size: int) -> None:
     """
     settings = read_settings(flags).settings
     if not settings.assets_archive:
-        raise UsageError("No archive is named.", remedy="Name its folder: --assets-archive DIR")
+        raise UsageError("There is no archive to publish to.", remedy="Give its folder: --assets-archive DIR")
     release = settings.release or release_of(Path.cwd())
     if not release:
         raise UsageError("This release has no name.", remedy="Give it one: --release 5f1c0a9")
@@ -58,7 +58,7 @@ def publish(flags: dict[str, Any], keep: int, max_size: int) -> None:
     if not sites:
         raise UsageError(
             "The app has no static files that webdemo serves.",
-            remedy="Name the folder: --static /static/=DIR",
+            remedy="Give the folder: --static /static/=DIR",
         )
     done = publish_release(Path(settings.assets_archive), release, sites, keep=keep, max_bytes=max_size * _MB)
     click.echo(

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,69 +34,45 @@ from webdemo.worker.app_import import DEMO_SITE, Target
 DIFFERENCES = 1
 
 
+_several = partial(click.option, multiple=True)
+_file = partial(click.option, type=click.Path(path_type=Path), metavar="FILE")
+
+
 @click.command()
 @click.option("--app", default=DEMO_SITE, metavar="MODULE:ATTR", show_default=True, help="The WSGI app.")
-@click.option(
+@_several(
     "-s",
     "--server",
     "labels",
-    multiple=True,
     metavar="NAME[?option=value]",
     shell_complete=completing.servers,
-    help="A server to compare, for example 'gunicorn?threads=1'; without it all. May be repeated.",
+    help="A server to compare, for example 'gunicorn?threads=1'. Default: all. May be repeated.",
 )
-@click.option(
+@_several(
     "--path",
     "paths",
-    multiple=True,
     metavar="/PATH",
-    help="A path of the app to compare; without it, all its GET routes without parameters "
+    help="A path of the app to compare. Default: all its GET routes without parameters "
     "if it is a webdemo app, else /. Speed is measured at the first. May be repeated.",
 )
-@click.option(
-    "--har",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Compare the requests of a HAR file that a browser has recorded, instead.",
-)
-@click.option(
+@_file("--har", help="Compare the requests of a HAR file recorded by a browser instead.")
+@_several(
     "--at",
     "urls",
-    multiple=True,
     metavar="URL",
-    help="Compare hosts that run the app already, without load: --at https://a.example --at https://b.example",
+    help="Compare hosts that already run the app, without load: --at https://a.example --at https://b.example",
 )
-@click.option("--only", type=click.Choice(["behaviour", "speed"]), help="Compare one of the two.")
+@click.option("--only", type=click.Choice(["behaviour", "speed"]), help="Compare only this.")
 @click.option(
     "--duration",
     type=click.FloatRange(0.1, 60),
     metavar="SECONDS",
     help="How long each measurement of speed takes. Default: at most 0.5, and 45 s for all together.",
 )
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write it as JSON."
-)
-@click.option(
-    "--html",
-    "html_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write a report, one HTML file.",
-)
-@click.option(
-    "--junit",
-    "junit_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the differences as JUnit XML, for CI.",
-)
-@click.option(
-    "--accepted",
-    "accepted_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="TOML file of accepted differences; see docs/compare.md.",
-)
+@_file("--json", "json_file", help="Write the comparison as JSON.")
+@_file("--html", "html_file", help="Write a report, one HTML file.")
+@_file("--junit", "junit_file", help="Write the differences as JUnit XML, for CI.")
+@_file("--accepted", "accepted_file", help="TOML file of accepted differences; see docs/compare.md.")
 @click.option(
     "--fail-on-difference",
     is_flag=True,
@@ -135,7 +112,7 @@ def compare(
     if urls:
         if labels or only == "speed":
             raise UsageError(
-                "--at compares the responses of hosts that run already: it starts and loads no server.",
+                "--at compares running hosts: it starts no server and measures no speed.",
                 remedy="Leave out --server and --only speed.",
             )
         comparison = _compare_hosts(urls, requests or of_paths(["/"]))
@@ -170,7 +147,7 @@ def _compare(
     duration: float | None,
 ) -> Comparison:
     layers: list[Behaviour] = []
-    probed: dict[str, Server] = {}  # servers that did not stay up during the probes
+    not_probed: dict[str, str | None] = {}  # why servers did not complete the probes
     speed: Speed | None = None
 
     def start_again(labels: set[str]) -> AbstractContextManager[list[runner.Run]]:
@@ -204,8 +181,13 @@ def _compare(
             with runner.running(choices, probing.PROBE_APP) as runs:
                 update(total=probes * len(choices), completed=0)
                 layers.append(probing.probe(runs, lambda: update(advance=1)))
-                probed = {run.label: row for run in runs if (row := run.row()).state != "up"}
-    rows = tuple(_row(server, probed.get(server.label)) for server in servers)
+                not_probed = {run.label: run.problem for run in runs if not run.is_up()}
+    rows = tuple(
+        row._replace(problem=f"It did not complete the probes. {not_probed[row.label]}")
+        if row.label in not_probed and row.problem is None
+        else row
+        for row in servers
+    )
     return _comparison(target.app, rows, layers, speed)
 
 
@@ -215,7 +197,7 @@ def _compare_hosts(urls: Sequence[str], requests: Sequence[AppRequest]) -> Compa
         problem = "; ".join(f"{host.label}: {host.problem}" for host in found if host.problem)
         raise WebdemoError(
             f"Fewer than two hosts can be compared. {problem}",
-            remedy="Look at one by itself: webdemo trace URL",
+            remedy="Trace one of them: webdemo trace URL",
         )
     safe = [request for request in requests if request.request.is_safe]
     if len(safe) < len(requests):
@@ -240,12 +222,6 @@ def _comparison(
         behaviour=probing.join(layers) if layers else None,
         speed=speed,
     )
-
-
-def _row(row: Server, probed: Server | None) -> Server:
-    if probed is not None and row.problem is None:
-        return row._replace(problem=f"It did not complete the probes. {probed.problem}")
-    return row
 
 
 @contextmanager

@@ -7,57 +7,43 @@ from typing import TYPE_CHECKING
 
 import click
 
+from webdemo.servers import names
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-Completion = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+Completion = Callable[[click.Context, click.Parameter, str], "list[CompletionItem] | list[str]"]
 
 
-def _starting_with(incomplete: str, values: Iterable[str]) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(value) for value in values if value.startswith(incomplete)]
+def _one_of(find: Callable[[], Iterable[str]]) -> Completion:
+    return lambda context, parameter, typed: [value for value in find() if value.startswith(typed)]
 
 
-def servers(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from webdemo.servers import names
+def _left_to_the_shell(kind: str) -> Completion:
+    def complete(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
 
-    return _starting_with(incomplete, names())
+        return [CompletionItem(typed, type=kind)]
 
-
-def binds(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from webdemo.servers import names
-
-    return _starting_with(incomplete, (f"{name}://" for name in names()))
+    return complete
 
 
-def ports(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _running_ports() -> Iterable[str]:
     """The ports of this user's running webdemos."""
     from webdemo.supervisor.control import statuses
 
-    found, _ = statuses()
-    return _starting_with(
-        incomplete, (port for run in found for service in run.services for port in service.ports)
-    )
+    return (port for run in statuses()[0] for service in run.services for port in service.ports)
 
 
-def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
+servers = _one_of(names)
+ports = _one_of(_running_ports)
+_files = _left_to_the_shell("file")
 
-    return [CompletionItem(incomplete, type="file")]
-
-
-def folders(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(incomplete, type="dir")]
-
-
-BY_METAVAR: dict[str, Completion] = {
-    "BIND": binds,
-    "DIR": folders,
-    "FILE": files,
-    "PATH": files,
+BY_METAVAR = {
+    "BIND": _one_of(lambda: [f"{name}://" for name in names()]),
+    "DIR": _left_to_the_shell("dir"),
+    "FILE": _files,
+    "PATH": _files,
     "SERVER": servers,
 }
 """How the value of a setting is completed, by the name that help gives it."""

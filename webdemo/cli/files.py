@@ -16,7 +16,7 @@ from webdemo.web.static.compress import compress as compress_folder
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 def compress(directory: Path) -> None:
-    """Make .br, .zst and .gz siblings of the files in DIRECTORY, which are then served in their place.
+    """Create .br, .zst and .gz siblings of the files in DIRECTORY, which are then served in their place.
 
     Files that do not shrink, are compressed already or have fresh siblings are left alone.
     """
@@ -28,15 +28,15 @@ def compress(directory: Path) -> None:
         with click.progressbar(chain([first], events), length=first.total, label="Compressing") as progress:
             for event in progress:
                 summary.add(event)
-    click.echo(f"Files: {listed(summary.files)}. Made: {listed(summary.siblings)}.")
+    click.echo(f"Files: {listed(summary.files)}. Created: {listed(summary.siblings)}.")
     if summary.size:
         share = 100 * summary.saved / summary.size
         click.echo(
-            f"A client that takes the smallest form loads {summary.served:,} bytes "
+            f"In the smallest encoding, a client downloads {summary.served:,} bytes "
             f"instead of {summary.size:,}: {share:.0f} % saved."
         )
     if missing:
-        click.echo(f"Not made: {', '.join(missing)}. What makes them: pip install 'webdemo[compress]'")
+        click.echo(f"Not created: {', '.join(missing)}. To enable them: pip install 'webdemo[compress]'")
 
 
 def listed(counts: Mapping[Any, int]) -> str:

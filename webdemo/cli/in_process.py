@@ -35,7 +35,9 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool
     service = plan.services[0]
     adapter = servers.find(service.server)
     if len(plan.services) > 1 or service.workers > 1:
-        raise UsageError("In this process, one server runs, without workers.", remedy="Leave the others out.")
+        raise UsageError(
+            "One server, without workers, can run in this process.", remedy="Leave out the others."
+        )
     if adapter.own_workers or adapter.opens_own_sockets or not adapter.runs_app or service.tls:
         raise UsageError(
             f"{service} cannot be served in this process.",

@@ -74,7 +74,7 @@ def choose_remedy(error: PortInUse, wanted: Sequence[Bind]) -> Sequence[Bind]:
 
 
 def open_browser(urls: Iterable[str], say: Callable[[str], object]) -> None:
-    """Open the first HTTP URL in the user's browser, without waiting; `say` gets a line if there is none."""
+    """Open the first HTTP URL in the user's browser, without waiting; `say` gets a line if that fails."""
     url = next((url for url in urls if url.startswith("http")), None)
     if url is None:
         say("--open: no URL is one that a browser opens.")

@@ -15,11 +15,11 @@ from webdemo.net import report, stopping
 @click.command()
 @click.argument("ports", nargs=-1, metavar="[NUMBER|NAME|RANGE ...]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--free", is_flag=True, help="Print a port that is free, for scripts.")
-@click.option("--stop", "end", is_flag=True, help="End the program of yours that listens there.")
-@click.option("--yes", is_flag=True, help="With --stop: do not ask.")
+@click.option("--free", is_flag=True, help="Print a free port, for scripts.")
+@click.option("--stop", "end", is_flag=True, help="Stop your program that listens there.")
+@click.option("--yes", is_flag=True, help="With --stop: do not ask for confirmation.")
 def port(ports: tuple[str, ...], as_json: bool, free: bool, end: bool, yes: bool) -> None:
-    """Tell what a port is for, who listens there and what to do; without one, who listens where.
+    """Show what a port is for, which program listens on it, and what to do; without a port, all listeners.
 
     \b
     webdemo port               everything that listens on this machine
@@ -28,9 +28,7 @@ def port(ports: tuple[str, ...], as_json: bool, free: bool, end: bool, yes: bool
     """
     if free:
         if ports or end:
-            raise UsageError(
-                "--free finds a port by itself.", remedy="Leave the rest out: webdemo port --free"
-            )
+            raise UsageError("--free takes no ports and no --stop.", remedy="Use: webdemo port --free")
         click.echo(report.free_port())
     elif end:
         stop_holder(ports, yes=yes)
@@ -40,9 +38,7 @@ def port(ports: tuple[str, ...], as_json: bool, free: bool, end: bool, yes: bool
 
 def stop_holder(ports: tuple[str, ...], *, yes: bool) -> None:
     if len(ports) != 1 or not ports[0].isdecimal():
-        raise UsageError(
-            "--stop takes one port, by its number.", remedy="For example: webdemo port 8000 --stop"
-        )
+        raise UsageError("--stop takes one port number.", remedy="For example: webdemo port 8000 --stop")
     processes = stopping.find_stoppable(int(ports[0]))
     for process in processes:
         click.echo(f"{process.command} (pid {process.pid})")
@@ -57,11 +53,14 @@ def stop_holder(ports: tuple[str, ...], *, yes: bool) -> None:
 @click.option("-4", "only_ipv4", is_flag=True, help="Only IPv4 addresses.")
 @click.option("-6", "only_ipv6", is_flag=True, help="Only IPv6 addresses.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--head", is_flag=True, help="Ask for no body.")
+@click.option("--head", is_flag=True, help="Send HEAD, which returns no body.")
 @click.option("--no-follow", is_flag=True, help="Do not follow redirects.")
-@click.option("--insecure", is_flag=True, help="Go on when a certificate is not trusted.")
+@click.option("--insecure", is_flag=True, help="Continue if a certificate is not trusted.")
 @click.option(
-    "--max-time", type=click.FloatRange(0.1, 600), metavar="SECONDS", help="For all of it; 10 without it."
+    "--max-time",
+    type=click.FloatRange(0.1, 600),
+    metavar="SECONDS",
+    help="Limit for the whole trace.  [default: 10]",
 )
 def trace(
     url: str,
@@ -73,7 +72,7 @@ def trace(
     insecure: bool,
     max_time: float | None,
 ) -> None:
-    """Follow URL step by step: port, name, address, connection, TLS, request, answer, who answered.
+    """Follow URL step by step: port, name, address, connection, TLS, request, response, process.
 
     \b
     webdemo trace 8000                         http://localhost:8000/

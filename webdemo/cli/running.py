@@ -1,4 +1,4 @@
-"""Commands to running webdemos: `ps`, `swap`, `restart`, `stop`, `start`, `reload`."""
+"""Commands for running webdemos: `ps`, `swap`, `restart`, `stop`, `start`, `reload`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from webdemo.worker.codec import build, plain
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON; with --watch a line each time.")
-@click.option("--watch", is_flag=True, help="Show their figures, once a second, until q or Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON; with --watch, one line a second.")
+@click.option("--watch", is_flag=True, help="Show live figures, once a second, until q or Ctrl-C.")
 def ps(as_json: bool, watch: bool) -> None:
     """List your running webdemos with their servers and processes."""
     if watch:

@@ -19,8 +19,8 @@ from webdemo.servers import Adapter, Job, option
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    directory: str = option("", "The folder; without it that of --directory, or the demo site's files.")
-    max_connections: int = option(100, "Connections open at once, those for data included.")
+    directory: str = option("", "The folder. Default: that of --directory, or the demo site's files.")
+    max_connections: int = option(100, "Open connections, including those for data.")
     timeout: int = option(300, "Seconds without a command after which a connection is closed.")
 
 
@@ -31,8 +31,8 @@ def serve(job: Job) -> None:
     root = Path(job.options.directory or job.directory or assets.STATIC).resolve()
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
         raise UsageError(
-            f"The folder {root} cannot be served: it is not there, or may not be read.",
-            remedy="Name another: ftp://:2121?directory=DIR",
+            f"The folder {root} cannot be served: it does not exist, or cannot be read.",
+            remedy="Choose another: ftp://:2121?directory=DIR",
         )
     serve_folder(job, root)
 

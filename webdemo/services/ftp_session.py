@@ -225,7 +225,7 @@ class _Session(FTPHandler):  # type: ignore[misc]
     def dismiss(self) -> None:
         if not self.is_dismissed:
             self.is_dismissed = True
-            self.respond("421 This server stops.")
+            self.respond("421 The server is shutting down.")
             self.close_when_done()
 
     def ftp_PASV(self, line: str) -> None:  # noqa: N802

@@ -69,10 +69,8 @@ class Summary:
 class Mail:
     summary: Summary
     headers: tuple[tuple[str, str], ...]
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...]  # none if the mail cannot be parsed
     source: str
-    is_source_cut: bool
-    is_understood: bool
 
 
 def summarize(head: bytes) -> Summary:
@@ -83,14 +81,11 @@ def summarize(head: bytes) -> Summary:
 def take_apart(raw: bytes) -> Mail:
     headers = _read_head(_split(raw)[0])
     leaves = itertools.islice(_leaves(raw, "", 0), MOST_PARTS)
-    parts = tuple(_part(number, *leaf) for number, leaf in enumerate(leaves))
     return Mail(
         summary=_summary(headers),
         headers=tuple((name, _readable(value)) for name, value in headers[:MOST_HEADERS]),
-        parts=parts,
+        parts=tuple(_part(number, *leaf) for number, leaf in enumerate(leaves)),
         source=plain_text(raw[:MOST_CHARACTERS].decode("utf-8", "replace")),
-        is_source_cut=len(raw) > MOST_CHARACTERS,
-        is_understood=bool(parts),
     )
 
 

@@ -17,11 +17,11 @@ from webdemo.services.spool import Spool, default_folder
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    spool: str = option("", "Folder that keeps the messages; without it one of your user's own.")
-    max_messages: int = option(100, "Messages kept; beyond it the oldest goes.")
-    max_spool_bytes: int = option(100_000_000, "Bytes kept; beyond it the oldest message goes.")
-    max_message_bytes: int = option(10_000_000, "Largest message taken, in bytes.")
-    max_connections: int = option(20, "Connections open at once; further ones wait.")
+    spool: str = option("", "Folder for the messages. Default: a private folder of this user.")
+    max_messages: int = option(100, "Messages kept; beyond that, the oldest is removed.")
+    max_spool_bytes: int = option(100_000_000, "Bytes kept; beyond that, the oldest message is removed.")
+    max_message_bytes: int = option(10_000_000, "Largest message accepted, in bytes.")
+    max_connections: int = option(20, "Open connections; further ones wait.")
     timeout: int = option(300, "Seconds without a command after which a connection is closed.")
 
 

@@ -133,7 +133,7 @@ class _Session(SMTP):
     def dismiss(self) -> None:
         """Close the session; a server that shuts down says so with 421 (RFC 5321 section 3.8)."""
         if isinstance(self.transport, asyncio.Transport) and not self.transport.is_closing():
-            self.transport.write(b"421 4.3.2 This server stops.\r\n")
+            self.transport.write(b"421 4.3.2 The server is shutting down.\r\n")
             self.transport.close()
 
 

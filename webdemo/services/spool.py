@@ -51,11 +51,11 @@ class Spool:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._is_ours():
                 return
-            problem = "is not yours alone"
+            problem = "can be changed by other users"
         except OSError as exc:
-            problem = f"cannot be made: {exc.strerror}"
+            problem = f"cannot be created: {exc.strerror}"
         raise UsageError(
-            f"The folder for mail, {self.folder}, {problem}.", remedy="Name another: smtp://:2525?spool=DIR"
+            f"The folder for mail, {self.folder}, {problem}.", remedy="Choose another: smtp://:2525?spool=DIR"
         )
 
     def add(self, message: bytes, *, most_messages: int, most_bytes: int) -> str:

@@ -76,12 +76,9 @@ def _url(facts: UrlFacts) -> list[str]:
         lines = [
             f"the Unix socket {clean(facts.socket_path)}: a path of this machine, no address and no port"
         ]
-    elif facts.port_given:
-        lines = [f"scheme {facts.scheme}, host {facts.host}, port {facts.port} (given)"]
     else:
-        lines = [
-            f"scheme {facts.scheme}, host {facts.host}, port {facts.port} (the default of {facts.scheme})"
-        ]
+        origin = "given" if facts.port_given else f"the default of {facts.scheme}"
+        lines = [f"scheme {facts.scheme}, host {facts.host}, port {facts.port} ({origin})"]
     if facts.fragment:
         lines.append(f"#{clean(facts.fragment)} is not sent: a fragment stays in the browser")
     return lines

@@ -153,11 +153,18 @@ class _HopRunner:
 
     @contextmanager
     def _step(self, name: str, start_ms: float | None = None) -> Iterator[_Draft]:
+        """A step; a failure of the network within it is explained, which does not count as its time."""
         draft = _Draft(self.deadline)
         start = self.deadline.milliseconds() if start_ms is None else start_ms
         failure = None
         try:
-            yield draft
+            try:
+                yield draft
+            except OSError as exc:
+                draft.end()
+                self._hang_up()
+                explain = explanation.explain_tls if name == "tls" else explanation.explain
+                raise explain(self.url, exc, self._dial, self.deadline) from exc
         except TraceFailed as exc:
             failure = Failure.of(exc)
             raise
@@ -198,11 +205,7 @@ class _HopRunner:
 
     def _encrypt(self, sock: socket.socket) -> socket.socket:
         with self._step("tls") as step:
-            try:
-                secured, step.facts = self._shake_hands(sock)
-            except OSError as exc:
-                step.end()
-                raise explanation.explain_tls(self.url, exc, self._dial, self.deadline) from exc
+            secured, step.facts = self._shake_hands(sock)
             if not step.facts.is_trusted and self.verify:
                 secured.close()
                 raise explanation.explain_distrust(self.url, step.facts)
@@ -226,9 +229,9 @@ class _HopRunner:
         http = HttpConnection(sock, self.deadline)
         target = self.url.facts.request_target
         headers = (("Host", self.url.host_header), ("User-Agent", _USER_AGENT), ("Accept", "*/*"))
-        with self._step("request") as step, self._explaining(step):
+        with self._step("request") as step:
             step.facts = RequestFacts(self.method, target, headers, http.send(self.method, target, headers))
-        with self._step("first byte") as step, self._explaining(step):
+        with self._step("first byte") as step:
             self.response = step.facts = http.read_head(step.end)
             # nginx, Cheroot and others answer 400 to plain HTTP on a TLS port.
             is_suspect = self.response.status == 400 and self.url.facts.scheme == "http"
@@ -266,7 +269,7 @@ class _HopRunner:
             step.facts = TransferFacts(count, rate, is_whole)
 
     def _greet(self, sock: socket.socket) -> None:
-        with self._step("greeting") as step, self._explaining(step):
+        with self._step("greeting") as step:
             step.facts = read_greeting(sock, self.deadline, step.end)
             code, said = step.facts.code, shown(step.facts.lines[0])
             if code >= 400:
@@ -275,15 +278,6 @@ class _HopRunner:
                     remedy="Try again later; a code that begins with 5 is permanent.",
                     kind="refused service",
                 )
-
-    @contextmanager
-    def _explaining(self, step: _Draft) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            step.end()
-            self._hang_up()
-            raise explanation.explain(self.url, exc, self._dial, self.deadline) from exc
 
     def _dial(self, deadline: Deadline) -> socket.socket:
         """Connect again to exactly the address that was allowed and reached. Raises OSError."""
