@@ -310,7 +310,7 @@ class App(Routing):
             for mount in self._mounts:  # as Router.find_mount, without its call
                 if path.startswith(mount.below) or path == mount.prefix:
                     if mount.respond is not None:
-                        return mount.respond(environ, start_response, path[len(mount.prefix) :])
+                        return mount.respond(environ, start_response, path[mount.length :])
                     if script_name:
                         return self._pass_on(mount, environ, start_response)
                     return mount(environ, start_response)

@@ -66,6 +66,7 @@ class Mount:
     def __init__(self, prefix: str, app: WSGIApplication) -> None:
         self.prefix = prefix
         self.below = prefix + "/"
+        self.length = len(prefix)
         self.app = app
         self.respond = app.respond if isinstance(app, PathApp) else None
 

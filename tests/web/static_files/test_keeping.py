@@ -112,7 +112,7 @@ def test_what_is_kept_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         for _ in range(2):
             assert len(call(app, f"/{number}.txt").body) == 100 * number
     assert len(app._kept._files) <= 5
-    held = sum(file.memory for file, _, _ in app._kept._files.values())
+    held = sum(file.memory for file, *_ in app._kept._files.values())
     assert held == app._kept._bytes <= 3000
 
 

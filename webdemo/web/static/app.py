@@ -22,7 +22,7 @@ from webdemo.syntax import is_field_value, is_token
 from webdemo.web import freshness
 from webdemo.web.routing import PathApp
 from webdemo.web.static import listing as folder_listing
-from webdemo.web.static.conditions import status_by_conditions
+from webdemo.web.static.conditions import PRECONDITIONS, status_by_conditions
 from webdemo.web.static.content_coding import IDENTITY, choose
 from webdemo.web.static.file_cache import KeptFiles
 from webdemo.web.static.media_types import content_type, suffix, with_charset
@@ -169,16 +169,18 @@ class StaticFiles(PathApp):
                 file = self._look_up(path)
             except OSError as error:
                 return self._respond_without_file(environ, start_response, path, error)
-        coding = choose(environ.get("HTTP_ACCEPT_ENCODING"), file.codings)
+        accept = environ.get("HTTP_ACCEPT_ENCODING")
+        coding = IDENTITY if accept is None else choose(accept, file.codings)
         if coding is None:
             return refuse(start_response, method, "406 Not Acceptable", ("Vary", "Accept-Encoding"))
         chosen = file.representations[coding]
-        status = status_by_conditions(environ, chosen.etag, file.modified)
-        if status == 304:
-            start_response("304 Not Modified", [*chosen.unchanged_headers])
-            return []
-        if status == 412:
-            return refuse(start_response, method, "412 Precondition Failed")
+        if "HTTP_IF_NONE_MATCH" in environ or not environ.keys().isdisjoint(PRECONDITIONS):
+            status = status_by_conditions(environ, chosen.etag, file.modified)
+            if status == 304:
+                start_response("304 Not Modified", [*chosen.unchanged_headers])
+                return []
+            if status == 412:
+                return refuse(start_response, method, "412 Precondition Failed")
         if method == "HEAD":
             start_response("200 OK", [*chosen.headers])
             return []

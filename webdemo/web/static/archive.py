@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,7 +72,7 @@ def _planned(sites: Mapping[str, StaticFiles]) -> dict[bytes, dict[str, Content]
                 f"Nothing below {prefix!r} is ever served.", remedy="Choose a path without dots: /static/"
             )
         for name, file in site.fingerprinted():
-            contents = {coding: each._replace(body=None) for coding, each in file.contents.items()}
+            contents = {coding: replace(each, body=None) for coding, each in file.contents.items()}
             planned[prefix.encode("latin-1")[1:] + name] = contents  # without what was read of each
     return planned
 

@@ -12,6 +12,14 @@ from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_tz
 from typing import Any
 
+PRECONDITIONS = (
+    "HTTP_IF_NONE_MATCH",
+    "HTTP_IF_MODIFIED_SINCE",
+    "HTTP_IF_MATCH",
+    "HTTP_IF_UNMODIFIED_SINCE",
+)
+"""The environ keys that `status_by_conditions` looks at."""
+
 _TAG = re.compile(r'(?:^|,)[ \t]*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?=,|$)')
 # Section 5.6.7: an IMF-fixdate, and the two older forms.
 _DATE = re.compile(

@@ -24,14 +24,11 @@ _ITEM = re.compile(
 
 
 @lru_cache(maxsize=256)
-def choose(accept: str | None, available: tuple[str, ...]) -> str | None:
+def choose(accept: str, available: tuple[str, ...]) -> str | None:
     """The coding to send, or None if the client accepts none of them (406).
 
-    `available` is best first, without identity, which is always available. Without Accept-Encoding,
-    identity is sent. Malformed items are ignored.
+    `available` is best first, without identity, which is always available. Malformed items are ignored.
     """
-    if accept is None:
-        return IDENTITY
     weights: dict[str, float] = {}
     for item in accept.split(","):
         match = _ITEM.fullmatch(item)

@@ -26,7 +26,7 @@ class KeptFiles:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._files: dict[str, tuple[StoredFile, Signature, float]] = {}
+        self._files: dict[str, tuple[StoredFile, bytes, Signature, float]] = {}  # with its path
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -34,9 +34,9 @@ class KeptFiles:
         kept = self._files.get(path_info)
         if kept is None:
             return None
-        file, (modified_ns, size, inode, changed_ns), until = kept
+        file, path, (modified_ns, size, inode, changed_ns), until = kept
         try:
-            status = os.stat(file.path)  # noqa: PTH116  pathlib has no bytes
+            status = os.stat(path)  # noqa: PTH116  pathlib has no bytes
         except OSError:
             return None
         if (
@@ -57,7 +57,7 @@ class KeptFiles:
             self._drop(path_info)
             if now - newest / 10**9 < REST_SECONDS or file.memory > MAX_BYTES:
                 return
-            self._files[path_info] = (file, file.signature, now + LOOK_AGAIN_SECONDS)
+            self._files[path_info] = (file, file.path, file.signature, now + LOOK_AGAIN_SECONDS)
             self._bytes += file.memory
             while self._bytes > MAX_BYTES or len(self._files) > MAX_FILES:
                 self._drop(next(iter(self._files)))

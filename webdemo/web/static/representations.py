@@ -15,7 +15,7 @@ import os
 import stat
 import time
 from contextlib import suppress
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from webdemo.web.static.conditions import http_date
 from webdemo.web.static.content_coding import IDENTITY, SUFFIXES
@@ -35,7 +35,8 @@ _hashes: dict[bytes, tuple[Signature, str, float]] = {}  # of large files, by pa
 Headers = tuple[tuple[str, str], ...]
 
 
-class Content(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Content:
     """The content of a regular file: `body` in memory if it is small, else None; `path` to open it."""
 
     path: bytes
@@ -56,7 +57,8 @@ class Content(NamedTuple):
         return descriptor
 
 
-class Representation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Representation:
     content: Content
     etag: str
     media_type: str
@@ -65,7 +67,8 @@ class Representation(NamedTuple):
     """The headers of a 304: those that update a cache, without those that describe the body."""
 
 
-class StoredFile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredFile:
     """A file found at `path`, the requested path with its symlinks unresolved."""
 
     path: bytes
