@@ -131,6 +131,7 @@ class Machine:
     def advance(self, seconds: float) -> None:
         """Let time pass, with everything that is due."""
         end = self.now + seconds
+        self.act()
         while self.exit_code is None:
             look = self.reconciler.next_look()
             due = self._schedule[0][0] if self._schedule else None

@@ -373,11 +373,15 @@ def test_requests_that_outlast_the_grace_time_are_cut_off() -> None:
 
 
 FAULTS = {
-    "give nothing the time to start": ("_expire", "waited = now >=", "waited = now > 0 or now >="),
+    "give nothing the time to start": (
+        "_expire", "self._is_due(process.since + limits.start_seconds, now)", "now > 0",
+    ),
     "do not drain old processes": (
         "_compare_processes", "self._actions.append(facts.Drain(process.number))", "pass",
     ),
-    "never kill what does not drain": ("_expire", "process.state is State.DRAINING", "False"),
+    "never kill what does not drain": (
+        "_expire", "self._is_due(process.since + limits.grace_seconds, now)", "False",
+    ),
     "keep loaders that are not needed": ("_compare_loaders", "loader.number not in used", "False"),
     "start one process too many": ("_spawn_missing", "range(missing", "range(missing + 1"),
     "do not answer a wish whose change failed": ("_drop", "self._answer(change.wishes, error)", "pass"),

@@ -93,7 +93,7 @@ class Reconciler:
         self._has_failed_readiness = False
         self._has_ended = False
         self._actions: list[Action] = []
-        self._compared_at = 0.0
+        self._next_look: float | None = None
 
     # -- wishes ----------------------------------------------------------------------------------
 
@@ -417,10 +417,11 @@ class Reconciler:
 
     def next_actions(self, now: float) -> list[Action]:
         """Compare, and return what is to be done now, in this order. The state already takes it as done."""
-        self._compared_at = now
+        self._next_look = None
         self._expire(now)
         while self._settle_one(now):
             pass
+        self._expire_changes(now)
         wanted = self._wanted(now)
         self._compare_loaders(wanted, now)
         self._compare_ports(wanted, now)
@@ -434,93 +435,64 @@ class Reconciler:
         return actions
 
     def next_look(self) -> float | None:
-        """When `next_actions` must be called again although nothing has happened; None for never.
+        """When `next_actions` must be called again although nothing has happened; None for never."""
+        return self._next_look
 
-        It may have passed already, while the actions were carried out.
-        """
-        return min((at for at in self._deadlines() if at > self._compared_at), default=None)
-
-    def _deadlines(self) -> Iterator[float]:
-        limits = self.limits
-        for process in self.processes.values():
-            if process.unwanted_since is not None:
-                yield process.unwanted_since + limits.start_seconds
-            match process.state:
-                case State.STARTING | State.READY:
-                    yield process.since + limits.start_seconds
-                case State.DRAINING:
-                    yield process.since + limits.grace_seconds
-                    yield process.since + _STOPS_ACCEPTING_SECONDS
-                case State.KILLED:
-                    yield process.since + _KILL_AGAIN_SECONDS
-        for loader in self.loaders.values():
-            match loader.state:
-                case LoaderState.LOADING:
-                    yield loader.since + limits.start_seconds
-                case LoaderState.CLOSING:
-                    yield loader.since + limits.loader_seconds
-                case LoaderState.KILLED:
-                    yield loader.since + _KILL_AGAIN_SECONDS
-        for change in self.changes:
-            yield change.since + limits.change_seconds
-            if change.again is not None:
-                yield change.again_by
-        for port in self.ports.values():
-            if port.state is PortState.CLOSING:
-                yield port.queue_since + limits.queue_seconds
-                yield port.since + limits.grace_seconds
-        yield from (history.retry_at for history in self._histories.values())
-        yield from (retry.at for retry in self._loader_retries.values())
-        yield from (settled.until for settled in self._settling)
-        yield self._reload_retry.at
-        if self.stopping is not None:
-            yield self.stopping.since + self.limits.drain_delay_seconds
-            yield self.stopping.since + _ENDS_WHEN_KILLED_SECONDS
+    def _is_due(self, at: float, now: float) -> bool:
+        """Whether this time has come. If not, the comparison depends on it, and is repeated then."""
+        if now >= at:
+            return True
+        self._next_look = at if self._next_look is None else min(at, self._next_look)
+        return False
 
     def _expire(self, now: float) -> None:
         """Whatever has exceeded its time ends."""
         limits = self.limits
         for process in list(self.processes.values()):
-            waited = now >= process.since + limits.start_seconds
-            if process.state in (State.STARTING, State.READY) and waited:
-                self._kill(process, now)
-                how = f"did not answer within {limits.start_seconds:g} s"
-                self._died(process, how, None, now, has_begun=True)
-            elif process.state is State.DRAINING and now >= process.since + limits.grace_seconds:
-                self._kill(process, now)
-                self._actions.append(facts.TellCutOff(process.number))
-                if self.stopping is not None:
-                    self.exit_code = self.exit_code or 1
-            elif process.state is State.KILLED and now >= process.since + _KILL_AGAIN_SECONDS:
-                self._kill(process, now)
+            match process.state:
+                case State.STARTING | State.READY if self._is_due(process.since + limits.start_seconds, now):
+                    self._kill(process, now)
+                    how = f"did not answer within {limits.start_seconds:g} s"
+                    self._died(process, how, None, now, has_begun=True)
+                case State.DRAINING if self._is_due(process.since + limits.grace_seconds, now):
+                    self._kill(process, now)
+                    self._actions.append(facts.TellCutOff(process.number))
+                    if self.stopping is not None:
+                        self.exit_code = self.exit_code or 1
+                case State.KILLED if self._is_due(process.since + _KILL_AGAIN_SECONDS, now):
+                    self._kill(process, now)
         for loader in list(self.loaders.values()):
-            if loader.state is LoaderState.LOADING and now >= loader.since + limits.start_seconds:
-                self._kill_loader(loader, now)
-                error = _loader_error(f"did not load it within {limits.start_seconds:g} s")
-                self._loader_failed(loader, error, "took too long", now, was_ready=False)
-            elif (loader.state is LoaderState.CLOSING and now >= loader.since + limits.loader_seconds) or (
-                loader.state is LoaderState.KILLED and now >= loader.since + _KILL_AGAIN_SECONDS
-            ):
-                self._kill_loader(loader, now)
-        for change in list(self.changes):
-            if now >= change.since + limits.change_seconds:
-                self._fail(change, _late(change.edit, limits.change_seconds), now)
-            elif change.again is not None and now >= change.again_by:
-                # Still not there: the later reload replaces it.
-                change.edit = self._new_reload()
-                change.wishes += change.again
-                change.again = None
-                change.since = now
-                self._patience_seconds = min(2 * self._patience_seconds, limits.start_seconds)
+            match loader.state:
+                case LoaderState.LOADING if self._is_due(loader.since + limits.start_seconds, now):
+                    self._kill_loader(loader, now)
+                    error = _loader_error(f"did not load it within {limits.start_seconds:g} s")
+                    self._loader_failed(loader, error, "took too long", now, was_ready=False)
+                case LoaderState.CLOSING if self._is_due(loader.since + limits.loader_seconds, now):
+                    self._kill_loader(loader, now)
+                case LoaderState.KILLED if self._is_due(loader.since + _KILL_AGAIN_SECONDS, now):
+                    self._kill_loader(loader, now)
         settled = self.releases[self.settled.release]
         if (
             settled.is_lost
             and self.stopping is None
             and self._pending_reload() is None
-            and now >= self._reload_retry.at
+            and self._is_due(self._reload_retry.at, now)
         ):
             _postpone(self._reload_retry, now, _LONGEST_RELOAD_PAUSE_SECONDS)
             self.changes.append(Change(self._new_reload(), [], now))
+
+    def _expire_changes(self, now: float) -> None:
+        seconds = self.limits.change_seconds
+        while late := next((c for c in self.changes if self._is_due(c.since + seconds, now)), None):
+            self._fail(late, _late(late.edit, seconds), now)
+        for change in self.changes:
+            if change.again is not None and self._is_due(change.again_by, now):
+                # Still not there: the later reload replaces it.
+                change.edit = self._new_reload()
+                change.wishes += change.again
+                change.again = None
+                change.since = now
+                self._patience_seconds = min(2 * self._patience_seconds, self.limits.start_seconds)
 
     def _settle_one(self, now: float) -> bool:
         """Settle one change whose processes are all up; False if there is none."""
@@ -616,14 +588,14 @@ class Reconciler:
             return False
         if self.stopping.is_immediate or not any(p.state is State.UP for p in self.processes.values()):
             return True
-        return now >= self.stopping.since + self.limits.drain_delay_seconds
+        return self._is_due(self.stopping.since + self.limits.drain_delay_seconds, now)
 
     def _compare_loaders(self, wanted: dict[Spec, Change | None], now: float) -> None:
         needed = {(spec.release, self._shares(spec)): None for spec in wanted}
         for release, share in sorted(needed, key=lambda key: (key[0], not key[1])):
             is_lost = share and self.releases[release].is_lost
             retry = self._loader_retries.get((release, share), _NEVER_FAILED)
-            if self._loader(release, share) is None and not is_lost and now >= retry.at:
+            if self._loader(release, share) is None and not is_lost and self._is_due(retry.at, now):
                 loader = Loader(next(self._numbers), release, share, now)
                 self.loaders[loader.number] = loader
                 self._actions.append(facts.StartLoader(loader.number, release, share))
@@ -662,8 +634,8 @@ class Reconciler:
         """Whether the accept queue is empty, or its servers have stopped accepting."""
         return (
             port.queue == 0
-            or now >= port.queue_since + self.limits.queue_seconds
-            or now >= port.since + self.limits.grace_seconds
+            or self._is_due(port.queue_since + self.limits.queue_seconds, now)
+            or self._is_due(port.since + self.limits.grace_seconds, now)
         )
 
     def _compare_processes(self, wanted: dict[Spec, Change | None], now: float) -> None:
@@ -683,12 +655,13 @@ class Reconciler:
                 process.enter(State.DRAINING, now)
                 self._actions.append(facts.Drain(process.number))
         for spec, change in wanted.items():
-            if now >= self._history(spec).retry_at and self._may_spawn(spec, change):
+            if self._is_due(self._history(spec).retry_at, now) and self._may_spawn(spec, change):
                 self._spawn_missing(spec, now)
 
     def _is_needed(self, process: Process, wanted: dict[Spec, Change | None], now: float) -> bool:
         """Whether what has taken over has died: for a while the old process can serve on."""
-        if process.unwanted_since is None or now >= process.unwanted_since + self.limits.start_seconds:
+        since = process.unwanted_since
+        if since is None or self._is_due(since + self.limits.start_seconds, now):
             return False
         return any(
             spec in wanted and not self._serving(spec) and not spec.slot.service.opens_own_sockets
@@ -762,7 +735,7 @@ class Reconciler:
             ]
             errors = [self._history(spec).given_up for spec in specs]
             error = next((error for error in errors if error is not None), None)
-            if now >= settled.until:
+            if self._is_due(settled.until, now):
                 error = _late(settled.edit, self.limits.change_seconds)
             if error is not None or (all(map(self._is_full, specs)) and self._is_seen(settled, now)):
                 self._settling.remove(settled)
@@ -777,7 +750,10 @@ class Reconciler:
         return all(
             process.number not in self.processes
             or process.state is State.KILLED
-            or (process.state is State.DRAINING and now >= process.since + _STOPS_ACCEPTING_SECONDS)
+            or (
+                process.state is State.DRAINING
+                and self._is_due(process.since + _STOPS_ACCEPTING_SECONDS, now)
+            )
             for process in settled.old
         )
 
@@ -796,7 +772,9 @@ class Reconciler:
             self._actions.append(facts.FailReadiness())
         if self._has_ended:
             return
-        is_overdue = self.stopping.is_immediate and now >= self.stopping.since + _ENDS_WHEN_KILLED_SECONDS
+        is_overdue = self.stopping.is_immediate and self._is_due(
+            self.stopping.since + _ENDS_WHEN_KILLED_SECONDS, now
+        )
         if is_overdue or (not self.processes and not self.loaders):
             self._has_ended = True
             for settled in self._settling:
