@@ -398,6 +398,15 @@ def report(folder: Path, app: str, environment: Mapping[str, str] = os.environ) 
 
 
 @pytest.mark.process
+def test_of_code_in_the_home_folder_only_the_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "main.py").write_text("import shop\n" + APP)
+    found = report(tmp_path, "main:app", os.environ | {"HOME": str(tmp_path)})
+    assert found == [str(tmp_path / "main.py"), str(tmp_path / "shop")]
+
+
+@pytest.mark.process
 def test_the_folders_of_the_apps_code_are_known_and_no_librarys(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     (here / "shop").mkdir(parents=True)

@@ -40,7 +40,6 @@ sqlite3.connect("data").close()
 written("data", "data-journal", "data-wal", "data-shm")
 shutil.copyfile("a.txt", "copy.txt")
 written("copy.txt")
-Path("module.py").write_text("")
 try:
     open("loop/x", "w")
 except OSError:

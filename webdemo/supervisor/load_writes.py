@@ -1,8 +1,9 @@
 """Tells the files that the app writes from those that its developer saves. Runs in the main process.
 
-The rule: a file that the app's processes report to write (worker/own_writes.py) loads nothing. What another
-program writes during the import would reload the app for ever: so a file that is written during two loads in
-a row is left out from then on, source code after three; one whose content stays the same causes no load.
+The rule: a file that the app's processes report to write (worker/own_writes.py) loads nothing; a module only
+while the app is loaded. What another program writes during the import would reload the app for ever: so a
+file that is no module and is written during two loads in a row is left out from then on. A file that is
+written during a load with the same content causes no load.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ _CLOCK_SECONDS = 0.02  # file times are coarser than the clock, and behind it
 _LOADS = 2  # in a row, during which a file is written that is then left out
 _MOST_OWN = 100_000
 _MOST_NOTES = 5
-_LOADS_OF_SOURCE = 3  # a developer may save it while an import hangs
 
 
 class Version(NamedTuple):
@@ -61,7 +61,7 @@ class LoadWrites:
 
     def without_own(self, paths: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
         """The paths that the app does not write itself; and notes on the others, one for a folder."""
-        counting = tuple(path for path in paths if path not in self._own)
+        counting = tuple(path for path in paths if path not in self._own or path.endswith(".py"))
         notes = []
         for path in set(paths).difference(counting):
             folder = str(Path(path).parent)
@@ -87,16 +87,12 @@ class LoadWrites:
         for path, modified, content in changes:
             known, self._contents[path] = self._contents.get(path), content
             until = float("inf") if self._loads else self._ended
-            if not self.began - _CLOCK_SECONDS <= modified <= until:
-                if path in self._left_out and not path.endswith(".py"):
-                    continue
-                self._left_out.discard(path)  # its developer saves it
-            elif path in self._left_out or content == known:
+            during_load = self.began - _CLOCK_SECONDS <= modified <= until
+            if path in self._left_out or (during_load and (content == known or path in self._own)):
                 continue
-            else:
+            if during_load and not path.endswith(".py"):
                 self._during.add(path)
-                loads = _LOADS_OF_SOURCE if path.endswith(".py") else _LOADS
-                if self._in_a_row.get(path, 0) + 1 >= loads:
+                if self._in_a_row.get(path, 0) + 1 >= _LOADS:
                     self._left_out.add(path)
                     left_out.append(path)
                     continue

@@ -245,6 +245,12 @@ class Supervisor:
         wanted = {*folders, *self.plan.reload_paths, *(mount.folder for mount in mounts)}
         if target.directory is not None:
             wanted.add(target.directory)
+        for folder in [each for each in wanted if not is_project(Path(each))]:
+            wanted.remove(folder)
+            self._hint(
+                f"{folder} holds too much to be watched: changes in it reload nothing. "
+                "To watch a part of it: --reload-path FOLDER"
+            )
         if not self.plan.reload or wanted <= self._watched or self.reconciler.stopping is not None:
             return
         from webdemo.supervisor.watch import Watcher  # slow to import, and needed with --reload only
@@ -259,6 +265,7 @@ class Supervisor:
             on_note=lambda text: self.loop.post(partial(self.emit, events.Note(text))),
             exclude=self.plan.reload_exclude,
             since=self._load_writes.began,
+            quiet_ms=100 if self._live is None else 20,
         )
         self._watcher.start()
 

@@ -55,7 +55,7 @@ class Watcher:
         on_note: Callable[[str], None] = lambda _: None,
         exclude: Iterable[str] = (),
         since: float | None = None,
-        quiet_ms: int = 20,
+        quiet_ms: int = 100,
     ) -> None:
         self._on_change = on_change
         self._on_note = on_note

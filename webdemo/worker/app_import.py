@@ -309,7 +309,7 @@ def source_folders() -> tuple[str, ...]:
     """The folders of the app's own code: of all imported modules except installed packages.
 
     A folder inside the current one is replaced by the current folder, so that changes of templates and data
-    are noticed too; unless that is the home folder or the root, which hold too much else.
+    are noticed too. The home folder and the root hold too much else: there the files themselves are named.
     """
     here = Path.cwd()
     in_project = is_project(here)
@@ -318,7 +318,9 @@ def source_folders() -> tuple[str, ...]:
         file = getattr(module, "__file__", None)
         if file and is_own(file):
             folder = Path(file).parent
-            folders.add(here if in_project and folder.is_relative_to(here) else folder)
+            if in_project and folder.is_relative_to(here):
+                folder = here
+            folders.add(folder if is_project(folder) else Path(file))
     return tuple(sorted(map(str, folders)))
 
 

@@ -1,8 +1,7 @@
 """Reports which files the app writes, so that their changes do not reload it. Runs in the app's processes.
 
 An audit hook sees each path before Python code opens it for writing, creates, renames or removes it, in any
-thread. What extension modules and other programs write is not seen. Modules (.py) are not reported: they are
-code, whichever program writes them.
+thread. What extension modules and other programs write is not seen.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def _audit(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def _written(path: Path, event: str) -> None:
-    if path in _known or path.suffix in (".py", ".pyc") or _report is None:
+    if path in _known or path.suffix == ".pyc" or _report is None:
         return
     if len(_known) >= _MOST_KNOWN:
         _known.clear()
