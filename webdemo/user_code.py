@@ -17,13 +17,14 @@ _PACKAGE_FOLDERS = ("/site-packages/", "/dist-packages/")
 _OURS = Path(__file__).resolve().parent
 
 
+def is_installed(file: str) -> bool:
+    """Whether a source file belongs to an installed package."""
+    return any(part in file for part in _PACKAGE_FOLDERS)
+
+
 def is_own(file: str) -> bool:
     """Whether a source file belongs to the app."""
-    return (
-        file.startswith("/")
-        and not any(part in file for part in _PACKAGE_FOLDERS)
-        and not file.startswith(_folders_of_others())
-    )
+    return file.startswith("/") and not is_installed(file) and not file.startswith(_folders_of_others())
 
 
 @cache

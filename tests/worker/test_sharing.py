@@ -44,6 +44,11 @@ SHARED = {
     "a log that is appended to": "import logging\nlogging.basicConfig(filename='log')\n",
     "random numbers that a fork reseeds": "import random\nrandom.random()\nsystem = random.SystemRandom()\n",
     "a library's exit handler": "import multiprocessing.util, concurrent.futures.thread\n",
+    "the finalizers of Django's signals": """
+        import django.dispatch
+        signal = django.dispatch.Signal()
+        signal.connect(print, weak=True)
+        """,
 }
 
 NOT_SHARED = {

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from webdemo.user_code import is_own
+from webdemo.user_code import is_installed, is_own
 
 _THREAD_ENDS_SECONDS = 0.05  # a thread that was joined may be listed a moment longer
 _GENERATORS = (("random", "Random"), ("numpy.random", "Generator"), ("numpy.random", "RandomState"))
@@ -124,9 +124,17 @@ def _is_written_at_an_offset(descriptor: int) -> bool:
 
 
 def _finalizers() -> int:
-    """How many weakref.finalize objects will be called at exit; TemporaryDirectory has one."""
+    """How many weakref.finalize objects will be called at exit; TemporaryDirectory has one.
+
+    Those that call a method of an installed package are not counted: each of Django's signals has one.
+    """
     registry: dict[weakref.finalize[..., Any], object] = getattr(weakref.finalize, "_registry", {})
-    return sum(finalizer.atexit for finalizer in registry)
+    alive = [(finalizer, finalizer.peek()) for finalizer in list(registry)]
+    return sum(finalizer.atexit for finalizer, call in alive if call and not _is_installed(call[1]))
+
+
+def _is_installed(function: Any) -> bool:
+    return is_installed(getattr(getattr(function, "__code__", None), "co_filename", ""))
 
 
 def _has_temporary_files() -> bool:
