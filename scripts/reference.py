@@ -40,6 +40,12 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     return re.sub(r'\[([^]]+)\]\(\.\./(tests/\S+) "(\w+)"\)', r'<abbr title="\2::\3">\1</abbr>', markdown)
 
 
+def on_post_page(output: str, **_: object) -> str:
+    """Name the theme's search dialog for screen readers; MkDocs calls this for each page."""
+    dialog = 'data-md-component="search" role="dialog"'
+    return output.replace(dialog, f'{dialog} aria-label="Search"')
+
+
 def settings() -> str:
     """Every setting: flag, file key, environment variable and default."""
     parts = [

@@ -78,7 +78,7 @@ def test_the_answer_fits_one_screen() -> None:
         ({"GET /": {}, "GET /a": {}}, ("waitress", "gunicorn"),
          "Yes: all 2 requests get the same response on 2 servers."),
         ({"GET /": {}}, ("waitress", "gunicorn"),
-         "Yes: GET / gets the same response on 2 servers. To compare more: --path or --har."),
+         "Yes: GET / gets the same response on 2 servers."),
         ({"GET /": {}}, ("waitress",), "Only waitress ran: there is nothing to compare it with."),
         ({"GET /": {}}, (), "Not compared: only speed was measured."),
         ({"GET /": {"waitress": "dropped", "gunicorn": "hung"}, "GET /a": {}}, ("waitress", "gunicorn"),
@@ -159,7 +159,7 @@ def test_a_faster_server_wins_over_one_with_fewer_wrong_responses() -> None:
 def test_without_figures_and_without_a_difference_none_is_chosen() -> None:
     choice = answer(of("waitress", "gunicorn", findings={"GET /": {}})).choice
     assert choice.server is None
-    assert choice.why == "Nothing that was seen speaks for one of waitress and gunicorn."
+    assert choice.why == "The results favour none of waitress and gunicorn."
     assert choice.sure == "By behaviour alone: speed was not measured."
 
 

@@ -110,11 +110,11 @@ def test_remote_clients_do_not_see_who_listens(
 
 def test_free_port_is_called_free_and_has_advice(client: Client, taken: int) -> None:
     page = client.get(f"/ports/{taken}", environ_overrides=HERE).text
-    assert "Use the next free port: webdemo --port" in page
+    assert "Use the next free port: <code>webdemo --port" in page
     with socket.create_server(("127.0.0.1", 0)) as listener:
         free = listener.getsockname()[1]
     page = client.get(f"/ports/{free}", environ_overrides=HERE).text
-    assert f"Serve there: webdemo --port {free}" in page
+    assert f"Serve there: <code>webdemo --port {free}</code>" in page
 
 
 @pytest.mark.parametrize(("path", "port"), [("http", 80), ("HTTPS", 443), ("smtp", 25), ("postgres", 5432)])

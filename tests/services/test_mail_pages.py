@@ -56,14 +56,14 @@ def services(serve: Serve) -> Services:
 
 def test_command_of_the_empty_page_sends_a_mail_that_is_then_shown(services: Services) -> None:
     _, text, _ = get(services, "/mail")
-    assert "Nothing caught yet" in text
+    assert "No messages yet" in text
     shown = re.search(r'aria-label="Command: send a mail"><code>(.*?)</code>', text, re.DOTALL)
     assert shown is not None
     words = shlex.split(html.unescape(shown[1]))
     assert words[0] == "python3"
     subprocess.run([sys.executable, *words[1:]], check=True, timeout=SECONDS)
     _, text, _ = get(services, "/mail")
-    assert "1 caught" in text
+    assert "1 message" in text
     link = re.search(r'href="(/mail/[^"]+)"><bdi>Hello</bdi>', text)
     assert link is not None
     status, text, _ = get(services, link[1])

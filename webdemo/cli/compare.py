@@ -67,7 +67,7 @@ _file = partial(click.option, type=click.Path(path_type=Path), metavar="FILE")
     "--duration",
     type=click.FloatRange(0.1, 60),
     metavar="SECONDS",
-    help="How long each measurement of speed takes. Default: at most 0.5, and 45 s for all together.",
+    help="How long each measurement of speed takes. Default: at most 0.5, and 32 s for all together.",
 )
 @_file("--json", "json_file", help="Write the comparison as JSON.")
 @_file("--html", "html_file", help="Write a report, one HTML file.")
@@ -115,11 +115,13 @@ def compare(
                 "--at compares running hosts: it starts no server and measures no speed.",
                 remedy="Leave out --server and --only speed.",
             )
-        comparison = _compare_hosts(urls, requests or of_paths(["/"]))
+        requests = requests or of_paths(["/"])
+        comparison = _compare_hosts(urls, requests)
     else:
         choices = runner.choose(labels)
         routes = of_routes(Target(app))  # fails if the app cannot be imported
-        comparison = _compare(Target(app), choices, requests or routes, only, duration)
+        requests = requests or routes
+        comparison = _compare(Target(app), choices, requests, only, duration)
     judgement = accepted.judge(comparison, entries)
     reviewed = [finding for finding, _ in judgement.accepted]
     terminal.show(comparison, answer(comparison, reviewed), Console(), verbose=verbose)
@@ -133,7 +135,9 @@ def compare(
         _write(junit_file, to_junit(comparison, judgement))
     _save(comparison)
     if not verbose:
-        click.echo("More: --verbose, --html FILE, or the demo site's /compare", err=True)
+        click.echo("More details: --verbose, --html FILE, or the demo site's /compare", err=True)
+        if len(requests) == 1 and not (paths or har):
+            click.echo("Compare more of the app's pages: --path /PATH, or --har FILE", err=True)
     _explain(comparison, judgement, fails=fail_on_difference)
     if fail_on_difference and not judgement.is_same:
         sys.exit(DIFFERENCES)

@@ -26,7 +26,7 @@ from webdemo.worker.app_import import Target
 
 PROBE_APP = Target("webdemo.compare.corpus.probe_app:app")
 
-_RESPONSE_SECONDS = 2.5
+_RESPONSE_SECONDS = 1.5  # what is known of a server is accepted after it, anything else retried
 _RETRY_RESPONSE_SECONDS = 7.5
 _RETRY_QUIET_SECONDS = 1.0
 _RECALL_SECONDS = 4.0

@@ -29,12 +29,12 @@ AS_MUCH = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which server to choose; none if nothing speaks for one more than for another."""
+    """Which server to choose; none if the results favour none."""
 
     server: str | None
     why: str
     sure: str  # how sure that is, and why
-    not_chosen: str = ""  # the servers that something speaks against, and what
+    not_chosen: str = ""  # the servers with a reason against them, and the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,7 @@ def _same(
         return None, f"Only {up[0].label} ran: there is nothing to compare it with."
     what = f"all {total} requests get" if total > 1 else f"{requests[0].name} gets"
     unless = ", apart from accepted differences" if has_accepted else ""
-    more = "" if total > 1 else " To compare more: --path or --har."
-    return True, f"Yes: {what} the same response on {wording.counted(len(up), 'server')}{unless}.{more}"
+    return True, f"Yes: {what} the same response on {wording.counted(len(up), 'server')}{unless}."
 
 
 def _fails_everywhere(difference: Difference, up: list[Server]) -> bool:
@@ -155,17 +154,17 @@ def _not_chosen(against: dict[str, str]) -> str:
 
 
 def _best_of(comparison: Comparison, left: list[str], wrong: dict[str, int]) -> tuple[str | None, str]:
-    """The best of the servers that nothing speaks against, and why; None if none is better."""
+    """The best of the servers with no reason against them, and why; None if none is better."""
     measured = {m.server: m for m in _measured(comparison, TYPICAL) if m.server in left}
     if len(left) == 1:
-        return left[0], "It is the only one that nothing speaks against."
+        return left[0], "It is the only server with no reason against it."
     probes = len(wording.probes_of(comparison, "server"))
     if not measured:
         fewest = min(wrong[label] for label in left)
         best = [label for label in left if wrong[label] == fewest]
         if len(best) == 1:
             return best[0], f"It has the fewest wrong responses ({fewest} of {probes})."
-        return None, f"Nothing that was seen speaks for one of {wording.listed(best)}."
+        return None, f"The results favour none of {wording.listed(best)}."
     leaders = _leaders(comparison, measured)
     blocked = _blocked(comparison)
     unblocked = [label for label in leaders if label not in blocked]
@@ -180,7 +179,7 @@ def _best_of(comparison: Comparison, left: list[str], wrong: dict[str, int]) -> 
     if unblocked and blocked.intersection(others):
         reasons.append("slow clients do not block it")
     if probes:
-        reasons.append(f"{wrong[chosen]} of {probes} probes wrong")
+        reasons.append(f"{wrong[chosen]} of {probes} HTTP and WSGI probes answered wrongly")
     if memory := measured[chosen].memory_bytes:
         reasons.append(f"{wording.megabytes(memory)} of memory")
     why = ", ".join(reasons) + "."
@@ -193,9 +192,7 @@ def _sure(comparison: Comparison) -> str:
     if not measured:
         return "By behaviour alone: speed was not measured."
     if any(_is_uneven(m.requests_per_second) for m in measured):
-        return (
-            "Not very: the rounds differ a lot, as something else used the machine. Measure when it is idle."
-        )
+        return "Not very: the rounds differ a lot. Measure again when nothing else uses the machine."
     if any(m.limited_by == "client" for m in measured):
         return "Fairly: the load generator was the limit for some, which are faster than measured."
     return "Sure, for this app on this machine: the rounds agree."
@@ -217,7 +214,7 @@ def _quirks(comparison: Comparison, up: list[Server]) -> str:
         return ""
     counts = _wrong(comparison, up)
     right = len(probes) - len(rows.differences(comparison, "server"))
-    text = f"{right} of {len(probes)} probes of HTTP and WSGI are right on every server that ran"
+    text = f"{right} of {len(probes)} HTTP and WSGI probes are answered correctly by every server that ran"
     worst, fewest = max(counts.values()), min(counts.values())
     if worst == fewest:
         return f"{text}."

@@ -69,7 +69,7 @@ def _show_answer(comparison: Comparison, answer: Answer, console: Console) -> No
     if choice.sure:
         _say(console, "How sure is that?", choice.sure)
     if answer.quirks:
-        _say(console, "Beside the app:", answer.quirks)
+        _say(console, "The servers themselves:", answer.quirks)
 
 
 def _say(console: Console, question: str, text: str, style: str = "") -> None:

@@ -50,7 +50,7 @@ def standing(ratio: Ratio | None, measurement: Measurement, *, is_best: bool) ->
     if not measurement.requests_per_second.value:
         return "no responses"
     if is_best:
-        return "the most"
+        return "fastest"
     if ratio is None:
         return "too uneven to tell"
     if not ratio.is_significant:
