@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,7 +20,7 @@ from webdemo.compare.results import Figure, Lifecycle, Measurement, Ratio, Speed
 from webdemo.compare.runner import Run
 from webdemo.compare.speed import intervals, processes, slow_clients
 from webdemo.compare.speed.cases import CASES, SLOW_CLIENTS, Case
-from webdemo.compare.speed.lifecycle import LIVES, live
+from webdemo.compare.speed.lifecycle import LIVES, Life, live
 from webdemo.compare.speed.load import Generator, Load, find_generator
 from webdemo.compare.speed.load_client import RESPONSE_SECONDS, is_answered
 from webdemo.worker.app_import import Target
@@ -94,7 +95,8 @@ def measure(
                     found[label, case], generator, run.port, path, case, seconds_per_round, pids[label]
                 )
     measurements = [_measurement(label, case, all_rounds) for (label, case), all_rounds in found.items()]
-    lifecycles = list(_lifecycles(up, target, path, steps))
+    at_once = (len(cpus[0]) + 1) // 2 if cpus else 1  # a server and its clients keep two processors busy
+    lifecycles = list(_lifecycles(up, target, path, steps, at_once))
     return Speed(
         path=path,
         client=generator.name,
@@ -223,22 +225,26 @@ def _ratios(found: dict[tuple[str, Case], _Rounds], case: Case) -> list[Ratio]:
     return ratios
 
 
-def _lifecycles(runs: Sequence[Run], target: Target, path: str, steps: _Steps) -> Iterator[Lifecycle]:
-    for run in runs:
-        lives = []
-        for number in range(LIVES):
-            steps.next(f"start, kill -9 and stop: {run.label}, {number + 1} of {LIVES}")
-            lives.append(live(run.choice, target, path))
+def _lifecycles(
+    runs: Sequence[Run], target: Target, path: str, steps: _Steps, at_once: int
+) -> Iterator[Lifecycle]:
+    def one_life(run: Run) -> Life:
+        steps.next(f"start, kill -9 and stop: {run.label}")
+        return live(run.choice, target, path)
 
-        def figure(values: list[float | None]) -> Figure | None:
-            known = [value for value in values if value is not None]
-            return intervals.figure(known) if known else None
+    def figure(values: Iterable[float | None]) -> Figure | None:
+        known = [value for value in values if value is not None]
+        return intervals.figure(known) if known else None
 
-        lost = [one.lost for one in lives if one.lost is not None]
+    with ThreadPoolExecutor(at_once) as pool:
+        lives = list(pool.map(one_life, [run for run in runs for _ in range(LIVES)]))
+    for number, run in enumerate(runs):
+        own = lives[number * LIVES : (number + 1) * LIVES]
+        lost = [one.lost for one in own if one.lost is not None]
         yield Lifecycle(
             server=run.label,
-            start_seconds=figure([one.start_seconds for one in lives]),
-            stop_seconds=figure([one.stop_seconds for one in lives]),
+            start_seconds=figure(one.start_seconds for one in own),
+            stop_seconds=figure(one.stop_seconds for one in own),
             lost_at_stop=sum(lost) if lost else None,
-            back_seconds=figure([one.back_seconds for one in lives]),
+            back_seconds=figure(one.back_seconds for one in own),
         )
