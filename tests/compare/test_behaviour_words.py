@@ -44,6 +44,10 @@ def test_each_probe_cites_a_section_and_says_what_it_means(case: Case) -> None:
     assert case.title
 
 
+def test_every_probe_sends_a_request() -> None:
+    assert [case.name for case in CASES if not any(isinstance(step, bytes) for step in case.steps)] == []
+
+
 def test_every_quirk_is_of_a_probe_that_exists() -> None:
     names = {case.name for case in CASES}
     for label, quirks in known.quirks().items():

@@ -269,6 +269,7 @@ CASES = (
         "No part is held back until the next one is available.",
         "Server-sent events and progress arrive late, or only at the end.",
         _first_part_early,
+        request("/probe/stream-slowly"),
         0.35,
     ),
     case(
