@@ -1,6 +1,6 @@
 """`webdemo ps --watch`: the servers' figures once a second, until q or Ctrl-C.
 
-On a terminal the table is redrawn; into a pipe or a file tables follow each other, or lines of JSON with
+On a terminal the table is redrawn; a pipe or a file gets one table after the other, or lines of JSON with
 --json.
 """
 
@@ -68,7 +68,7 @@ def _sleep(seconds: float) -> bool:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[float], bool]]:
-    """Give a function that waits, and returns True if the user quits; without a keyboard it only sleeps."""
+    """Yield a function that waits, and returns True if the user quits; without a keyboard it only sleeps."""
     if not sys.stdin.isatty():
         yield _sleep
         return

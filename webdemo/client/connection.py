@@ -1,4 +1,4 @@
-"""One deadline for everything that is done on a connection, and sending and receiving by it."""
+"""A deadline for everything that is done on a connection, and sending and receiving within it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Deadline:
         return left
 
     def milliseconds(self) -> float:
-        """Since it was made."""
+        """Milliseconds since it was made or restarted."""
         return (time.perf_counter() - self._began) * 1000
 
     def restarted(self) -> Deadline:

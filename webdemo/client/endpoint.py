@@ -33,7 +33,7 @@ class Endpoint(NamedTuple):
     def of_url(cls, url: str) -> Endpoint:
         """Parse a URL as in `status`: http://127.0.0.1:8000/, https://[::1]:8443/, unix:/run/site.sock.
 
-        The host must be an address. To connect to URLs that a request contains is the caller's risk.
+        The host must be an address. Connecting to URLs from a request is the caller's risk.
         """
         parts = urlsplit(url)
         if parts.scheme == "unix":

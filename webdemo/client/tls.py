@@ -53,13 +53,13 @@ class TlsFacts:
 
 
 def unverified_context() -> ssl.SSLContext:
-    """A context that accepts any certificate: to look at one, and to connect to webdemo's own ports."""
+    """A context that accepts any certificate: to inspect one, and to connect to webdemo's own ports."""
     context = _context()
     context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def shake_hands(
+def handshake(
     sock: socket.socket, host: str, reconnect: Reconnect, deadline: Deadline
 ) -> tuple[ssl.SSLSocket, TlsFacts]:
     """Do the TLS handshake on the connection, which is closed if it fails. Raises OSError and ssl.SSLError.
@@ -71,13 +71,14 @@ def shake_hands(
     try:
         secured = _wrap(sock, context, host, deadline)
     except ssl.SSLCertVerificationError as exc:
-        return _look_again(exc.verify_message, host, reconnect, deadline)
+        return _inspect_untrusted(exc.verify_message, host, reconnect, deadline)
     return secured, _facts(secured, "")
 
 
-def _look_again(
+def _inspect_untrusted(
     why: str, host: str, reconnect: Reconnect, deadline: Deadline
 ) -> tuple[ssl.SSLSocket, TlsFacts]:
+    """Connect again, trusting just this certificate, so that `ssl` decodes it."""
     with _wrap(reconnect(deadline), unverified_context(), host, deadline) as probe:
         der = probe.getpeercert(binary_form=True) or b""
     trusting = _context()

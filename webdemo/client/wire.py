@@ -170,9 +170,9 @@ def exchange(
     quiet_seconds: float = 0.0,
     most_bytes: int = MOST_BYTES,
 ) -> Exchange:
-    """Do the steps, then read a response to each method, and what follows until it is quiet.
+    """Do the steps, then read a response to each method, and what follows until nothing arrives for a while.
 
-    It ends after `seconds`, or when more than `most_bytes` have come: then the last response is not whole.
+    It ends after `seconds`, or when more than `most_bytes` have arrived: the last response is then not whole.
     Raises OSError if there is no connection, or no TLS.
     """
     deadline = Deadline(seconds)
@@ -196,6 +196,8 @@ def exchange(
 
 
 class _Conversation:
+    """What is sent and received on one connection."""
+
     def __init__(self, sock: socket.socket, methods: Sequence[str], most_bytes: int) -> None:
         self._sock = sock
         self._methods = methods
@@ -235,7 +237,7 @@ class _Conversation:
                     return
 
     def read(self, seconds: float) -> None:
-        """Wait so long for more bytes, and receive them."""
+        """Receive more bytes, waiting for at most so many seconds."""
         if self.is_over:
             return
         self._sock.settimeout(max(seconds, _AT_ONCE))

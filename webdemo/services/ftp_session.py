@@ -80,7 +80,7 @@ class _Anonymous(DummyAuthorizer):  # type: ignore[misc]
 
 
 class _Woken:
-    """The handler of the descriptor that signals a stop: all it has to do is to wake pyftpdlib's loop."""
+    """The handler of the descriptor that signals a stop; it only wakes pyftpdlib's loop."""
 
     def readable(self) -> bool:
         return True
@@ -186,7 +186,7 @@ class _Session(FTPHandler):  # type: ignore[misc]
     banner = "webdemo: files to read. Log in as anonymous."
     passive_ports = _PASSIVE_PORTS
     unicode_errors = "surrogateescape"  # file names are bytes: any name can be requested
-    is_promised = False
+    is_announced = False
     is_dismissed = False
 
     def on_connect(self) -> None:
@@ -198,7 +198,7 @@ class _Session(FTPHandler):  # type: ignore[misc]
     def respond(self, resp: str, **more: Any) -> None:
         """Track whether a transfer is in progress (1yz: begun, 226, 4yz: ended; RFC 959 section 4.2)."""
         if resp[0] in "14" or resp.startswith("226"):
-            self.is_promised = resp[0] == "1"
+            self.is_announced = resp[0] == "1"
         super().respond(resp, **more)
 
     def push(self, data: str | bytes) -> None:
@@ -220,7 +220,7 @@ class _Session(FTPHandler):  # type: ignore[misc]
         return path
 
     def is_transferring(self) -> bool:
-        return self.is_promised or self.data_channel is not None
+        return self.is_announced or self.data_channel is not None
 
     def dismiss(self) -> None:
         if not self.is_dismissed:

@@ -16,7 +16,7 @@ from webdemo.client.connection import Deadline
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.greeting import read_greeting
 from webdemo.client.http11 import HttpConnection, ResponseHead
-from webdemo.client.tls import TlsFacts, shake_hands
+from webdemo.client.tls import TlsFacts, handshake
 from webdemo.errors import TraceFailed, UrlRefused
 from webdemo.net.bindtext import shown
 from webdemo.trace import explanation, unreached
@@ -205,13 +205,13 @@ class _HopRunner:
 
     def _encrypt(self, sock: socket.socket) -> socket.socket:
         with self._step("tls") as step:
-            secured, step.facts = self._shake_hands(sock)
+            secured, step.facts = self._handshake(sock)
             if not step.facts.is_trusted and self.verify:
                 secured.close()
                 raise explanation.explain_distrust(self.url, step.facts)
         return secured
 
-    def _shake_hands(self, sock: socket.socket) -> tuple[ssl.SSLSocket, TlsFacts]:
+    def _handshake(self, sock: socket.socket) -> tuple[ssl.SSLSocket, TlsFacts]:
         """Do the handshake; if it is silent for long, check for a plain-text protocol before trying again.
 
         A plain HTTP server may wait forever for the end of a line.
@@ -219,11 +219,11 @@ class _HopRunner:
         host = self.url.facts.host
         patience = self.deadline.at_most(min(_PATIENCE_SECONDS, self.deadline.remaining() / 2))
         try:
-            return shake_hands(sock, host, self._dial, patience)
+            return handshake(sock, host, self._dial, patience)
         except TimeoutError:
             if speaks_plainly(self._dial, self.deadline):
                 raise
-            return shake_hands(self._dial(self.deadline), host, self._dial, self.deadline)
+            return handshake(self._dial(self.deadline), host, self._dial, self.deadline)
 
     def _exchange(self, sock: socket.socket) -> None:
         http = HttpConnection(sock, self.deadline)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from webdemo.client.endpoint import Endpoint
-from webdemo.compare.results import Server, State
+from webdemo.compare.results import Server
 from webdemo.errors import UsageError
 
 CONNECT_SECONDS = 5.0
@@ -24,15 +24,11 @@ class RemoteHost:
     endpoint: Endpoint
     problem: str | None = None
 
-    @property
-    def state(self) -> State:
-        return "missing" if self.problem else "up"
-
     def is_up(self) -> bool:
         return self.problem is None
 
     def row(self) -> Server:
-        return Server(self.label, self.host, {}, None, self.state, self.problem)
+        return Server(self.label, self.host, {}, None, "missing" if self.problem else "up", self.problem)
 
     def own_words(self) -> set[str]:
         return {self.host}

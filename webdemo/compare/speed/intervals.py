@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_left
 from collections.abc import Sequence
 from statistics import NormalDist, fmean, median
 from typing import TypeVar
@@ -73,17 +74,9 @@ def is_significant(found: Figure) -> bool:
 
 
 def student_quantile(probability: float, freedom: int) -> float:
-    """The quantile of Student's t distribution for a probability above 0.5, by bisection."""
-    low, high = 0.0, 1.0
-    while _student_cdf(high, freedom) < probability:
-        high *= 2
-    while high - low > 1e-9 * high:
-        middle = (low + high) / 2
-        if _student_cdf(middle, freedom) < probability:
-            low = middle
-        else:
-            high = middle
-    return high
+    """The quantile of Student's t distribution for a probability above 0.5, to a millionth."""
+    millionths = bisect_left(range(10**12), probability, key=lambda t: _student_cdf(t / 1e6, freedom))
+    return millionths / 1e6
 
 
 def _student_cdf(t: float, freedom: int) -> float:
