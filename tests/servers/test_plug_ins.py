@@ -5,6 +5,7 @@ The plug-in `tiny` is the example of docs/servers.md, run as printed there. The 
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -19,6 +20,7 @@ import pytest
 from tests.raw_http import Connection, get
 from tests.running import Running, Start
 from tests.servers.kinds import SOFTWARE
+from webdemo import servers
 
 PACKAGE = Path(__file__).parents[1] / "plugin_package"
 DOCS = Path(__file__).parents[2] / "docs" / "servers.md"
@@ -55,6 +57,13 @@ def refused(run: Running) -> list[str]:
     """The output of a webdemo that refused its arguments."""
     assert run.wait() == 2
     return run.log().splitlines()
+
+
+def test_a_plug_in_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor asks for a service's adapter whenever something happens."""
+    adapter = servers.find("smtp")
+    monkeypatch.delattr(importlib.metadata, "entry_points")
+    assert servers.find("smtp") is adapter
 
 
 def test_the_example_of_the_docs_serves_as_printed(serving: Start, plugged: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import signal
@@ -324,6 +325,7 @@ def _pasted() -> dict[str, EntryPoint]:
     return {PASTE + (e.dist.name if e.name == "main" and e.dist else e.name): e for e in entries}
 
 
+@functools.cache  # finding a plug-in reads the metadata of every installed distribution
 def find(name: str) -> Adapter:
     """The adapter called `name`; does not import the server. Raises UsageError or ServerUnavailable."""
     if name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
