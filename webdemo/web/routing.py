@@ -32,7 +32,7 @@ _parameter_name = re.compile("<(?:([^<>]*):)?[^<>:]*>")
 _text_converters = (None, "default", "string")
 _int_digits = 18
 _no_names: Mapping[str, Any] = {}
-_plain_segment = re.compile("[A-Za-z0-9._~-]+")
+_is_plain_segment = re.compile("[A-Za-z0-9._~-]+").fullmatch
 _plain_path = re.compile("(?:/(?:<[A-Za-z_][A-Za-z0-9_]*>|[A-Za-z0-9._~-]*))+")
 ANY_METHOD = "*"
 _tree_parameter = re.compile(r"<(int:)?([A-Za-z_][A-Za-z0-9_]*)>")
@@ -119,7 +119,8 @@ class Router:
         self._any_first_segment = False
         self._views: dict[str, dict[str, View]] = {}  # by rule and method
         self._rules_by_path: dict[str, str] = {}  # a rule for each path before the first parameter
-        self._plain_rules: dict[View, tuple[str, dict[str, bool]] | None] = {}
+        # By view and by name: a path with %s for each parameter, and whether that is an integer.
+        self._plain_rules: dict[str | View, tuple[str, dict[str, bool]] | None] = {}
         self._named: dict[str, list[View]] = {}
         self._tree = _Node()
         self._has_tree = not {"default", "int"} & (converters or {}).keys()
@@ -147,10 +148,7 @@ class Router:
         self._check_mounts([path])
         self._map.add(added)
         _check_call(view, rule, added.arguments)
-        named = self._named.setdefault(name or _name(view), [])
-        if view not in named:
-            named.append(view)
-        self._add_plain_rule(rule, view)
+        self._add_name(name or _name(view), rule, view)
         self._any_first_segment |= "<" in rule.split("/")[1]
         self._add_to_tree(rule, view, added.methods)
         for method in added.methods or ():
@@ -180,12 +178,22 @@ class Router:
                     remedy="Route it in the mounted app, or mount an app of its own for it.",
                 )
 
-    def _add_plain_rule(self, rule: str, view: View) -> None:
-        """Keep the rule for `build` if it is the view's only one and needs no quoting."""
+    def _add_name(self, name: str, rule: str, view: View) -> None:
+        """Keep the rule for `build`: in short, if it is the view's only one and needs no quoting."""
+        named = self._named.setdefault(name, [])
+        if view not in named:
+            named.append(view)
         path = _tree_parameter.sub(r"<\2>", rule)
-        is_plain = self._has_tree and view not in self._plain_rules and _plain_path.fullmatch(path)
-        parameters = {name: bool(integer) for integer, name in _tree_parameter.findall(rule)}
-        self._plain_rules[view] = (path, parameters) if is_plain else None
+        plain = None
+        if view in self._plain_rules:
+            self._plain_rules.update(
+                dict.fromkeys((each for each, views in self._named.items() if view in views), None)
+            )
+        elif self._has_tree and _plain_path.fullmatch(path):
+            parameters = {name: bool(integer) for integer, name in _tree_parameter.findall(rule)}
+            plain = _tree_parameter.sub("%s", rule), parameters
+        self._plain_rules[view] = plain
+        self._plain_rules[name] = plain if len(named) == 1 else None
 
     def _add_shortcut(self, method: str, rule: str, view: View) -> None:
         exact, tails = self.shortcuts.setdefault(method, ({}, {}))
@@ -305,21 +313,27 @@ class Router:
 
     def build(self, endpoint: str | View, values: Mapping[str, Any]) -> str:
         """The quoted path of a view, given itself or its name. Raises LookupError unless there is one."""
+        plain = self._plain_rules.get(endpoint)
+        if plain is None or len(plain[1]) != len(values):
+            return self._build_by_rules(endpoint, values)
+        path, parameters = plain
+        if not values:
+            return path
+        texts = []
+        for name, is_integer in parameters.items():
+            value = values.get(name)
+            if type(value) is int and value >= 0:
+                value = str(value)
+            elif is_integer or type(value) is not str or not _is_plain_segment(value):
+                return self._build_by_rules(endpoint, values)
+            texts.append(value)
+        return path % tuple(texts)
+
+    def _build_by_rules(self, endpoint: str | View, values: Mapping[str, Any]) -> str:
         views = self._named.get(endpoint, []) if isinstance(endpoint, str) else [endpoint]
         if len(views) != 1:
             raise LookupError(f"{len(views)} views are named {endpoint!r}, and url_for needs one")
-        plain = self._plain_rules.get(views[0])
-        if plain is None or plain[1].keys() != values.keys():
-            return self._matcher.build(views[0], values)
-        path, parameters = plain
-        for name, is_integer in parameters.items():
-            value = values[name]
-            if type(value) is int and value >= 0:
-                value = str(value)
-            elif is_integer or type(value) is not str or not _plain_segment.fullmatch(value):
-                return self._matcher.build(views[0], values)
-            path = path.replace(f"<{name}>", value)
-        return path
+        return self._matcher.build(views[0], values)
 
 
 def source(view: View) -> str:
