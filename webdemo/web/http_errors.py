@@ -58,9 +58,7 @@ def answer_by_handler(handler: Handler, error: Exception, request: Request) -> A
     result = handler(request, error)
     if isinstance(result, HTTPException):
         return answer_error(result, request, handler)
-    if not isinstance(result, (tuple, WerkzeugResponse)):
-        result = (result, code)
-    status, headers, body = answer(result, request, handler)
+    status, headers, body = answer(result, request, handler, code)
     if isinstance(error, HTTPException) and (own := _own_headers(error, request)):
         present = {name.lower() for name, _ in headers}
         if status.startswith(str(code)):

@@ -324,18 +324,20 @@ class Request(WerkzeugRequest):
         return _read_exactly(environ["wsgi.input"], length)
 
     def make_form_data_parser(self) -> FormDataParser:
-        """The parser of forms; `close` closes what it opens for uploads."""
+        """The parser of forms; `close` closes the files that it opens for uploads, unless they are small."""
         from webdemo.web.forms import FormParser  # here, so that only a form imports a parser
 
         uploads: list[IO[bytes]] = []
 
-        def make_and_keep(*args: Any, **named: Any) -> IO[bytes]:
-            uploads.append(default_stream_factory(*args, **named))
+        def open_upload(total_content_length: int | None, *args: Any, **named: Any) -> IO[bytes]:
+            if total_content_length is not None and total_content_length <= _small_bytes:
+                return BytesIO()
+            uploads.append(default_stream_factory(total_content_length, *args, **named))
             return uploads[-1]
 
         self.uploads = uploads
         return FormParser(
-            make_and_keep,
+            open_upload,
             self.max_form_memory_size,
             self.max_content_length,
             self.parameter_storage_class,

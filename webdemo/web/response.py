@@ -15,6 +15,7 @@ from datetime import date, time
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache, partial
+from html import escape
 from http import HTTPStatus
 from logging import getLogger
 from types import GeneratorType
@@ -22,7 +23,6 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from markupsafe import escape
 from werkzeug.datastructures import Headers as WerkzeugHeaders
 from werkzeug.urls import iri_to_uri
 from werkzeug.utils import get_content_type
@@ -353,15 +353,14 @@ def _special_name(name: str) -> str:
     return special
 
 
-def answer(result: Any, request: Request, view: View) -> Answer:
-    """Convert a view's result to a WSGI status, header list and body.
+def answer(result: Any, request: Request, view: View, status: int | str = 200) -> Answer:
+    """Convert a view's result to a WSGI status, header list and body; `status` is used unless it has one.
 
     The header list is new for each response, because servers and middleware may change it.
     """
     kind = type(result)
-    if kind is GeneratorType:
+    if kind is GeneratorType and status == 200:
         return "200 OK", [type_html], Stream(result, result.close, request, view)
-    status: int | str = 200
     given: Any = None
     body = result
     if kind is tuple:
@@ -375,7 +374,7 @@ def answer(result: Any, request: Request, view: View) -> Answer:
         content, content_type = body, _type_bytes
     else:
         response = make_response(body, view)
-        if body is not result:
+        if response is not result:
             response.status = status
             if given:
                 _replace_headers(response.headers, header_pairs(given))
