@@ -8,7 +8,7 @@ written during a load with the same content causes no load.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,7 +59,7 @@ class LoadWrites:
         while len(self._own) > _MOST_OWN:
             del self._own[next(iter(self._own))]
 
-    def without_own(self, paths: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
+    def without_own(self, paths: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
         """The paths that the app does not write itself; and notes on the others, one for a folder."""
         counting = tuple(path for path in paths if path not in self._own or path.endswith(".py"))
         notes = []

@@ -304,6 +304,7 @@ class ServerProcess:
     def ended(self, loop: Loop) -> None:
         """It has exited: read the rest, and let go of it."""
         self.take_output()
+        self._readers = []
         self._has_ended = True
         if self._pidfd is not None:
             loop.forget(self._pidfd)

@@ -14,45 +14,38 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webdemo import servers
 from webdemo.errors import ControlUnavailable, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.stats.figures import INTERVAL_SECONDS, Figures
 from webdemo.stats.usage import UsageTable
 from webdemo.supervisor import events, executor, facts
 from webdemo.supervisor.actual import Limits
+from webdemo.supervisor.changes import FileChanges
 from webdemo.supervisor.commands import Commands, Done
 from webdemo.supervisor.control import ControlServer
 from webdemo.supervisor.desired import Services
 from webdemo.supervisor.executor import Executor
 from webdemo.supervisor.facts import Action, Fact
 from webdemo.supervisor.listeners import Listener
-from webdemo.supervisor.live import LiveReload
-from webdemo.supervisor.load_writes import LoadWrites, Version
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.notify import Notifier
 from webdemo.supervisor.plan import Plan, place
 from webdemo.supervisor.reconciler import Reconciler, label
 from webdemo.supervisor.status import Overview
 from webdemo.worker import interpreter, startup
-from webdemo.worker.app_import import is_project
 from webdemo.worker.codec import InvalidMessage
-from webdemo.worker.loader import AHEAD
-from webdemo.worker.messages import Loaded, Sources
-from webdemo.worker.reread import COMPILED
+from webdemo.worker.messages import Loaded
 
 if TYPE_CHECKING:
     from webdemo.supervisor.admin import Admin
-    from webdemo.supervisor.watch import Watcher
 
 _DOUBLED_SIGNAL_SECONDS = 0.5  # some platforms send SIGTERM twice; that is not a request to stop at once
 _SLOW_LOAD_SECONDS = 1.0
-_SPARE_SECONDS = 0.5  # for what is up to answer first
 
 
 class Supervisor:
@@ -71,7 +64,6 @@ class Supervisor:
         self.emit = emit
         self.since = time.time()
         self.loop = Loop(self._report)
-        self._load_writes = LoadWrites(self.since)
         opened = Listener.of_all(listeners)
         self._ports = {place(listener.bind): listener.name for listener in opened}
         self.plan = plan
@@ -90,22 +82,26 @@ class Supervisor:
                 emit=emit,
                 on_loaded=self._loaded,
                 on_hint=self._hint,
-                on_sources=self._know_sources,
-                on_wrote=self._load_writes.wrote,
+                on_sources=lambda sources: self._changes.know_sources(sources),
+                on_wrote=lambda paths: self._changes.wrote(paths),
                 services=lambda: self.reconciler.settled.slots,
             ),
         )
         self.overview = Overview(self.reconciler, self.executor)
         self.figures = Figures(self.executor.counters, UsageTable().look)
-        self._live = self._live_reload(plan)
-        self._is_loading_changes = False
+        self._changes = FileChanges(
+            self.loop,
+            plan,
+            self.executor,
+            emit=emit,
+            hint=self._hint,
+            load_again=self._reload_or_tell,
+            is_stopping=lambda: self.reconciler.stopping is not None,
+        )
         self._notifier = Notifier()
         self._admin_sockets = admin
         self._reread = reread
         self._is_reloading = False
-        self._watcher: Watcher | None = None
-        self._watched: set[str] = set()
-        self._reread_folders: set[str] = set()  # folders of files that the same processes read anew
         self._hints: set[str] = set()
         self._app_name = str(plan.target)
         self._waiting: dict[int, Done] = {}
@@ -129,7 +125,7 @@ class Supervisor:
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         self.act()  # starts the loaders; the rest is done while the app is being imported
         interpreter.end_early()  # unused if no service shares the app
-        self.loop.after(_SLOW_LOAD_SECONDS, self._watch_current_folder)
+        self.loop.after(_SLOW_LOAD_SECONDS, self._changes.watch_current_folder)
         control = self._open_control()
         if sys.platform == "linux" and not Path("/proc/self").exists():
             self.emit(events.Note("/proc is not mounted: memory, CPU and who holds a port are not known."))
@@ -145,8 +141,7 @@ class Supervisor:
                 control.close()
             if admin is not None:
                 admin.close()
-            if self._watcher is not None:
-                self._watcher.stop()
+            self._changes.close()
             self.executor.close()
         return self._exit_code
 
@@ -184,28 +179,16 @@ class Supervisor:
 
     def _apply(self, plan: Plan) -> None:
         """Continue with this plan: limits and what is watched at once, the rest with the next release."""
-        before, self.plan = self.plan, plan
+        self.plan = plan
         self.executor.renew(plan, self.reconciler.releases)
         self.reconciler.configure(self._services(plan), _limited(self.reconciler.limits, plan))
-        if plan.features.live_reload != before.features.live_reload:
-            self._live = self._live_reload(plan)
-        if _watching(plan) != _watching(before):
-            if self._watcher is not None:
-                self._watcher.stop()
-            self._watcher, watched, self._watched = None, self._watched, set()
-            self._watch(sorted(watched))
-            self._watch_current_folder()
+        self._changes.renew(plan)
 
     def _services(self, plan: Plan) -> Services:
         return tuple(
             (service._replace(binds=()), tuple(self._ports[place(bind)] for bind in service.binds))
             for service in plan.services
         )
-
-    def _live_reload(self, plan: Plan) -> LiveReload | None:
-        if not plan.features.live_reload:
-            return None
-        return LiveReload(self.executor.counters.board, self.executor.run_name)
 
     def _reload_or_tell(self, done: Done = lambda _: None) -> None:
         try:
@@ -233,118 +216,6 @@ class Supervisor:
             self._asked_to_stop("the terminal was closed")
         else:
             self._reload_or_tell()
-
-    def _know_sources(self, sources: Sources) -> None:
-        if self._live is not None:
-            self._reread_folders |= set(sources.reread)
-        self._watch(sources.folders)
-
-    def _watch(self, folders: Sequence[str]) -> None:
-        """With --reload: watch these folders as well, and reload the app when something changes."""
-        target, mounts = self.plan.target, self.plan.features.static
-        wanted = {*folders, *self.plan.reload_paths, *(mount.folder for mount in mounts)}
-        if target.directory is not None:
-            wanted.add(target.directory)
-        for folder in [each for each in wanted if not is_project(Path(each))]:
-            wanted.remove(folder)
-            self._hint(
-                f"{folder} holds too much to be watched: changes in it reload nothing. "
-                "To watch a part of it: --reload-path FOLDER"
-            )
-        if not self.plan.reload or wanted <= self._watched or self.reconciler.stopping is not None:
-            return
-        from webdemo.supervisor.watch import Watcher  # slow to import, and needed with --reload only
-
-        self._watched |= wanted
-        if self._watcher is not None:
-            self._watcher.stop()
-        self._watcher = Watcher(
-            self._watched,
-            lambda paths: self.loop.post(partial(self._changed, paths)),
-            barrier=self.loop.barrier,
-            on_note=lambda text: self.loop.post(partial(self.emit, events.Note(text))),
-            exclude=self.plan.reload_exclude,
-            since=self._load_writes.began,
-            quiet_ms=100 if self._live is None else 20,
-        )
-        self._watcher.start()
-
-    def _watch_current_folder(self) -> None:
-        """Until the app's folders are known: a change may fix an import that fails, or takes too long."""
-        if not self._watched:
-            with contextlib.suppress(FileNotFoundError):  # the current folder was deleted
-                here = Path.cwd()
-                name = self.plan.target.app.partition(":")[0].partition(".")[0]
-                of_app = [
-                    Path(path, file) for path in (str(here), *sys.path) for file in (name, f"{name}.py")
-                ]
-                self._watch([str(path) for path in ([here] if is_project(here) else of_app) if path.exists()])
-
-    def _changed(self, paths: tuple[str, ...]) -> None:
-        if self.reconciler.stopping is not None:
-            return
-        self.executor.take_reports()  # what the app has written itself is reported before it is written
-        paths, notes = self._load_writes.without_own(paths)
-        for note in notes:
-            self.emit(events.Note(note))
-        if not paths:
-            return
-        versions = [Version.of(path) for path in paths]
-        saved = min(max(version.modified for version in versions) or time.time(), time.time())
-        if self._live is not None and all(path.endswith(".css") for path in paths):
-            self._live.styles_changed()
-        elif self._live is not None and all(map(self._is_reread, paths)):
-            self._live.files_changed()
-        else:
-            self._load_changes(versions, saved)
-            return
-        self.emit(events.Changed(paths, time.time() - saved))
-
-    def _is_reread(self, path: str) -> bool:
-        """Whether the same processes serve the new content."""
-        if self.plan.target.directory is not None:
-            return True
-        mounts = {mount.folder for mount in self.plan.features.static}
-        folders = {str(folder) for folder in Path(path).parents}
-        return not path.endswith(COMPILED) and not folders.isdisjoint(self._reread_folders | mounts)
-
-    def _load_changes(self, versions: Sequence[Version], saved: float) -> None:
-        counting, left_out = self._load_writes.take(versions)
-        for path in left_out:
-            self.emit(
-                events.Note(
-                    f"{path} is written whenever the app is loaded: its changes reload nothing from now on. "
-                    f"To leave it out from the start: --reload-exclude {Path(path).name}"
-                )
-            )
-        if not counting:
-            return
-        paths = tuple(counting)
-        if self._live is None:
-            self.emit(events.Changed(paths))
-        else:
-            self._is_loading_changes = True
-            self._live.loads(True)
-            if any(map(_is_imported_ahead, paths)):
-                interpreter.end_early()  # it has the old code
-        self._load_writes.load_began(time.time())
-        self._reload_or_tell(partial(self._loaded_changes, paths, saved))
-
-    def _loaded_changes(self, paths: tuple[str, ...], saved: float, error: WebdemoError | None) -> None:
-        self._load_writes.load_ended(time.time())
-        self._is_loading_changes = False
-        if self._live is not None:
-            self._live.loads(False)
-            self.loop.after(_SPARE_SECONDS, self._keep_spare)
-            if error is None:
-                self.emit(events.Changed(paths, time.time() - saved))
-
-    def _keep_spare(self) -> None:
-        """Import ahead what the next load needs before the app: with --live-reload."""
-        if self._live is not None and self.reconciler.stopping is None:
-            adapters = [servers.find(service.server) for service in self.plan.services]
-            of_servers = (module for adapter in adapters for module in adapter.modules)
-            interpreter.keep_spare((*AHEAD, "webdemo.web.templates", *of_servers))
 
     # -- facts and actions -----------------------------------------------------------------------
 
@@ -394,8 +265,8 @@ class Supervisor:
             case facts.TellStarted():
                 self._tell_started()
             case facts.TellUp(slot, why, seconds):
-                self._tell_release()
-                if not self._is_loading_changes:  # which are reported on a line, with their files
+                self._changes.serves(self.reconciler.settled.release)
+                if not self._changes.tells_when_loaded:
                     self.emit(events.Up(label(slot), self.overview.pids(slot), why, seconds))
             case facts.TellStopped(slot):
                 self.emit(events.StoppedService(label(slot)))
@@ -407,10 +278,7 @@ class Supervisor:
                 self.emit(events.GivenUp(label(slot), deaths, self.executor.tail_of(process)))
             case facts.TellLoadFailed(error, old_code_serves):
                 self.emit(events.LoadFailed(error, old_code_serves))
-                if self._live is not None:
-                    self._live.failed(error)
-                if not old_code_serves:
-                    self._watch_current_folder()
+                self._changes.failed(error, old_code_serves=old_code_serves)
             case facts.TellChangeFailed(process, slot, how):
                 self.emit(events.ReplaceFailed(label(slot), how, self.executor.tail_of(process)))
             case facts.TellLoaderLost(how, pause):
@@ -428,17 +296,12 @@ class Supervisor:
             case _:
                 self.executor.carry_out(action)
 
-    def _tell_release(self) -> None:
-        if self._live is not None:
-            self._live.serves(self.reconciler.settled.release)
-
     def _tell_started(self) -> None:
         self._notifier.ready()
-        self._load_writes.load_ended(time.time())
-        self._tell_release()
+        self._changes.started()
+        self._changes.serves(self.reconciler.settled.release)
         rows = self.overview.rows()
         self.emit(events.Started(rows, time.monotonic() - startup.BEGAN, self._app_name))
-        self.loop.after(_SPARE_SECONDS, self._keep_spare)
 
     def _loaded(self, report: Loaded, shares: bool) -> None:
         self._app_name = report.app or self._app_name
@@ -489,15 +352,6 @@ def _limited(limits: Limits, plan: Plan) -> Limits:
         drain_delay_seconds=plan.drain_delay_seconds,
         waits_for_fix=plan.reload,
     )
-
-
-def _watching(plan: Plan) -> tuple[object, ...]:
-    return plan.reload, plan.reload_paths, plan.reload_exclude, plan.features.live_reload
-
-
-def _is_imported_ahead(path: str) -> bool:
-    package = Path(__file__).parents[1]
-    return Path(path).is_relative_to(package) and not Path(path).is_relative_to(package / "demo")
 
 
 def _has_terminal() -> bool:
