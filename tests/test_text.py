@@ -196,7 +196,7 @@ def drawn_trace(text: str) -> str:
 
 
 def access_log(text: str) -> str:
-    values = (0.0, "waitress", ":8000", text, text, text, 200, 5, 1.0, "id")
+    values = (0, "waitress", ":8000", text, text, text, "200", 5, 1_000_000, "id")
     line = text_line(*values)
     assert len(line.split(" ")) == 10
     assert json.loads(json_line(*values))

@@ -162,7 +162,7 @@ def _conditions(key: str) -> Read:
 
 def _line(text: str) -> None:
     for form in (text_line, json_line):
-        form(0.0, "waitress", ":8000", text, text, text, 200, 0, 1.0, "a-1")
+        form(0, "waitress", ":8000", text, text, text, "200", 0, 1_000_000, "a-1")
 
 
 class _Source:

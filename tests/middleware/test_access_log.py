@@ -147,10 +147,10 @@ def test_a_line_is_short_in_text_and_coloured_on_a_terminal(log: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "colour"), [(200, "32"), (304, "36"), (404, "33"), (503, "31"), (101, "0")]
+    ("status", "colour"), [("200", "32"), ("304", "36"), ("404", "33"), ("503", "31"), ("101", "0")]
 )
-def test_colours_tell_kinds_of_status_apart(status: int, colour: str) -> None:
-    line = text_line(0.0, "s", ":1", "c", "GET", "/", status, 0, 0.0, "r")
+def test_colours_tell_kinds_of_status_apart(status: str, colour: str) -> None:
+    line = text_line(0, "s", ":1", "c", "GET", "/", status, 0, 0, "r")
     assert f"\x1b[{colour}m{status}\x1b[0m" in coloured(line)
 
 

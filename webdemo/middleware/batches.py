@@ -36,13 +36,15 @@ class Batches(Generic[T]):
 
     def _reset(self) -> None:
         self._items.clear()
+        self._is_idle = True  # the next item wakes the thread; faster to ask than the event
         self._has_items = threading.Event()
         self._has_thread = False
         self._flushing = threading.Lock()
 
     def add(self, item: T) -> None:
         self._items.append(item)
-        if not self._has_items.is_set():
+        if self._is_idle:
+            self._is_idle = False
             self._has_items.set()
             if not self._has_thread:
                 self._start_thread()
@@ -52,14 +54,15 @@ class Batches(Generic[T]):
             threading.Thread(target=self._run, daemon=True).start()
             self._has_thread = True
         except RuntimeError:  # the thread limit is reached
-            self._has_items.clear()
+            self._is_idle = True
             self.flush()
 
     def _run(self) -> None:
         while True:
             time.sleep(_SECONDS)
             if not self._items:
-                self._has_items.clear()  # what is added from now on sets it again
+                self._has_items.clear()
+                self._is_idle = True  # what is added from now on sets the event
                 if not self._items:
                     self._has_items.wait()
                     continue

@@ -62,10 +62,14 @@ def watch(app: WSGIApplication, counter: RequestCounter, log: Log | None = None)
     return watched
 
 
-class Answer:
-    """The state of one request until its response is closed."""
+class Answer(list[bytes]):
+    """The state of one request until its response is closed; the response's body, if the app's is a list.
+
+    The server can take a list's length, and it has the close() that a list lacks.
+    """
 
     __slots__ = (
+        "_close_body",
         "_counter",
         "_ended",
         "_headers",
@@ -95,6 +99,7 @@ class Answer:
         self._counter = counter
         self._log = log
         self._ended = False
+        self._close_body: Callable[[], None] | None = None
         self.began = counter.begin()
         if log is not None:
             log.begin(self)
@@ -103,8 +108,12 @@ class Answer:
         """The start_response passed to the app."""
         self.status = status
         self._headers = headers
-        if self.request_id and "x-request-id" not in [name.lower() for name, _ in headers]:
-            headers = [*headers, ("X-Request-ID", self.request_id)]  # a new list: the app may reuse its own
+        if self.request_id:
+            for name, _ in headers:
+                if len(name) == 12 and name.lower() == "x-request-id":
+                    break
+            else:  # a new list: the app may reuse its own
+                headers = [*headers, ("X-Request-ID", self.request_id)]
         if exc_info:
             self._write = self._start_response(status, headers, exc_info)
         else:
@@ -122,21 +131,35 @@ class Answer:
             self.bytes += len(body[0]) if len(body) == 1 else sum(map(len, body))
             if self.bytes > _SENT_AT_ONCE:
                 self.responds()
-            listed = _ListBody(body)
-            listed.close = self.end if type(body) is list else _closing(body, self)
-            return listed
+            self.extend(body)
+            if type(body) is not list:
+                self._close_body = getattr(body, "close", None)
+            return self
+        self._close_body = getattr(body, "close", None)
         wrapper = self.environ.get("wsgi.file_wrapper")
         if isinstance(wrapper, type) and isinstance(body, wrapper):
             # The server uses sendfile only if it gets its own wrapper object back.
             self.bytes += _announced(self._headers)
             self.responds()
-            body.close = _closing(body, self)  # type: ignore[attr-defined]
+            body.close = self.close  # type: ignore[attr-defined]
             return body
         return _IterableBody(body, self)
 
     def responds(self) -> None:
         """From now on it takes as long as the client does, or the stream: it does not wait for the app."""
         self._counter.responds(self.began)
+
+    def close(self) -> None:
+        """Close the app's body, if it can be closed, and then end the request."""
+        try:
+            if self._close_body is not None:
+                self._close_body()
+        except BaseException as exc:
+            if isinstance(exc, Exception) or in_apps_process:
+                raise
+            raise AppExited(exc) from exc
+        finally:
+            self.end()
 
     def end(self) -> None:
         if not self._ended:
@@ -155,40 +178,13 @@ def _announced(headers: Headers) -> int:
     return int(length) if length.isdecimal() else 0
 
 
-def _closing(body: Any, answer: Answer) -> Callable[[], None]:
-    """A close() that closes the body, if it can be closed, and then ends the request."""
-    close = getattr(body, "close", None)
-    if close is None:
-        return answer.end
-
-    def close_and_end() -> None:
-        try:
-            close()
-        except BaseException as exc:
-            if isinstance(exc, Exception) or in_apps_process:
-                raise
-            raise AppExited(exc) from exc
-        finally:
-            answer.end()
-
-    return close_and_end
-
-
-class _ListBody(list[bytes]):
-    """A list, so that the server can take its length, with the close() that a list lacks."""
-
-    __slots__ = ("close",)  # set by `wrap`, because an __init__ would take twice as long
-
-    close: Callable[[], None]
-
-
 class _IterableBody:
     __slots__ = ("_answer", "_body", "close")
 
     def __init__(self, body: Iterable[bytes], answer: Answer) -> None:
         self._body = body
         self._answer = answer
-        self.close = _closing(body, answer)
+        self.close = answer.close
 
     def __iter__(self) -> Iterator[bytes]:
         answer = self._answer

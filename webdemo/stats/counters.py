@@ -301,12 +301,16 @@ class RequestCounter:
         if words is None:
             words = self._claim()
         waiting = self._waiting
-        with self._lock:
+        lock = self._lock
+        lock.acquire()  # `with` takes twice as long
+        try:
             words[_STARTED] += 1
             began = perf_counter_ns()
             if not waiting:
                 words[_OLDEST] = began
             waiting[began] = None
+        finally:
+            lock.release()
         return began
 
     def responds(self, began: int) -> None:
@@ -324,13 +328,17 @@ class RequestCounter:
             words = self._claim()
         bucket = _HISTOGRAM + bisect_right(ENDS, nanoseconds)
         waiting = self._waiting
-        with self._lock:
+        lock = self._lock
+        lock.acquire()
+        try:
             waiting.pop(began, None)  # it may have begun before a fork
             words[_OLDEST] = next(iter(waiting)) if waiting else 0
             words[_ENDED_WITH.get(status[:1], _ENDED)] += 1
             words[_BYTES] += size
             words[_NANOSECONDS] += nanoseconds
             words[bucket] += 1
+        finally:
+            lock.release()
 
 
 class SiblingCounts:
