@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from tests.running import wait_until
 from tests.web.static_files.calling import call
 from tests.web.static_files.conftest import keep_at_once
 from webdemo.web.static import representations
@@ -97,14 +96,14 @@ def test_content_of_a_large_file_is_read_once_for_its_hash(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = StaticFiles(folder)
-    read: list[Any] = []
-    original = hashlib.file_digest
+    read: list[int] = []
+    original = representations._digest
 
-    def read_and_count(file: Any, digest: Any) -> Any:
-        read.append(file)
-        return original(file, digest)
+    def read_and_count(descriptor: int, *, pauses: bool) -> str:
+        read.append(descriptor)
+        return original(descriptor, pauses=pauses)
 
-    monkeypatch.setattr(hashlib, "file_digest", read_and_count)
+    monkeypatch.setattr(representations, "_digest", read_and_count)
     monkeypatch.setattr("webdemo.web.static.app.monotonic", itertools.count(0, 10).__next__)
     for _ in range(3):
         app.url("large.bin")
@@ -113,14 +112,35 @@ def test_content_of_a_large_file_is_read_once_for_its_hash(
     assert len(read) == 1
 
 
-@pytest.mark.parametrize(("hashed_bytes", "is_same"), [(2**30, True), (2**20 - 1, False)])
-def test_etag_of_a_large_file_is_the_same_on_every_host_up_to_a_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hashed_bytes: int, is_same: bool
-) -> None:
-    monkeypatch.setattr(representations, "HASHED_BYTES", hashed_bytes)
-    tags = set()
+@pytest.fixture
+def hosts(tmp_path: Path) -> dict[str, StaticFiles]:
+    """Two hosts with the same bytes."""
     for host in ("a", "b"):
         (tmp_path / host).mkdir()
         (tmp_path / host / "large.bin").write_bytes(bytes(2**20))
-        tags.add(call(StaticFiles(tmp_path / host), "/large.bin", method="HEAD")["ETag"])
-    assert (len(tags) == 1) is is_same
+    return {host: StaticFiles(tmp_path / host) for host in ("a", "b")}
+
+
+def large_etag(host: StaticFiles) -> str:
+    return call(host, "/large.bin", method="HEAD")["ETag"]
+
+
+def test_etag_of_a_large_file_is_the_same_on_every_host(hosts: dict[str, StaticFiles]) -> None:
+    assert large_etag(hosts["a"]) == large_etag(hosts["b"])
+
+
+def test_etag_of_a_file_too_large_to_be_read_at_once_becomes_the_same_on_every_host(
+    hosts: dict[str, StaticFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_etag = large_etag(hosts["a"])
+    representations._hashes.clear()
+    monkeypatch.setattr(representations, "HASHED_BYTES", 2**20 - 1)
+    assert large_etag(hosts["a"]) == large_etag(hosts["a"]) != large_etag(hosts["b"])
+    assert not representations._waiting, "it has just changed, and may be growing"
+    monkeypatch.setattr(representations, "RESTED_SECONDS", 0.0)
+    wait_until(lambda: large_etag(hosts["a"]) == large_etag(hosts["b"]) == small_etag)
+    (tmp_path / "a" / "large.bin").write_bytes(b"x" + bytes(2**20))
+    assert large_etag(hosts["a"]) != small_etag, "at once, with the content"
+    wait_until(lambda: large_etag(hosts["a"]).count("-") == 0)
+    assert large_etag(hosts["a"]) != small_etag
+    wait_until(lambda: not representations._waiting)

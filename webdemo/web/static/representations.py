@@ -4,8 +4,8 @@ Each representation has its own strong entity tag, a hash of its content, so tha
 host that has the same bytes. A small file is read into memory; the hash of a large one is remembered with its
 inode, size and timestamps. These stay the same for two changes within one tick of the file system's clock, so
 a large file that has just changed is examined one tick later. Reading more than HASHED_BYTES would keep the
-first client waiting, so the tag of such a file is made of its inode, size and timestamps. So is that of a
-file that changes more than once in REREAD_SECONDS.
+first client waiting: such a file is read in a thread once it has rested, and until then its tag is made of
+its inode, size and timestamps. So is that of a file that changes more than once in REREAD_SECONDS.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,13 +25,19 @@ from webdemo.web.static.tree import Node, Signature, is_fresh_sibling, open_file
 SMALL_BYTES = 256 * 1024
 """Files up to this size are read into memory and may be cached."""
 HASHED_BYTES = 64 * 1024 * 1024
-"""The entity tag of files up to this size is a hash of their content."""
+"""Files up to this size are read for their entity tag before they are sent, larger ones meanwhile."""
+RESTED_SECONDS = 10.0
+"""A larger file that has changed since is not read: it may be growing."""
 
 _TICK_SECONDS = 0.01  # Linux's slowest clock for file times: CONFIG_HZ=100
 FINGERPRINT_DIGITS = 12
 REREAD_SECONDS = 1.0
 _MAX_REMEMBERED = 10_000
+_MAX_WAITING = 1000
+_READ_BYTES = 1024 * 1024
 _hashes: dict[bytes, tuple[Signature, str, float]] = {}  # of large files, by path, and when they were read
+_waiting: dict[bytes, Signature] = {}  # the files that a thread reads, the first one now
+_waiting_lock = threading.Lock()
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -151,7 +158,13 @@ def _content(folder_fd: int | None, name: bytes, path: bytes, mark: str) -> Cont
         found = signature(status)
         if found.size > SMALL_BYTES:
             tag = f"{found.inode:x}-{found.size:x}-{found.modified_ns:x}-{found.changed_ns:x}"
-            if found.size <= HASHED_BYTES and not _has_just_been_read(path, found):
+            known = _hashes.get(path)
+            if known is not None and known[0] == found:
+                tag = known[1]
+            elif found.size > HASHED_BYTES:
+                if time.time() - found.changed_ns / 1e9 >= RESTED_SECONDS:
+                    _hash_later(path, found)
+            elif not _has_just_been_read(path, found):
                 with suppress(FileNotFoundError):  # it is being written
                     tag = _large_hash(path, found, descriptor)
             return Content(path, found, None, f'"{tag}{mark}"')
@@ -182,16 +195,50 @@ def _has_just_been_read(path: bytes, found: Signature) -> bool:
     return known is not None and known[0] != found and time.monotonic() - known[2] < REREAD_SECONDS
 
 
-def _large_hash(path: bytes, found: Signature, descriptor: int) -> str:
+def _large_hash(path: bytes, found: Signature, descriptor: int, *, pauses: bool = False) -> str:
     """The hash of an open file, read once for each version. Raises FileNotFoundError if it changes."""
     known = _hashes.get(path)
     if known is not None and known[0] == found:
         return known[1]
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    digest = _digest(descriptor, pauses=pauses)
     if signature(os.fstat(descriptor)) != found:
         raise FileNotFoundError("the file changed while it was read")
     if len(_hashes) >= _MAX_REMEMBERED:
         _hashes.clear()
     _hashes[path] = found, digest, time.monotonic()
     return digest
+
+
+def _digest(descriptor: int, *, pauses: bool) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    while block := os.read(descriptor, _READ_BYTES):
+        digest.update(block)
+        if pauses:
+            time.sleep(0)  # under gevent, where a thread is a greenlet, others run
+    return digest.hexdigest()
+
+
+def _hash_later(path: bytes, found: Signature) -> None:
+    """Have the file read in a thread, which reads one file at a time and ends when none waits."""
+    with _waiting_lock:
+        is_idle = not _waiting
+        if len(_waiting) < _MAX_WAITING:
+            _waiting.setdefault(path, found)
+    if is_idle:
+        threading.Thread(target=_hash_waiting, daemon=True).start()
+
+
+def _hash_waiting() -> None:
+    while True:
+        with _waiting_lock:
+            path, found = next(iter(_waiting.items()))
+        with suppress(OSError):  # it has changed, or is gone
+            descriptor = open_file(path)
+            try:
+                _large_hash(path, found, descriptor, pauses=True)
+            finally:
+                os.close(descriptor)
+        with _waiting_lock:
+            del _waiting[path]
+            if not _waiting:
+                return
