@@ -55,7 +55,8 @@ def answer(comparison: Comparison, accepted: Collection[Finding] = ()) -> Answer
     problems: dict[str, list[str]] = {}
     for server in comparison.servers:
         if server.problem:
-            problems.setdefault(f"({server.state}): {server.problem}", []).append(server.label)
+            state = f" ({server.state})" if server.state != "up" else ""
+            problems.setdefault(f"{state}: {server.problem}", []).append(server.label)
     own = rows.differences(comparison, "app", leave_out=accepted)
     same, says = _same(comparison, up, own, bool(accepted))
     return Answer(
@@ -63,7 +64,7 @@ def answer(comparison: Comparison, accepted: Collection[Finding] = ()) -> Answer
         says,
         own,
         *_cause_and_meaning(own, up),
-        tuple(f"{wording.listed(labels)} {problem}" for problem, labels in problems.items()),
+        tuple(f"{wording.listed(labels)}{problem}" for problem, labels in problems.items()),
         _choice(comparison, up, [one for one in own if not _fails_everywhere(one, up)]),
         _quirks(comparison, up),
         tuple((hint.name, text) for hint in HINTS for text in hint.sentences(comparison)),
