@@ -1,7 +1,7 @@
 """The layout of a run's diagram: browser -> ports -> servers -> one app. Runs in the dashboard's process.
 
-Horizontal positions are percentages, so that text keeps its size at every width; vertical ones are pixels,
-with one row per port. A service is centred on its ports.
+The vertical positions, in pixels, with one row per port; a service is centred on its ports. The horizontal ones
+are percentages in the template, so that text keeps its size at every width.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from webdemo.dashboard.overview import Card, Overview
 ROW = 58
 DENSE_ROW = 38  # with more than MANY ports
 MANY = 6
-BROWSER_X, PORTS_X, SERVERS_X, APP_X = "11%", "36%", "65%", "91%"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,6 @@ def context(
     return {
         "overview": overview,
         "map": route_map.draw(overview),
-        "map_x": {
-            "browser": route_map.BROWSER_X,
-            "ports": route_map.PORTS_X,
-            "servers": route_map.SERVERS_X,
-            "app": route_map.APP_X,
-        },
         "box": {"width": chart.WIDTH, "height": chart.HEIGHT, "minutes": chart.WINDOW_SECONDS // 60},
         "logs": logs,
         "act_url": act_url,
