@@ -6,8 +6,11 @@ marked. JSON is compared value by value, text line by line, anything else by len
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import json
+import operator
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -117,8 +120,8 @@ def header_rows(responses: Iterable[Observation]) -> Iterator[Row]:
 
 def majority(values: Collection[T]) -> T | None:
     """The value that more than half have; None if there is none."""
-    found = [value for value, count in Counter(values).items() if 2 * count > len(values)]
-    return found[0] if found else None
+    found = Counter(values).most_common(1)
+    return next((value for value, count in found if 2 * count > len(values)), None)
 
 
 def usual_lines(bodies: Collection[bytes]) -> list[bytes]:
@@ -193,32 +196,23 @@ def _named(value: Any) -> list[tuple[Any, Any]] | None:
 def _marked_lines(texts: Sequence[str]) -> tuple[tuple[Marked, ...], ...]:
     """The lines of each text; lines that not all texts have are marked, long runs of others are folded."""
     split = [text.splitlines() for text in texts]
-    common = Counter(split[0])
-    for lines in split[1:]:
-        common &= Counter(lines)
+    common = functools.reduce(operator.and_, map(Counter, split))
     return tuple(tuple(_shown(lines, Counter(common))) for lines in split)
 
 
 def _shown(lines: Sequence[str], common: Counter[str]) -> Iterator[Marked]:
-    run: list[str] = []
-    for line in lines[:MOST_LINES]:
-        if common[line] > 0:
-            common[line] -= 1
-            run.append(line)
-            continue
-        yield from _folded(run)
-        run = []
-        yield Marked(line[:LONGEST_CELL], marked=True)
-    yield from _folded(run)
+    def is_common(line: str) -> bool:
+        common[line] -= 1
+        return common[line] >= 0
+
+    for shared, group in itertools.groupby(lines[:MOST_LINES], is_common):
+        run = list(group)
+        if shared and len(run) > _LONGEST_RUN:
+            run = [f"… {len(run)} lines that all have"]
+        for line in run:
+            yield Marked(line[:LONGEST_CELL], marked=not shared)
     if len(lines) > MOST_LINES:
         yield Marked(f"… {len(lines) - MOST_LINES} more lines", marked=False)
-
-
-def _folded(run: Sequence[str]) -> Iterator[Marked]:
-    if len(run) > _LONGEST_RUN:
-        run = [f"… {len(run)} lines that all have"]
-    for line in run:
-        yield Marked(line[:LONGEST_CELL], marked=False)
 
 
 def _short(text: str) -> str:
