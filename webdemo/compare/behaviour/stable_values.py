@@ -81,17 +81,21 @@ def _stable_words(observed: Mapping[str, Sequence[bytes]]) -> dict[str, bytes] |
     if len({value for own in observed.values() for value in own}) <= 1:
         return {label: own[0] for label, own in observed.items()}
     words = {label: [_words(value) for value in own] for label, own in observed.items()}
-    changing: dict[str, set[int]] = {}  # indexes of the words that change, by server
-    for label, (first, *others) in words.items():
-        if any(len(other) != len(first) for other in others):
-            return None
-        changing[label] = {n for other in others for n, word in enumerate(first) if other[n] != word}
+    if any(len({len(one) for one in own}) > 1 for own in words.values()):
+        return None
+    changing = {
+        label: {n for n, column in enumerate(zip(*own, strict=True)) if len(set(column)) > 1}
+        for label, own in words.items()
+    }
     kept = {}
     for label, (first, *_) in words.items():
-        ignored = set(changing[label])
-        for other, theirs in changing.items():
-            if len(words[other][0]) == len(first):
-                ignored.update(n for n in theirs if _same_before(n, first, words[other][0], theirs))
+        ignored = {
+            n
+            for other, theirs in changing.items()
+            if len(words[other][0]) == len(first)
+            for n in theirs
+            if _same_before(n, first, words[other][0], theirs)
+        }
         kept[label] = b"".join(CHANGES.encode() if n in ignored else word for n, word in enumerate(first))
     return kept
 
@@ -119,8 +123,8 @@ def _stable_lines(observed: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
     The position of a line may change as well, so the lines are in the same order for all servers.
     """
     kept = {}
-    for label, (first, *others) in observed.items():
-        sets = [set(body.split(b"\n")) for body in others]
-        kept[label] = [line for line in first.split(b"\n") if all(line in lines for lines in sets)]
+    for label, own in observed.items():
+        common = set.intersection(*(set(body.split(b"\n")) for body in own))
+        kept[label] = [line for line in own[0].split(b"\n") if line in common]
     usual = usual_lines([b"\n".join(lines) for lines in kept.values()])
     return {label: b"\n".join(line for line in usual if line in set(lines)) for label, lines in kept.items()}
