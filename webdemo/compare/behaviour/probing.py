@@ -105,7 +105,7 @@ def _probe(run: Run, case: Case) -> Finding:
 
 def _probe_once(run: Run, server: Server, case: Case, seconds: float, quiet_seconds: float) -> Finding:
     try:
-        exchange = _send(run.port, case, seconds, quiet_seconds)
+        exchange = _send(run.endpoint, case, seconds, quiet_seconds)
     except OSError as exc:
         (verdict, does), evidence = NO_CONNECTION, str(exc)
     else:
@@ -133,21 +133,19 @@ def _judge(case: Case, exchange: Exchange) -> Judgement:
     return failure
 
 
-def _send(port: int, case: Case, seconds: float, quiet_seconds: float) -> Exchange:
+def _send(endpoint: Endpoint, case: Case, seconds: float, quiet_seconds: float) -> Exchange:
     key = uuid.uuid4().hex
     steps = [step.replace(b"{id}", key.encode()) if isinstance(step, bytes) else step for step in case.steps]
-    exchange = wire.exchange(
-        Endpoint.of_port(port), steps, case.methods, seconds=seconds, quiet_seconds=quiet_seconds
-    )
-    return exchange._replace(recorded=_recall(port, key)) if case.recalls else exchange
+    exchange = wire.exchange(endpoint, steps, case.methods, seconds=seconds, quiet_seconds=quiet_seconds)
+    return exchange._replace(recorded=_recall(endpoint, key)) if case.recalls else exchange
 
 
-def _recall(port: int, key: str) -> dict[str, Any]:
+def _recall(endpoint: Endpoint, key: str) -> dict[str, Any]:
     """What happened to an earlier response in the app; waits up to _RECALL_SECONDS for it."""
     deadline = time.monotonic() + _RECALL_SECONDS
     steps = [request(f"/probe/recall?{key}")]
     while True:
-        exchange = wire.exchange(Endpoint.of_port(port), steps, ("GET",), seconds=_RECALL_SECONDS)
+        exchange = wire.exchange(endpoint, steps, ("GET",), seconds=_RECALL_SECONDS)
         happened = exchange.responses[0].json if exchange.responses else {}
         if happened.get("happened") or time.monotonic() > deadline:
             return happened

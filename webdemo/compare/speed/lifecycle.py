@@ -55,13 +55,13 @@ def _kill(run: Run, path: str) -> float | None:
     return time.monotonic() - began if is_answered(run.port, path, _BACK_SECONDS) else None
 
 
-def _send_until(over: threading.Event, port: int, path: str) -> int:
+def _send_until(over: threading.Event, endpoint: Endpoint, path: str) -> int:
     """Send requests, each on a new connection; returns how many got no response.
 
     The last one is in flight when `over` is set.
     """
     lost = 0
-    client = KeepAliveClient(Endpoint.of_port(port), path, RESPONSE_SECONDS)
+    client = KeepAliveClient(endpoint, path, RESPONSE_SECONDS)
     while not over.is_set():
         with contextlib.closing(client):
             try:
@@ -75,7 +75,7 @@ def _stop_under_load(run: Run, path: str) -> tuple[float, int]:
     """Returns the seconds that the stop took, and the number of requests without a response."""
     over = threading.Event()
     with ThreadPoolExecutor(_CLIENTS) as pool:
-        clients = [pool.submit(_send_until, over, run.port, path) for _ in range(_CLIENTS)]
+        clients = [pool.submit(_send_until, over, run.endpoint, path) for _ in range(_CLIENTS)]
         time.sleep(_RUN_UP_SECONDS)
         over.set()
         seconds = run.stop()

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
-from webdemo.client.endpoint import Endpoint
 from webdemo.client.http11 import KeepAliveClient
 from webdemo.compare.results import Figure, Lifecycle, Measurement, Ratio, Speed
 from webdemo.compare.runner import Run
@@ -142,7 +141,7 @@ def _notes(generator: Generator, *, shared_cpus: bool) -> list[str]:
 def _warm_up(generator: Generator, run: Run, path: str) -> list[str]:
     """Warm up the server, and check that the path gets a response; returns notes on problems."""
     generator.run(run.port, path, connections=2, seconds=WARM_UP_SECONDS)
-    client = KeepAliveClient(Endpoint.of_port(run.port), path, RESPONSE_SECONDS)
+    client = KeepAliveClient(run.endpoint, path, RESPONSE_SECONDS)
     try:
         status = client.get()
     except OSError:
