@@ -1,7 +1,7 @@
 """The layout of a run's diagram: browser -> ports -> servers -> one app. Runs in the dashboard's process.
 
-The vertical positions, in pixels, with one row per port; a service is centred on its ports. The horizontal ones
-are percentages in the template, so that text keeps its size at every width.
+The vertical positions, in pixels, with one row per port; a service is centred on its ports. The horizontal
+ones are percentages in the template, so that text keeps its size at every width.
 """
 
 from __future__ import annotations
