@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,14 +41,31 @@ def serve(running: runs.Start, spool: Path) -> Serve:
     """
 
     def start(*binds: str, arguments: tuple[str, ...] = (), **options: object) -> Services:
-        words = []
-        for bind in binds:
-            server, _, query = bind.partition("?")
-            if server == "smtp" and "spool=" not in query:
-                query = "&".join(filter(None, [query, f"spool={spool}"]))
-            words += ["-b", f"{server}://127.0.0.1:0" + (f"?{query}" if query else "")]
-        webdemo = running(*words, *arguments, **options)
-        ports = {row.server: int(re.search(r":([0-9]+)/?\Z", row.urls[0])[1]) for row in webdemo.rows()}  # type: ignore[index]  # each URL has a port
-        return Services(webdemo, ports)
+        return _of(running(*_words(binds, spool), *arguments, **options))
 
     return start
+
+
+@contextmanager
+def shared(folder: Path, *binds: str) -> Iterator[Services]:
+    """A run for several tests; the caught mail is in the folder's `mail`."""
+    webdemo = runs.start(folder / "run", *_words(binds, folder / "mail"))
+    try:
+        yield _of(webdemo)
+    finally:
+        webdemo.clean_up()
+
+
+def _words(binds: Sequence[str], spool: Path) -> list[str]:
+    words = []
+    for bind in binds:
+        server, _, query = bind.partition("?")
+        if server == "smtp" and "spool=" not in query:
+            query = "&".join(filter(None, [query, f"spool={spool}"]))
+        words += ["-b", f"{server}://127.0.0.1:0" + (f"?{query}" if query else "")]
+    return words
+
+
+def _of(webdemo: runs.Running) -> Services:
+    ports = {row.server: int(re.search(r":([0-9]+)/?\Z", row.urls[0])[1]) for row in webdemo.rows()}  # type: ignore[index]  # each URL has a port
+    return Services(webdemo, ports)

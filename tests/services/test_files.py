@@ -19,25 +19,26 @@ from pathlib import Path
 import pytest
 
 from tests import running as runs
-from tests.services.conftest import Serve, Services
+from tests.services.conftest import Serve, Services, shared
 from webdemo import assets
+
+pytestmark = pytest.mark.process
 
 SECONDS = 60
 LARGE = os.urandom(1 << 20) * 24  # more than a connection's buffers hold
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "root"
+def make_folder(parent: Path) -> Path:
+    root = parent / "root"
     (root / "inner").mkdir(parents=True)
     (root / "hello.txt").write_bytes(b"Hello\n")
     (root / "inner" / "data.bin").write_bytes(bytes(range(256)))
     (root / ".env").write_text("secret")
     (root / ".git").mkdir()
     (root / ".git" / "config").write_text("secret")
-    (tmp_path / "secret.txt").write_text("secret")
-    (root / "out.txt").symlink_to(tmp_path / "secret.txt")
-    (root / "out").symlink_to(tmp_path)
+    (parent / "secret.txt").write_text("secret")
+    (root / "out.txt").symlink_to(parent / "secret.txt")
+    (root / "out").symlink_to(parent)
     (root / "dangling").symlink_to("nowhere")
     (root / "link.txt").symlink_to("hello.txt")
     os.mkfifo(root / "fifo")
@@ -46,8 +47,22 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ftp(serve: Serve, folder: Path) -> Services:
+def folder(tmp_path: Path) -> Path:
+    return make_folder(tmp_path)
+
+
+@pytest.fixture
+def own_ftp(serve: Serve, folder: Path) -> Services:
+    """For tests that change the folder, or end the server."""
     return serve(f"ftp?directory={folder}")
+
+
+@pytest.fixture(scope="module")
+def ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """One server for all other tests."""
+    parent = tmp_path_factory.mktemp("ftp")
+    with shared(parent, f"ftp?directory={make_folder(parent)}") as services:
+        yield services
 
 
 @contextlib.contextmanager
@@ -170,9 +185,9 @@ WRITING = [
 ]
 
 
-def test_nothing_can_be_written(ftp: Services, folder: Path) -> None:
+def test_nothing_can_be_written(own_ftp: Services, folder: Path) -> None:
     before = sorted(folder.iterdir()), (folder / "hello.txt").stat()
-    with session(ftp) as client:
+    with session(own_ftp) as client:
         for command in WRITING:
             assert answer(client, command)[0] == "5", command
     assert (sorted(folder.iterdir()), (folder / "hello.txt").stat()) == before
@@ -241,29 +256,29 @@ def test_connections_beyond_the_bound_are_told_so(serve: Serve, folder: Path) ->
     assert greetings[-1] in (b"421", b"")
 
 
-def test_killed_server_comes_back_and_the_client_resumes(ftp: Services, folder: Path) -> None:
+def test_killed_server_comes_back_and_the_client_resumes(own_ftp: Services, folder: Path) -> None:
     (folder / "large.bin").write_bytes(LARGE)
-    with session(ftp) as client:
+    with session(own_ftp) as client:
         data, _ = client.ntransfercmd("RETR large.bin")
         with data:
             got = data.recv(100_000)
-            os.kill(ftp.pid("ftp"), signal.SIGKILL)
-            ftp.webdemo.wait_for(r"is up again")
-    with session(ftp) as client:
+            os.kill(own_ftp.pid("ftp"), signal.SIGKILL)
+            own_ftp.webdemo.wait_for(r"is up again")
+    with session(own_ftp) as client:
         assert got + fetch(client, "large.bin", rest=len(got)) == LARGE
 
 
 @pytest.mark.parametrize("how", ["stop", "restart"])
-def test_file_being_sent_is_finished(ftp: Services, folder: Path, how: str) -> None:
+def test_file_being_sent_is_finished(own_ftp: Services, folder: Path, how: str) -> None:
     (folder / "large.bin").write_bytes(LARGE)
-    port = ftp.ports["ftp"]
-    with session(ftp) as client, session(ftp) as idle:
+    port = own_ftp.ports["ftp"]
+    with session(own_ftp) as client, session(own_ftp) as idle:
         data, _ = client.ntransfercmd("RETR large.bin")
         with data:
             got = bytearray(data.recv(100_000))
             if how == "stop":
-                ftp.webdemo.signal(signal.SIGTERM)
-                ftp.webdemo.wait_for(r"^Stopping")
+                own_ftp.webdemo.signal(signal.SIGTERM)
+                own_ftp.webdemo.wait_for(r"^Stopping")
             else:
                 command = [
                     sys.executable,
@@ -272,10 +287,10 @@ def test_file_being_sent_is_finished(ftp: Services, folder: Path, how: str) -> N
                     "restart",
                     str(port),
                     "--pid",
-                    str(ftp.webdemo.pid),
+                    str(own_ftp.webdemo.pid),
                 ]
                 subprocess.run(command, check=True, timeout=60)
-                with session(ftp) as later:
+                with session(own_ftp) as later:
                     assert fetch(later, "hello.txt") == b"Hello\n"
             assert idle.getline().startswith("421")
             time.sleep(1)
@@ -285,12 +300,12 @@ def test_file_being_sent_is_finished(ftp: Services, folder: Path, how: str) -> N
         assert client.getresp().startswith("226")
         assert client.getline().startswith("421")
     if how == "stop":
-        assert ftp.webdemo.wait() == 0
+        assert own_ftp.webdemo.wait() == 0
 
 
-def test_file_that_is_replaced_while_it_is_sent_is_sent_whole(ftp: Services, folder: Path) -> None:
+def test_file_that_is_replaced_while_it_is_sent_is_sent_whole(own_ftp: Services, folder: Path) -> None:
     (folder / "large.bin").write_bytes(LARGE)
-    with session(ftp) as client:
+    with session(own_ftp) as client:
         data, _ = client.ntransfercmd("RETR large.bin")
         with data:
             got = bytearray(data.recv(100_000))
@@ -303,13 +318,13 @@ def test_file_that_is_replaced_while_it_is_sent_is_sent_whole(ftp: Services, fol
         assert fetch(client, "large.bin") == b"new"
 
 
-def test_client_that_waits_for_its_refusal_does_not_hold_up_a_stop(ftp: Services) -> None:
-    with socket.create_connection(("127.0.0.1", ftp.ports["ftp"]), timeout=SECONDS) as sock:
+def test_client_that_waits_for_its_refusal_does_not_hold_up_a_stop(own_ftp: Services) -> None:
+    with socket.create_connection(("127.0.0.1", own_ftp.ports["ftp"]), timeout=SECONDS) as sock:
         for command in (b"USER root\r\n", b"PASS wrong\r\n"):
             sock.recv(1000)
             sock.sendall(command)
-        assert ftp.webdemo.terminate() == 0
-    assert "Traceback" not in ftp.webdemo.log()
+        assert own_ftp.webdemo.terminate() == 0
+    assert "Traceback" not in own_ftp.webdemo.log()
 
 
 HOSTILE = ["a\r\n226 forged", "b\nc", "d\x1b[31mred", "e\x9b31m", "f\u202egnp.exe", "g\u2028h", "i\x7f"]
@@ -320,13 +335,13 @@ HOSTILE = ["a\r\n226 forged", "b\nc", "d\x1b[31mred", "e\x9b31m", "f\u202egnp.ex
     "Files have names with line breaks, escape sequences or bidirectional characters",
     "Each is one line of every listing and answer, with a question mark for each such character",
 )
-def test_hostile_name_is_one_harmless_line(ftp: Services, folder: Path) -> None:
+def test_hostile_name_is_one_harmless_line(own_ftp: Services, folder: Path) -> None:
     for name in HOSTILE:
         (folder / "inner" / name).touch()
     (folder / "inner" / "way\x1b[2J\nout").mkdir()
     shown = [re.sub("[\r\n\x1b\x9b\x7f\u202e\u2028]", "\ufffd", name) for name in HOSTILE]
     expected = sorted([*shown, "data.bin", "way\ufffd[2J\ufffdout"])
-    with session(ftp) as client:
+    with session(own_ftp) as client:
         client.encoding = "utf-8"
         client.file = client.sock.makefile("r", encoding="utf-8")  # type: ignore[union-attr]
         for command, pattern in (

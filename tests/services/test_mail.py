@@ -19,8 +19,10 @@ from pathlib import Path
 import pytest
 
 from tests import running as runs
-from tests.services.conftest import Serve
+from tests.services.conftest import Serve, Services, shared
 from webdemo.services.spool import Spool
+
+pytestmark = pytest.mark.process
 
 SECONDS = 60
 SENDER, RECIPIENT = "you@example.org", "me@example.org"
@@ -48,11 +50,31 @@ def only_message(spool: Path) -> bytes:
     return content
 
 
-def test_message_of_smtplib_is_kept_with_its_envelope(serve: Serve, spool: Path) -> None:
-    services = serve("smtp")
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mail")
+
+
+@pytest.fixture(scope="module")
+def services(parent: Path) -> Iterator[Services]:
+    """One mail catcher for the tests that need no options and leave it as it was."""
+    with shared(parent, "smtp") as started:
+        yield started
+
+
+@pytest.fixture
+def shared_spool(parent: Path) -> Path:
+    """Its spool, empty."""
+    spool = parent / "mail"
+    for file in spool.glob("*"):
+        file.unlink()
+    return spool
+
+
+def test_message_of_smtplib_is_kept_with_its_envelope(services: Services, shared_spool: Path) -> None:
     with session(services.ports["smtp"]) as client:
         client.sendmail(SENDER, [RECIPIENT, "bcc@example.org"], "Subject: Hi\r\n\r\n.dot\r\n..\r\nend\r\n")
-    head, body = only_message(spool).split(b"\r\n\r\n", 1)
+    head, body = only_message(shared_spool).split(b"\r\n\r\n", 1)
     lines = head.decode().split("\r\n")
     assert lines[:3] == [
         f"Return-Path: <{SENDER}>",
@@ -67,15 +89,14 @@ def test_message_of_smtplib_is_kept_with_its_envelope(serve: Serve, spool: Path)
     )
 
 
-def test_message_of_curl_is_kept(serve: Serve, spool: Path) -> None:
+def test_message_of_curl_is_kept(services: Services, shared_spool: Path) -> None:
     curl = shutil.which("curl")
     if curl is None:
         pytest.skip("curl is not installed")
-    services = serve("smtp")
     command = [curl, "--silent", "--show-error", "--crlf", "--upload-file", "-", "--mail-from", SENDER]
     command += ["--mail-rcpt", RECIPIENT, f"smtp://127.0.0.1:{services.ports['smtp']}"]
     subprocess.run(command, input=b"Subject: Curl\n\nHi\n", check=True, timeout=SECONDS)
-    assert only_message(spool).endswith(b"Subject: Curl\r\n\r\nHi\r\n")
+    assert only_message(shared_spool).endswith(b"Subject: Curl\r\n\r\nHi\r\n")
 
 
 def test_url_has_its_scheme_and_no_app_is_imported(serve: Serve) -> None:
@@ -83,25 +104,23 @@ def test_url_has_its_scheme_and_no_app_is_imported(serve: Serve) -> None:
     assert services.webdemo.urls == [f"smtp://127.0.0.1:{services.ports['smtp']}"]
 
 
-def test_null_sender_and_utf8_addresses_are_taken(serve: Serve, spool: Path) -> None:
-    services = serve("smtp")
+def test_null_sender_and_utf8_addresses_are_taken(services: Services, shared_spool: Path) -> None:
     with session(services.ports["smtp"]) as client:
         client.sendmail("", [RECIPIENT], "Subject: bounce\r\n\r\n")
         client.sendmail("jürgen@example.org", ["grüße@example.org"], "\r\n", mail_options=["SMTPUTF8"])
-    newest, oldest = (Spool(spool).read(caught.id) or b"" for caught in Spool(spool).messages())
+    newest, oldest = (Spool(shared_spool).read(caught.id) or b"" for caught in Spool(shared_spool).messages())
     assert oldest.startswith(b"Return-Path: <>\r\n")
     assert newest.startswith(
         "Return-Path: <jürgen@example.org>\r\nX-Envelope-To: <grüße@example.org>".encode()
     )
 
 
-def test_envelope_cannot_begin_a_header(serve: Serve, spool: Path) -> None:
-    services = serve("smtp")
+def test_envelope_cannot_begin_a_header(services: Services, shared_spool: Path) -> None:
     with socket.create_connection(("127.0.0.1", services.ports["smtp"]), timeout=SECONDS) as sock:
         begin_message(sock, helo="me\rInjected: yes", sender='"a\rInjected: yes"@example.org')
         sock.sendall(b"Subject: x\r\n\r\n.\r\n")
         assert reply(sock).startswith(b"250")
-    assert b"\rInjected" not in only_message(spool)
+    assert b"\rInjected" not in only_message(shared_spool)
 
 
 def test_message_that_is_too_large_is_refused_before_and_while_it_is_sent(serve: Serve, spool: Path) -> None:
@@ -116,8 +135,7 @@ def test_message_that_is_too_large_is_refused_before_and_while_it_is_sent(serve:
     assert b"small" in only_message(spool)
 
 
-def test_more_than_100_recipients_are_refused(serve: Serve) -> None:
-    services = serve("smtp")
+def test_more_than_100_recipients_are_refused(services: Services) -> None:
     with session(services.ports["smtp"]) as client:
         client.mail(SENDER)
         codes = [client.rcpt(f"{number}@example.org")[0] for number in range(101)]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.message import EmailMessage, Message
 from pathlib import Path
 
@@ -17,9 +17,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tests.services.conftest import Serve, Services
+from tests.services.conftest import Serve, Services, shared
 from tests.services.test_message import HOSTILE
 from webdemo.services.spool import Spool
+
+pytestmark = pytest.mark.process
 
 SECONDS = 60
 ROOMY = {"most_messages": 100, "most_bytes": 100_000_000}
@@ -49,12 +51,28 @@ def hostile_mail() -> bytes:
     return message.as_bytes()
 
 
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def services(parent: Path) -> Iterator[Services]:
+    """One run for all tests."""
+    with shared(parent, "waitress", "smtp") as started:
+        yield started
+
+
 @pytest.fixture
-def services(serve: Serve) -> Services:
-    return serve("waitress", "smtp")
+def spool(parent: Path) -> Path:
+    """The spool of the shared run, empty."""
+    spool = parent / "mail"
+    for file in spool.glob("*"):
+        file.unlink()
+    return spool
 
 
-def test_command_of_the_empty_page_sends_a_mail_that_is_then_shown(services: Services) -> None:
+def test_command_of_the_empty_page_sends_a_mail_that_is_then_shown(services: Services, spool: Path) -> None:
     _, text, _ = get(services, "/mail")
     assert "No messages yet" in text
     shown = re.search(r'aria-label="Command: send a mail"><code>(.*?)</code>', text, re.DOTALL)

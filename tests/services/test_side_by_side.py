@@ -11,13 +11,16 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import running as runs
-from tests.services.conftest import Serve, Services
+from tests.services.conftest import Serve, Services, shared
 from tests.services.test_mail import send
+
+pytestmark = pytest.mark.process
 
 SECONDS = 60
 
@@ -39,9 +42,14 @@ def all_answer(services: Services) -> None:
         assert files.login().startswith("230")
 
 
-@pytest.fixture
-def services(serve: Serve) -> Services:
-    return serve("waitress", "smtp", "ftp")
+THREE = ("waitress", "smtp", "ftp")
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """One run for all tests that leave every port as it was."""
+    with shared(tmp_path_factory.mktemp("three"), *THREE) as started:
+        yield started
 
 
 def test_each_has_its_own_port_process_and_url(services: Services) -> None:
@@ -51,7 +59,8 @@ def test_each_has_its_own_port_process_and_url(services: Services) -> None:
     all_answer(services)
 
 
-def test_one_that_is_killed_comes_back_and_the_others_do_not_notice(services: Services) -> None:
+def test_one_that_is_killed_comes_back_and_the_others_do_not_notice(serve: Serve) -> None:
+    services = serve(*THREE)
     for server in ("smtp", "ftp"):
         os.kill(services.pid(server), signal.SIGKILL)
         services.webdemo.wait_for(rf"^{server} {services.ports[server]} is up again")
@@ -89,7 +98,8 @@ def test_swap_between_protocols_is_refused_with_the_reason(services: Services) -
     all_answer(services)
 
 
-def test_swap_within_a_protocol_changes_the_options(services: Services, spool: Path) -> None:
+def test_swap_within_a_protocol_changes_the_options(serve: Serve, spool: Path) -> None:
+    services = serve("smtp")
     done = webdemo(
         services, "swap", str(services.ports["smtp"]), f"smtp?max_message_bytes=12345&spool={spool}"
     )
@@ -132,7 +142,7 @@ def test_what_they_cannot_do_is_refused_without_naming_http_servers(
 
 
 def test_health_is_answered_by_http_alone(serve: Serve) -> None:
-    services = serve("waitress", "smtp", "ftp", arguments=("--health",))
+    services = serve(*THREE, arguments=("--health",))
     with urllib.request.urlopen(
         f"http://127.0.0.1:{services.ports['waitress']}/readyz", timeout=SECONDS
     ) as answer:
@@ -141,7 +151,7 @@ def test_health_is_answered_by_http_alone(serve: Serve) -> None:
 
 
 def test_access_log_can_be_silenced(serve: Serve) -> None:
-    services = serve("waitress", "smtp", "ftp", arguments=("--no-access-log",))
+    services = serve("smtp", arguments=("--no-access-log",))
     send(services.ports["smtp"])
     assert services.webdemo.terminate() == 0
     assert "mail from" not in services.webdemo.log()
