@@ -57,7 +57,9 @@ def test_a_broken_download_is_resumed(serve: Serve, folder: Path, tmp_path: Path
         assert "206 Partial Content" in done.stderr
 
 
-def test_curl_unpacks_what_it_asked_for_and_only_that(serve: Serve, folder: Path, tmp_path: Path) -> None:
+def test_curl_unpacks_what_it_asked_for_and_only_that(serve: Serve, tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
     text = b"A text that repeats itself. " * 500
     (folder / "page.html").write_bytes(text)
     (folder / "file.tar.gz").write_bytes(gzip.compress(text))
