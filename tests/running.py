@@ -22,6 +22,8 @@ from typing import Any
 
 import psutil
 
+from webdemo.supervisor.control import Instance
+
 # Deadlines for a machine that is busy with other tests; each step normally takes well under a second.
 START_SECONDS = 100.0
 END_SECONDS = 60.0
@@ -134,6 +136,11 @@ class Running:
     @property
     def url(self) -> str:
         return self.urls[0]
+
+    @property
+    def control(self) -> Instance:
+        """Its control socket, which takes commands without a process for each of them."""
+        return Instance(self.pid, Path(self._runtime or "", "webdemo", f"{self.pid}.sock"))
 
     # -- its processes ---------------------------------------------------------------------------
 

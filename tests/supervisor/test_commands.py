@@ -15,6 +15,7 @@ import pytest
 
 from tests import raw_http
 from tests import running as runs
+from webdemo.supervisor.control_messages import ServiceStatus
 
 APP = """
 import os
@@ -55,12 +56,9 @@ def port_of(url: str) -> str:
     return url.rstrip("/").rpartition(":")[2]
 
 
-def status(running: runs.Running) -> list[dict[str, object]]:
-    [found] = json.loads(command(running, "ps", "--json"))
-    services: list[dict[str, object]] = found["services"]
-    for service in services:
-        del service["figures"]  # they change all the time
-    return services
+def status(running: runs.Running) -> list[ServiceStatus]:
+    """The services, without their figures, which change all the time."""
+    return [service._replace(figures=None) for service in running.control.status().services]
 
 
 @pytest.mark.deep
@@ -72,7 +70,7 @@ def test_swapping_through_every_server_loses_no_request(serving: runs.Start) -> 
             load.wait_for(30)
             out = command(running, "swap", port_of(url), server)
             assert "swapped after" in out
-            assert status(running)[0]["server"] == server
+            assert status(running)[0].server == server
         load.wait_for(30)
     assert load.outcomes["refused"] == 0, load.details
     assert load.outcomes["lost"] == 0, load.details
@@ -100,7 +98,7 @@ def test_restart_and_reload_under_load_lose_no_request(serving: runs.Start) -> N
         load.wait_for(30)
     assert load.outcomes["refused"] == 0, load.details
     assert load.outcomes["lost"] == 0, load.details
-    after = {p["pid"] for s in status(running) for p in s["processes"]}  # type: ignore[attr-defined]
+    after = {process.pid for service in status(running) for process in service.processes}
     assert not before & after
 
 
@@ -113,6 +111,8 @@ def test_ps_shows_what_runs(serving: runs.Start) -> None:
     assert "served:app" in waitress
     assert waitress.count(" up ") == 1
     assert port_of(running.urls[1]) in werkzeug
+    [run] = json.loads(command(running, "ps", "--json"))
+    assert [service["server"] for service in run["services"]] == ["waitress", "werkzeug"]
 
 
 def test_one_port_of_a_shared_process_can_be_swapped_alone(serving: runs.Start) -> None:
@@ -122,7 +122,7 @@ def test_one_port_of_a_shared_process_can_be_swapped_alone(serving: runs.Start) 
     command(running, "swap", port_of(first), "gunicorn?threads=2")
     assert raw_http.get(first).text == "gunicorn"
     assert raw_http.get(second).text == "waitress"
-    assert {s["server"] for s in status(running)} == {"gunicorn", "waitress"}
+    assert {s.server for s in status(running)} == {"gunicorn", "waitress"}
 
 
 def test_one_port_at_two_addresses_is_served_at_both_and_named_with_its_address(serving: runs.Start) -> None:
@@ -236,7 +236,7 @@ def test_a_swap_to_a_server_that_dies_leaves_the_old_one(serving: runs.Start) ->
     out = command(running, "swap", port_of(running.url), "gunicorn?worker_class=tornado", code=2)
     assert "did not come up" in out
     assert raw_http.get(running.url).text == "waitress"
-    assert [s["server"] for s in status(running)] == ["waitress"]
+    assert [s.server for s in status(running)] == ["waitress"]
 
 
 def test_code_that_cannot_be_imported_leaves_the_old_code_serving(serving: runs.Start) -> None:
@@ -273,7 +273,7 @@ def test_nonsense_on_the_control_socket_is_refused(serving: runs.Start) -> None:
             sock.connect(str(path))
             sock.sendall(line + b"\n")
             assert json.loads(sock.makefile("rb").readline())["ok"] is False
-    assert status(running)[0]["state"] == "up"
+    assert status(running)[0].state == "up"
 
 
 @pytest.mark.parametrize("place", ["not/there", "x" * 120])

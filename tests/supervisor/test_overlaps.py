@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from tests import raw_http
 from tests import running as runs
+from webdemo.supervisor.control_messages import ServiceStatus
 
 MAIN_SERVERS = ("werkzeug", "waitress", "gunicorn")
 SAYS = """
@@ -72,10 +71,8 @@ def port_of(run: runs.Running) -> str:
     return run.url.rstrip("/").rpartition(":")[2]
 
 
-def services(run: runs.Running) -> list[dict[str, Any]]:
-    [found] = json.loads(command(run, "ps", "--json")[1])
-    listed: list[dict[str, Any]] = found["services"]
-    return listed
+def services(run: runs.Running) -> tuple[ServiceStatus, ...]:
+    return run.control.status().services
 
 
 def until(condition: Callable[[], object], run: runs.Running) -> None:
@@ -106,8 +103,8 @@ def test_a_swap_and_a_reload_at_once_end_in_one_release(server: str, serving: ru
         load.wait_for(20)
     assert load.outcomes["refused"] == load.outcomes["lost"] == 0, load.details
     [service] = services(run)
-    assert service["server"] == "wsgiref"
-    assert len(service["processes"]) == 1
+    assert service.server == "wsgiref"
+    assert len(service.processes) == 1
     assert {raw_http.get(run.url).text for _ in range(20)} == {"two"}
 
 
@@ -121,7 +118,7 @@ def test_reloads_in_quick_succession_leave_one_process(server: str, serving: run
     assert command(run, "reload")[0] == 0
     assert raw_http.get(run.url).text == "last"
     [service] = services(run)
-    assert len(service["processes"]) == 1
+    assert len(service.processes) == 1
     until(lambda: len(run.loaders()) == 1, run)
 
 
@@ -146,11 +143,11 @@ def test_a_first_import_that_hangs_is_replaced_by_a_fixed_file(serving: runs.Sta
 def test_ps_says_why_an_app_is_not_served(serving: runs.Start) -> None:
     run = serving("-b", "waitress://127.0.0.1:0", "--reload", app="raise ValueError('no key')", wait=False)
     run.wait_for("cannot be loaded")
-    until(lambda: services(run)[0]["state"] == "given up", run)
+    until(lambda: services(run)[0].state == "given up", run)
     assert "given up: The app 'served' cannot be loaded: ValueError: no key" in command(run, "ps")[1]
     save(run, code("two"))
     run.wait_for("Ready")
-    assert services(run)[0]["state"] == "up"
+    assert services(run)[0].state == "up"
 
 
 def test_an_import_that_never_ends_is_given_up_after_the_start_timeout(serving: runs.Start) -> None:
@@ -174,10 +171,8 @@ def test_commands_and_a_stop_are_obeyed_while_an_import_hangs(serving: runs.Star
     for what in ("restart", "swap"):
         exit_code, out = command(run, what, port_of(run), *(["gunicorn"] if what == "swap" else []))
         assert exit_code == 0, out
-    [changes] = [json.loads(command(run, "ps", "--json")[1])[0]["changes"]]
-    assert [(change["what"], change["waits_for"]) for change in changes] == [
-        ("reload", "the app to be loaded")
-    ]
+    changes = run.control.status().changes
+    assert [(change.what, change.waits_for) for change in changes] == [("reload", "the app to be loaded")]
     assert command(run, "ps")[1].splitlines()[-1].endswith("waits for the app to be loaded")
     assert raw_http.get(run.url).text == "one"
     assert run.terminate() == 0
@@ -193,7 +188,7 @@ def test_a_start_that_fails_leaves_the_port_closed(serving: runs.Start) -> None:
     assert "SyntaxError" in out
     with pytest.raises(ConnectionRefusedError):
         raw_http.get(run.url)
-    assert [service["state"] for service in services(run)] == ["stopped", "up"]
+    assert [service.state for service in services(run)] == ["stopped", "up"]
     save(run, code("two"))
     assert command(run, "start", port)[0] == 0
     assert raw_http.get(run.url).text == "two"
@@ -237,13 +232,13 @@ def test_a_loader_killed_before_it_forks_leaves_no_process_to_wait_for(
     [loader] = run.loaders()
     loader.suspend()
     with begin(run, "restart") as restart:
-        until(lambda: services(run)[0]["other_processes"], run)
+        until(lambda: services(run)[0].other_processes, run)
         loader.kill()
         out, _ = restart.communicate(timeout=90)
         assert restart.returncode == 2
         assert "did not come up: it ended" in out
     run.wait_for("has the new code")
-    until(lambda: not services(run)[0]["other_processes"], run)
+    until(lambda: not services(run)[0].other_processes, run)
     assert run.terminate() == 0
 
 
@@ -307,8 +302,8 @@ def test_every_command_of_many_at_once_is_answered(serving: runs.Start) -> None:
     assert all(exit_code == 0 or "replaced by a later command" in out for exit_code, out in answered), (
         answered
     )
-    assert all(len(service["processes"]) == 1 for service in services(run))
-    expected = {process["pid"] for service in services(run) for process in service["processes"]}
+    assert all(len(service.processes) == 1 for service in services(run))
+    expected = {process.pid for service in services(run) for process in service.processes}
     until(lambda: {process.pid for process in run.servers()} == expected, run)
     for url in run.urls:
         assert raw_http.get(url).text == "one"

@@ -16,7 +16,6 @@ The seed is printed; SOAK_SEED=N repeats its choices, though not their timing.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -266,13 +265,10 @@ class Soak:
                 return f"{url} {exc!r}"
             if releases != {self.release}:
                 return f"{url} serves {releases}, not {self.release}"
-        with begin(self.run, "ps", "--json") as process:
-            out, _ = process.communicate(timeout=ANSWER_SECONDS)
-        [status] = json.loads(out)
-        services = status["services"]
-        if status["changes"] or any(s["state"] != "up" or s["other_processes"] for s in services):
-            return out
-        desired = {process["pid"] for service in services for process in service["processes"]}
+        status = self.run.control.status()
+        if status.changes or any(s.state != "up" or s.other_processes for s in status.services):
+            return str(status)
+        desired = {process.pid for service in status.services for process in service.processes}
         if len(desired) != len(self.run.urls):
             return f"{len(desired)} processes serve {len(self.run.urls)} ports"
         servers = {process.pid for process in self.run.servers()}
