@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 ARGUMENTS = [
@@ -31,6 +32,18 @@ ARGUMENTS = [
 ]
 # Loading a page takes well under a second, but far longer on a machine that is busy with other tests.
 PAGE_TIMEOUT_MS = 60_000
+
+
+def in_looks(narrow: int, wide: int) -> pytest.MarkDecorator:
+    """Parametrize a test by `width` and `color_scheme`: each value once, and with --deep each combination."""
+    deep = pytest.mark.deep
+    looks = [
+        pytest.param(narrow, "dark"),
+        pytest.param(wide, "light"),
+        pytest.param(narrow, "light", marks=deep),
+        pytest.param(wide, "dark", marks=deep),
+    ]
+    return pytest.mark.parametrize(("width", "color_scheme"), looks)
 
 
 def find_chromium() -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser import accessibility_violations, horizontal_overflow, watch
+from tests.browser import accessibility_violations, horizontal_overflow, in_looks, watch
 from tests.clients.serving import Served
 
 pytestmark = pytest.mark.browser
@@ -87,10 +88,13 @@ def test_sound_can_be_wound_forward(serve: Serve, folder: Path, page: Page) -> N
     assert any(not field.startswith("bytes 0-") for field in ranges), ranges
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize(
+    "server",
+    ["waitress", *(pytest.param(name, marks=pytest.mark.deep) for name in ("werkzeug", "gunicorn"))],
+)  # which changes nothing of how a page looks
+@in_looks(360, 1600)
 def test_a_listing_reads_well(
-    serve: Serve, folder: Path, open_page: Callable[..., Page], width: int, colours: str
+    serve: Serve, folder: Path, open_page: Callable[..., Page], width: int, color_scheme: Any
 ) -> None:
     listed = folder / "listed" / "inner"
     (listed / "folder").mkdir(parents=True)
@@ -99,7 +103,7 @@ def test_a_listing_reads_well(
             listed / f"file {number} with a name that is long enough to need more than one line.txt"
         ).write_bytes(bytes(number**4))
     (listed / ("n" * 200)).touch()
-    page = open_page(viewport={"width": width, "height": 800}, color_scheme=colours)
+    page = open_page(viewport={"width": width, "height": 800}, color_scheme=color_scheme)
     complaints = watch(page)
     page.goto(f"{serve(folder).url}/listed/inner/")
     assert horizontal_overflow(page) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import accessibility_violations, horizontal_overflow, watch
+from tests.browser import accessibility_violations, horizontal_overflow, in_looks, watch
 from tests.compare import sample
 from tests.running import Start
 from webdemo.compare.report import saved
@@ -32,8 +32,7 @@ def site_url(tmp_path: Path, running: Start, monkeypatch: pytest.MonkeyPatch) ->
     return running("-b", "waitress://127.0.0.1:0").url + "compare"
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1600])
+@in_looks(360, 1600)
 @pytest.mark.parametrize("place", ["file_url", "site_url"])
 def test_report_complains_excludes_and_overflows_nowhere(
     request: pytest.FixtureRequest, open_page: Callable[..., Page], place: str, width: int, color_scheme: Any

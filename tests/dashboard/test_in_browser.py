@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
 from tests import raw_http
-from tests.browser import accessibility_violations, horizontal_overflow, watch
+from tests.browser import accessibility_violations, horizontal_overflow, in_looks, watch
 from tests.dashboard.conftest import Dashboard, start
 
 pytestmark = [pytest.mark.browser]
@@ -37,8 +37,7 @@ def figure(card: Locator, name: str) -> Locator:
     return card.locator(".figures div").filter(has=card.page.get_by_text(name, exact=True)).locator("dd")
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1600])
+@in_looks(360, 1600)
 def test_no_page_complains_excludes_anyone_or_scrolls_sideways(
     dashboard: Dashboard, open_page: OpenPage, width: int, color_scheme: Any
 ) -> None:

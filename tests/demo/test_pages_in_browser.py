@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import accessibility_violations, horizontal_overflow, watch
+from tests.browser import accessibility_violations, horizontal_overflow, in_looks, watch
 
 pytestmark = [pytest.mark.browser]
 
@@ -25,9 +25,16 @@ PAGES = [
 ]
 OpenPage = Callable[..., Page]
 
+# For what the server behind a page does not change.
+behind_one_server = pytest.mark.parametrize(
+    "server",
+    ["waitress", *(pytest.param(name, marks=pytest.mark.deep) for name in ("werkzeug", "gunicorn"))],
+    scope="module",
+)
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+
+@behind_one_server
+@in_looks(360, 1280)
 def test_no_page_complains_excludes_anyone_or_scrolls_sideways(
     site_url: str, open_page: OpenPage, width: int, color_scheme: Any
 ) -> None:
@@ -60,6 +67,7 @@ def test_home_page_names_the_ports_of_both_sides(site_url: str, server: str, pag
     expect(stops.nth(4)).to_contain_text(re.compile(server, re.IGNORECASE))
 
 
+@behind_one_server
 def test_hello_form_leads_to_the_page_of_the_name(site_url: str, open_page: OpenPage) -> None:
     page = open_page(java_script_enabled=False)
     page.goto(site_url)
@@ -93,6 +101,7 @@ def test_inspect_form_posts_without_javascript(site_url: str, open_page: OpenPag
     expect(page.locator("#request pre")).to_contain_text("plain text")
 
 
+@behind_one_server
 def test_files_are_listed_below_the_sites_own_header(site_url: str, page: Page) -> None:
     page.goto(f"{site_url}/files/")
     page.get_by_role("link", name="samples").click()
@@ -103,6 +112,7 @@ def test_files_are_listed_below_the_sites_own_header(site_url: str, page: Page) 
     assert page.url == f"{site_url}/"
 
 
+@behind_one_server
 def test_command_is_copied(site_url: str, open_page: OpenPage) -> None:
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     page.goto(f"{site_url}/inspect")
@@ -112,6 +122,7 @@ def test_command_is_copied(site_url: str, open_page: OpenPage) -> None:
     assert copied == f"curl -H 'Accept: application/json' '{site_url}/inspect'"
 
 
+@behind_one_server
 def test_keyboard_reaches_the_content_first(site_url: str, page: Page) -> None:
     page.goto(site_url)
     page.keyboard.press("Tab")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import accessibility_violations, horizontal_overflow, watch
+from tests.browser import accessibility_violations, horizontal_overflow, in_looks, watch
 from tests.demo.conftest import serve_site
 
 pytestmark = [pytest.mark.browser]
@@ -43,7 +43,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield found
 
 
-@pytest.mark.parametrize(("width", "color_scheme"), [(360, "dark"), (1600, "light")])
+@in_looks(360, 1600)
 def test_no_page_complains_excludes_anyone_or_scrolls_sideways(
     url: str, open_page: OpenPage, width: int, color_scheme: Any
 ) -> None:
