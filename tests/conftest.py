@@ -81,14 +81,18 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it was
     base = Path(tempfile.mkdtemp(prefix="webdemo-tests-"))  # a short path, because Unix sockets are in it
     base.chmod(0o755)  # some tests act as another user
-    for name, variable, mode in (("tmp", "TMPDIR", 0o1777), ("run", "XDG_RUNTIME_DIR", 0o700)):
+    for name, variable, mode in (
+        ("tmp", "TMPDIR", 0o1777),
+        ("run", "XDG_RUNTIME_DIR", 0o700),
+        ("state", "XDG_STATE_HOME", 0o700),  # the last comparison, which the demo site shows
+    ):
         folder = base / name
         folder.mkdir()
         folder.chmod(mode)
         os.environ[variable] = str(folder)
         _folders.append(folder)
     _folders.append(_folders[1] / "webdemo")  # for control sockets; webdemo does not remove it
-    _folders[2].mkdir(mode=0o700)
+    _folders[-1].mkdir(mode=0o700)
     tempfile.tempdir = None
     sys.addaudithook(_on_audit_event)
 

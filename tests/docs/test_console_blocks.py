@@ -116,7 +116,8 @@ class Terminal:
             arguments += ["--port", "0"]
         if "--dashboard" in arguments:
             arguments.insert(arguments.index("--dashboard") + 1, "0")
-        self.servers = running.start(self.folder, *arguments, environment=self.environment)
+        environment = self.environment | {"WEBDEMO_GRACE": "60"}  # several servers, on a busy machine
+        self.servers = running.start(self.folder, *arguments, environment=environment)
         taken = [re.findall(r":(\d+)/?$", row.urls[0]) for row in self.servers.rows()]
         self.ports = dict(zip(given, [port for found in taken for port in found], strict=True))
         if command.printed:

@@ -40,7 +40,7 @@ def app(environ, start_response):
     return [b"ok"]
 """
 
-REQUESTS = 2000
+REQUESTS = 600
 SAID = r"^\S+ \S+ \| said x+$"
 ACCESS = r" GET \S+ 200 2B "
 DROPPED = r"^\((\d+) lines were dropped because (.+)\)$"
@@ -69,7 +69,7 @@ def test_servers_answer_while_the_main_process_is_stopped(running: runs.Start, s
     run.signal(signal.SIGSTOP)
     try:
         # More than both pipes hold.
-        ask_many(run.url, f"/{'p' * 1500}?1000", REQUESTS)
+        ask_many(run.url, f"/{'p' * 3900}?4000", REQUESTS)
     finally:
         run.signal(signal.SIGCONT)
     run.wait_for(DROPPED)

@@ -84,7 +84,10 @@ def test_nothing_of_a_served_folder_runs(
 ) -> None:
     folder = tmp_path / FOLDER
     (folder / "webdemo.toml").write_text('bind = ["gunicorn://127.0.0.1:0?worker_class=evil.Worker"]\n')
-    run = running("--directory", ".", "--reload", "--dashboard", "0", *BINDS, command=command)
+    run = running(
+        *("--directory", ".", "--reload", "--dashboard", "0", "--grace", "60"),
+        *BINDS, command=command,
+    )  # fmt: skip
     for url in run.urls:
         answer = raw_http.get(url)
         assert answer.status == 200
