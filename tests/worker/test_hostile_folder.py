@@ -5,6 +5,7 @@ Each file that could be mistaken for a module reports it when it is imported.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import signal
@@ -27,6 +28,14 @@ SERVERS = ("werkzeug", "waitress", "gunicorn", "cheroot", "gevent", "hypercorn",
 BINDS = [word for server in SERVERS for word in ("-b", f"{server}://127.0.0.1:0")]
 SECONDS = 60.0
 FOLDER = "run1"  # where `running` starts the first
+
+
+@functools.cache
+def names_to_trap() -> frozenset[str]:
+    """The modules of Python and of everything installed, and what interpreters and servers read at start."""
+    names = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
+    names |= {"evil", "sitecustomize", "usercustomize", "gunicorn_conf"}
+    return frozenset(name for name in names if name.isidentifier()) - {"webdemo", "__main__"}
 
 
 def loaded_by_python(folder: Path) -> set[str]:
@@ -57,9 +66,7 @@ def command(request: pytest.FixtureRequest) -> tuple[str, ...]:
 @pytest.fixture
 def ran(tmp_path: Path, command: tuple[str, ...]) -> Iterator[Path]:
     """The current folder is full of traps; at the end, none may have been imported."""
-    names = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
-    names |= {"evil", "sitecustomize", "usercustomize", "gunicorn_conf"}
-    names = {name for name in names if name.isidentifier()} - {"webdemo", "__main__"}
+    names = set(names_to_trap())
     if command == runs.MODULE:
         names -= loaded_by_python(tmp_path)
     ran = set_traps(tmp_path / FOLDER, names)
