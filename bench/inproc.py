@@ -92,8 +92,8 @@ def equal_runners(
     return runners, left_out
 
 
-def measure(effort: Effort, *, count_instructions: bool = False) -> Part:
-    """Measure every contestant in every case, relative to the limit."""
+def measure(effort: Effort, *, counted: tuple[str, ...] = ()) -> Part:
+    """Measure every contestant in every case, relative to the limit, and count the instructions of some."""
     part = Part("inproc")
     contestants, missing = installed()
     part.notes += missing
@@ -128,8 +128,8 @@ def measure(effort: Effort, *, count_instructions: bool = False) -> Part:
             )
         )
         _measure_handlers(effort, part, contestants, folder)
-        if count_instructions:
-            instructions.add(part, contestants, folder)
+        if counted:
+            instructions.add(part, [each for each in contestants if each.name in counted], folder)
     return part
 
 

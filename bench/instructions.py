@@ -15,8 +15,9 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import geometric_mean
 
-from bench.contestants import BARE, Contestant
+from bench.contestants import BARE, OWN, PEER, Contestant
 from bench.tables import Part, Table, column_or_dash
 
 CALLS = 200
@@ -68,6 +69,11 @@ def _add_handlers(part: Part, counted: Mapping[str, Mapping[str, float]]) -> Non
         rows.append([case.title, *cells])
         for name in names:
             part.figures[f"instructions.{case.name}.{name}"] = counted[name][case.name]
+    if OWN in names and PEER in names:
+        shares = [counted[OWN][case.name] / counted[PEER][case.name] for case in HANDLERS]
+        part.figures["instructions.handlers"] = geometric_mean(shares)
+        ratio = f"{geometric_mean(shares):.2f} of {PEER}"
+        rows.append(["geometric mean", *(ratio if name == OWN else "" for name in names)])
     part.tables.append(Table("What handlers do, in thousands of instructions", ["handler", *names], rows))
 
 
