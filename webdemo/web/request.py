@@ -87,7 +87,8 @@ class _Json:
     @staticmethod
     def loads(data: str | bytes, **options: Any) -> Any:
         if isinstance(data, bytes):
-            data = data.decode(json.detect_encoding(data), "surrogatepass")
+            is_utf8 = data[:1] == b"{" and data[1:2] != b"\0"
+            data = data.decode("utf-8" if is_utf8 else json.detect_encoding(data), "surrogatepass")
         try:
             return _decode_json(data)
         except RecursionError as exc:
@@ -293,17 +294,16 @@ class Request(WerkzeugRequest):
         if self.mimetype in _form_types or not self.want_form_data_parsed or "_cached_data" in self.__dict__:
             return cast(bytes, self.get_data(parse_form_data=True))
         self.form = self.files = cast(Any, _no_fields)  # as the form parser would find
-        body = self._read_small()
-        if body is None:
-            return super().get_data()
-        self._cached_data = body
-        self.stream = BytesIO()
-        return body
+        return cast(bytes, self.get_data())
 
     def get_data(self, cache: bool = True, as_text: Any = False, parse_form_data: bool = False) -> Any:
         """The body in bytes, or as text; kept for a second call unless `cache` is false."""
         body = self._read_small()
         if body is not None:
+            if cache and not as_text and not parse_form_data:
+                self._cached_data = body
+                self.stream = BytesIO()
+                return body
             self.stream = BytesIO(body)
         return super().get_data(cache, as_text, parse_form_data)
 

@@ -70,6 +70,7 @@ _of_connection = frozenset(  # RFC 9110 7.6.1; they are the server's, and PEP 33
     }
 )
 _MAX_NAMES = 256
+_EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
 _special_names: dict[str, str] = {}  # the result of _special_name for names that were sent
 _need_care = _of_content | _locations | _of_connection
 
@@ -161,6 +162,19 @@ class Response(WerkzeugResponse):
     @status.setter
     def status(self, value: int | str | HTTPStatus) -> None:
         self._line, self._code = parse_status(value)
+
+    def delete_cookie(
+        self,
+        key: str,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: str | None = None,
+        partitioned: bool = False,
+    ) -> None:
+        """Let the client forget a cookie, which is the one with this path and domain."""
+        self.set_cookie(key, "", 0, _EPOCH, path, domain, secure, httponly, samesite, partitioned)
 
     def call_on_close(self, func: Callable[[], Any]) -> Callable[[], Any]:
         """Call `func` when the response has been sent, or the client has gone."""
