@@ -25,11 +25,15 @@ def main() -> None:
     startup.open_closed_streams()
     end_early = None
     if CAN_FORK and _serves(sys.argv[1:]):
-        from webdemo.worker import interpreter, loader
+        import webdemo.worker.channel
+        import webdemo.worker.messages  # both processes need them
+        from webdemo.worker import interpreter
 
         channel = interpreter.fork_early()
         if channel is not None:
-            sys.exit(loader.main(channel, loader.AHEAD))
+            from webdemo.worker import loader
+
+            sys.exit(loader.main(channel, interpreter.AHEAD))
         end_early = interpreter.end_early
         import webdemo.supervisor.supervisor  # noqa: F401  # before collections would visit all new classes
     from webdemo.cli import main as command

@@ -125,6 +125,8 @@ NEEDED_BY_FEW = {
     "watchfiles",
     "webdemo.supervisor.watch",
     "webdemo.web",
+    "webdemo.worker.loader",
+    "webdemo.worker.server_process",
     "werkzeug",
 }
 

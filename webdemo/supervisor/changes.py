@@ -20,7 +20,6 @@ from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.plan import Plan
 from webdemo.worker import interpreter
 from webdemo.worker.app_import import is_project
-from webdemo.worker.loader import AHEAD
 from webdemo.worker.messages import Sources
 from webdemo.worker.reread import COMPILED
 
@@ -222,7 +221,7 @@ class FileChanges:
         if self._live is not None and not self._is_stopping():
             adapters = [servers.find(service.server) for service in self._plan.services]
             of_servers = (module for adapter in adapters for module in adapter.modules)
-            interpreter.keep_spare((*AHEAD, "webdemo.web.templates", *of_servers))
+            interpreter.keep_spare((*interpreter.AHEAD, "webdemo.web.templates", *of_servers))
 
 
 def _settings(plan: Plan) -> tuple[object, ...]:

@@ -21,7 +21,6 @@ from webdemo.supervisor.loop import Loop
 from webdemo.worker import interpreter
 from webdemo.worker.channel import Channel, DescriptorsMissing
 from webdemo.worker.codec import InvalidMessage
-from webdemo.worker.loader import send_signal
 from webdemo.worker.messages import (
     LOADER_REPORTS,
     ORDERS,
@@ -33,6 +32,7 @@ from webdemo.worker.messages import (
     ServerReport,
     Signal,
 )
+from webdemo.worker.signals import send_signal
 
 _PIPE_BYTES = 1 << 20  # Linux's limit for all users; what is written while this process is stopped
 _READ_BYTES = 1 << 16

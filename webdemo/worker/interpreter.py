@@ -32,6 +32,8 @@ _NOT_FOR_CHILDREN = (
     "WATCHDOG_PID",
 )
 NO_PROCESS = "No process can be started"
+# What most apps need, in the order in which it is imported before the first order arrives.
+AHEAD = ("werkzeug.exceptions", "webdemo.web.app", "webdemo.web.static.app", "importlib.metadata")
 _CHANNEL = 3  # the channel's descriptor in a new Python
 _SECONDS_BETWEEN_LOOKS = 0.005
 

@@ -53,12 +53,10 @@ from webdemo.worker.messages import (
     Wrote,
 )
 from webdemo.worker.output import replace_streams
+from webdemo.worker.signals import send_signal
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-# What most apps need, in the order in which it is imported before the first order arrives.
-AHEAD = ("werkzeug.exceptions", "webdemo.web.app", "webdemo.web.static.app", "importlib.metadata")
 
 _OF_SERVERS = ("encodings.idna", "webdemo.stats.claims")
 """Every server needs them: imported before the fork, so that their memory is shared. The socket module would
@@ -224,15 +222,6 @@ class Loader:
             time.sleep(0.02)
         for pid in self._children:
             send_signal(pid, signal.SIGKILL)
-
-
-def send_signal(pid: int, number: int) -> None:
-    """Signal a server process; SIGKILL goes to its whole process group, workers included."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has no process group yet
-        if number == signal.SIGKILL:
-            os.killpg(pid, number)
-            return
-    os.kill(pid, number)
 
 
 def import_ahead(channel: _LoaderChannel, modules: Sequence[str]) -> None:
