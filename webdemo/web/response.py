@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import fields, is_dataclass
 from datetime import date, time
-from decimal import Decimal
 from enum import Enum
 from functools import lru_cache, partial
 from html import escape
@@ -210,6 +209,8 @@ def _json_value(value: Any) -> Any:
     """What JSON holds in place of a value that it has no type for."""
     if isinstance(value, (date, time)):
         return value.isoformat()
+    from decimal import Decimal  # slow to import, and large
+
     if isinstance(value, (UUID, Decimal)):  # as text: a float would round a Decimal
         return str(value)
     if isinstance(value, Enum):
