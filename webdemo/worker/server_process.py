@@ -56,11 +56,8 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
     lifeline.follow(supervised)
     app_processes.keep([reports, draining, supervised, counting, *listening, drain.stopping.fileno()])
     _apply_settings(order, reports)
-    if sys.breakpointhook is sys.__breakpointhook__ and "PYTHONBREAKPOINT" not in os.environ:
-        sys.breakpointhook = _no_terminal
-    cleanup = contextlib.ExitStack()
+    sockets = [_adopt(fd) for fd in listening]
     try:
-        adapter = servers.find(order.server)
         counter = RequestCounter(SharedCounters(counting), order.settings.service)
 
         def wrap(app: WSGIApplication) -> WSGIApplication:
@@ -71,32 +68,9 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
 
             return stack.wrap(app, order.settings, write, hint, draining, counter, drain.stopping)
 
-        loading = _Loading(adapter, order, app, wrap, reports)
-
-        def ready() -> None:
-            drain.accepts = True
-            try:
-                tell(reports, Ready(loading.sources))
-            except BrokenPipeError:  # the supervisor has died
-                drain.stopping.set()
-
-        adapter.serve(
-            servers.Job(
-                app=loading.serve_in_worker if adapter.own_workers else loading.load(),
-                sockets=[_adopt(fd) for fd in listening],
-                options=adapter.parse_options(order.options),
-                workers=order.workers,
-                worker_cpus=order.worker_cpus,
-                certificate=cleanup.enter_context(_certificate(order)),
-                ready=ready,
-                stopping=drain.stopping,
-                grace_seconds=order.grace_seconds,
-                directory=order.target.directory,
-                load_in_worker=loading.load_in_worker,
-                siblings=partial(drain.siblings, counter) if order.has_siblings else None,
-                log=_log if order.settings.features.access_log else lambda line: None,
-            )
-        )
+        loading = _Loading(order, app, wrap, reports)
+        with _certificate(order) as certificate:
+            _serve(order, loading, drain, sockets, certificate, counter)
     except WebdemoError as exc:
         tell(reports, Failed.of(exc))
         return FAILED
@@ -104,10 +78,44 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
         traceback.print_exc()
         return FAILED
     finally:
-        cleanup.close()
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
+
+
+def _serve(
+    order: Spawn,
+    loading: _Loading,
+    drain: _Drain,
+    sockets: list[socket.socket],
+    certificate: servers.Certificate | None,
+    counter: RequestCounter,
+) -> None:
+    def ready() -> None:
+        drain.accepts = True
+        try:
+            loading.tell_ready()
+        except BrokenPipeError:  # the supervisor has died
+            drain.stopping.set()
+
+    adapter = servers.find(order.server)
+    adapter.serve(
+        servers.Job(
+            app=loading.serve_in_worker if adapter.own_workers else loading.load(),
+            sockets=sockets,
+            options=adapter.parse_options(order.options),
+            workers=order.workers,
+            worker_cpus=order.worker_cpus,
+            certificate=certificate,
+            ready=ready,
+            stopping=drain.stopping,
+            grace_seconds=order.grace_seconds,
+            directory=order.target.directory,
+            load_in_worker=loading.load_in_worker,
+            siblings=partial(drain.siblings, counter) if order.has_siblings else None,
+            log=_log if order.settings.features.access_log else lambda line: None,
+        )
+    )
 
 
 def _take_streams(output: int, reports: int) -> Callable[[int], None]:
@@ -144,6 +152,8 @@ def _apply_settings(order: Spawn, reports: int) -> None:
         stacks.write_when_asked()
     if order.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, order.cpus)
+    if sys.breakpointhook is sys.__breakpointhook__ and "PYTHONBREAKPOINT" not in os.environ:
+        sys.breakpointhook = _no_terminal
 
 
 class _Drain:
@@ -190,14 +200,13 @@ class _Loading:
 
     def __init__(
         self,
-        adapter: servers.Adapter,
         order: Spawn,
         shared: WSGIApplication | None,
         wrap: Callable[[WSGIApplication], WSGIApplication],
         reports: int,
     ) -> None:
         self.sources = Sources()  # if this process imports its own copy of the app
-        self._adapter = adapter
+        self._adapter = servers.find(order.server)
         self._order = order
         self._shared = shared
         self._wrap = wrap
@@ -230,8 +239,11 @@ class _Loading:
                 tell(self._reports, Failed.of(exc))
                 raise
             if self.sources.folders:
-                tell(self._reports, Ready(self.sources))
+                self.tell_ready()
         return self._in_worker
+
+    def tell_ready(self) -> None:
+        tell(self._reports, Ready(self.sources))
 
     def serve_in_worker(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """The app for servers that do not call `load_in_worker`."""
