@@ -20,10 +20,6 @@ def _labels(site: Site) -> str:
 
 def _deployment(site: Site) -> str:
     labels = _labels(site)
-    arguments = ", ".join(map(kubernetes, ("-m", "webdemo", *site.arguments)))
-    port = "admin" if site.admin_port is not None else "http"
-    admin = f"\n            - {{name: admin, containerPort: {site.admin_port}}}" if site.admin_port else ""
-    release = site.release or "latest"
     return f"""\
 # {site.trust}
 apiVersion: apps/v1
@@ -61,6 +57,18 @@ spec:
           labelSelector:
             matchLabels: {labels}
       containers:
+{_container(site)}      volumes:
+        - name: tmp
+          emptyDir: {{medium: Memory}}
+"""
+
+
+def _container(site: Site) -> str:
+    arguments = ", ".join(map(kubernetes, ("-m", "webdemo", *site.arguments)))
+    port = "admin" if site.admin_port is not None else "http"
+    admin = f"\n            - {{name: admin, containerPort: {site.admin_port}}}" if site.admin_port else ""
+    release = site.release or "latest"
+    return f"""\
         - name: web
           image: {yaml(f"registry.example/{site.name}:{_tag(release)}")}
           command: [python]
@@ -95,9 +103,6 @@ spec:
             capabilities: {{drop: [ALL]}}
           volumeMounts:
             - {{name: tmp, mountPath: /tmp}}
-      volumes:
-        - name: tmp
-          emptyDir: {{medium: Memory}}
 """
 
 

@@ -22,7 +22,12 @@ def printable(text: str) -> str:
 
 def systemd_argument(text: str) -> str:
     """For ExecStart= (systemd.service(5)): $ and % begin variables and specifiers."""
-    text = systemd_specifiers(text).replace("$", "$$")
+    return systemd_assignment(text).replace("$", "$$")
+
+
+def systemd_assignment(text: str) -> str:
+    """For Environment= (systemd.exec(5)), where $ has no meaning."""
+    text = systemd_specifiers(text)
     if _PLAIN.match(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

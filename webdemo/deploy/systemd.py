@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
-from webdemo.deploy.quoting import systemd_argument, systemd_specifiers
+from webdemo.deploy.quoting import systemd_argument, systemd_assignment, systemd_specifiers
 from webdemo.deploy.site import Site
+
+_HARDENING = """\
+NoNewPrivileges=true
+PrivateTmp=true
+PrivateDevices=true
+ProtectSystem=strict
+ProtectHome=read-only
+ProtectProc=invisible
+ProtectKernelTunables=true
+ProtectKernelModules=true
+ProtectKernelLogs=true
+ProtectControlGroups=true
+ProtectClock=true
+ProtectHostname=true
+# AF_NETLINK lists network interfaces.
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+RestrictNamespaces=true
+RestrictRealtime=true
+RestrictSUIDSGID=true
+LockPersonality=true
+CapabilityBoundingSet=
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+"""
 
 
 def files(site: Site) -> dict[str, str]:
@@ -45,6 +70,8 @@ NotifyAccess=main
 User={site.name}
 Group={site.name}
 WorkingDirectory={systemd_specifiers(site.folder)}
+# A reload enters the folder by this path, also when a symlink in it leads to a new release.
+Environment={systemd_assignment(f"PWD={site.folder}")}
 ExecStart={python} -m webdemo {arguments}
 # Fails, and changes nothing, if the new release cannot be loaded.
 ExecReload={python} -m webdemo reload --pid $MAINPID
@@ -68,29 +95,7 @@ Environment=XDG_RUNTIME_DIR=/run/{site.name}
 # The only folder that the app can write to, besides its own /tmp: /var/lib/{site.name}
 StateDirectory={site.name}
 
-NoNewPrivileges=true
-PrivateTmp=true
-PrivateDevices=true
-ProtectSystem=strict
-ProtectHome=read-only
-ProtectProc=invisible
-ProtectKernelTunables=true
-ProtectKernelModules=true
-ProtectKernelLogs=true
-ProtectControlGroups=true
-ProtectClock=true
-ProtectHostname=true
-# AF_NETLINK lists network interfaces.
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-RestrictNamespaces=true
-RestrictRealtime=true
-RestrictSUIDSGID=true
-LockPersonality=true
-CapabilityBoundingSet=
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallErrorNumber=EPERM
-
+{_HARDENING}
 [Install]
 WantedBy=multi-user.target
 Also={site.name}.socket
