@@ -209,6 +209,7 @@ def test_the_path_of_a_release_is_the_symlink_that_was_given(
     monkeypatch.setenv("PWD", str(tmp_path / "current"))
     service = exported(("--app", "shop:app"), "systemd")["shop.service"]
     assert f"\nWorkingDirectory={tmp_path}/current\n" in service
+    assert f"\nEnvironment=PWD={tmp_path}/current\n" in service, "for a reload; systemd does not set it"
 
 
 def test_hosts_that_cannot_be_reached_are_refused_with_a_remedy(project: Path) -> None:
