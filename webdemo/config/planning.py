@@ -86,21 +86,16 @@ def make_mounts(s: Settings) -> tuple[Mount, ...]:
 
 def _check_seconds(s: Settings) -> None:
     """Raise UsageError if one of the times is out of its range."""
-    if not 0 < s.start_timeout <= 3600:
-        raise UsageError(
-            f"start-timeout cannot be {s.start_timeout:g} s.", remedy="Choose from 0.1 to 3600 seconds."
-        )
-    if not 0 < s.grace <= 3600:
-        raise UsageError(f"grace cannot be {s.grace:g} s.", remedy="Choose from 0.1 to 3600 seconds.")
-    if not 0 <= s.drain_delay <= 3600:
-        raise UsageError(
-            f"drain-delay cannot be {s.drain_delay:g} s.", remedy="Choose from 0 to 3600 seconds."
-        )
-    if s.hang_timeout and not 1 <= s.hang_timeout <= 3600:
-        raise UsageError(
-            f"hang-timeout cannot be {s.hang_timeout:g} s.",
-            remedy="Choose from 1 to 3600 seconds, or 0 for never.",
-        )
+    for name, seconds, least, also in (
+        ("start-timeout", s.start_timeout, 0.1, ""),
+        ("grace", s.grace, 0.1, ""),
+        ("drain-delay", s.drain_delay, 0, ""),
+        ("hang-timeout", s.hang_timeout, 1, ", or 0 for never"),
+    ):
+        if not least <= seconds <= 3600 and not (also and seconds == 0):
+            raise UsageError(
+                f"{name} cannot be {seconds:g} s.", remedy=f"Choose from {least:g} to 3600 seconds{also}."
+            )
 
 
 def _folder_options(s: Settings) -> FolderOptions:
