@@ -44,6 +44,8 @@ def test_report_complains_excludes_and_overflows_nowhere(
     expect(page.get_by_role("heading", level=1)).to_have_text("6 servers, one app")
     assert accessibility_violations(page) == []
     assert horizontal_overflow(page) == []
+    page.set_viewport_size({"width": 180, "height": 900})  # a phone at 200 % zoom
+    assert horizontal_overflow(page) == []
     assert complaints == []
 
 

@@ -57,6 +57,8 @@ def test_no_page_complains_excludes_anyone_or_scrolls_sideways(
         summary.click()
     assert accessibility_violations(page) == []
     assert horizontal_overflow(page) == []
+    page.set_viewport_size({"width": 180, "height": 900})  # a phone at 200 % zoom
+    assert horizontal_overflow(page) == []
     # Leaving a page aborts its pending requests.
     assert [text for text in complaints if "/live" not in text] == []
 
