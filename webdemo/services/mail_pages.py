@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from werkzeug.exceptions import NotFound
 
@@ -21,7 +21,7 @@ from webdemo.middleware.stack import ServiceFacts
 from webdemo.services.mail_message import Part, Summary, summarize, take_apart
 from webdemo.services.spool import Spool, default_folder
 from webdemo.text import format_size
-from webdemo.web import Request, Response
+from webdemo.web import Request, Response, attachment
 from webdemo.web.page import Site
 
 MOST_ROWS = 200
@@ -100,9 +100,7 @@ def file_name(part: Part) -> str:
 
 
 def _download(content: bytes, name: str) -> Response:
-    plain = name.encode("ascii", "replace").decode().replace("?", "_")
-    disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"  # RFC 6266
-    return Response(content, 200, _DOWNLOAD_HEADERS | {"Content-Disposition": disposition})
+    return Response(content, 200, _DOWNLOAD_HEADERS | {"Content-Disposition": attachment(name)})
 
 
 def _catchers(environ: Mapping[str, Any]) -> list[ServiceFacts]:
