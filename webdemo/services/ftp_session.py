@@ -25,7 +25,7 @@ from pyftpdlib.servers import FTPServer
 
 from webdemo.servers import LINGER_SECONDS, Job
 from webdemo.text import format_duration, log_field, plain_field, terminal_line
-from webdemo.web.static.tree import Node, Tree, is_served, open_file
+from webdemo.web.static.tree import Folder, Node, Tree, is_served, open_file
 
 # Above Linux's default ephemeral range (32768-60999), so that no outgoing connection occupies one of them.
 _PASSIVE_PORTS = range(61000, 61200)
@@ -120,13 +120,12 @@ class _Folder(AbstractedFS):  # type: ignore[misc]
         self.cwd = "/" if inner == "." else f"/{inner}"
 
     def listdir(self, path: str) -> list[str]:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self._enter(path) as node:
-            folder_fd = os.open(node.name, flags, dir_fd=node.folder_fd)
-        try:
-            names = os.listdir(folder_fd)  # noqa: PTH208  pathlib takes no descriptor
-        finally:
-            os.close(folder_fd)
+        with (
+            self._enter(path) as node,
+            contextlib.closing(Folder.open(node)) as folder,
+            folder.scan() as found,
+        ):
+            names = [entry.name for entry in found]
         return [name for name in names if self.isfile(inner := os.path.join(path, name)) or self.isdir(inner)]  # noqa: PTH118
 
     def basename_of(self, path: str) -> str:
