@@ -84,15 +84,24 @@ differs = partial(Judgement, "differs")
 wrong = partial(Judgement, "wrong")
 
 
-def of_response(judge: Callable[[Response], Judgement], *, must_close: bool = False) -> Judge:
-    """A judge of the response to the only request; the server `must_close` the connection after it."""
+def of_response(judge: Callable[[Response], Judgement]) -> Judge:
+    """A judge of the response to the only request."""
 
     def judge_exchange(exchange: Exchange) -> Judgement:
         if len(exchange.responses) > exchange.expected:
             return wrong("takes what follows for another request, and responds to it as well")
-        if must_close and not exchange.is_over:
-            return wrong(f"responds with {exchange.responses[0].status} and keeps the connection open")
         return judge(exchange.responses[0])
+
+    return judge_exchange
+
+
+def must_close(judge: Judge) -> Judge:
+    """The same judge for a server that MUST close the connection after its response."""
+
+    def judge_exchange(exchange: Exchange) -> Judgement:
+        if exchange.is_over or len(exchange.responses) != exchange.expected:
+            return judge(exchange)
+        return wrong(f"responds with {exchange.responses[0].status} and keeps the connection open")
 
     return judge_exchange
 
@@ -117,15 +126,14 @@ def when_closed(closed: Judgement) -> Callable[[Callable[[Response, Exchange], J
     return decorate
 
 
-def status(
-    *good: int, also: Collection[int] = (), otherwise: Level = "wrong", must_close: bool = False
-) -> Judge:
+def status(*good: int, also: Collection[int] = (), otherwise: Level = "wrong") -> Judge:
     """Judge by the response's status: `good` is right, `also` differs, any other is `otherwise`."""
 
+    @of_response
     def judge(response: Response) -> Judgement:
         return rated(response.status, good, also, otherwise, f"responds with {response.status}")
 
-    return of_response(judge, must_close=must_close)
+    return judge
 
 
 def app_gets(
@@ -154,15 +162,10 @@ def app_gets(
     return judge
 
 
-def app_reads(
-    good: str,
-    *,
-    refusing: dict[int, Level] | None = None,
-    otherwise: Level = "wrong",
-    must_close: bool = False,
-) -> Judge:
+def app_reads(good: str, *, refusing: dict[int, Level] | None = None, otherwise: Level = "wrong") -> Judge:
     """Judge by the body that the app has read; `refusing` are the levels of other statuses."""
 
+    @of_response
     def judge(response: Response) -> Judgement:
         start = response.json.get("start")
         if start is None:
@@ -172,7 +175,7 @@ def app_reads(
         does = f"lets the app read {start!r}" if start else "lets the app read nothing"
         return rated(start, [good], (), otherwise, does)
 
-    return of_response(judge, must_close=must_close)
+    return judge
 
 
 def refuses_line(key: str, *as_sent: str) -> Judge:

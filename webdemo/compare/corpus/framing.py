@@ -15,6 +15,7 @@ from webdemo.compare.corpus.case import (
     app_reads,
     case,
     differs,
+    must_close,
     of_response,
     rated,
     request,
@@ -49,15 +50,13 @@ def _malformed(
     return case(name, title, section, expected, _SMUGGLING, judge, step, HALF_CLOSE, judges_breaks=True)
 
 
-def _refuses_body(level: Callable[[str], Level], *, must_close: bool = False) -> Judge:
+def _refuses_body(level: Callable[[str], Level]) -> Judge:
     """Judge that a body is refused; `level` is that of a read that succeeds, by what the app reads."""
 
     @when_closed(right("closes the connection"))
     def judge(response: Response, exchange: Exchange) -> Judgement:
         if len(exchange.responses) > 1:
             return wrong("takes what follows for another request")
-        if must_close and not exchange.is_over:
-            return wrong(f"responds with {response.status} and keeps the connection open")
         if "start" in response.json:
             start = response.json["start"]
             return Judgement(level(start), f"lets the app read {start!r}, as if the body were complete")
@@ -245,7 +244,7 @@ CASES = (
         "RFC 9112 section 8",
         "Without its last chunk it is incomplete: the app's read fails, or the request is refused.",
         _BROKEN,
-        _refuses_body(lambda _: "wrong", must_close=True),  # the app cannot know that data is missing
+        must_close(_refuses_body(lambda _: "wrong")),  # the app cannot know that data is missing
         _chunked(body=b"5\r\nhello\r\n", close=False),
         HALF_CLOSE,
         judges_breaks=True,
@@ -256,7 +255,7 @@ CASES = (
         "RFC 9112 section 6.3 (MUST)",
         "It is incomplete: the app's read fails or is short, or the response is 4xx; and the server closes.",
         f"{_BROKEN} Compare its length with CONTENT_LENGTH before you store it.",
-        _refuses_body(lambda _: "differs", must_close=True),  # the app can see it by CONTENT_LENGTH
+        must_close(_refuses_body(lambda _: "differs")),  # the app can see it by CONTENT_LENGTH
         _post("Content-Length: 10", body=b"hello", close=False),
         HALF_CLOSE,
         judges_breaks=True,
@@ -267,7 +266,7 @@ CASES = (
         "RFC 9112 section 6.1 (MUST)",
         "It is refused, or read by Transfer-Encoding alone; the connection is closed either way.",
         _SMUGGLING,
-        app_reads("hello", refusing={400: "right", 411: "right", 500: "differs"}, must_close=True),
+        must_close(app_reads("hello", refusing={400: "right", 411: "right", 500: "differs"})),
         _post("Content-Length: 6", "Transfer-Encoding: chunked", body=chunked(b"hello"), close=False),
     ),
     case(
@@ -276,7 +275,7 @@ CASES = (
         "RFC 9112 section 6.3 (MUST)",
         _REFUSED_LENGTH,
         _SMUGGLING,
-        status(400, must_close=True),
+        must_close(status(400)),
         _post("Content-Length: 5", "Content-Length: 3", body=b"hello", close=False),
     ),
     case(
@@ -295,7 +294,7 @@ CASES = (
             "RFC 9112 section 6.3 (MUST)",
             _REFUSED_LENGTH,
             _SMUGGLING,
-            status(400, must_close=True),
+            must_close(status(400)),
             _post(f"Content-Length: {value}", body=b"hello", close=False),
         )
         for name, title, value in _BAD_LENGTHS
@@ -308,7 +307,7 @@ CASES = (
             "The length cannot be determined: 400 (or 501, if the coding is unknown), and the connection is "
             "closed.",
             _SMUGGLING,
-            status(400, 501, also=(411,), must_close=True),
+            must_close(status(400, 501, also=(411,))),
             _post(f"Transfer-Encoding: {coding}", body=chunked(b"hello"), close=False),
         )
         for name, title, coding in _BAD_CODINGS
@@ -319,8 +318,8 @@ CASES = (
         "RFC 9112 section 6.1 (MUST)",
         "Its framing is faulty: the connection is closed after the response.",
         _SMUGGLING,
-        app_reads(
-            "hello", refusing={400: "right", 411: "right", 501: "right"}, must_close=True, otherwise="differs"
+        must_close(
+            app_reads("hello", refusing={400: "right", 411: "right", 501: "right"}, otherwise="differs")
         ),
         _chunked("Connection: keep-alive", body=chunked(b"hello"), version="1.0", close=False),
     ),
