@@ -91,6 +91,7 @@ def test_sound_can_be_wound_forward(serve: Serve, folder: Path, page: Page) -> N
 @pytest.mark.parametrize(
     "server",
     ["waitress", *(pytest.param(name, marks=pytest.mark.deep) for name in ("werkzeug", "gunicorn"))],
+    indirect=True,
 )  # which changes nothing of how a page looks
 @in_looks(360, 1600)
 def test_a_listing_reads_well(

@@ -29,6 +29,7 @@ OpenPage = Callable[..., Page]
 behind_one_server = pytest.mark.parametrize(
     "server",
     ["waitress", *(pytest.param(name, marks=pytest.mark.deep) for name in ("werkzeug", "gunicorn"))],
+    indirect=True,
     scope="module",
 )
 
