@@ -6,7 +6,8 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# One worker more than CI has processors: most tests wait for servers now and then.
+PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 # Seconds for each target of a fuzz run.
 FUZZ_SECONDS ?= 60

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 ARGUMENTS = [
     "--no-sandbox",  # tests run as root in containers, where Chromium has no sandbox
@@ -32,6 +32,7 @@ ARGUMENTS = [
 ]
 # Loading a page takes well under a second, but far longer on a machine that is busy with other tests.
 PAGE_TIMEOUT_MS = 60_000
+expect.set_options(timeout=PAGE_TIMEOUT_MS)
 
 
 def in_looks(narrow: int, wide: int) -> pytest.MarkDecorator:

@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeAlias
 import psutil
 
 # What disappears on its own is not left behind; on a busy machine that may take long.
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 30.0
 KILL_SECONDS = 30.0
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -210,6 +210,8 @@ def test_even_a_kill_leaves_no_process_and_no_folder(folder: Path) -> None:
 def test_a_report_that_could_not_be_written_is_refused_before_anything_runs(folder: Path, kind: str) -> None:
     for file in (folder / "no-such-folder" / "report", folder):
         words, environment = command(folder, "--app", "ending:app", kind, str(file))
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            words, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"{file} cannot be written.")

@@ -110,7 +110,7 @@ def test_a_server_of_another_protocol_is_up_when_it_greets(
     [row] = run.rows()
     [url] = row.urls
     assert url.startswith("clock://127.0.0.1:")
-    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60) as client:
         assert client.makefile().read() == f"It serves {tmp_path.name}\n"
     run.wait_for("told a client")
 
@@ -121,7 +121,7 @@ def test_a_server_of_another_protocol_that_declares_no_greeting_is_up_when_it_sa
     run = serving("-b", "echo://:0", environment=plugged)
     [row] = run.rows()
     port = int(row.urls[0].rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(b"hello")
         assert client.recv(100) == b"hello"
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from tests.leftovers import kill_tree
 from tests.raw_http import Load, get
 from tests.running import Running, Start, lives, wait_until
 from tests.servers.kinds import SOFTWARE, bind
@@ -46,7 +47,7 @@ def test_a_killed_worker_of_gunicorn_is_replaced_and_no_connection_refused(servi
         before = set(load.answered_by)
         [master] = run.servers()
         for worker in master.children():
-            worker.kill()
+            kill_tree(worker)
         wait_for_a_new_process(run, load, before)
     assert load.outcomes["refused"] == 0, load.details
     assert load.outcomes["lost"] <= 4, load.details

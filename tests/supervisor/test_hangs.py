@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from tests import raw_http
+from tests import leftovers, raw_http
 from tests import running as runs
 from webdemo.stats.counters import Activity
 from webdemo.supervisor.hangs import HangWatch, Look
@@ -97,8 +97,7 @@ def test_a_pause_of_the_machine_is_no_hang() -> None:
 
 def kill(old: psutil.Process) -> None:
     """What happens after the grace time, which a busy machine needs for the stop at the test's end."""
-    for process in (*old.children(), old):
-        process.kill()
+    leftovers.kill_tree(old)
     runs.wait_until(lambda: not runs.lives(old))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import leftovers
 from tests import running as runs
 from tests.supervisor import recording
 from tests.supervisor.test_overlaps import code, command, save, serves
@@ -42,8 +43,8 @@ def test_a_fresh_reconciler_orders_what_the_one_of_a_real_run_did(
     runs.wait_until(serves(run, "two"), run.log)
     assert command(run, "swap", ports[0], "waitress")[0] == 0
     assert command(run, "stop", ports[1])[0] == 0
-    for process in psutil.Process(run.pid).children(recursive=True):
-        process.kill()
+    for process in runs.children(psutil.Process(run.pid)):
+        leftovers.kill_tree(process)
     runs.wait_until(serves(run, "two"), run.log)
     assert command(run, "start", ports[1])[0] == 0
     assert command(run, "restart")[0] == 0
