@@ -181,10 +181,10 @@ def _answers_again_after(running: Running, port: int) -> float:
 
 
 def _tell_stops(part: Part, effort: Effort, folder: Path) -> None:
-    from webdemo import servers
+    from webdemo.servers import registry
 
     rows = []
-    there = [name for name in _STOPPED if servers.find(name).version() is not None]
+    there = [name for name in _STOPPED if registry.find(name).version() is not None]
     part.notes += [
         f"{name} is not installed, so its stop is not timed." for name in _STOPPED if name not in there
     ]

@@ -88,12 +88,12 @@ def _measure_server(part: Part, effort: Effort, server: str, cores: int, folder:
 
 def _measure_spread(part: Part, effort: Effort, cores: int, folder: Path) -> None:
     """Connections that arrive at once and stay open: how many of them the busiest worker has."""
-    from webdemo import servers
+    from webdemo.servers import registry
 
     rows = []
     with contextlib.ExitStack() as stack:
         for server in SPREADING:
-            if servers.find(server).version() is None:
+            if registry.find(server).version() is None:
                 part.notes.append(
                     f"{server} is not installed, so how it spreads connections is not measured."
                 )

@@ -20,6 +20,7 @@ from webdemo import errors, servers
 from webdemo.cli import main
 from webdemo.config.settings import FIELDS
 from webdemo.config.sources import PREFIX
+from webdemo.servers import registry
 from webdemo.supervisor.clients import MEETINGS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,7 +89,7 @@ def commands() -> str:
 
 def servers_page() -> str:
     """The capabilities that each server declares, and its options."""
-    adapters = [servers.find(name) for name in servers.built_in()]
+    adapters = [registry.find(name) for name in registry.built_in()]
     declared = [name for name, kind in get_type_hints(servers.Adapter).items() if kind is bool]
     parts = [
         "# Server capabilities\n",

@@ -13,7 +13,7 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 from tests.servers.kinds import KINDS, bind
-from webdemo import servers
+from webdemo.servers import registry
 
 PYPISERVER = """
 import pypiserver
@@ -46,7 +46,7 @@ END:VCALENDAR\r
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
-    if servers.find(KINDS[name][0]).version() is None:
+    if registry.find(KINDS[name][0]).version() is None:
         pytest.skip(f"{KINDS[name][0]} is not installed")
     return name
 

@@ -14,12 +14,12 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 from tests.servers.kinds import KINDS, bind
-from webdemo import servers
 from webdemo.net.ports import ephemeral_range
+from webdemo.servers import registry
 
 pytestmark = pytest.mark.process  # one run for all tests of this module
 
-INSTALLED = [kind for kind, (server, _) in KINDS.items() if servers.find(server).version() is not None]
+INSTALLED = [kind for kind, (server, _) in KINDS.items() if registry.find(server).version() is not None]
 
 TELLING_PAGES = ("/", "/learn/port", "/ports", "/trace", "/servers", "/mail", "/inspect", "/metrics")
 # {other} is the port of another server of the run.

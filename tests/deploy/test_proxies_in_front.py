@@ -22,13 +22,13 @@ import pytest
 
 from tests import running as runs
 from tests.servers.kinds import KINDS
-from webdemo import servers
+from webdemo.servers import registry
 from webdemo.supervisor.self_signed import self_signed
 
 SECONDS = 30.0
 CLIENT = "127.0.0.9"
 SERVERS = [
-    n for n in dict.fromkeys(name for name, _ in KINDS.values()) if servers.find(n).version() is not None
+    n for n in dict.fromkeys(name for name, _ in KINDS.values()) if registry.find(n).version() is not None
 ]
 
 APP = """
@@ -335,7 +335,7 @@ def test_the_environment_variable_that_gunicorn_reads_names_the_proxies_too(runn
 def test_the_peer_on_a_unix_socket_is_believed_only_where_asked_for(
     running: runs.Start, tmp_path: Path, trusted: str
 ) -> None:
-    able = [name for name in SERVERS if servers.find(name).unix]
+    able = [name for name in SERVERS if registry.find(name).unix]
     binds = [part for name in able for part in ("-b", f"{name}+unix://{tmp_path}/{name}")]
     running("--trusted-proxies", trusted, *binds, app=APP)
     headers = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.example"}

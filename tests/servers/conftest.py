@@ -8,14 +8,14 @@ import pytest
 
 from tests import running as runs
 from tests.servers.kinds import KINDS
-from webdemo import servers
+from webdemo.servers import registry
 
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     """A server, or a variant of one, by its name in kinds.KINDS."""
     name = str(request.param)
-    if servers.find(KINDS[name][0]).version() is None:
+    if registry.find(KINDS[name][0]).version() is None:
         pytest.skip(f"{KINDS[name][0]} is not installed")
     return name
 

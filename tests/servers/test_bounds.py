@@ -18,7 +18,7 @@ import pytest
 from tests.raw_http import Connection, get
 from tests.running import Running, Start
 from tests.servers.kinds import KINDS, bind
-from webdemo import servers
+from webdemo.servers import registry
 
 SENT = 100 << 20
 MOST_GROWTH = 40 << 20
@@ -125,7 +125,7 @@ def test_a_header_that_comes_slowly_is_not_waited_for(kind: str, serving: Start,
 def test_a_body_that_stops_coming_is_not_waited_for(kind: str, serving: Start) -> None:
     option = {"waitress": "channel_timeout=1", "gunicorn-sync": "timeout=2"}.get(kind, "body_timeout=1")
     if kind in BODY_IS_WAITED_FOR:
-        assert any("body" in lapse for lapse in servers.find(KINDS[kind][0]).lapses)
+        assert any("body" in lapse for lapse in registry.find(KINDS[kind][0]).lapses)
         pytest.skip("declared")
     run = serving("-b", bind(kind, "127.0.0.1:0", option))
     with Connection(run.url) as slow:
@@ -158,7 +158,7 @@ def test_a_client_that_resets_its_connection_is_hardly_news(kind: str, serving: 
 
 @pytest.mark.attack("Bounds", "a port scanner that speaks no TLS", "one line at most")
 def test_what_is_no_tls_takes_a_line_at_most(kind: str, serving: Start) -> None:
-    if not servers.find(KINDS[kind][0]).tls:
+    if not registry.find(KINDS[kind][0]).tls:
         pytest.skip("has no TLS")
     run = serving("-b", bind(kind, scheme="+https"), environment=AS_USERS_RUN_IT)
     lines = len(run.log().splitlines())
@@ -175,7 +175,7 @@ def test_what_is_no_tls_takes_a_line_at_most(kind: str, serving: Start) -> None:
 def test_the_page_names_every_option_that_bounds_a_server() -> None:
     text = Path("docs/servers.md").read_text()
     table = text[text.index("## Bounds") : text.index("\n## ", text.index("## Bounds") + 1)]
-    for adapter in servers.known():
+    for adapter in registry.known():
         for field in dataclasses.fields(adapter.options):
             if adapter.name in KINDS and re.search("timeout|connection|size|keepalive", field.name):
                 rows = [

@@ -15,7 +15,7 @@ import pytest
 from tests.raw_http import SECONDS, Connection, get
 from tests.running import Start
 from tests.servers.kinds import KINDS, bind
-from webdemo import servers
+from webdemo.servers import registry
 
 CROWD = 200
 PATIENCE_SECONDS = 3.0  # the wait for a server that is blocked meanwhile
@@ -70,7 +70,7 @@ def test_who_answers_beside_200_slow_clients(kind: str, serving: Start) -> None:
 
 
 def test_who_answers_beside_a_client_that_begins_tls_and_says_nothing(kind: str, serving: Start) -> None:
-    if not servers.find(KINDS[kind][0]).tls:
+    if not registry.find(KINDS[kind][0]).tls:
         pytest.skip("has no TLS")
     run = serving("-b", bind(kind, scheme="+https"))
     with Connection(run.url.replace("https:", "http:")):  # connected, and silent
@@ -104,7 +104,7 @@ def test_at_the_limit_of_connections_unfinished_requests_are_closed(kind: str, s
 @pytest.mark.attack("Bounds", "5,000 idle connections", "another client is answered within 5 seconds")
 def test_who_answers_beside_5000_idle_clients(kind: str, serving: Start) -> None:
     if kind in LOCKED_OUT_BY_IDLE:
-        assert servers.find(KINDS[kind][0]).lapses
+        assert registry.find(KINDS[kind][0]).lapses
         pytest.skip("declared")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     many = min(5000, hard - 200)

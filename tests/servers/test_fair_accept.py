@@ -15,7 +15,7 @@ import pytest
 from tests import running as runs
 from tests.raw_http import Connection
 from tests.servers.test_placement import workers_of
-from webdemo import servers
+from webdemo.servers import registry
 from webdemo.servers._fair_accept import GIVE_WAY_SECONDS, LOOK_AGAIN_SECONDS, Turns
 from webdemo.stats.counters import RequestCounter, SharedCounters, SystemNotes
 
@@ -24,9 +24,9 @@ BURSTS = 6
 
 # Servers whose connections outlast a request, apart from Gunicorn, which forks its workers itself.
 LASTING = [
-    name for name in ("waitress", "cheroot", "gevent", "hypercorn") if servers.find(name).is_installed()
+    name for name in ("waitress", "cheroot", "gevent", "hypercorn") if registry.find(name).is_installed()
 ]
-SPREADING = [name for name in LASTING if servers.find(name).spread]
+SPREADING = [name for name in LASTING if registry.find(name).spread]
 
 
 class Other:

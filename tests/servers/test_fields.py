@@ -11,7 +11,7 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 from tests.servers.kinds import KINDS, bind
-from webdemo import servers
+from webdemo.servers import registry
 from webdemo.servers._fields import SINGLE, Malformed, unify
 
 APP = """
@@ -25,7 +25,7 @@ def app(environ, start_response):
 """
 pytestmark = pytest.mark.process  # one run for all tests of this module
 
-INSTALLED = [kind for kind, (server, _) in KINDS.items() if servers.find(server).version() is not None]
+INSTALLED = [kind for kind, (server, _) in KINDS.items() if registry.find(server).version() is not None]
 
 Fields = list[tuple[str, str]]
 

@@ -18,7 +18,7 @@ import pytest
 from tests import running as runs
 from tests.raw_http import Connection
 from tests.servers.kinds import KINDS, bind
-from webdemo import servers
+from webdemo.servers import registry
 
 pytestmark = [pytest.mark.process, pytest.mark.smoke]
 
@@ -290,7 +290,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def keeps(kind: str, probe: Probe) -> bool:
-    return probe.lapse not in servers.find(KINDS[kind][0]).lapses
+    return probe.lapse not in registry.find(KINDS[kind][0]).lapses
 
 
 @pytest.mark.attack(

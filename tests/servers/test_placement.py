@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests import running as runs
-from webdemo import servers
+from webdemo.servers import registry
 
 APP = """
 import os
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 def workers_of(running: runs.Running, server: str) -> list[psutil.Process]:
     """The processes that answer requests."""
     found = running.servers()
-    return [w for one in found for w in runs.children(one)] if servers.find(server).own_workers else found
+    return [w for one in found for w in runs.children(one)] if registry.find(server).own_workers else found
 
 
 def places(running: runs.Running, server: str, count: int) -> list[list[int]]:

@@ -20,7 +20,7 @@ import pytest
 from tests.raw_http import Connection, get
 from tests.running import Running, Start
 from tests.servers.kinds import SOFTWARE
-from webdemo import servers
+from webdemo.servers import registry
 
 PACKAGE = Path(__file__).parents[1] / "plugin_package"
 DOCS = Path(__file__).parents[2] / "docs" / "servers.md"
@@ -61,9 +61,9 @@ def refused(run: Running) -> list[str]:
 
 def test_a_plug_in_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The supervisor asks for a service's adapter whenever something happens."""
-    adapter = servers.find("smtp")
+    adapter = registry.find("smtp")
     monkeypatch.delattr(importlib.metadata, "entry_points")
-    assert servers.find("smtp") is adapter
+    assert registry.find("smtp") is adapter
 
 
 def test_the_example_of_the_docs_serves_as_printed(serving: Start, plugged: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests import running as runs
 from tests.servers.kinds import KINDS
-from webdemo import servers
+from webdemo.servers import registry
 from webdemo.supervisor.self_signed import SelfSigned, fingerprint, self_signed
 
 APP = """
@@ -32,7 +32,7 @@ def app(environ, start_response):
 ABLE = [
     name
     for name in dict(KINDS.values())
-    if servers.find(name).tls and servers.find(name).version() is not None
+    if registry.find(name).tls and registry.find(name).version() is not None
 ]
 
 

@@ -33,6 +33,7 @@ from webdemo.config.sources import Resolved, env_file_note, given_folder, read_s
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.portable import CAN_FORK
+from webdemo.servers import registry
 from webdemo.supervisor.plan import Plan, Service
 from webdemo.text import table
 
@@ -168,7 +169,7 @@ def print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         import platform
 
         click.echo(f"webdemo {__version__}, Python {platform.python_version()}")
-        for adapter in servers.installed():
+        for adapter in registry.installed():
             if adapter.distribution:
                 click.echo(f"{adapter.name} {adapter.version()}")
         ctx.exit()

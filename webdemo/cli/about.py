@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from webdemo import servers as registry
 from webdemo.cli import completing, print_table
 from webdemo.config.sources import read_settings, setting_rows
+from webdemo.servers import PROMISES, registry
 from webdemo.supervisor.plan import describe
 
 
@@ -27,7 +27,7 @@ def config(flags: dict[str, Any], as_json: bool) -> None:
         print_table([("SETTING", "VALUE", "FROM"), *rows])
 
 
-_ABILITIES = ("tls", "unix", "sockets", "workers", "swap", *registry.PROMISES)
+_ABILITIES = ("tls", "unix", "sockets", "workers", "swap", *PROMISES)
 
 
 def _abilities(fact: dict[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from webdemo.servers import names
+from webdemo.servers.registry import names
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 import webdemo
-from webdemo import deploy, servers
+from webdemo import deploy
 from webdemo.config.binds import admin_bind, binds_or_default
 from webdemo.config.planning import make_plan
 from webdemo.config.settings import FIELDS
@@ -23,6 +23,7 @@ from webdemo.net.addresses import LOOPBACK, WILDCARD
 from webdemo.net.bind import ALL_ADDRESSES, Bind
 from webdemo.net.bindtext import authority
 from webdemo.net.listener import DEFAULT_PORT
+from webdemo.servers import registry
 from webdemo.supervisor.release import release_of
 
 _IN_CONTAINERS = ("container", "kubernetes")
@@ -203,7 +204,7 @@ def _backends(resolved: Resolved, binds: list[Bind], *, is_remote: bool) -> tupl
     found = tuple(
         Backend(bind.port, bind.path, bind.tls)
         for bind in binds
-        if servers.find(bind.server or resolved.settings.server).runs_app
+        if registry.find(bind.server or resolved.settings.server).runs_app
         and not (is_remote and (bind.path is not None or _is_loopback(bind)))
     )
     if not found:

@@ -19,6 +19,7 @@ from webdemo.errors import UsageError
 from webdemo.middleware import stack
 from webdemo.middleware.access_log import mark_of
 from webdemo.portable import CAN_FORK
+from webdemo.servers import registry
 from webdemo.stats.counters import RequestCounter, SharedCounters, service_name
 from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.plan import Plan
@@ -33,7 +34,7 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool
     """Serve until SIGINT or SIGTERM, then drain; returns the exit code. Raises WebdemoError."""
     interpreter.end_early()
     service = plan.services[0]
-    adapter = servers.find(service.server)
+    adapter = registry.find(service.server)
     if len(plan.services) > 1 or service.workers > 1:
         raise UsageError(
             "One server, without workers, can run in this process.", remedy="Leave out the others."
@@ -94,7 +95,7 @@ def _wrapped(
         token=token,
         service=service_name(service.server, names),
         server=service.server,
-        version=servers.find(service.server).version() or "",
+        version=registry.find(service.server).version() or "",
         binds={name: listener.label() for name, listener in zip(names, listeners, strict=True)},
         features=plan.features._replace(live_reload=False),
     )

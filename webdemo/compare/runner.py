@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from webdemo import servers
 from webdemo.client.endpoint import Endpoint
 from webdemo.compare import one_run
 from webdemo.compare.results import Server, State
 from webdemo.compare.speed.processes import with_descendants
 from webdemo.errors import ServerUnavailable, UsageError
 from webdemo.net.bind import Bind
+from webdemo.servers import registry
 from webdemo.supervisor import plan as plans
 from webdemo.worker import interpreter
 from webdemo.worker.app_import import Target
@@ -65,13 +65,13 @@ def choose(labels: Sequence[str]) -> list[Choice]:
     A known server that is not installed is included: the result will say so.
     """
     if not labels:
-        known = [a.name for a in servers.known() if a.runs_app and not a.name.startswith(servers.PASTE)]
+        known = [a.name for a in registry.known() if a.runs_app and not a.name.startswith(registry.PASTE)]
         labels = [label for name in known for label in (name, *_ALSO.get(name, ()))]
     if twice := {label for label in labels if labels.count(label) > 1}:
         raise UsageError(f"The server {min(twice)} is given twice.", remedy="Give each once.")
     choices = [Choice(label) for label in labels]
     for choice in choices:
-        if not servers.find(choice.name).runs_app:
+        if not registry.find(choice.name).runs_app:
             raise UsageError(f"The server {choice.name} runs no app.", remedy="See: webdemo servers")
         with contextlib.suppress(ServerUnavailable):
             plans.services([Bind.parse(choice.bind_text())], default_server=choice.name)
@@ -93,7 +93,7 @@ class Run:
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._last_problem = "it ended without output"
         self._deaths = 0  # of its processes, after it was up
-        adapter = servers.find(choice.name)
+        adapter = registry.find(choice.name)
         try:
             if adapter.version() is None:
                 self.problem = f"The server {choice.name} is not installed: {adapter.install_command()}"
@@ -155,7 +155,7 @@ class Run:
             label=self.choice.label,
             name=self.choice.name,
             options=self.choice.options,
-            version=servers.find(self.choice.name).version(),
+            version=registry.find(self.choice.name).version(),
             state=self.state,
             problem=self.problem,
         )

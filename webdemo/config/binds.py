@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from webdemo import servers
 from webdemo.config.settings import ANY_PORT, DASHBOARD_PORT
 from webdemo.config.sources import Resolved
 from webdemo.errors import UsageError
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
 from webdemo.net.listener import DEFAULT_PORT
+from webdemo.servers import registry
 from webdemo.supervisor import plan as plans
 from webdemo.syntax import is_loopback
 
@@ -42,7 +42,7 @@ def default_host(resolved: Resolved, server: str | None = None) -> str | None:
     """The host for binds of this server, or of the default one, that name none; None means loopback."""
     if resolved.settings.host:
         return Bind(host=resolved.settings.host, port=0).host
-    adapter = servers.find(server or resolved.settings.server)
+    adapter = registry.find(server or resolved.settings.server)
     # A platform routes HTTP only; SMTP and FTP are opened to other machines only by an explicit host.
     if resolved.on_platform and adapter.runs_app:
         return ALL_ADDRESSES
@@ -53,7 +53,9 @@ def activated_binds() -> list[Bind]:
     """The sockets passed by systemd (FileDescriptorName=); one named after a server is served by it."""
     from webdemo.net.activation import take_activated
 
-    return [replace(a.bind, server=a.name) if a.name in servers.names() else a.bind for a in take_activated()]
+    return [
+        replace(a.bind, server=a.name) if a.name in registry.names() else a.bind for a in take_activated()
+    ]
 
 
 def dashboard_bind(resolved: Resolved) -> Bind | None:

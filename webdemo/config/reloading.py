@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from webdemo import servers
 from webdemo.config.binds import binds_or_default
 from webdemo.config.planning import make_plan
 from webdemo.config.settings import FIELDS
 from webdemo.config.sources import Resolved, read_settings
 from webdemo.errors import UsageError
 from webdemo.net.bind import Bind
+from webdemo.servers import registry
 from webdemo.supervisor.plan import Plan
 
 NEEDS_RESTART = ("admin", "dashboard", "dashboard_read_only", "in_process", "open")
@@ -88,7 +88,7 @@ class Rereading:
         """What cannot change while the sockets are open, by bind."""
         found: Counter[tuple[object, ...]] = Counter()
         for bind in self._wanted(resolved):
-            adapter = servers.find(bind.server or resolved.settings.server)
+            adapter = registry.find(bind.server or resolved.settings.server)
             where = (bind.host, bind.port, bind.path, bind.fd, bind.tls, bind.mode)
             found[(*where, adapter.protocol, adapter.opens_own_sockets)] += 1
         return found

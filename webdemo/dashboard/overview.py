@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from webdemo import servers
 from webdemo.dashboard import chart
 from webdemo.dashboard.chart import Scales
+from webdemo.servers import registry
 from webdemo.stats import figures as stats
 from webdemo.supervisor.actions import ACTIONS
 from webdemo.supervisor.control import Instance
@@ -163,7 +164,7 @@ def read_overview(status: RunStatus, history: RunHistory) -> Overview:
 
 
 def _card(service: ServiceStatus, colour: int, series: Series) -> Card:
-    adapter = servers.find(service.server)
+    adapter = registry.find(service.server)
     return Card(
         key=" ".join(service.ports),
         colour=colour,
@@ -220,4 +221,4 @@ def _swaps(adapter: servers.Adapter, urls: Sequence[str]) -> tuple[str, ...]:
 
 @functools.cache
 def _installed() -> list[servers.Adapter]:
-    return servers.installed()
+    return registry.installed()

@@ -32,7 +32,7 @@ class RunningServer:
 
 def running_servers() -> list[RunningServer]:
     """All of them, sorted by their first ports."""
-    from webdemo.servers import find
+    from webdemo.servers.registry import find
     from webdemo.supervisor.control import instances
 
     found: list[RunningServer] = []

@@ -1,7 +1,5 @@
 """The servers: one small file each, and the contract between them and the run layer.
 
-A server is a module of this package with an `adapter`, an entry point of an installed package in the
-group `webdemo.servers`, or (as `paste.NAME`) an entry point `paste.server_runner`.
 An adapter imports its server inside `serve`, so that looking up a server is cheap, and uses its public
 API only. It gets sockets that already listen: it neither opens one nor removes the file of a Unix socket,
 because the next process will serve on the same sockets.
@@ -9,9 +7,7 @@ because the next process will serve on the same sockets.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import importlib
 import importlib.util
 import signal
@@ -28,17 +24,11 @@ from webdemo.errors import (
 from webdemo.portable import is_readable
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
     from _typeshed.wsgi import WSGIApplication
 
 # The version of this contract: what an Adapter declares, what a Job contains, what `serve` must do.
 # Incremented for changes that could break an existing plug-in, not for a new field with a default.
 CONTRACT = 1
-
-GROUP = "webdemo.servers"
-PASTE_GROUP = "paste.server_runner"
-PASTE = "paste."
 
 # How long a connection without a request stays open while its server drains: a client that is about to
 # send one gets its response.
@@ -281,19 +271,6 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)), None)
 
 
-def built_in() -> list[str]:
-    """The names of webdemo's own adapters, which are the modules of this package."""
-    import pkgutil
-
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
-
-
-def names() -> list[str]:
-    """The names of all known servers, installed or not."""
-    plugged = sorted(e.name for e in _entry_points().select(group=GROUP))
-    return list(dict.fromkeys([*built_in(), *plugged, *sorted(_pasted())]))
-
-
 _versions: dict[str, str | None] = {}
 
 
@@ -313,53 +290,6 @@ def _version(distribution: str) -> str | None:
     return _versions[distribution]
 
 
-def _entry_points() -> Any:
-    import importlib.metadata
-
-    return importlib.metadata.entry_points()
-
-
-def _pasted() -> dict[str, EntryPoint]:
-    """Paste runners by name, `paste.NAME`; one called `main`, as most are, gets its package's name."""
-    entries = _entry_points().select(group=PASTE_GROUP)
-    return {PASTE + (e.dist.name if e.name == "main" and e.dist else e.name): e for e in entries}
-
-
-@functools.cache  # finding a plug-in reads the metadata of every installed distribution
-def find(name: str) -> Adapter:
-    """The adapter called `name`; does not import the server. Raises UsageError or ServerUnavailable."""
-    if name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
-        return importlib.import_module(f"{__name__}.{name}").adapter  # type: ignore[no-any-return]
-    if name.startswith(PASTE) and (runner := _pasted().get(name)):
-        from webdemo.servers._paste import bridge
-
-        return bridge(name, runner)
-    for entry in _entry_points().select(group=GROUP, name=name):
-        try:
-            adapter = entry.load()
-        except Exception as exc:
-            raise not_loadable(name, entry.value, f"{type(exc).__name__}: {exc}") from exc
-        if not isinstance(adapter, Adapter):
-            raise not_loadable(name, entry.value, "it is not a webdemo.servers.Adapter")
-        if adapter.name != name:
-            raise not_loadable(name, entry.value, f"the adapter is called {adapter.name!r}")
-        if adapter.contract != CONTRACT:
-            distribution = entry.dist.name if entry.dist else name
-            older = distribution if adapter.contract < CONTRACT else "webdemo"
-            raise not_loadable(
-                name,
-                entry.value,
-                f"it was made for contract {adapter.contract}, and this webdemo has contract {CONTRACT}",
-                remedy=f"Upgrade {older} (pip install --upgrade {older}), or choose another server.",
-            )
-        return adapter
-    similar = nearest(name, names())
-    raise UsageError(
-        f"There is no server called {name!r}.",
-        remedy=f"Did you mean {similar}?" if similar else f"These are known: {', '.join(names())}.",
-    )
-
-
 def not_loadable(
     name: str,
     origin: str,
@@ -367,26 +297,3 @@ def not_loadable(
     remedy: str = "Install what it needs, report it to its authors, or choose another server.",
 ) -> ServerUnavailable:
     return ServerUnavailable(f"The server {name} cannot be loaded from {origin}: {why}.", remedy=remedy)
-
-
-def find_installed(name: str) -> Adapter:
-    """The adapter called `name`. Raises UsageError or ServerUnavailable."""
-    adapter = find(name)
-    if not adapter.is_installed():
-        raise ServerUnavailable(
-            f"The server {name} is not installed.", remedy=f"Install it: {adapter.install_command()}"
-        )
-    return adapter
-
-
-def known() -> list[Adapter]:
-    """All servers, installed or not; broken plug-ins are skipped (`find` raises for them)."""
-    found = []
-    for name in names():
-        with contextlib.suppress(ServerUnavailable):
-            found.append(find(name))
-    return found
-
-
-def installed() -> list[Adapter]:
-    return [adapter for adapter in known() if adapter.is_installed()]

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webdemo import servers
 from webdemo.errors import WebdemoError
+from webdemo.servers import registry
 from webdemo.supervisor import events
 from webdemo.supervisor.executor import Executor
 from webdemo.supervisor.live import LiveReload
@@ -219,7 +219,7 @@ class FileChanges:
     def _keep_spare(self) -> None:
         """Import ahead what the next load needs before the app: with --live-reload."""
         if self._live is not None and not self._is_stopping():
-            adapters = [servers.find(service.server) for service in self._plan.services]
+            adapters = [registry.find(service.server) for service in self._plan.services]
             of_servers = (module for adapter in adapters for module in adapter.modules)
             interpreter.keep_spare((*interpreter.AHEAD, "webdemo.web.templates", *of_servers))
 

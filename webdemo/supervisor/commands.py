@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from webdemo import servers
 from webdemo.errors import UsageError, WebdemoError
+from webdemo.servers import registry
 from webdemo.stats.figures import INTERVAL_SECONDS, Figures
 from webdemo.supervisor.control import Respond
 from webdemo.supervisor.control_messages import (
@@ -163,7 +163,7 @@ class Commands:
                 remedy=f"Give it its own port: -b {service.server}://:PORT",
             )
         for name in (earlier.server, service.server):
-            if servers.find(name).opens_own_sockets:
+            if registry.find(name).opens_own_sockets:
                 raise UsageError(
                     f"The server {name} opens its port itself, so it cannot be swapped without a gap.",
                     remedy="Stop webdemo and start it with the other server.",

@@ -20,6 +20,7 @@ from webdemo.errors import SystemRefusal, WebdemoError
 from webdemo.middleware import stack
 from webdemo.middleware.access_log import mark_of
 from webdemo.net.listener import listen
+from webdemo.servers import registry
 from webdemo.stats.counters import SharedCounters, service_name
 from webdemo.supervisor import events, facts, probe
 from webdemo.supervisor.desired import Slot, Spec
@@ -237,7 +238,7 @@ class Executor:
     def _order(self, number: int, spec: Spec, loader: LoaderProcess) -> None:
         """Tell a loader to fork the process; raises OSError or WebdemoError if that is impossible."""
         plan, service, ports = self.plan_of(spec.release), service_of(spec.slot), spec.slot.ports
-        adapter = servers.find(service.server)
+        adapter = registry.find(service.server)
         listeners = [self.listeners[port] for port in ports]
         source = f"{service.server} {' '.join(place(listener.bind) for listener in listeners)}"
         process = ServerProcess(number, spec, source, self.log_of(ports), loader)
@@ -368,7 +369,7 @@ class Executor:
                     give_up_at=give_up_at,
                 )
             else:
-                greeting = servers.find(service.server).greeting
+                greeting = registry.find(service.server).greeting
                 answered = probe.wait_for_greeting(endpoint, greeting, give_up_at=give_up_at)
             if answered:
                 self._loop.post(partial(self._hooks.on_fact, facts.ProcessUp(number)))
@@ -517,7 +518,7 @@ def service_of(slot: Slot) -> Service:
 
 
 def version_of(service: Service) -> str:
-    return servers.find(service.server).version() or ""
+    return registry.find(service.server).version() or ""
 
 
 def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from webdemo.errors import UsageError
 from webdemo.middleware.stack import Features
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import Bind
-from webdemo.servers import Adapter, Certificate, MadeCertificate, option, unknown_option
+from webdemo.servers import Adapter, Certificate, MadeCertificate, option, registry, unknown_option
 from webdemo.syntax import is_address
 from webdemo.worker.app_import import Target
 
@@ -58,21 +58,21 @@ class Service(NamedTuple):
     @property
     def scheme(self) -> str:
         """The scheme of its URLs, such as `https` or `ftp`."""
-        return "https" if self.tls else servers.find(self.server).protocol
+        return "https" if self.tls else registry.find(self.server).protocol
 
     @property
     def runs_app(self) -> bool:
-        return servers.find(self.server).runs_app
+        return registry.find(self.server).runs_app
 
     @property
     def shares_import(self) -> bool:
         """Whether its processes may be forked from a loader that has imported the app."""
-        patches = servers.find(self.server).before_import is not None
+        patches = registry.find(self.server).before_import is not None
         return self.share and self.target is None and self.runs_app and not patches
 
     @property
     def opens_own_sockets(self) -> bool:
-        return servers.find(self.server).opens_own_sockets
+        return registry.find(self.server).opens_own_sockets
 
     @property
     def has_placeholder(self) -> bool:
@@ -87,7 +87,7 @@ class Service(NamedTuple):
     @property
     def processes(self) -> int:
         """How many processes the supervisor starts for it."""
-        return 1 if servers.find(self.server).own_workers else self.workers
+        return 1 if registry.find(self.server).own_workers else self.workers
 
 
 class Plan(NamedTuple):
@@ -160,14 +160,14 @@ def services(
     grouped: dict[tuple[Service, int | None], list[Bind]] = {}
     for bind in binds:
         service = service_for(bind, default_server=default_server, workers=workers)
-        alone = None if servers.find(service.server).several_sockets else len(grouped)
+        alone = None if registry.find(service.server).several_sockets else len(grouped)
         grouped.setdefault((service, alone), []).append(bind)
     return tuple(service._replace(binds=tuple(group)) for (service, _), group in grouped.items())
 
 
 def service_for(bind: Bind, *, default_server: str, workers: int | None = None) -> Service:
     """The service that `bind` asks for, with `binds` left empty; raises UsageError."""
-    adapter = servers.find_installed(bind.server or default_server)
+    adapter = registry.find_installed(bind.server or default_server)
     given = dict(bind.server_options)
     kinds = {f.name: str(f.type) for f in dataclasses.fields(CommonOptions)}
     common = {
@@ -245,7 +245,7 @@ def _check_certificate(adapter: Adapter, bind: Bind, common: dict[str, Any]) -> 
 
 def _like(adapter: Adapter) -> list[Adapter]:
     """The installed servers of the same protocol."""
-    return [other for other in servers.installed() if other.protocol == adapter.protocol]
+    return [other for other in registry.installed() if other.protocol == adapter.protocol]
 
 
 def _listed(adapters: list[Adapter]) -> str:

@@ -23,9 +23,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from webdemo import servers
 from webdemo.errors import SystemRefusal, WebdemoError
 from webdemo.net.descriptors import open_descriptors
+from webdemo.servers import registry
 from webdemo.worker import (
     app_import,
     app_processes,
@@ -87,7 +87,7 @@ class Loader:
         began = time.perf_counter()
         if order.folder:
             os.chdir(order.folder)
-        adapters = [servers.find(name) for name in order.servers]
+        adapters = [registry.find(name) for name in order.servers]
         reason = name = None
         sources = Sources()
         if order.share:

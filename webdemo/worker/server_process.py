@@ -21,6 +21,7 @@ from webdemo import servers
 from webdemo.errors import WebdemoError
 from webdemo.middleware import stack
 from webdemo.net import ListeningSocket
+from webdemo.servers import registry
 from webdemo.stats.counters import RequestCounter, SharedCounters, SiblingCounts
 from webdemo.worker import app_import, app_processes, lifeline, own_writes
 from webdemo.worker.messages import (
@@ -98,7 +99,7 @@ def _serve(
         except BrokenPipeError:  # the supervisor has died
             drain.stopping.set()
 
-    adapter = servers.find(order.server)
+    adapter = registry.find(order.server)
     adapter.serve(
         servers.Job(
             app=loading.serve_in_worker if adapter.own_workers else loading.load(),
@@ -206,7 +207,7 @@ class _Loading:
         reports: int,
     ) -> None:
         self.sources = Sources()  # if this process imports its own copy of the app
-        self._adapter = servers.find(order.server)
+        self._adapter = registry.find(order.server)
         self._order = order
         self._shared = shared
         self._wrap = wrap
