@@ -195,8 +195,9 @@ def test_a_chunked_body_that_is_cut_off_is_not_taken_for_a_whole_one(kind: str, 
         pytest.skip("passes it on as if it were complete")
     with Connection(url) as connection:
         connection.send_head("POST", "/upload", [("Transfer-Encoding", "chunked")])
-        connection.send(b"5\r\nhello\r\n")
-        connection.socket.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # wsgiref may have refused the head and closed already
+            connection.send(b"5\r\nhello\r\n")
+            connection.socket.shutdown(socket.SHUT_WR)
         data = b""
         with contextlib.suppress(ConnectionError):
             while received := connection.socket.recv(65536):
