@@ -2,7 +2,7 @@
 // is: a new one reloads the page, new styles are exchanged in place, and an error of the new code is shown over the page.
 (() => {
   const PAUSE = 100;
-  const PAUSE_WHILE_LOADING = 20;
+  const PAUSE_WHILE_LOADING = 10;
   const own = document.currentScript;
   // A frame of the same site is reloaded with the page around it.
   try {

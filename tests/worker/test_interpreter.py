@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from webdemo.worker import interpreter
+
 pytestmark = pytest.mark.process
 
 APP = """
@@ -136,3 +138,21 @@ def test_the_main_process_imports_nothing_at_its_start_that_few_runs_need() -> N
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert not NEEDED_BY_FEW & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "is_kept"),
+    [
+        ("webdemo/worker/app_import.py", False),
+        ("webdemo/__init__.py", False),
+        ("webdemo/demo/site.py", True),
+        ("app.py", True),
+    ],
+)
+def test_a_spare_that_may_have_imported_a_changed_module_is_not_used(
+    name: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[bool] = []
+    monkeypatch.setattr(interpreter, "end_early", lambda: ended.append(True))
+    interpreter.end_if_old([str(Path(interpreter.__file__).parents[2] / name), "/elsewhere/page.html"])
+    assert ended == ([] if is_kept else [True])

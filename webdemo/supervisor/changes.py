@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from webdemo.supervisor.watch import Watcher
 
 _QUIET_MS = 100  # without a write, after which a series of writes has ended
-_QUIET_MS_LIVE = 20
+_QUIET_MS_LIVE = 15
 _SPARE_SECONDS = 0.5  # for what is up to answer first
 
 
@@ -59,6 +59,7 @@ class FileChanges:
         self._load_writes = LoadWrites(time.time())
         self._watcher: Watcher | None = None
         self._watched: set[str] = set()
+        self._ahead: tuple[str, ...] = ()
         self._reread_folders: set[str] = set()  # folders of files that the same processes read anew
 
     def renew(self, plan: Plan) -> None:
@@ -87,6 +88,10 @@ class FileChanges:
         if self._live is not None:
             self._reread_folders |= set(sources.reread)
         self._watch(sources.folders)
+
+    def know_needed(self, modules: tuple[str, ...]) -> None:
+        """The newest load needed these modules of webdemo."""
+        self._ahead = modules or self._ahead
 
     def wrote(self, paths: Iterable[str]) -> None:
         """The app is about to write these."""
@@ -202,8 +207,7 @@ class FileChanges:
         else:
             self.tells_when_loaded = True
             self._live.loads(True)
-            if any(map(_is_imported_ahead, paths)):
-                interpreter.end_early()  # it has the old code
+            interpreter.end_if_old(paths)
         self._load_writes.load_began(time.time())
         self._load_again(partial(self._loaded, paths, saved))
 
@@ -221,13 +225,8 @@ class FileChanges:
         if self._live is not None and not self._is_stopping():
             adapters = [registry.find(service.server) for service in self._plan.services]
             of_servers = (module for adapter in adapters for module in adapter.modules)
-            interpreter.keep_spare((*interpreter.AHEAD, "webdemo.web.templates", *of_servers))
+            interpreter.keep_spare((*interpreter.AHEAD, *of_servers, *self._ahead))
 
 
 def _settings(plan: Plan) -> tuple[object, ...]:
     return plan.reload, plan.reload_paths, plan.reload_exclude, plan.features.live_reload
-
-
-def _is_imported_ahead(path: str) -> bool:
-    package = Path(__file__).parents[1]
-    return Path(path).is_relative_to(package) and not Path(path).is_relative_to(package / "demo")

@@ -305,6 +305,7 @@ class Supervisor:
 
     def _loaded(self, report: Loaded, shares: bool) -> None:
         self._app_name = report.app or self._app_name
+        self._changes.know_needed(report.ahead)
         if shares:
             self.emit(events.Loaded(report.seconds, report.not_shared_because))
 

@@ -130,6 +130,19 @@ def take_early() -> Interpreter:
     return fresh()
 
 
+def may_be_ahead(module: str) -> bool:
+    """Whether a spare may import it: it is webdemo's, and not of the demo site, which is an app as others."""
+    return module.startswith("webdemo.") and not module.startswith("webdemo.demo")
+
+
+def end_if_old(changed: Iterable[str]) -> None:
+    """Discard the spare if it may have imported one of these files as they were."""
+    paths = (Path(path).with_suffix("") for path in changed)
+    names = (path.relative_to(_CHECKOUT).parts for path in paths if path.is_relative_to(_CHECKOUT))
+    if any(may_be_ahead(".".join(name)) for name in names):
+        end_early()
+
+
 def keep_spare(modules: Iterable[str]) -> None:
     """Start one that has imported these, so that the next reload takes less time; none if impossible."""
     if not _early:

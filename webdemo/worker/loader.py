@@ -114,6 +114,7 @@ class Loader:
                 sources=sources,
                 versions={a.distribution: a.version() for a in adapters if a.distribution},
                 app=name,
+                ahead=tuple(filter(interpreter.may_be_ahead, sys.modules)) if order.reload else (),
             )
         )
         gc.freeze()  # garbage collections would write to objects, and so copy pages shared with children

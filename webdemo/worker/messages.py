@@ -82,6 +82,7 @@ class Loaded(NamedTuple):
     sources: Sources
     versions: dict[str, str | None]  # of the servers, by distribution
     app: str | None = None  # the whole name under which it was found
+    ahead: tuple[str, ...] = ()  # webdemo's own modules that it needs: the next loader may import them first
 
 
 class Failed(NamedTuple):
