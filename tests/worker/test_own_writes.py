@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import os, shutil, sqlite3, threading
+import os, shutil, sqlite3, tempfile, threading
 from pathlib import Path
 from webdemo.worker import own_writes
 
@@ -36,6 +36,8 @@ thread = threading.Thread(target=lambda: open("link/thread.log", "a").close())
 thread.start()
 thread.join()
 written("real/thread.log")
+tempfile.TemporaryFile(dir=".").close()
+written()
 sqlite3.connect("data").close()
 written("data", "data-journal", "data-wal", "data-shm")
 shutil.copyfile("a.txt", "copy.txt")

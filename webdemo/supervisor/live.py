@@ -6,6 +6,7 @@ Runs in the main process.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from webdemo.errors import AppImportFailed, WebdemoError
 from webdemo.stats.board import Board
@@ -25,50 +26,29 @@ class LiveReload:
         """`run` identifies the run: a page of an earlier one is reloaded, too."""
         self._board = board
         self._run = run
-        self._release = 0
-        self._files = 0
-        self._styles = 0
-        self._is_loading = False
-        self._error: WebdemoError | None = None
-        self._write()
+        self._state: dict[str, Any] = {"files": 0, "styles": 0, "loading": False}
+        self.serves(0)
 
     def serves(self, release: int) -> None:
         """This release of the code serves. A page of another one, from a process that drains, is reloaded."""
-        self._release = release
-        self._error = None
-        self._write()
+        self._write(release=release_name(self._run, release), error=None)
 
     def files_changed(self) -> None:
         """Files that the same processes serve have changed."""
-        self._files += 1
-        self._write()
+        self._write(files=self._state["files"] + 1)
+
+    def styles_changed(self) -> None:
+        self._write(styles=self._state["styles"] + 1)
 
     def loads(self, is_loading: bool) -> None:
         """Whether a new release is on its way: pages then ask more often."""
-        self._is_loading = is_loading
-        self._write()
-
-    def styles_changed(self) -> None:
-        self._styles += 1
-        self._write()
+        self._write(loading=is_loading)
 
     def failed(self, error: WebdemoError) -> None:
         """The new code cannot be loaded; the old code serves."""
-        self._error = error
-        self._write()
+        traceback = error.traceback[-_LONGEST_TRACEBACK:] if isinstance(error, AppImportFailed) else ""
+        self._write(error={"problem": error.problem, "remedy": error.remedy, "traceback": traceback})
 
-    def _write(self) -> None:
-        error = self._error
-        told = error and {
-            "problem": error.problem,
-            "remedy": error.remedy,
-            "traceback": error.traceback[-_LONGEST_TRACEBACK:] if isinstance(error, AppImportFailed) else "",
-        }
-        state = {
-            "release": release_name(self._run, self._release),
-            "files": self._files,
-            "styles": self._styles,
-            "loading": self._is_loading,
-            "error": told,
-        }
-        self._board.write(json.dumps(state).encode())
+    def _write(self, **changed: Any) -> None:
+        self._state |= changed
+        self._board.write(json.dumps(self._state).encode())

@@ -36,14 +36,16 @@ def report(write: Callable[[tuple[str, ...]], object]) -> None:
 
 
 def _audit(event: str, arguments: tuple[object, ...]) -> None:
-    if event not in _PATHS:
-        return
-    if event == "open" and not (isinstance(flags := arguments[2], int) and flags & (os.O_WRONLY | os.O_RDWR)):
+    if event not in _PATHS or (event == "open" and not _is_write(arguments[2])):
         return
     with contextlib.suppress(Exception):  # it would be raised by the app's call
         for path in arguments[: _PATHS[event]]:
             if isinstance(path, (str, bytes, os.PathLike)):
                 _written(Path(os.fsdecode(path)).absolute(), event)
+
+
+def _is_write(flags: object) -> bool:
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 
 def _written(path: Path, event: str) -> None:
@@ -52,6 +54,8 @@ def _written(path: Path, event: str) -> None:
     if len(_known) >= _MOST_KNOWN:
         _known.clear()
     _known.add(path)
+    if event == "open" and path.is_dir():  # of a temporary file without a name
+        return
     real = str(path.parent.resolve() / path.name)
     journals = [real + suffix for suffix in _SQLITE_SUFFIXES] if event == "sqlite3.connect" else []
     _report((real, *journals))
