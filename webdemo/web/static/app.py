@@ -113,6 +113,7 @@ class StaticFiles(PathApp):
 
     @property
     def folder(self) -> str:
+        """The folder whose files are served, absolute; its symlinks are kept."""
         return os.fsdecode(self._tree.root)
 
     def url(self, path: str) -> str:
