@@ -22,6 +22,8 @@ from tests import running as runs
 from tests.deploy.network import ROOT, Network
 
 UNITS = Path("/etc/systemd/system")
+# The hierarchies in which a machine gets a control group of its own: of version 2, or of version 1 beside it.
+_HIERARCHIES = [Path("/sys/fs/cgroup", name) for name in ("", "systemd", "unified")]
 # Where machines find this Python, its packages and webdemo, which may lie where only root can read.
 _PYTHON, _PACKAGES, _WEBDEMO = Path("/opt/python"), "/opt/packages", "/opt/webdemo"
 _LIBRARIES = f"LD_LIBRARY_PATH={_PYTHON / 'lib'}"  # libpython, if there is one
@@ -118,8 +120,16 @@ def machine(
         *(f"--machine=host{address.rpartition('.')[2]}", f"--network-namespace-path={net.path(address)}"),
         *("--", "--unit=basic.target"),
     ]
+    groups = [
+        hierarchy / net.path(address).name
+        for hierarchy in _HIERARCHIES
+        if (hierarchy / "cgroup.procs").exists()
+    ]
+    for group in groups:
+        group.mkdir()
+    joins = "".join(f'echo $$ > "{group / "cgroup.procs"}" && ' for group in groups)
     # The mount of the root is in a namespace of its own, so it is gone when nspawn is.
-    script = f'mount --bind / "{base / "root"}" && exec "$@"'
+    script = f'{joins}mount --bind / "{base / "root"}" && exec "$@"'
     console = base / "console"
     with console.open("wb") as output:
         process = subprocess.Popen(
@@ -142,3 +152,6 @@ def machine(
             for one in [*psutil.Process(process.pid).children(recursive=True), process]:
                 one.kill()
             process.wait(60)
+        for group in groups:
+            for within, _, _ in os.walk(group, topdown=False):
+                Path(within).rmdir()
