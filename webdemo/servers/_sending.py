@@ -6,6 +6,7 @@ processor's time than most apps do for a short answer, and lets another thread t
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,13 @@ class HeadWithBody:
         self.flush()
         self._connection.sendfile(*arguments, **named)
 
+    def finish(self) -> None:
+        """Send the head of a response without a body, unless the client has disconnected."""
+        if self._head:
+            with contextlib.suppress(OSError):
+                self.flush()
+
     def flush(self) -> None:
-        """Send the head of a response without a body."""
         if self._head:
             head, self._head = self._head, b""
             self._connection.sendall(head)

@@ -223,8 +223,7 @@ def after_request(
 ) -> None:
     if environ:  # None if `strict_request` refused the request
         busy.discard(environ["gunicorn.socket"].fileno())
-        with contextlib.suppress(OSError):  # the client has disconnected
-            response.sock.flush()
+        response.sock.finish()
 
 
 def remember_connections(app: WSGIApplication, busy: set[int]) -> WSGIApplication:
