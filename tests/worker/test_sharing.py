@@ -198,6 +198,7 @@ def test_what_a_server_imports_is_imported_before_the_fork(
 ) -> None:
     """Else each of its processes takes the time and, not sharing it, the memory again."""
     binds = [argument for server in servers for argument in ("-b", f"{server}://127.0.0.1:0")]
-    webdemo = running(*binds, app=LATE)
+    # Python's development mode imports tracemalloc when it warns.
+    webdemo = running(*binds, app=LATE, environment={"PYTHONDEVMODE": None})
     assert [get(url).text for url in webdemo.urls] == [""] * len(servers)
     assert "imports its own copy" not in webdemo.log()
