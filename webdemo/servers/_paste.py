@@ -7,9 +7,12 @@ socket. So the supervisor cannot own the port, and draining is up to the server.
 from __future__ import annotations
 
 import signal
-from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING
 
 from webdemo.servers import Adapter, Job, not_loadable
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint  # slower to import than most servers
 
 
 def bridge(name: str, entry: EntryPoint) -> Adapter:
