@@ -74,7 +74,7 @@ def _in_process() -> list[Limit]:
             ),
             Limit(f"{case.title} as a handler : Bottle", own, at_most=1.0, of=f"inproc.{case.name}.bottle"),
         ]
-    limits.append(Limit("all handlers : Falcon, geometric mean", "inproc.handlers", at_most=0.65))
+    limits.append(Limit("all handlers : Falcon, geometric mean", "inproc.handlers", at_most=0.6))
     limits.append(
         Limit(
             "static, 1.5 KB : WhiteNoise indexed",
