@@ -128,7 +128,7 @@ class LineReader:
 class LoaderProcess:
     """A loader, started with its first order. Raises SystemRefusal if that is impossible.
 
-    It must be reaped by whoever handles SIGCHLD; `wait` is for the end of the run.
+    What handles SIGCHLD must reap it; `wait` is for the end of the run.
     """
 
     def __init__(

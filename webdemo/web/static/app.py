@@ -26,7 +26,7 @@ from webdemo.web.static.conditions import PRECONDITIONS, status_by_conditions
 from webdemo.web.static.content_coding import IDENTITY, choose
 from webdemo.web.static.file_cache import KeptFiles
 from webdemo.web.static.media_types import content_type, suffix, with_charset
-from webdemo.web.static.representations import FINGERPRINT_DIGITS, Headers, StoredFile, dress, look_at
+from webdemo.web.static.representations import FINGERPRINT_DIGITS, Headers, StoredFile, look_at, stored_file
 from webdemo.web.static.responses import refuse, send, spans_asked
 from webdemo.web.static.tree import Tree, split_path
 
@@ -242,7 +242,7 @@ class StaticFiles(PathApp):
                     raise
         name = os.fsdecode(names[-1])
         media_type = self._types.get(suffix(name)) or content_type(name)
-        return dress(path, media_type, contents, cache_control=cache_control, extra=self._extra)
+        return stored_file(path, media_type, contents, cache_control=cache_control, extra=self._extra)
 
     def _respond_without_file(
         self, environ: WSGIEnvironment, start_response: StartResponse, path: str, error: OSError

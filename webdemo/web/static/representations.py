@@ -117,10 +117,10 @@ def look_at(node: Node) -> dict[str, Content]:
     return contents
 
 
-def dress(
+def stored_file(
     path: bytes, media_type: str, contents: dict[str, Content], *, cache_control: str, extra: Headers
 ) -> StoredFile:
-    """Make the representations with their headers, once for all requests."""
+    """The file with the headers of each representation, made once for all requests."""
     codings = tuple(coding for coding in contents if coding != IDENTITY)
     changed = contents[IDENTITY].signature.modified_ns // 10**9
     modified = max(0, min(changed, int(time.time())))  # RFC 9110 8.8.2.1: never in the future
