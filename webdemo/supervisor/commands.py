@@ -55,9 +55,9 @@ class Run(Protocol):
 
     def wish(self, make: Callable[[float], int], done: Done = ...) -> None: ...
 
-    def reload(self, done: Done = ...) -> None: ...
+    def reread(self) -> str: ...
 
-    def stop(self, why: str) -> None: ...
+    def stop(self, why: str, done: Done = ...) -> None: ...
 
     def act(self) -> None: ...
 
@@ -74,7 +74,7 @@ class Commands:
             raise UsageError("This webdemo is stopping.", remedy="Start a new one.")
 
         def done(error: WebdemoError | None) -> None:
-            respond(Completed() if error is None else error)
+            respond(error or Completed())
 
         match command:
             case Status():
@@ -86,7 +86,8 @@ class Commands:
             case Kill(port):
                 respond(Killed(self.kill(port)))
             case Reload():
-                run.reload(done)
+                changed = run.reread()
+                run.wish(reconciler.reload, lambda error: respond(error or Completed(changed)))
             case Restart(None):
                 ports = [port for slot in reconciler.settled.slots for port in slot.ports]
                 run.wish(lambda now: reconciler.restart(ports, now), done)
@@ -96,8 +97,7 @@ class Commands:
                 else:
                     run.wish(lambda now: reconciler.restart([port], now), done)
             case Stop(None):
-                done(None)
-                run.stop("asked to")
+                run.stop("asked to", done)
             case Stop(str(port)):
                 self._refuse_stop(port)
                 run.wish(lambda now: reconciler.stop(port, now), done)

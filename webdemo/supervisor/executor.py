@@ -31,7 +31,7 @@ from webdemo.supervisor.live import release_name
 from webdemo.supervisor.log_tail import LastLines
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.placeholder import Placeholder
-from webdemo.supervisor.plan import Plan, Service, place
+from webdemo.supervisor.plan import Plan, Service
 from webdemo.supervisor.processes import LoaderProcess, ServerProcess, how_it_ended
 from webdemo.worker import interpreter, stacks
 from webdemo.worker.messages import (
@@ -240,7 +240,7 @@ class Executor:
         plan, service, ports = self.plan_of(spec.release), service_of(spec.slot), spec.slot.ports
         adapter = registry.find(service.server)
         listeners = [self.listeners[port] for port in ports]
-        source = f"{service.server} {' '.join(place(listener.bind) for listener in listeners)}"
+        source = f"{service.server} {' '.join(listener.label() for listener in listeners)}"
         process = ServerProcess(number, spec, source, self.log_of(ports), loader)
         process.cpu = self._free_cpu(spec) if service.cpu_each and not adapter.own_workers else None
         if adapter.opens_own_sockets:

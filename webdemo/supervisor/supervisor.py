@@ -57,7 +57,7 @@ class Supervisor:
         listeners: Iterable[tuple[Bind, list[socket.socket]]],
         emit: Callable[[events.Event], None],
         admin: list[socket.socket] | None = None,
-        reread: Callable[[], tuple[Plan, str | None]] | None = None,
+        reread: Callable[[], tuple[Plan, str]] | None = None,
     ) -> None:
         """`admin`: the sockets of the admin address, which are closed at the end. `reread`: called before a
         reload; returns its settings, and what has changed."""
@@ -105,6 +105,7 @@ class Supervisor:
         self._hints: set[str] = set()
         self._app_name = str(plan.target)
         self._waiting: dict[int, Done] = {}
+        self._at_end: list[Done] = []
         self._is_acting = False
         self._wakes_at: float | None = None
         self._signalled_at: float | None = None  # to stop, the first time
@@ -168,21 +169,20 @@ class Supervisor:
         self._waiting[make(time.monotonic())] = done  # answered in `act` at the earliest
         self.act()
 
-    def reload(self, done: Done = lambda _: None) -> None:
-        """Read settings and code anew, and replace every server process. Raises UsageError."""
-        if self._reread is not None and self.reconciler.stopping is None:
-            plan, note = self._reread()
-            self._apply(plan)
-            if note is not None:
-                self.emit(events.Note(note))
-        self.wish(self.reconciler.reload, done)
+    def reread(self) -> str:
+        """Read the settings again, for the next reload; returns which have changed. Raises UsageError.
 
-    def _apply(self, plan: Plan) -> None:
-        """Continue with this plan: limits and what is watched at once, the rest with the next release."""
-        self.plan = plan
-        self.executor.renew(plan, self.reconciler.releases)
-        self.reconciler.configure(self._services(plan), _limited(self.reconciler.limits, plan))
-        self._changes.renew(plan)
+        Limits and what is watched change at once, the rest with the next release.
+        """
+        if self._reread is None or self.reconciler.stopping is not None:
+            return ""
+        self.plan, changed = self._reread()
+        self.executor.renew(self.plan, self.reconciler.releases)
+        self.reconciler.configure(self._services(self.plan), _limited(self.reconciler.limits, self.plan))
+        self._changes.renew(self.plan)
+        if changed:
+            self.emit(events.Note(changed))
+        return changed
 
     def _services(self, plan: Plan) -> Services:
         return tuple(
@@ -192,13 +192,15 @@ class Supervisor:
 
     def _reload_or_tell(self, done: Done = lambda _: None) -> None:
         try:
-            self.reload(done)
+            self.reread()
+            self.wish(self.reconciler.reload, done)
         except WebdemoError as exc:
             self.emit(events.LoadFailed(exc, old_code_serves=True))
             done(exc)
 
-    def stop(self, why: str) -> None:
+    def stop(self, why: str, done: Done = lambda _: None) -> None:
         """Shut down gracefully: fail readiness, close the sockets, finish the requests in flight."""
+        self._at_end.append(done)
         self.reconciler.stop_all(why, time.monotonic())
         self.act()
 
@@ -262,6 +264,8 @@ class Supervisor:
             case facts.End(exit_code):
                 self._exit_code = exit_code
                 self.loop.stop()
+                for done in self._at_end:
+                    done(None)
             case facts.TellStarted():
                 self._tell_started()
             case facts.TellUp(slot, why, seconds):
