@@ -147,7 +147,7 @@ def printed_events(text: str) -> str:
             events.Started((events.Row(text, text, (text,), (1,), 1, "up"),), 1.0, text),
             events.Loaded(1.0, text),
             events.LoadFailed(WebdemoError(text, remedy=text), old_code_serves=True),
-            events.Died("waitress on 8000", 1, text, 1.0, 1),
+            events.Died("waitress on 8000", text, 1.0, 1),
             events.GivenUp("waitress on 8000", 5, (text,)),
             events.ReplaceFailed("waitress on 8000", text, (text,)),
             events.Note(text),

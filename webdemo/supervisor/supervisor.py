@@ -28,14 +28,14 @@ from webdemo.supervisor.actual import Limits
 from webdemo.supervisor.changes import FileChanges
 from webdemo.supervisor.commands import Commands, Done
 from webdemo.supervisor.control import ControlServer
-from webdemo.supervisor.desired import Services
+from webdemo.supervisor.desired import PortEdit, Services
 from webdemo.supervisor.executor import Executor
 from webdemo.supervisor.facts import Action, Fact
 from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.notify import Notifier
 from webdemo.supervisor.plan import Plan, place
-from webdemo.supervisor.reconciler import Reconciler, label
+from webdemo.supervisor.reconciler import Reconciler
 from webdemo.supervisor.status import Overview
 from webdemo.worker import interpreter, startup
 from webdemo.worker.codec import InvalidMessage
@@ -164,9 +164,16 @@ class Supervisor:
 
     # -- wishes ----------------------------------------------------------------------------------
 
-    def wish(self, make: Callable[[float], int], done: Done = lambda _: None) -> None:
+    def wish(self, edit: PortEdit, done: Done) -> None:
         """Make a wish to the reconciler; `done` is called with None when it is fulfilled, or with why not."""
-        self._waiting[make(time.monotonic())] = done  # answered in `act` at the earliest
+        self._waiting[self.reconciler.wish(edit, time.monotonic())] = (
+            done  # answered in `act` at the earliest
+        )
+        self.act()
+
+    def reload(self, done: Done) -> None:
+        """Replace every server process, with the code as it is now."""
+        self._waiting[self.reconciler.reload(time.monotonic())] = done
         self.act()
 
     def reread(self) -> str:
@@ -193,7 +200,7 @@ class Supervisor:
     def _reload_or_tell(self, done: Done = lambda _: None) -> None:
         try:
             self.reread()
-            self.wish(self.reconciler.reload, done)
+            self.reload(done)
         except WebdemoError as exc:
             self.emit(events.LoadFailed(exc, old_code_serves=True))
             done(exc)
@@ -266,41 +273,25 @@ class Supervisor:
                 self.loop.stop()
                 for done in self._at_end:
                     done(None)
-            case facts.TellStarted():
-                self._tell_started()
-            case facts.TellUp(slot, why, seconds):
-                self._changes.serves(self.reconciler.settled.release)
-                if not self._changes.tells_when_loaded:
-                    self.emit(events.Up(label(slot), self.overview.pids(slot), why, seconds))
-            case facts.TellStopped(slot):
-                self.emit(events.StoppedService(label(slot)))
-            case facts.TellDied(process, slot, how, deaths, pause):
-                self.emit(events.Died(label(slot), self.executor.pid_of(process), how, pause, deaths))
-            case facts.TellHung(process, slot):
-                self.emit(events.Hung(label(slot), self.executor.pid_of(process), self.plan.hang_seconds))
-            case facts.TellGivenUp(slot, process, deaths):
-                self.emit(events.GivenUp(label(slot), deaths, self.executor.tail_of(process)))
-            case facts.TellLoadFailed(error, old_code_serves):
-                self.emit(events.LoadFailed(error, old_code_serves))
-                self._changes.failed(error, old_code_serves=old_code_serves)
-            case facts.TellChangeFailed(process, slot, how):
-                self.emit(events.ReplaceFailed(label(slot), how, self.executor.tail_of(process)))
-            case facts.TellLoaderLost(how, pause):
-                self.emit(events.LoaderLost(how, pause))
-            case facts.TellDraining(why):
-                self._notifier.stopping()
-                serves = bool(self.reconciler.processes)
-                self.emit(
-                    events.Draining(why, self.plan.grace_seconds, self.plan.drain_delay_seconds, serves)
-                )
-            case facts.TellCutOff(process):
-                self.emit(events.CutOff((self.executor.pid_of(process),), self.plan.grace_seconds))
-            case facts.TellDrained(seconds):
-                self.emit(events.Stopped(seconds))
+            case facts.AnnounceStart():
+                self._announce_start()
+            case facts.Tell(event, processes):
+                self._tell(self.executor.completed(event, processes))
             case _:
                 self.executor.carry_out(action)
 
-    def _tell_started(self) -> None:
+    def _tell(self, event: events.Event) -> None:
+        if not (isinstance(event, events.Up) and self._changes.tells_when_loaded):
+            self.emit(event)
+        match event:
+            case events.Up():
+                self._changes.serves(self.reconciler.settled.release)
+            case events.LoadFailed(error, old_code_serves):
+                self._changes.failed(error, old_code_serves=old_code_serves)
+            case events.Draining():
+                self._notifier.stopping()
+
+    def _announce_start(self) -> None:
         self._notifier.ready()
         self._changes.started()
         self._changes.serves(self.reconciler.settled.release)
