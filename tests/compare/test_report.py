@@ -70,7 +70,7 @@ def test_terminal_shows_every_server_case_and_difference() -> None:
     for words in (
         "shop:app on 6 servers",
         "RuntimeError: no <loop>",
-        "14 of 31 probes are right on the 4 servers that ran",
+        "the 17 of 31 probes that are not right on each of the 4 servers that ran",
         "GET /about",
         "dropped*",
         "Speed: 8 connections, beside 120 slow clients",
