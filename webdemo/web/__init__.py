@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from webdemo.web.app import App
 from webdemo.web.http_errors import abort
-from webdemo.web.origin import CrossOriginProtection
 from webdemo.web.request import Request
 from webdemo.web.response import Response, redirect
 from webdemo.web.routes import Routes
@@ -18,6 +17,7 @@ from webdemo.web.routes import Routes
 if TYPE_CHECKING:
     from webdemo.web.events import ServerSentEvent as ServerSentEvent
     from webdemo.web.events import event_stream as event_stream
+    from webdemo.web.origin import CrossOriginProtection as CrossOriginProtection
     from webdemo.web.static.app import StaticFiles as StaticFiles
     from webdemo.web.static.downloads import attachment as attachment
     from webdemo.web.static.downloads import send_file as send_file
@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 _imported_when_used = {
+    "CrossOriginProtection": "webdemo.web.origin",
     "ServerSentEvent": "webdemo.web.events",
     "StaticFiles": "webdemo.web.static.app",
     "event_stream": "webdemo.web.events",

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from werkzeug.exceptions import Forbidden
 
 from webdemo.web.request import Request
+from webdemo.web.visitor import is_from_this_site
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -26,13 +27,8 @@ class CrossOriginProtection:
 
     def __call__(self, request: Request) -> None:
         environ = request.environ
-        if request.method in _SAFE_METHODS:
+        if request.method in _SAFE_METHODS or is_from_this_site(environ):
             return
-        origin = environ.get("HTTP_ORIGIN")
-        site = environ.get("HTTP_SEC_FETCH_SITE")
-        if site in ("same-origin", "none") or (site is None and origin is None) or origin in self.trusted:
-            return
-        host = environ.get("HTTP_HOST")
-        if site is None and host and str(origin).partition("://")[2] == host:
-            return
-        raise Forbidden("The request comes from a page of another site.")
+        by_user = environ.get("HTTP_SEC_FETCH_SITE") == "none"  # such as a reload of the response to a form
+        if not by_user and environ.get("HTTP_ORIGIN") not in self.trusted:
+            raise Forbidden("The request comes from a page of another site.")

@@ -59,15 +59,15 @@ def forwarded_by(environ: Mapping[str, Any]) -> str | None:
 def is_from_this_site(environ: Mapping[str, Any]) -> bool:
     """Whether the request comes from a page of this origin, or from a client that is not a browser.
 
-    Browsers send Origin with every POST (Fetch, "append a request Origin header"). The port is part of
-    an origin: a page on another port of this machine is another origin.
+    Sec-Fetch-Site decides where it is sent: to HTTPS and loopback addresses. To others browsers send Origin
+    with every POST (Fetch, "append a request Origin header"), which must name the request's host. The port is
+    part of an origin: a page on another port of this machine is another origin.
     """
-    origin: str | None = environ.get("HTTP_ORIGIN")
-    host: str = environ.get("HTTP_HOST", "")
-    if origin is not None:
-        return host != "" and origin.partition("://")[2] == host
-    site: str = environ.get("HTTP_SEC_FETCH_SITE", "same-origin")
-    return site == "same-origin"
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
+    if site is not None:
+        return bool(site == "same-origin")
+    host = environ.get("HTTP_HOST")
+    return origin is None or bool(host and origin.partition("://")[2] == host)
 
 
 def _is_loopback_host(text: str) -> bool:
