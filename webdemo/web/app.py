@@ -45,9 +45,9 @@ from webdemo.web.routing import (
     Router,
     View,
     encode_path,
-    quote_query,
     quote_root,
     source,
+    with_query,
 )
 
 if TYPE_CHECKING:
@@ -370,14 +370,8 @@ class App(Routing):
         finally:
             if token is not None:
                 self._script_name.reset(token)
-        if request.uploads and not isinstance(body, Stream):
-            if type(body) is list:
-                request.close()
-            else:
-                body = ClosingIterator(body, request.close)
-        if method == "HEAD":
-            close_body(body)
-            body = []
+        if request.uploads or method == "HEAD":
+            body = _finish(request, method, body)
         try:
             start_response(status, headers)
         except BaseException:  # the server never gets the body, so it cannot close it
@@ -420,11 +414,7 @@ class App(Routing):
     def _answer_error(self, error: Exception, request: Request, view: View | None) -> Answer:
         environ = request.environ
         if isinstance(error, RedirectNeeded):
-            query = environ.get("QUERY_STRING")
-            target = self._root() + error.path
-            if query:
-                target += f"?{quote_query(query)}"
-            return answer(redirect(target, 308), request, self)
+            return answer(redirect(with_query(self._root() + error.path, environ), 308), request, self)
         if environ["REQUEST_METHOD"] == "OPTIONS" and view is None:
             if isinstance(error, MethodNotAllowed):
                 return "204 No Content", [("Allow", ", ".join(error.valid_methods or ()))], []
@@ -457,6 +447,19 @@ class App(Routing):
             if each in self._handlers:
                 return self._handlers[each]
         return self._handlers.get(500) if code == 500 else None
+
+
+def _finish(request: Request, method: str, body: Iterable[bytes]) -> Iterable[bytes]:
+    """The body to send: none to HEAD; its end closes the uploads, as that of a Stream does itself."""
+    if not isinstance(body, Stream):
+        if type(body) is list:
+            request.close()
+        else:
+            body = ClosingIterator(body, request.close)
+    if method == "HEAD":
+        close_body(body)
+        return []
+    return body
 
 
 def _origin(request: Request) -> str:

@@ -380,15 +380,16 @@ def answer(result: Any, request: Request, view: View, status: int | str = 200) -
     body = result
     if kind is tuple:
         body, status, given = _unpack(result, view)
-        kind = type(body)
-    if kind is str:
+    if isinstance(body, str):
         content, content_type = body.encode(), type_html
-    elif kind is dict or kind is list:
+    elif isinstance(body, (dict, list)):
         content, content_type = dump_json(body), type_json
-    elif kind is bytes:
-        content, content_type = body, _type_bytes
+    elif isinstance(body, bytes):
+        content, content_type = bytes(body), _type_bytes
     else:
-        response = make_response(body, view)
+        response = Response(body) if isinstance(body, Iterator) else body
+        if not isinstance(response, WerkzeugResponse):
+            raise _wrong_result(body, view)
         if response is not result:
             response.status = status
             if given:
@@ -401,21 +402,6 @@ def answer(result: Any, request: Request, view: View, status: int | str = 200) -
     if not _has_type(pairs):
         pairs = [content_type, *pairs]
     return _answer_content(line, code, pairs, [content])
-
-
-def make_response(result: Any, view: View) -> WerkzeugResponse:
-    """Convert a view's result to a response. Raises TypeError if a view may not return it."""
-    if isinstance(result, WerkzeugResponse):
-        return result
-    if isinstance(result, str):
-        return Response(str(result))
-    if isinstance(result, bytes):
-        return Response(result, mimetype="application/octet-stream")
-    if isinstance(result, (dict, list)):
-        return Response(dump_json(result), mimetype="application/json")
-    if isinstance(result, Iterator):
-        return Response(result)
-    raise _wrong_result(result, view)
 
 
 def _unpack(result: tuple[Any, ...], view: View) -> tuple[Any, int | str, Any]:

@@ -35,6 +35,7 @@ _no_names: Mapping[str, Any] = {}
 _is_plain_segment = re.compile("[A-Za-z0-9._~-]+").fullmatch
 _plain_path = re.compile("(?:/(?:<[A-Za-z_][A-Za-z0-9_]*>|[A-Za-z0-9._~-]*))+")
 ANY_METHOD = "*"
+_SAFE_IN_QUERY = "/?:@!$&'()*+,;=%-._~[]|"
 _tree_parameter = re.compile(r"<(int:)?([A-Za-z_][A-Za-z0-9_]*)>")
 
 
@@ -378,12 +379,13 @@ def encode_path(text: str) -> str:
     return text.encode().decode("latin-1")
 
 
-def quote_query(query: str) -> str:
-    """Quote a request's query for a URL: servers let through bytes that a URL may not contain."""
-    return quote(query.encode("latin-1", "replace"), safe="/?:@!$&'()*+,;=%-._~[]|")
+def with_query(path: str, environ: WSGIEnvironment) -> str:
+    """A quoted path and the request's query; servers let through bytes of it that a URL may not contain."""
+    query = environ.get("QUERY_STRING", "").encode("latin-1", "replace")
+    return f"{path}?{quote(query, safe=_SAFE_IN_QUERY)}" if query else path
 
 
 def quote_root(script_name: str) -> str:
     """SCRIPT_NAME as the start of a URL's path; never with two slashes at its start."""
-    quoted = quote(script_name.encode("latin-1"), safe="/!$&'()*+,:;=@~").strip("/")
+    quoted = quote(script_name.encode("latin-1", "replace"), safe="/!$&'()*+,:;=@~").strip("/")
     return f"/{quoted}" if quoted else ""

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from jinja2.runtime import Context
 
 from webdemo.web import freshness
+from webdemo.web.static.tree import Signature, signature
 
 
 def make_environment(folders: Sequence[Path], **functions: Any) -> Environment:
@@ -75,10 +76,8 @@ class _Loader(FileSystemLoader):
         return source, filename, is_current
 
 
-def _signature(path: str) -> tuple[int, ...]:
-    """What changes with a file's content, even if a copy keeps the old modification time."""
+def _signature(path: str) -> Signature | None:
     try:
-        status = Path(path).stat()
+        return signature(Path(path).stat())
     except OSError:
-        return ()
-    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
+        return None

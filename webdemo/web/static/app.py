@@ -20,14 +20,14 @@ from webdemo import assets
 from webdemo.errors import UsageError
 from webdemo.syntax import is_field_value, is_token
 from webdemo.web import freshness
-from webdemo.web.routing import PathApp
+from webdemo.web.routing import PathApp, quote_root, with_query
 from webdemo.web.static import listing as folder_listing
 from webdemo.web.static.conditions import PRECONDITIONS, status_by_conditions
 from webdemo.web.static.content_coding import IDENTITY, choose
 from webdemo.web.static.file_cache import KeptFiles
 from webdemo.web.static.media_types import content_type, suffix, with_charset
 from webdemo.web.static.representations import FINGERPRINT_DIGITS, Headers, StoredFile, look_at, stored_file
-from webdemo.web.static.responses import refuse, send, spans_asked
+from webdemo.web.static.responses import HTML, refuse, respond, send, spans_asked
 from webdemo.web.static.tree import Tree, split_path
 
 if TYPE_CHECKING:
@@ -326,17 +326,7 @@ class StaticFiles(PathApp):
                 frame = self._frame(self._page_assets)
                 return folder_listing.answer_missing(environ, start_response, path, root, frame)
             return refuse(start_response, method, "404 Not Found", _DO_NOT_REUSE)
-        start_response(
-            "404 Not Found",
-            [
-                ("Content-Type", "text/html; charset=utf-8"),
-                ("Content-Length", str(page.size)),
-                ("X-Content-Type-Options", "nosniff"),
-                _DO_NOT_REUSE,
-                *self._extra,
-            ],
-        )
-        return [] if method == "HEAD" else [page.body]
+        return respond(start_response, method, "404 Not Found", HTML, page.body, _DO_NOT_REUSE, *self._extra)
 
 
 def _is_route(path: str) -> bool:
@@ -354,11 +344,7 @@ def _with_fingerprint(name: bytes, file: StoredFile) -> bytes:
 def _with_slash(environ: WSGIEnvironment) -> str:
     """The request's path with a trailing slash, and its query; never `//host`, which is another site."""
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    location = "/" + quote(path.strip("/").encode("latin-1", "replace"), safe="/:@!$&'()*+,;=~") + "/"
-    query = environ.get("QUERY_STRING", "")
-    if query:
-        location += "?" + quote(query.encode("latin-1", "replace"), safe="/?:@!$&'()*+,;=~%")
-    return location
+    return with_query(quote_root(path) + "/", environ)
 
 
 def _check_folder(directory: str | os.PathLike[str]) -> None:

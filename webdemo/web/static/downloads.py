@@ -20,14 +20,10 @@ from webdemo.web.request import Request
 from webdemo.web.response import Pairs, Response
 from webdemo.web.routing import encode_path
 from webdemo.web.static.app import StaticFiles
+from webdemo.web.static.conditions import PRECONDITIONS
 
 _range = frozenset({"HTTP_RANGE", "HTTP_IF_RANGE"})
-_conditions = _range | {
-    "HTTP_IF_MATCH",
-    "HTTP_IF_NONE_MATCH",
-    "HTTP_IF_MODIFIED_SINCE",
-    "HTTP_IF_UNMODIFIED_SINCE",
-}
+_conditions = _range.union(PRECONDITIONS)
 _ignored_fields: dict[str, frozenset[str]] = {"GET": frozenset(), "HEAD": _range}  # RFC 9110 13.1, 14.2
 # Not %, which browsers may decode, nor what needs a backslash: RFC 6266 appendix D.
 _not_plain = re.compile(r"[^A-Za-z0-9 !#$&'()+,.;=@\[\]^_`{}~-]")

@@ -14,12 +14,13 @@ import re
 import stat
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, quote
 
 from webdemo import assets
 from webdemo.text import format_size, plain_field
+from webdemo.web.static.responses import HTML, respond
 from webdemo.web.static.tree import Folder, Tree, is_served
 
 if TYPE_CHECKING:
@@ -34,11 +35,8 @@ CONTENT_SECURITY_POLICY = (
     "frame-ancestors 'none'"
 )
 
-_HEADERS = (("Vary", "Accept"), ("X-Content-Type-Options", "nosniff"))
-_HTML = (
-    ("Content-Type", "text/html; charset=utf-8"),
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
-)
+_BY_ACCEPT = ("Vary", "Accept")
+_POLICY = ("Content-Security-Policy", CONTENT_SECURITY_POLICY)
 
 Navigation = tuple[tuple[str, str], ...]
 """The pages of a site: pairs of a path relative to its home page, and a label."""
@@ -226,10 +224,10 @@ def answer(
 
     order = Order.parse(environ.get("QUERY_STRING", ""))
     listing = read_page(tree, names, order)
+    send = partial(respond, start_response, environ["REQUEST_METHOD"], "200 OK")
+    common = _BY_ACCEPT, ("Cache-Control", "no-cache")
     if prefers_json(environ.get("HTTP_ACCEPT", "")):
-        return _send(
-            environ, start_response, "200 OK", _as_json(listing), ("Content-Type", "application/json")
-        )
+        return send("application/json", _as_json(listing), *common)
     body = frame.render(
         "listing.html",
         root,
@@ -241,7 +239,7 @@ def answer(
         ],
         total=format_size(sum(entry.size for entry in listing.entries)),
     )
-    return _send(environ, start_response, "200 OK", body, *_HTML)
+    return send(HTML, body, *common, _POLICY)
 
 
 def answer_missing(
@@ -250,19 +248,8 @@ def answer_missing(
     """Respond with 404 and a page that names the path and leads back to the folder."""
     shown = plain_field(_text((root + path).encode("latin-1", "replace")))
     body = frame.render("file_missing.html", root, path.count("/") - 1, path=shown)
-    return _send(environ, start_response, "404 Not Found", body, *_HTML)
-
-
-def _send(
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-    status: str,
-    body: bytes,
-    *headers: tuple[str, str],
-) -> Iterable[bytes]:
-    reuse = ("Cache-Control", "no-store" if status.startswith("404") else "no-cache")
-    start_response(status, [reuse, *_HEADERS, *headers, ("Content-Length", str(len(body)))])
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+    headers = _BY_ACCEPT, ("Cache-Control", "no-store"), _POLICY
+    return respond(start_response, environ["REQUEST_METHOD"], "404 Not Found", HTML, body, *headers)
 
 
 def _as_json(listing: Listing) -> bytes:

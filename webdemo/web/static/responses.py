@@ -15,6 +15,9 @@ from webdemo.web.static.representations import Content, Representation, StoredFi
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+HTML = "text/html; charset=utf-8"
+_NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
+
 
 def spans_asked(environ: WSGIEnvironment, file: StoredFile, chosen: Representation) -> list[Span] | None:
     """The spans to send (none: 416), or None to send the whole: RFC 9110 sections 13.1.5 and 14.2."""
@@ -61,16 +64,22 @@ def refuse(
     start_response: StartResponse, method: str, status: str, *headers: tuple[str, str]
 ) -> Iterable[bytes]:
     """A response with its status line as plain text."""
-    body = f"{status}\n".encode()
-    start_response(
-        status,
-        [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            ("X-Content-Type-Options", "nosniff"),
-            *headers,
-        ],
+    return respond(
+        start_response, method, status, "text/plain; charset=utf-8", f"{status}\n".encode(), *headers
     )
+
+
+def respond(
+    start_response: StartResponse,
+    method: str,
+    status: str,
+    content_type: str,
+    body: bytes,
+    *headers: tuple[str, str],
+) -> Iterable[bytes]:
+    """A response with this body, which HEAD does not get."""
+    common = ("Content-Type", content_type), ("Content-Length", str(len(body))), _NO_SNIFFING
+    start_response(status, [*common, *headers])
     return [] if method == "HEAD" else [body]
 
 

@@ -37,7 +37,7 @@ _NEVER_IN_A_NAME = re.compile(r"[\0\\:]" if os.sep == "\\" else r"\0")
 
 
 class Signature(NamedTuple):
-    """The fields of a file's status that change with its content."""
+    """What changes with a file's content, even if a copy keeps the old modification time."""
 
     modified_ns: int
     size: int
