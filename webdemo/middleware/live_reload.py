@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.wsgi import ClosingIterator
+
 from webdemo import assets
 from webdemo.middleware.plain_response import respond
 from webdemo.web import freshness
@@ -120,59 +122,51 @@ class _Page:
         return self._start_response(status, headers)
 
     def _tagged(self, status: str, headers: Headers) -> tuple[bytes, Headers]:
-        names = [name.lower() for name, _ in headers]
-        found = dict(zip(names, (value for _, value in headers), strict=True))
+        found = {name.lower(): value for name, value in headers}
         if (
             not status.startswith(("2", "4", "5"))
             or status[:3] in ("204", "205", "206")
             or not _PAGE.fullmatch(found.get("content-type", "").strip())
-            or not _UNCHANGED.isdisjoint(names)
+            or not _UNCHANGED.isdisjoint(found)
             or not found.get("content-length", "0").isdecimal()
         ):
             return b"", headers
-        policies = [value for name, (_, value) in zip(names, headers, strict=True) if name in _POLICIES]
-        present = _NONCE.search(" ".join(policies))
+        present = _NONCE.search(" ".join(value for name, value in headers if name.lower() in _POLICIES))
         nonce = present[1] if present else os.urandom(9).hex()
+        attributes = f'src="{SCRIPT_PATH}" data-version="{self._version}" nonce="{nonce}"'
+        tag = f"<script {attributes} async></script>\n".encode()
         changed: Headers = []
-        for name, (given, value) in zip(names, headers, strict=True):
-            if name in _POLICIES:
+        for name, value in headers:
+            lower = name.lower()
+            if lower in _POLICIES:
                 allowed = allow(value, nonce)
                 if allowed is None:
                     return b"", headers
                 value = allowed
-            if name != "etag":  # it would not be this body's
-                changed.append((given, value))
-        attributes = f'src="{SCRIPT_PATH}" data-version="{self._version}" nonce="{nonce}"'
-        tag = f"<script {attributes} async></script>\n".encode()
-        return tag, [
-            (name, str(int(value) + len(tag)) if name.lower() == "content-length" else value)
-            for name, value in changed
-        ]
+            elif lower == "content-length":
+                value = str(int(value) + len(tag))
+            if lower != "etag":  # it would not be this body's
+                changed.append((name, value))
+        return tag, changed
 
     def with_script(self, body: Iterable[bytes]) -> Iterable[bytes]:
-        if isinstance(body, (list, tuple)) and self.tag:
-            listed = _ListBody([b"".join([*body, self.tag])])
-            listed.close = getattr(body, "close", lambda: None)
-            return listed
-        if isinstance(body, (list, tuple)):
+        close = getattr(body, "close", None)
+        if not isinstance(body, (list, tuple)):
+            return ClosingIterator(self._chunks(body), close)
+        if not self.tag:
             return body
-        return _IterableBody(body, self)
+        listed = _ListBody([b"".join([*body, self.tag])])
+        listed.close = close or (lambda: None)
+        return listed
+
+    def _chunks(self, body: Iterable[bytes]) -> Iterator[bytes]:
+        yield from body
+        if self.tag:
+            yield self.tag
 
 
 class _ListBody(list[bytes]):
     close: Callable[[], None]
-
-
-class _IterableBody:
-    def __init__(self, body: Iterable[bytes], page: _Page) -> None:
-        self._body = body
-        self._page = page
-        self.close: Callable[[], None] = getattr(body, "close", lambda: None)
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._body
-        if self._page.tag:
-            yield self._page.tag
 
 
 def allow(policy: str, nonce: str) -> str | None:

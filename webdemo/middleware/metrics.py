@@ -33,15 +33,12 @@ def metrics(
     """
     named = Networks(networks, "A network that may read /metrics")
 
-    def may_read(environ: WSGIEnvironment) -> bool:
-        if is_at_this_machine(environ):
-            return True
-        return forwarded_by(environ) != UNTRUSTED_PROXY and named.includes(environ.get("REMOTE_ADDR") or "")
-
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != PATH:
             return app(environ, start_response)
-        if not may_read(environ):
+        is_named = named.includes(environ.get("REMOTE_ADDR") or "")
+        may_read = is_named and forwarded_by(environ) != UNTRUSTED_PROXY
+        if not (may_read or is_at_this_machine(environ)):
             return respond(environ, start_response, "403 Forbidden", _REFUSAL)
         body = exposition(counters.read(), about).encode()
         return respond(environ, start_response, "200 OK", body, content_type=CONTENT_TYPE)

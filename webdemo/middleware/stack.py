@@ -217,11 +217,8 @@ def health(app: WSGIApplication, is_ready: Callable[[], bool], release: str) -> 
         path = environ.get("PATH_INFO")
         if path != LIVE and path != READY:
             return app(environ, start_response)
-        ready = path == LIVE or is_ready()
-        more = named if path == READY else b""
-        if ready:
-            return respond(environ, start_response, "200 OK", b"ok\n" + more)
-        return respond(environ, start_response, "503 Service Unavailable", b"not ready\n" + more)
+        status, body = ("200 OK", b"ok\n") if path == LIVE or is_ready() else (_UNAVAILABLE, b"not ready\n")
+        return respond(environ, start_response, status, body + (named if path == READY else b""))
 
     return answer
 

@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.wsgi import ClosingIterator
+
 from webdemo import assets
 from webdemo.middleware import observe
 from webdemo.middleware.debug.report import Report
@@ -46,7 +48,7 @@ def debugged(app: WSGIApplication) -> WSGIApplication:
             return respond(exc, environ, start_response)
         if isinstance(body, (list, tuple)) or _is_file(body, environ):
             return body
-        return _Body(body, environ, start_response)
+        return ClosingIterator(_chunks(body, environ, start_response), getattr(body, "close", None))
 
     return answer
 
@@ -92,27 +94,19 @@ class _Start:
         return own
 
 
-class _Body:
-    """The app's iterable; a report takes its place if it raises before its first bytes."""
-
-    def __init__(
-        self, body: Iterable[bytes], environ: WSGIEnvironment, start_response: StartResponse
-    ) -> None:
-        self._body = body
-        self._environ = environ
-        self._start_response = start_response
-        self.close: Callable[[], None] = getattr(body, "close", lambda: None)
-
-    def __iter__(self) -> Iterator[bytes]:
-        has_begun = False
-        try:
-            for chunk in self._body:
-                has_begun = has_begun or bool(chunk)
-                yield chunk
-        except BaseException as exc:
-            if has_begun or _is_not_the_apps(exc):
-                raise
-            yield from respond(exc, self._environ, self._start_response)
+def _chunks(
+    body: Iterable[bytes], environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterator[bytes]:
+    """The app's body; a report takes its place if it raises before its first bytes."""
+    has_begun = False
+    try:
+        for chunk in body:
+            has_begun = has_begun or bool(chunk)
+            yield chunk
+    except BaseException as exc:
+        if has_begun or _is_not_the_apps(exc):
+            raise
+        yield from respond(exc, environ, start_response)
 
 
 def _is_file(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
