@@ -117,18 +117,17 @@ class Listener(ListeningSocket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection. Raises BlockingIOError, after a pause, if there is no room."""
-        if not self.room.is_left():
-            self.pause()
-            raise BlockingIOError(errno.EAGAIN, "no room for a connection")
-        try:
-            connection, address = super().accept()
-        except OSError as exc:
-            if not self.room.failed(exc):
-                raise
-            self.pause()
-            raise BlockingIOError(errno.EAGAIN, "no room for a connection") from exc
-        self.room.accepted(connection)
-        return connection, address
+        if self.room.is_left():
+            try:
+                connection, address = super().accept()
+            except OSError as exc:
+                if not self.room.failed(exc):
+                    raise
+            else:
+                self.room.accepted(connection)
+                return connection, address
+        self.pause()
+        raise BlockingIOError(errno.EAGAIN, "no room for a connection")
 
     def pause(self) -> None:
         """Sleep, so that the server does not retry in a busy loop: the socket stays readable."""
