@@ -88,7 +88,14 @@ def test_content_length_is_set_where_it_is_known(kind: str) -> None:
 
 @pytest.mark.parametrize("status", [204, 304])
 @pytest.mark.parametrize(
-    "make", [lambda code: ("x", code), lambda code: Response("x", code), lambda code: ("", code, {})]
+    "make",
+    [
+        lambda code: ("x", code),
+        lambda code: Response("x", code),
+        lambda code: ("", code, {}),
+        lambda code: (iter(["x"]), code),
+        lambda code: Response((each for each in ["x"]), code),
+    ],
 )
 def test_answers_without_content_have_no_body_and_no_type(make: Any, status: int) -> None:
     reply = reply_to(lambda: make(status))
@@ -102,6 +109,11 @@ def test_answers_without_content_have_no_body_and_no_type(make: Any, status: int
 def test_other_results_are_errors_that_name_the_view(result: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert reply_to(lambda: result).status == "500 Internal Server Error"
     assert "reply_to.<locals>.<lambda> returned" in caplog.text
+
+
+@pytest.mark.parametrize("first", [1, None, bytearray(b"x"), "\ud800"])
+def test_stream_whose_first_part_cannot_be_sent_is_answered_with_500(first: Any) -> None:
+    assert reply_to(lambda: iter([first])).status == "500 Internal Server Error"
 
 
 def test_json_is_valid_or_an_error(caplog: pytest.LogCaptureFixture) -> None:
@@ -254,6 +266,14 @@ def test_abort_takes_a_code_and_a_description_which_is_escaped() -> None:
 
 def test_abort_takes_a_response() -> None:
     assert reply_to(lambda: abort(Response("mine", 409))).body == b"mine"
+
+
+def test_response_that_is_raised_passes_by_the_handler_of_all_errors() -> None:
+    app = App()
+    app.errorhandler(HTTPException)(lambda request, error: f"error {error.code}")
+    app.get("/")(lambda request: abort(redirect("/elsewhere")))
+    reply = call(app)
+    assert (reply.status, reply["Location"]) == ("302 Found", "/elsewhere")
 
 
 def test_an_error_keeps_its_own_headers() -> None:

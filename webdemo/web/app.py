@@ -63,6 +63,7 @@ B = TypeVar("B", bound=Callable[..., ViewResult | None])
 
 _new = object.__new__
 _RAISE_ERRORS = "webdemo.raise_errors"
+_LENGTH_DIGITS = 18  # int refuses thousands of them
 _log = getLogger("webdemo")
 _not_found = NotFound()  # never raised nor passed to an error handler, so one instance is enough
 _no_shortcuts: tuple[dict[str, View], dict[str, View]] = ({}, {})
@@ -328,8 +329,10 @@ class App(Routing):
             request = self.request_class(environ)
         try:
             try:
-                if "CONTENT_LENGTH" in environ and not (environ["CONTENT_LENGTH"] or "0").isdecimal():
-                    raise BadRequest("Content-Length is not a number.")
+                if "CONTENT_LENGTH" in environ:
+                    length = environ["CONTENT_LENGTH"] or "0"
+                    if not length.isdecimal() or len(length) > _LENGTH_DIGITS:
+                        raise BadRequest("Content-Length is not a number, or too large.")
                 if self._before and (result := self._run_before(request)) is not None:
                     pass
                 elif view is not None:
@@ -439,9 +442,14 @@ class App(Routing):
         return None, self._handlers.get(500), self._handlers.get(Exception)
 
     def _handler(self, error: Exception) -> Handler | None:
-        """The handler of the nearest class; a status code ranks before HTTPException, 500 after Exception."""
+        """The handler of the nearest class; a status code ranks before HTTPException, 500 after Exception.
+
+        A response that is raised, as by `abort(response)`, is an answer, not an error: it has no code.
+        """
         code = error.code if isinstance(error, HTTPException) else 500
         for each in type(error).__mro__:
+            if each is HTTPException and code is None:
+                return None
             if each is HTTPException and code in self._handlers:
                 return self._handlers[code]
             if each in self._handlers:

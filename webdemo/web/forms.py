@@ -60,7 +60,7 @@ class FormParser(FormDataParser):
                         continue
                     text.append(event)
                     if limit is not None and part.bytes_received > limit:
-                        raise RequestEntityTooLarge
+                        raise RequestEntityTooLarge(f"The field {part.name!r} is over {limit:,} bytes.")
                 elif event is not None:
                     part, text = event, []
                     if part.filename is None and "filename*" in part["Content-Disposition"]:  # older clients

@@ -112,9 +112,9 @@ class Session(dict[str, Any]):
 class Request(WerkzeugRequest):
     """The request passed to a view.
 
-    Answered with 413: a body over `max_content_length` bytes (16 MiB), a multipart form of more than
-    `max_form_parts` parts (1,000) or with a text field over `max_form_memory_size` bytes (500,000), and any
-    other form over that size. Set the limits on a subclass, or on the request before its body is read.
+    Answered with 413: a body over `max_content_length` bytes (16 MiB), and a multipart form of more than
+    `max_form_parts` parts (1,000) or with a text field over `max_form_memory_size` bytes (500,000). Set the
+    limits on a subclass, or on the request before its body is read.
     """
 
     max_content_length = 16 * 1024 * 1024

@@ -253,7 +253,8 @@ class Stream:
         self._closed = False
         try:
             self._iterator = self._run(iter, items)
-            self._first = self._run(next, self._iterator, _end)
+            first = self._run(next, self._iterator, _end)
+            self._first = first if first is _end else self._checked(first)
         except BaseException:
             self.close()
             raise
@@ -442,6 +443,9 @@ def answer_response(response: WerkzeugResponse, request: Request, view: View) ->
     if isinstance(body, (list, tuple)):
         line, sent, content = _answer_content(line, code, headers, body)
         return line, sent, ClosingIterator(content, response.close) if response._closers else content
+    if code in _without_content:
+        response.close()
+        return _checked(line), sendable(headers, code, None), []
     if type(body) is Stream:  # from the view, before `after` hooks
         content = ClosingIterator(body, response.close) if response._closers else body
     else:
