@@ -129,6 +129,12 @@ def test_a_sibling_older_than_its_file_is_not_sent(folder: Path) -> None:
     assert call(StaticFiles(folder), "/ten.txt", accept_encoding="br, gzip")["Content-Encoding"] == "gzip"
 
 
+def test_an_empty_sibling_is_not_sent(folder: Path) -> None:
+    (folder / "ten.txt.gz").touch()  # as a full disk leaves it
+    answer = call(StaticFiles(folder), "/ten.txt", accept_encoding="gzip")
+    assert (answer.get("Content-Encoding"), answer.body) == (None, b"0123456789")
+
+
 def test_a_sibling_that_is_no_regular_file_is_not_sent(folder: Path) -> None:
     (folder / "ten.txt.br").symlink_to("/etc/passwd")
     os.mkfifo(folder / "ten.txt.gz")

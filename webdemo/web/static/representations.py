@@ -111,7 +111,7 @@ def look_at(node: Node) -> dict[str, Content]:
             )
         except OSError:
             continue
-        if is_fresh_sibling(sibling.signature, plain.signature):
+        if sibling.size and is_fresh_sibling(sibling.signature, plain.signature):  # no coding is of 0 bytes
             contents[coding] = sibling
     contents[IDENTITY] = plain
     return contents
