@@ -30,6 +30,15 @@ def listening():
     inodes = {line.split()[9] for line in open("/proc/net/tcp").readlines()[1:] if line.split()[3] == "0A"}
     return [target for target in found if target.strip("socket:[]") in inodes]
 
+class Leave(Exception):
+    pass
+
+def leave(way):
+    child = os.fork()
+    if child == 0:
+        raise Leave(way)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
 def answer(path):
     if path == "/terminate":
         child = fork.Process(target=time.sleep, args=(600,))
@@ -62,13 +71,19 @@ def answer(path):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(600)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if path == "/leaving":
+        ways = [lambda: sys.exit(7), lambda: sys.exit("why"), lambda: 1 / 0, lambda: "a result"]
+        return [leave(way) for way in ways]
     if path == "/program":
         code = "import signal; print([n for n in (1, 2, 15) if signal.getsignal(n) == signal.SIG_IGN])"
         return json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True).stdout)
     return os.getpid()
 
 def app(environ, start_response):
-    body = json.dumps(answer(environ["PATH_INFO"])).encode()
+    try:
+        body = json.dumps(answer(environ["PATH_INFO"])).encode()
+    except Leave as leaving:
+        body = leaving.args[0]().encode()
     start_response("200 OK", [("Content-Type", "application/json")])
     return [body]
 """
@@ -90,6 +105,7 @@ def test_processes_that_the_app_forks_inherit_nothing_of_ours(
     assert asked("/signals") == [[True] * 5 + [False], []]  # it ignores the last itself
     assert asked("/listening") == []
     assert asked("/exit") == -15
+    assert asked("/leaving") == [7, 1, 1, 0]
     assert asked("/program") == []
     assert asked("/") == server  # the same process, with its listening sockets
     assert webdemo.terminate() == 0

@@ -7,9 +7,12 @@ length, send a file with sendfile.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,7 +26,7 @@ FAILED = "500"
 _SENT_AT_ONCE = 65536  # a longer body may have to wait for a slow client
 
 in_apps_process = False
-"""Whether the app has forked this process. There, an exit is meant: see webdemo.worker.app_processes."""
+"""Whether the app has forked this process: see webdemo.worker.app_processes."""
 
 
 class AppExited(RuntimeError):
@@ -34,6 +37,31 @@ class AppExited(RuntimeError):
 
     def __init__(self, exc: BaseException) -> None:
         super().__init__(f"The app raised {exc!r} while it answered a request.")
+
+
+def _exited(exc: BaseException) -> AppExited | None:
+    """What to raise in place of an exception that would end the server; a process of the app's ends by it."""
+    if in_apps_process:
+        _end_apps_process(exc)
+    return None if isinstance(exc, Exception) else AppExited(exc)
+
+
+def _end_apps_process(exc: BaseException | None = None) -> NoReturn:
+    """End a process that the app has forked, and that leaves the view: it would go on as a second server.
+
+    The exit code is Python's.
+    """
+    code = 0
+    if isinstance(exc, SystemExit) and (exc.code is None or isinstance(exc.code, int)):
+        code = exc.code or 0
+    elif exc is not None:
+        code = 1
+        with suppress(BaseException):
+            sys.excepthook(type(exc), exc, exc.__traceback__)
+    with suppress(BaseException):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 class Log(Protocol):
@@ -52,11 +80,14 @@ def watch(app: WSGIApplication, counter: RequestCounter, log: Log | None = None)
         try:
             body = app(environ, answer.start)
         except BaseException as exc:
+            exited = _exited(exc)
             answer.status = FAILED
             answer.end()
-            if isinstance(exc, Exception) or in_apps_process:
-                raise
-            raise AppExited(exc) from exc
+            if exited:
+                raise exited from exc
+            raise
+        if in_apps_process:
+            _end_apps_process()
         return answer.wrap(body)
 
     return watched
@@ -155,9 +186,9 @@ class Answer(list[bytes]):
             if self._close_body is not None:
                 self._close_body()
         except BaseException as exc:
-            if isinstance(exc, Exception) or in_apps_process:
-                raise
-            raise AppExited(exc) from exc
+            if exited := _exited(exc):
+                raise exited from exc
+            raise
         finally:
             self.end()
 
@@ -199,6 +230,6 @@ class _IterableBody:
                 raise  # the server has closed this generator
             if not answer.bytes:
                 answer.status = FAILED  # nothing has been sent yet, so the server answers 500
-            if isinstance(exc, Exception) or in_apps_process:
-                raise
-            raise AppExited(exc) from exc
+            if exited := _exited(exc):
+                raise exited from exc
+            raise

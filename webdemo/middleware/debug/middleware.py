@@ -115,7 +115,7 @@ def _is_file(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
 
 
 def _is_not_the_apps(exc: BaseException) -> bool:
-    """Whether it is the server's: the client left, its body is malformed, or this is the exit of a fork."""
+    """Whether it is the server's: the client left, its body is malformed, or this is the end of a fork."""
     return (
         isinstance(exc, (ConnectionAbortedError, GeneratorExit))
         or type(exc).__module__.startswith("webdemo.servers.")
