@@ -42,9 +42,9 @@ def failure(name: str, exc: BaseException) -> AppImportFailed:
         where = f" ({Path(exc.filename).name}, line {exc.lineno})"
     else:
         where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    what = (
-        f"it called sys.exit({exc.code!r})" if isinstance(exc, SystemExit) else f"{type(exc).__name__}: {exc}"
-    )
+    what = f"{type(exc).__name__}: {report}"  # not exc: some classes have no text
+    if isinstance(exc, SystemExit):
+        what = f"it called sys.exit({exc.code!r})"
     remedy = f"Fix the app{where}, or choose another --app."
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         remedy = f"Install or fix what it imports: {exc.name}{where}."

@@ -244,6 +244,19 @@ def test_exiting_at_import_is_a_failure_and_does_not_end_the_program(module: Mod
     )
 
 
+def test_an_error_without_text_of_its_own_is_named_by_its_class(module: Module) -> None:
+    name = module("""
+        class Broken(Exception):
+            def __str__(self):
+                raise ValueError("no text")
+            __repr__ = __str__
+        raise Broken
+    """)
+    assert "cannot be loaded: Broken: <exception str() failed>" in str(
+        refusal(AppImportFailed, f"{name}:app")
+    )
+
+
 def test_the_traceback_has_the_apps_frames_and_not_the_libraries(module: Module, tmp_path: Path) -> None:
     name = module("""
         import json
