@@ -134,19 +134,11 @@ def test_binds_with_the_same_server_and_options_share_a_service(tmp_path: Path) 
     ]
 
 
-def test_a_port_in_a_file_is_a_number_or_a_string(tmp_path: Path) -> None:
-    for value in ("9180", '"9180"'):
-        (tmp_path / "webdemo.toml").write_text(f"port = {value}\nadmin = {value}\ndashboard = {value}\n")
-        settings = resolve(tmp_path).settings
-        assert (settings.port, settings.admin, settings.dashboard) == (("9180",), "9180", "9180")
-
-
 REFUSED_FILES = {
     'serer = "waitress"': ("webdemo.toml has a setting that is not known: serer.", "Did you mean server?"),
     "grace = true": ("grace in webdemo.toml cannot be True.", "It is a number."),
     "grace = -1": ("grace in webdemo.toml cannot be '-1'.", "It is a number, 0 or more."),
     'access-log = "no"': ("access-log in webdemo.toml cannot be 'no'.", "It is true or false."),
-    "admin = true": ("admin in webdemo.toml cannot be True.", "It is a port, or a string."),
     "app = 3": ("app in webdemo.toml cannot be 3.", "It is a string."),
     "bind = [1.5]": ("bind in webdemo.toml cannot be [1.5].", "It is a list of strings."),
     'log-format = "xml"': ("log-format in webdemo.toml cannot be 'xml'.", "Choose text or json."),
@@ -180,6 +172,27 @@ def test_a_variable_of_the_wrong_form_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as excinfo:
         resolve(tmp_path, environment={"WEB_CONCURRENCY": "many"})
     assert message(excinfo) == ("WEB_CONCURRENCY cannot be 'many'.", "It is a whole number, 0 or more.")
+
+
+def test_server_with_options_is_refused_with_the_bind_that_has_them(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as excinfo:
+        wanted_binds(resolve(tmp_path, {"server": "waitress?threads=8", "port": ("1",)}))
+    assert message(excinfo) == (
+        "'waitress?threads=8' is a server with options, not its name.",
+        "Give the options in a bind: -b 'waitress://:8000?threads=8'",
+    )
+
+
+def test_port_that_is_refused_names_the_variable_it_came_from(tmp_path: Path) -> None:
+    # Kubernetes sets it in every pod if a service is called webdemo.
+    with pytest.raises(UsageError) as excinfo:
+        wanted_binds(resolve(tmp_path, environment={"WEBDEMO_PORT": "tcp://10.1.2.3:80"}))
+    assert message(excinfo)[0] == "WEBDEMO_PORT: “tcp://10.1.2.3:80” is not a port number."
+
+
+def test_host_may_have_the_brackets_of_its_url(tmp_path: Path) -> None:
+    resolved = resolve(tmp_path, {"host": "[::1]", "port": ("1",)})
+    assert wanted_binds(resolved) == [Bind(host="::1", port=1)]
 
 
 def test_an_app_and_a_folder_exclude_each_other(tmp_path: Path) -> None:
@@ -254,7 +267,26 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
     ),
     ("waitress://:1?threads=many",): (
         "waitress's option threads cannot be 'many'.",
-        "It is a whole number, 0 or more.",
+        "It is a whole number, 1 or more.",
+    ),
+    **{
+        (f"{server}?{name}=0",): (
+            f"{server.split(':')[0]}'s option {name} cannot be '0'.",
+            "It is a whole number, 1 or more.",
+        )
+        for server, name in (
+            ("waitress://:1", "threads"),
+            ("waitress://:1", "connection_limit"),
+            ("gunicorn://:1", "threads"),
+            ("gunicorn://:1", "connections"),
+            ("cheroot://:1", "threads"),
+            ("granian://127.0.0.1:1", "threads"),
+            ("werkzeug://:1", "connections"),
+        )
+    },
+    ("werkzeug://:1?header_timeout=nan",): (
+        "werkzeug's option header_timeout cannot be 'nan'.",
+        "It is a number, 0 or more.",
     ),
     ("waitress+https://:1",): (
         "The server waitress has no TLS.",

@@ -64,6 +64,11 @@ REFUSALS = {
         "A zone such as “fe80::1%eth0” cannot be part of a URL.",
         "Use an address without %.",
     ),
+    "fe80::1%eth0": ("A zone such as “fe80::1%eth0” cannot be part of a URL.", "Use an address without %."),
+    "waitress://:8001,werkzeug://:8002": (
+        "A bind is one address: “waitress://:8001,werkzeug://:8002”.",
+        "Give each its own -b; in WEBDEMO_BIND, separate them by spaces.",
+    ),
     "a:b:80": ("“a:b:80” has more than one colon.", "Write HOST:PORT, an IPv6 address in brackets."),
     "[::1]80": ("The brackets of “[::1]80” do not close before the port.", "Write [::1]:8000."),
     "[127.0.0.1]:80": ("Brackets are for IPv6 addresses, not for “127.0.0.1”.", "Write 127.0.0.1:8000."),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from webdemo.config.settings import ANY_PORT, DASHBOARD_PORT
-from webdemo.config.sources import Resolved
-from webdemo.errors import UsageError
+from webdemo.config.sources import FLAG, Resolved
+from webdemo.errors import BindTextError, UsageError
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
 from webdemo.net.listener import DEFAULT_PORT
@@ -21,10 +22,22 @@ DASHBOARD_SERVER = "waitress"
 def wanted_binds(resolved: Resolved, activated: Iterable[Bind] = ()) -> list[Bind]:
     """Every bind that the settings ask for, with its host; empty means the default port, which may move."""
     settings = resolved.settings
-    wanted = [Bind.parse(text) for text in settings.bind]
-    for text in settings.port:
-        wanted += [Bind(port=port) for port in parse_ports(text)]
+    with _naming(resolved.sources["bind"]):
+        wanted = [Bind.parse(text) for text in settings.bind]
+    with _naming(resolved.sources["port"]):
+        wanted += [Bind(port=port) for text in settings.port for port in parse_ports(text)]
     return [*(_with_host(bind, resolved) for bind in wanted), *activated]
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Say where a text that is refused came from, unless it is on the command line."""
+    try:
+        yield
+    except BindTextError as exc:
+        if source == FLAG:
+            raise
+        raise BindTextError(f"{source}: {exc.problem}", remedy=exc.remedy) from exc
 
 
 def binds_or_default(resolved: Resolved, activated: Iterable[Bind] = ()) -> list[Bind]:
@@ -41,7 +54,7 @@ def _with_host(bind: Bind, resolved: Resolved) -> Bind:
 def default_host(resolved: Resolved, server: str | None = None) -> str | None:
     """The host for binds of this server, or of the default one, that name none; None means loopback."""
     if resolved.settings.host:
-        return Bind(host=resolved.settings.host, port=0).host
+        return Bind(host=resolved.settings.host.removeprefix("[").removesuffix("]"), port=0).host
     adapter = registry.find(server or resolved.settings.server)
     # A platform routes HTTP only; SMTP and FTP are opened to other machines only by an explicit host.
     if resolved.on_platform and adapter.runs_app:

@@ -25,6 +25,7 @@ PREFIX = "WEBDEMO_"
 ENV_FILE = ".env"
 SECRET_KEY = "WEBDEMO_SECRET_KEY"  # read by the app itself
 DEFAULT = "default"
+FLAG = "flag"
 
 # These both say where to listen: a source that gives one of them overrides both of lower-priority sources.
 PLACES = ("bind", "port")
@@ -78,7 +79,7 @@ def _serves_folder(given_here: list[dict[str, tuple[Any, str]]]) -> bool:
 
 
 def _from_flags(flags: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    return {name: (value, "flag") for name, value in flags.items() if value is not None and value != ()}
+    return {name: (value, FLAG) for name, value in flags.items() if value is not None and value != ()}
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
@@ -155,17 +156,14 @@ def _read_value(f: dataclasses.Field[Any], source: str, value: Any) -> Any:
             return tuple(map(str, items))
     elif f.type == "str" and isinstance(value, str):
         return _check_choice(f, what, value)
-    elif f.metadata["alone"] and isinstance(value, bool):
-        return f.metadata["alone"] if value else f.default
-    elif f.metadata["is_port"] and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+    elif f.metadata["alone"] and isinstance(value, bool | int):
+        return {True: f.metadata["alone"], False: f.default}[value] if isinstance(value, bool) else str(value)
     elif f.type == "bool" and isinstance(value, bool):
         return value
     elif f.type in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
         return parse_value(what, str(f.type), str(value))
-    forms = {"tuple[str, ...]": "a list of strings", "str": "a string", "bool": "true or false"}
-    form = "a port, or a string" if f.metadata["is_port"] else forms.get(str(f.type), "a number")
-    raise UsageError(f"{what} cannot be {value!r}.", remedy=f"It is {form}.")
+    form = {"tuple[str, ...]": "a list of strings", "str": "a string", "bool": "true or false"}
+    raise UsageError(f"{what} cannot be {value!r}.", remedy=f"It is {form.get(str(f.type), 'a number')}.")
 
 
 def _check_choice(f: dataclasses.Field[Any], source: str, value: Any) -> Any:

@@ -49,6 +49,8 @@ spec:
       # endpoints {site.drain_delay_seconds:g} s to be removed.
       terminationGracePeriodSeconds: {site.stop_seconds}
       automountServiceAccountToken: false
+      # Else a service called webdemo would set WEBDEMO_PORT and more in every pod of its namespace.
+      enableServiceLinks: false
       securityContext: {{runAsNonRoot: true, runAsUser: 10001, seccompProfile: {{type: RuntimeDefault}}}}
       topologySpreadConstraints:
         - maxSkew: 1

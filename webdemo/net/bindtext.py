@@ -59,6 +59,12 @@ def read_fd(rest: str, text: str) -> int:
 def read_address(rest: str, prefix: str) -> tuple[str | None, int]:
     """The host and the port of HOST:PORT, :PORT or PORT."""
     rest = rest.removesuffix("/")  # as in a URL copied from a browser
+    if "," in rest:
+        refuse(
+            f"A bind is one address: “{shown(prefix + rest)}”.",
+            "each its own -b; in WEBDEMO_BIND, separate them by spaces",
+            what="Give",
+        )
     if rest.startswith("unix:"):
         refuse(f"“{shown(prefix + rest)}” lacks two slashes.", f"unix:///{shown(rest[5:].lstrip('/'))}")
     if "/" in rest:
@@ -101,7 +107,7 @@ def _refuse_unbracketed(rest: str, host: str, port: str, prefix: str) -> NoRetur
     if is_ipv6(rest):
         refuse(f"“{shown(rest)}” is an IPv6 address without brackets and port.", f"{prefix}[{rest}]:8000")
     if "%" in rest:
-        refuse_zone(host)
+        refuse_zone(host if "%" in host else rest)
     refuse(f"“{shown(rest)}” has more than one colon.", f"{prefix}HOST:PORT, an IPv6 address in brackets")
 
 

@@ -133,16 +133,18 @@ class NoOptions:
     pass
 
 
-def option(default: Any, text: str) -> Any:
-    """An option of a server, as a dataclass field whose annotation is its type."""
-    return field(default=default, metadata={"help": text})
+def option(default: Any, text: str, *, least: int = 0) -> Any:
+    """An option of a server, as a dataclass field whose annotation is its type; numbers have a minimum."""
+    return field(default=default, metadata={"help": text, "least": least})
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
     """The options of servers whose threads or greenlets wait for one connection each."""
 
-    connections: int = option(1000, "Connections open at once; further ones wait, and idle ones are closed.")
+    connections: int = option(
+        1000, "Connections open at once; further ones wait, and idle ones are closed.", least=1
+    )
     header_timeout: float = option(
         20.0, "Seconds in which a request's header must arrive; idle connections are closed after as long."
     )
@@ -232,7 +234,8 @@ class Adapter(NamedTuple):
         for name, text in given.items():
             if name not in fields:
                 raise unknown_option(self.name, name, fields)
-            values[name] = parse_value(f"{self.name}'s option {name}", str(fields[name].type), text)
+            what, f = f"{self.name}'s option {name}", fields[name]
+            values[name] = parse_value(what, str(f.type), text, least=f.metadata.get("least", 0))
         return self.options(**values)
 
 
@@ -247,7 +250,7 @@ def unknown_option(server: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"The server {server} has no option {name!r}.", remedy=remedy)
 
 
-def parse_value(what: str, kind: str, text: str) -> Any:
+def parse_value(what: str, kind: str, text: str, *, least: int = 0) -> Any:
     """Parse text as `kind`: "int", "float", "bool" or "str". Raises UsageError, which names `what`."""
     try:
         if kind == "bool":
@@ -255,11 +258,15 @@ def parse_value(what: str, kind: str, text: str) -> Any:
                     "0": False, "false": False, "no": False, "off": False}[text.lower()]  # fmt: skip
         if kind in ("int", "float"):
             number = int(text) if kind == "int" else float(text)
-            if number < 0:
+            if not number >= least:  # also NaN
                 raise ValueError
             return number
     except (KeyError, ValueError):
-        form = {"bool": "true or false", "int": "a whole number, 0 or more", "float": "a number, 0 or more"}
+        form = {
+            "bool": "true or false",
+            "int": f"a whole number, {least} or more",
+            "float": f"a number, {least} or more",
+        }
         raise UsageError(f"{what} cannot be {text!r}.", remedy=f"It is {form[kind]}.") from None
     return text
 

@@ -28,7 +28,7 @@ _LARGEST_HEADER = 65536
 
 @dataclass(frozen=True, slots=True)
 class Options(ConnectionOptions):
-    threads: int = option(10, "Threads for each listening socket.")
+    threads: int = option(10, "Threads for each listening socket.", least=1)
     body_timeout: float = option(
         10.0, "Seconds for which a client may pause while it sends a body or reads a response."
     )

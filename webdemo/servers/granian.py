@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    threads: int = option(4, "Threads that run the app.")
+    threads: int = option(4, "Threads that run the app.", least=1)
 
 
 def serve(job: Job) -> None:

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    threads: int = option(4, "Threads for each worker; 1 makes it a sync worker.")
+    threads: int = option(4, "Threads for each worker; 1 makes it a sync worker.", least=1)
     worker_class: str = option("", "Gunicorn's kind of worker, for example sync, gthread or gevent.")
     timeout: int = option(30, "Seconds after which a worker that shows no life is replaced.")
     keepalive: int = option(5, "Seconds an idle connection is kept open.")
     connections: int = option(
-        1000, "Connections of a worker open at once; further ones wait, and idle ones are closed."
+        1000, "Connections of a worker open at once; further ones wait, and idle ones are closed.", least=1
     )
     header_timeout: float = option(
         20.0, "Seconds in which a request's header must arrive, once it has begun."

@@ -82,6 +82,12 @@ def find(name: str) -> Adapter:
                 remedy=f"Upgrade {older} (pip install --upgrade {older}), or choose another server.",
             )
         return adapter
+    plain, _, options = name.partition("?")
+    if options and plain in names():
+        raise UsageError(
+            f"{name!r} is a server with options, not its name.",
+            remedy=f"Give the options in a bind: -b '{plain}://:8000?{options}'",
+        )
     similar = nearest(name, names())
     raise UsageError(
         f"There is no server called {name!r}.",

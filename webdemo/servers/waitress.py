@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    threads: int = option(4, "Threads that run the app.")
+    threads: int = option(4, "Threads that run the app.", least=1)
     connection_limit: int = option(
-        1000, "Connections open at once; further ones wait, and idle ones are closed."
+        1000, "Connections open at once; further ones wait, and idle ones are closed.", least=1
     )
     channel_timeout: int = option(120, "Seconds after which an idle connection is closed.")
     header_timeout: float = option(

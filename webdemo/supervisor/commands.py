@@ -14,7 +14,6 @@ from typing import Protocol
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.servers import registry
 from webdemo.stats.figures import INTERVAL_SECONDS, Figures
-from webdemo.supervisor import desired
 from webdemo.supervisor.control import Respond
 from webdemo.supervisor.control_messages import (
     Command,
@@ -25,6 +24,7 @@ from webdemo.supervisor.control_messages import (
     Log,
     LogLine,
     LogLines,
+    Query,
     Reload,
     Restart,
     RunHistory,
@@ -34,6 +34,7 @@ from webdemo.supervisor.control_messages import (
     Stop,
     Swap,
 )
+from webdemo.supervisor.desired import Slot
 from webdemo.supervisor.executor import Executor, service_of
 from webdemo.supervisor.plan import Plan, Service, rebind, service_for
 from webdemo.supervisor.reconciler import Reconciler, label
@@ -52,13 +53,11 @@ class Run(Protocol):
     executor: Executor
     overview: Overview
 
-    def wish(self, edit: desired.PortEdit, done: Done) -> None: ...
+    def wish(self, make: Callable[[float], int], done: Done = ...) -> None: ...
 
-    def reload(self, done: Done) -> None: ...
+    def reload(self, done: Done = ...) -> None: ...
 
-    def reread(self) -> str: ...
-
-    def stop(self, why: str, done: Done) -> None: ...
+    def stop(self, why: str) -> None: ...
 
     def act(self) -> None: ...
 
@@ -70,10 +69,12 @@ class Commands:
         self._run = run
 
     def obey(self, command: Command, respond: Respond) -> None:
-        run = self._run
+        run, reconciler = self._run, self._run.reconciler
+        if reconciler.stopping is not None and not isinstance(command, Query):
+            raise UsageError("This webdemo is stopping.", remedy="Start a new one.")
 
         def done(error: WebdemoError | None) -> None:
-            respond(error or Completed())
+            respond(Completed() if error is None else error)
 
         match command:
             case Status():
@@ -85,24 +86,27 @@ class Commands:
             case Kill(port):
                 respond(Killed(self.kill(port)))
             case Reload():
-                changed = run.reread()
-                run.reload(lambda error: respond(error or Completed(changed)))
+                run.reload(done)
             case Restart(None):
-                every = tuple(port for slot in run.reconciler.settled.slots for port in slot.ports)
-                run.wish(desired.Restart(every), done)
+                ports = [port for slot in reconciler.settled.slots for port in slot.ports]
+                run.wish(lambda now: reconciler.restart(ports, now), done)
             case Restart(str(port)):
-                kind = desired.Restart if self._find(port).is_running else desired.Start
-                run.wish(kind((port,)), done)
+                if not self._find(port).is_running:
+                    run.wish(lambda now: reconciler.start(port, now), done)
+                else:
+                    run.wish(lambda now: reconciler.restart([port], now), done)
             case Stop(None):
-                run.stop("asked to", done)
+                done(None)
+                run.stop("asked to")
             case Stop(str(port)):
                 self._refuse_stop(port)
-                run.wish(desired.Stop((port,)), done)
+                run.wish(lambda now: reconciler.stop(port, now), done)
             case Start(port):
                 self._refuse_start(port)
-                run.wish(desired.Start((port,)), done)
+                run.wish(lambda now: reconciler.start(port, now), done)
             case Swap(port, server):
-                run.wish(desired.Swap((port,), self._service_for_swap(port, server)), done)
+                service = self._service_for_swap(port, server)
+                run.wish(lambda now: reconciler.swap(port, service, now), done)
 
     def status(self) -> RunStatus:
         run = self._run
@@ -168,7 +172,7 @@ class Commands:
             service = service._replace(certificate=earlier.certificate)
         return service._replace(target=earlier.target, share=earlier.share)
 
-    def _find(self, port: str) -> desired.Slot:
+    def _find(self, port: str) -> Slot:
         slots = self._run.reconciler.settled.slots
         slot = self._run.reconciler.settled.slot_of(port)
         if slot is None:

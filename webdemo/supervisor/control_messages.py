@@ -95,9 +95,7 @@ COMMANDS: Codec[Command] = Codec("do", Status, History, Log, Reload, Restart, Sw
 
 
 class Completed(NamedTuple):
-    """The command's work is done; `note` is a line for the user."""
-
-    note: str = ""
+    """The command's work is done."""
 
 
 class Refusal(NamedTuple):

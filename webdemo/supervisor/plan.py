@@ -220,9 +220,10 @@ def _check_abilities(adapter: Adapter, bind: Bind, workers: int) -> None:
                 else f"Give it a port: {adapter.name}://:{bind.port or 8000}",
             )
     if adapter.opens_own_sockets and workers > 1:
+        able = [other for other in _like(adapter) if not other.opens_own_sockets]
         raise UsageError(
             f"The server {adapter.name} opens its port itself: it has one process, not {workers}.",
-            remedy=f"Give it ?workers=1, or choose another server: {_listed(_like(adapter))}.",
+            remedy=f"Give it ?workers=1, or choose another server: {_listed(able)}.",
         )
     if not adapter.several_sockets and bind.port is not None and not is_address(bind.host):
         raise UsageError(

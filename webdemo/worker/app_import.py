@@ -87,7 +87,7 @@ def read_env_file(path: str) -> dict[str, str]:
             found = dotenv.dotenv_values(stream=file)
     except (OSError, ValueError) as exc:
         raise UsageError(
-            f"The file {path} cannot be read: {exc}.",
+            f"The file {path} cannot be read: {getattr(exc, 'strerror', None) or exc}.",
             remedy="Name a file with lines NAME=value: --env-file FILE",
         ) from exc
     return {name: value for name, value in found.items() if value is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 STEADY = "steady"
 SLOW_CLIENTS = "slow clients"
@@ -10,7 +10,8 @@ SLOW_CLIENTS = "slow clients"
 SLOW_COUNT = 120
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Case:
     name: str
     connections: int
 
