@@ -1,6 +1,6 @@
 """What README and the pages of docs/ tell a user to type works, and prints what they show.
 
-The console blocks of a page, and the commands in README's table, are typed from top to bottom, in a folder
+The console blocks of a page, and the commands in its tables, are typed from top to bottom, in a folder
 with README's `mysite.py` and a folder `dist`. Servers that a command starts run until the next ones start.
 A block that is not run says why, in a comment above it: <!-- not run: ... -->. `...` stands for any lines.
 """
@@ -31,7 +31,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
 NOT_RUN = re.compile(r"<!-- not run: \S.*-->\s*\Z")
 APP = re.compile(r"as `mysite\.py`:\n\n```python\n(.*?)```", re.DOTALL)
-# A row of README's table of commands. A comparison takes a minute; tests/compare/ has its own tests.
+# A row of a table of commands. A comparison takes a minute; tests/compare/ has its own tests.
 ROW = re.compile(r"^\| `(webdemo (?!compare)[^`]+)` \|.*$", re.MULTILINE)
 COMMAND = re.compile(r"^\$ (?P<text>.+)\n(?P<printed>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 START = re.compile(r"python -m webdemo($| -)")
