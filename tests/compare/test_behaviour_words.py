@@ -139,7 +139,7 @@ def test_a_judge_has_a_word_for_every_answer(case: Case) -> None:
     for exchange in exchanges:
         judgement = case.judge(exchange)
         assert judgement.verdict in ("right", "differs", "wrong")
-        assert judgement.does
+        assert bool(judgement.does) == (judgement.verdict != "right")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """A probe with its expected result, and the building blocks of the corpus.
 
-A judge rates an exchange, and says what the server does, as a predicate after the server's name ("answers
-400"). Right is what the section demands by MUST or SHOULD or, where it leaves a choice, what most servers do;
-differs is another choice, or a SHOULD not followed; wrong violates a MUST, or misinforms the app or client.
+A judge rates an exchange and, unless it is right, says what the server does, as a predicate after its name
+("responds with 400"). Right is what the section demands by MUST or SHOULD or, where it leaves a choice, what
+most servers do; differs is another choice, or a SHOULD not followed; wrong violates a MUST, or misinforms the
+app or client.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Level = Literal["right", "differs", "wrong"]
 
 class Judgement(NamedTuple):
     verdict: Verdict
-    does: str  # "responds with 400"
+    does: str  # "responds with 400"; "" if it is right
 
 
 Judge = Callable[[Exchange], Judgement]
@@ -79,7 +80,7 @@ request = partial(encode_request, host=HOST)
 # -- judges ---------------------------------------------------------------------------------------
 
 
-right = partial(Judgement, "right")
+RIGHT = Judgement("right", "")
 differs = partial(Judgement, "differs")
 wrong = partial(Judgement, "wrong")
 
@@ -162,16 +163,19 @@ def app_gets(
     return judge
 
 
-def app_reads(good: str, *, refusing: dict[int, Level] | None = None, otherwise: Level = "wrong") -> Judge:
-    """Judge by the body that the app has read; `refusing` are the levels of other statuses."""
+def app_reads(
+    good: str, *, refusing: Collection[int] = (), also: Collection[int] = (), otherwise: Level = "wrong"
+) -> Judge:
+    """Judge by the body that the app has read, or by the status of a response that is not the app's.
+
+    With a status in `refusing` it is right, with one in `also` it differs.
+    """
 
     @of_response
     def judge(response: Response) -> Judgement:
         start = response.json.get("start")
         if start is None:
-            return Judgement(
-                (refusing or {}).get(response.status, otherwise), f"responds with {response.status}"
-            )
+            return rated(response.status, refusing, also, otherwise, f"responds with {response.status}")
         does = f"lets the app read {start!r}" if start else "lets the app read nothing"
         return rated(start, [good], (), otherwise, does)
 
@@ -184,7 +188,7 @@ def refuses_line(key: str, *as_sent: str) -> Judge:
     @of_response
     def judge(response: Response) -> Judgement:
         if response.status in (301, 400):
-            return right(f"responds with {response.status}")
+            return RIGHT
         if "environ" not in response.json:
             return differs(f"responds with {response.status}")
         value = environ_of(response).get(key)
@@ -197,7 +201,7 @@ def rated(
     value: object, good: Collection[object], also: Collection[object], otherwise: Level, does: str
 ) -> Judgement:
     """Right if the value is among the `good`, differs if among `also`."""
-    return Judgement("right" if value in good else "differs" if value in also else otherwise, does)
+    return RIGHT if value in good else Judgement("differs" if value in also else otherwise, does)
 
 
 def is_refusal(response: Response) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from webdemo.client.wire import Exchange, Response, chunked
 from webdemo.compare.corpus.case import (
+    RIGHT,
     Judge,
     Judgement,
     app_gets,
@@ -13,9 +14,7 @@ from webdemo.compare.corpus.case import (
     of_response,
     rated,
     request,
-    right,
     status,
-    when_closed,
     wrong,
 )
 
@@ -31,7 +30,7 @@ def _both_answered(exchange: Exchange) -> Judgement:
     if first.status >= 400:
         return (differs if is_refusal(first) else wrong)(f"responds with {first.status}")
     if len(others) == 1:
-        return right("responds to both on one connection")
+        return RIGHT
     if not exchange.is_over:
         return wrong("responds to the first, and leaves the connection open without responding to the second")
     return differs(
@@ -49,34 +48,27 @@ def _kept_or_said(exchange: Exchange) -> Judgement:
 def _closes(exchange: Exchange) -> Judgement:
     if not exchange.is_over:
         return wrong("keeps the connection open")
-    if exchange.responses[0].says_close:
-        return right("closes, and says so")
-    return differs("closes, and does not say so")
+    return RIGHT if exchange.responses[0].says_close else differs("closes, and does not say so")
 
 
 def _keeps_http_1_0(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     says_keep = "keep-alive" in (response.header("Connection") or "").lower()
     if exchange.is_over:
-        return differs("says keep-alive, and closes") if says_keep else right("closes")
-    if says_keep:
-        return right("keeps it, and says so")
-    return differs("keeps it, and does not say so")
+        return differs("says keep-alive, and closes") if says_keep else RIGHT
+    return RIGHT if says_keep else differs("keeps it, and does not say so")
 
 
 @of_response
 def _plain_to_http_1_0(response: Response) -> Judgement:
     if response.is_chunked:
         return wrong("sends chunks, which HTTP/1.0 does not have")
-    if response.body != b"one two three":
-        return wrong(f"sends {response.body!r}")
-    return right("sends the body without chunks")
+    return RIGHT if response.body == b"one two three" else wrong(f"sends {response.body!r}")
 
 
-@when_closed(differs("resets the connection, so that its response is lost"))
-def _large_unread(response: Response, _: Exchange) -> Judgement:
-    if response.is_whole:
-        return right(f"responds with {response.status}, which reaches the client")
+def _large_unread(exchange: Exchange) -> Judgement:
+    if exchange.responses and exchange.responses[0].is_whole:
+        return RIGHT
     return differs("resets the connection, so that its response is lost")
 
 
@@ -96,9 +88,7 @@ def _old_request(exchange: Exchange) -> Judgement:
     if exchange.responses:
         code = exchange.responses[0].status
         return rated(code, (400, 505), (), "differs", f"responds with {code}")
-    if exchange.raw:
-        return differs("responds as HTTP/0.9 did")
-    return right("closes the connection")
+    return differs("responds as HTTP/0.9 did") if exchange.raw else RIGHT
 
 
 CASES = (
@@ -200,7 +190,7 @@ CASES = (
         "RFC 9112 section 9.3",
         "The connection is closed after the response.",
         "Old clients wait for an end that never comes.",
-        lambda exchange: right("closes") if exchange.is_over else differs("keeps the connection open"),
+        lambda exchange: RIGHT if exchange.is_over else differs("keeps the connection open"),
         request("/probe/hello", version="1.0", close=False),
     ),
     case(

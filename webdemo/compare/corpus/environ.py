@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from webdemo.client.wire import Response
 from webdemo.compare.corpus.case import (
+    RIGHT,
     Environ,
     Judge,
     Judgement,
@@ -14,8 +15,8 @@ from webdemo.compare.corpus.case import (
     environ_of,
     of_environ,
     of_response,
+    rated,
     request,
-    right,
     wrong,
 )
 
@@ -46,22 +47,18 @@ def _required(response: Response) -> Judgement:
         return wrong(f"gives {', '.join(seen['not_native'])} in a type other than str")
     if environ["wsgi.version"] != [1, 0]:
         return wrong(f"gives wsgi.version as {environ['wsgi.version']}")
-    return right("gives the app all of them")
+    return RIGHT
 
 
 def _has(key: str) -> Judge:
     """Judge whether the app gets an optional key."""
-    return of_environ(
-        lambda environ: (right if key in environ else differs)(
-            f"gives the app {'' if key in environ else 'no '}{key}"
-        )
-    )
+    return of_environ(lambda environ: RIGHT if key in environ else differs(f"gives the app no {key}"))
 
 
 @of_environ
 def _raw_target(environ: Environ) -> Judgement:
     found = [key for key in ("RAW_URI", "REQUEST_URI") if key in environ]
-    return differs(f"gives the app {' and '.join(found)}") if found else right("gives the app neither")
+    return differs(f"gives the app {' and '.join(found)}") if found else RIGHT
 
 
 @of_environ
@@ -69,9 +66,7 @@ def _content_keys(environ: Environ) -> Judgement:
     if environ.get("CONTENT_TYPE") != "text/x-probe" or environ.get("CONTENT_LENGTH") != "5":
         return wrong("does not give the app both")
     doubled = [key for key in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH") if key in environ]
-    return (
-        differs(f"gives the app {' and '.join(doubled)} as well") if doubled else right("gives the app both")
-    )
+    return differs(f"gives the app {' and '.join(doubled)} as well") if doubled else RIGHT
 
 
 @of_environ
@@ -80,7 +75,7 @@ def _no_guess(environ: Environ) -> Judgement:
         return wrong(f"gives the app CONTENT_TYPE as {value!r}")
     if value := environ.get("CONTENT_LENGTH"):
         return differs(f"gives the app CONTENT_LENGTH as {value!r}")
-    return right("gives the app neither, or both empty")
+    return RIGHT
 
 
 @of_environ
@@ -88,9 +83,7 @@ def _server_name(environ: Environ) -> Judgement:
     name = environ.get("SERVER_NAME")
     if not name:
         return wrong("gives the app no SERVER_NAME")
-    return (right if name in ("127.0.0.1", "localhost") else differs)(
-        f"gives the app SERVER_NAME as {name!r}"
-    )
+    return rated(name, ("127.0.0.1", "localhost"), (), "differs", f"gives the app SERVER_NAME as {name!r}")
 
 
 @of_environ
@@ -98,7 +91,7 @@ def _nothing_of_the_process(environ: Environ) -> Judgement:
     shown = [key for key in ("PATH", "HOME", "XDG_RUNTIME_DIR") if key in environ]
     if shown:
         return differs(f"exposes the process's environment to the app: {', '.join(shown)}")
-    return right("leaves out the process's environment")
+    return RIGHT
 
 
 @of_response
@@ -108,7 +101,7 @@ def _lines(response: Response) -> Judgement:
         return wrong(f"responds with {response.status}")
     if "".join(parts) != "one\ntwo\nthree\nfour" or parts[:2] != ["one\n", "tw"]:
         return wrong(f"lets the app read {parts}")
-    return right("lets the app read lines, parts and all the rest")
+    return RIGHT
 
 
 CASES = (

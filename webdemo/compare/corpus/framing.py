@@ -8,6 +8,7 @@ from typing import Any
 
 from webdemo.client.wire import HALF_CLOSE, Exchange, Response, chunked
 from webdemo.compare.corpus.case import (
+    RIGHT,
     Case,
     Judge,
     Judgement,
@@ -19,7 +20,6 @@ from webdemo.compare.corpus.case import (
     of_response,
     rated,
     request,
-    right,
     status,
     when_closed,
     wrong,
@@ -27,7 +27,7 @@ from webdemo.compare.corpus.case import (
 
 _REFUSED_LENGTH = "An invalid Content-Length is refused with 400, and the connection is closed."
 # A chunked body is decoded; a server may require a length instead (RFC 9112 section 6.3).
-_DECODED = app_reads("hello", refusing={411: "differs"})
+_DECODED = app_reads("hello", also=(411,))
 _SMUGGLING = "Behind a proxy that reads it differently, a client can smuggle a request in the body."
 _BROKEN = "The app may take a truncated body for a complete one."
 
@@ -53,7 +53,7 @@ def _malformed(
 def _refuses_body(level: Callable[[str], Level]) -> Judge:
     """Judge that a body is refused; `level` is that of a read that succeeds, by what the app reads."""
 
-    @when_closed(right("closes the connection"))
+    @when_closed(RIGHT)
     def judge(response: Response, exchange: Exchange) -> Judgement:
         if len(exchange.responses) > 1:
             return wrong("takes what follows for another request")
@@ -61,7 +61,7 @@ def _refuses_body(level: Callable[[str], Level]) -> Judge:
             start = response.json["start"]
             return Judgement(level(start), f"lets the app read {start!r}, as if the body were complete")
         if response.status == 500:
-            return right("lets the app's read fail")
+            return RIGHT  # the app's read failed
         return rated(response.status, range(400, 500), (), "differs", f"responds with {response.status}")
 
     return judge
@@ -83,7 +83,7 @@ def _of_body(judge: Callable[[dict[str, Any]], Judgement]) -> Judge:
 def _sees_length(seen: dict[str, Any]) -> Judgement:
     length, start = seen["content_length"], seen["start"]
     if not length:
-        return right("gives the app no CONTENT_LENGTH, so that it reads nothing by it")
+        return RIGHT
     if start != "hello":
         return wrong(f"gives the app CONTENT_LENGTH {length}, and lets it read {start!r}")
     return differs(f"gives the app CONTENT_LENGTH {length}")
@@ -91,9 +91,7 @@ def _sees_length(seen: dict[str, Any]) -> Judgement:
 
 @_of_body
 def _tells_the_end(seen: dict[str, Any]) -> Judgement:
-    if seen["terminated"]:
-        return right("gives the app wsgi.input_terminated")
-    return differs("gives the app no wsgi.input_terminated")
+    return RIGHT if seen["terminated"] else differs("gives the app no wsgi.input_terminated")
 
 
 _DAMAGED = "The body is invalid: the request is refused, or the app's read fails."
@@ -128,7 +126,7 @@ CASES = (
         "RFC 9112 section 7.1 (MUST)",
         "A server decodes it; RFC 9112 section 6.3 lets it require a length with 411 instead.",
         "Uploads of unknown length (git push, curl -T -, many SDKs) fail or hang.",
-        app_reads("hello world", refusing={411: "differs"}),
+        app_reads("hello world", also=(411,)),
         _chunked(body=chunked(b"hello ", b"world")),
     ),
     case(
@@ -174,7 +172,7 @@ CASES = (
         "RFC 9112 section 7.1 (MUST)",
         "A size is hexadecimal digits, of either case.",
         "Uploads of some clients are refused or corrupted.",
-        app_reads("helloworld", refusing={411: "differs"}),
+        app_reads("helloworld", also=(411,)),
         _chunked(body=b"000A\r\nhelloworld\r\n0\r\n\r\n"),
     ),
     case(
@@ -266,7 +264,7 @@ CASES = (
         "RFC 9112 section 6.1 (MUST)",
         "It is refused, or read by Transfer-Encoding alone; the connection is closed either way.",
         _SMUGGLING,
-        must_close(app_reads("hello", refusing={400: "right", 411: "right", 500: "differs"})),
+        must_close(app_reads("hello", refusing=(400, 411), also=(500,))),
         _post("Content-Length: 6", "Transfer-Encoding: chunked", body=chunked(b"hello"), close=False),
     ),
     case(
@@ -284,7 +282,7 @@ CASES = (
         "RFC 9110 section 8.6 (MAY)",
         "It is refused, or taken as one: both are allowed.",
         "Behind a careless proxy such requests fail on one server and not on another.",
-        app_reads("hello", refusing={400: "differs"}),
+        app_reads("hello", also=(400,)),
         _post("Content-Length: 5", "Content-Length: 5", body=b"hello"),
     ),
     *(
@@ -318,9 +316,7 @@ CASES = (
         "RFC 9112 section 6.1 (MUST)",
         "Its framing is faulty: the connection is closed after the response.",
         _SMUGGLING,
-        must_close(
-            app_reads("hello", refusing={400: "right", 411: "right", 501: "right"}, otherwise="differs")
-        ),
+        must_close(app_reads("hello", refusing=(400, 411, 501), otherwise="differs")),
         _chunked("Connection: keep-alive", body=chunked(b"hello"), version="1.0", close=False),
     ),
     case(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from webdemo.client.wire import AWAIT_RESPONSE, Exchange, Response
 from webdemo.compare.corpus.case import (
+    RIGHT,
     Judge,
     Judgement,
     app_gets,
@@ -12,8 +13,8 @@ from webdemo.compare.corpus.case import (
     environ_of,
     is_refusal,
     of_response,
+    rated,
     request,
-    right,
     status,
     wrong,
 )
@@ -29,18 +30,13 @@ def _continue(exchange: Exchange) -> Judgement:
     response = exchange.responses[0]
     if not exchange.marks[1]:  # nothing arrived before the body was sent
         return wrong("sends nothing until the body arrives")
-    if not response.interim:
-        return right(f"responds with {response.status} at once")
-    if response.json.get("start") == "hello":
-        return right("sends 100, then responds")
+    if not response.interim or response.json.get("start") == "hello":
+        return RIGHT
     return wrong(f"sends 100, then responds with {response.status}")
 
 
 def _ignores_expect(exchange: Exchange) -> Judgement:
-    response = exchange.responses[0]
-    if response.interim:
-        return wrong("sends 100 to HTTP/1.0")
-    return status(200)(exchange)
+    return wrong("sends 100 to HTTP/1.0") if exchange.responses[0].interim else status(200)(exchange)
 
 
 @of_response
@@ -48,20 +44,18 @@ def _names_kept(response: Response) -> Judgement:
     if "environ" not in response.json:
         return (differs if is_refusal(response) else wrong)(f"responds with {response.status}")
     user = environ_of(response).get("HTTP_X_USER")
-    if user == "real":
-        return right("gives the app only the one with the hyphen")
-    return differs(f"gives the app HTTP_X_USER as {user!r}")
+    return RIGHT if user == "real" else differs(f"gives the app HTTP_X_USER as {user!r}")
 
 
 @of_response
 def _fold(response: Response) -> Judgement:
     if response.status == 400:
-        return right("responds with 400")
+        return RIGHT
     if "environ" not in response.json:
         return wrong(f"responds with {response.status}")
     value = environ_of(response).get("HTTP_X_FOLDED", "")
     is_spaces = value.split() == ["one", "two"] and not set(value) & set("\r\n\t")
-    return (right if is_spaces else wrong)(f"gives the app {value!r}")
+    return RIGHT if is_spaces else wrong(f"gives the app {value!r}")
 
 
 def _control(replaced: str) -> Judge:
@@ -70,14 +64,14 @@ def _control(replaced: str) -> Judge:
     @of_response
     def judge(response: Response) -> Judgement:
         if "environ" not in response.json:
-            return (right if response.status in _REFUSED else wrong)(f"responds with {response.status}")
+            return rated(response.status, _REFUSED, (), "wrong", f"responds with {response.status}")
         environ = environ_of(response)
         if "HTTP_X_HIDDEN" in environ:
             return wrong("takes what follows for another header")
         value = environ.get("HTTP_X_ODD")
         if value is None:
             return differs("leaves the header out")
-        return (right if value == replaced else wrong)(f"gives the app {value!r}")
+        return RIGHT if value == replaced else wrong(f"gives the app {value!r}")
 
     return judge
 
@@ -86,10 +80,8 @@ def _control(replaced: str) -> Judge:
 def _space_first(response: Response) -> Judgement:
     if "environ" not in response.json:
         # A server error refuses it as well.
-        return (right if response.status in _REFUSED else differs)(f"responds with {response.status}")
-    if "HTTP_X_FIRST" in environ_of(response):
-        return wrong("gives the app the header")
-    return right("ignores the line")
+        return rated(response.status, _REFUSED, (), "differs", f"responds with {response.status}")
+    return wrong("gives the app the header") if "HTTP_X_FIRST" in environ_of(response) else RIGHT
 
 
 CASES = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from webdemo.client.wire import Exchange, Response
 from webdemo.compare.corpus.case import (
+    RIGHT,
     Judge,
     Judgement,
     Level,
@@ -11,7 +12,6 @@ from webdemo.compare.corpus.case import (
     differs,
     of_response,
     request,
-    right,
     status,
     when_closed,
     wrong,
@@ -28,7 +28,7 @@ def _body(expected: bytes) -> Judge:
     @of_response
     def judge(response: Response) -> Judgement:
         if response.status == 200 and response.body == expected:
-            return right("sends it all")
+            return RIGHT
         return wrong(f"responds with {response.status} and {response.body[:40]!r}")
 
     return judge
@@ -45,7 +45,7 @@ def _without_body(exchange: Exchange) -> Judgement:
         if first.status == 204 and first.values(name):
             return wrong(f"sends {name} with it")
     if len(others) == 1:
-        return right("sends no body, and responds to the next request")
+        return RIGHT
     if not exchange.is_over:
         return wrong("does not respond to the next request")
     return differs(f"sends no body, closes, and {'says so' if first.says_close else 'does not say so'}")
@@ -56,23 +56,19 @@ def _no_made_up_length(response: Response) -> Judgement:
     length = response.header("Content-Length")
     if response.status != 304:
         return wrong(f"responds with {response.status}")
-    if length in (None, "5"):
-        return right("sends " + ("the length" if length else "no length"))
-    return wrong(f"sends Content-Length: {length}")
+    return RIGHT if length in (None, "5") else wrong(f"sends Content-Length: {length}")
 
 
 def _unfinished(exchange: Exchange) -> Judgement:
     """A response that is shorter than announced."""
-    if exchange.is_over:
-        return right("closes before the announced end")
-    return wrong("leaves the client waiting")
+    return RIGHT if exchange.is_over else wrong("leaves the client waiting")
 
 
-@when_closed(right("closes the connection before anything is sent"))
+@when_closed(RIGHT)
 def _cut(response: Response, exchange: Exchange) -> Judgement:
     """A response that failed midway must not look complete."""
     if response.status == 500:
-        return right("responds with 500, as nothing had been sent yet")
+        return RIGHT
     if not response.is_whole:
         return _unfinished(exchange)
     if b"sorry" in response.body:
@@ -87,13 +83,13 @@ def _cut(response: Response, exchange: Exchange) -> Judgement:
 @when_closed(differs("closes the connection without a response"))
 def _too_short(response: Response, exchange: Exchange) -> Judgement:
     if response.status == 500:
-        return right("responds with 500")
+        return RIGHT
     if response.is_whole:
         return differs("announces a different length than the app")
     return _unfinished(exchange)
 
 
-@when_closed(right("closes the connection"))
+@when_closed(RIGHT)
 def _too_long(first: Response, exchange: Exchange) -> Judgement:
     others = exchange.responses[1:]
     if exchange.rest or (others and others[0].body != b"hello"):
@@ -101,56 +97,50 @@ def _too_long(first: Response, exchange: Exchange) -> Judgement:
             return differs("sends more than was announced, then nothing")
         return wrong("sends more than was announced, then another response")
     if first.status == 500:
-        return right("responds with 500")
+        return RIGHT
     if not first.is_whole:
         return _unfinished(exchange)
-    return right(
-        f"sends as much as was announced, and {'responds to the next request' if others else 'closes'}"
-    )
+    return RIGHT
 
 
 def _first_part_early(exchange: Exchange) -> Judgement:
     early = exchange.raw[: exchange.marks[1]]
-    if b"first" in early:
-        return right("sends the first part at once")
-    return wrong("holds the first part back until the second is available")
+    return RIGHT if b"first" in early else wrong("holds the first part back until the second is available")
 
 
 def _closed(exchange: Exchange) -> Judgement:
     times = len(exchange.recorded.get("happened", []))
     if times == 1:
-        return right("calls close()")
+        return RIGHT
     return differs(f"calls close() {times} times") if times else wrong("does not call close()")
 
 
 @of_response
 def _hop_by_hop(response: Response) -> Judgement:
     if response.status == 500:
-        return right("refuses it with 500")
+        return RIGHT
     return differs("sends it" if "timeout=99" in (response.header("Keep-Alive") or "") else "leaves it out")
 
 
-@when_closed(right("closes the connection"))
+@when_closed(RIGHT)
 def _own_transfer_encoding(response: Response, _: Exchange) -> Judgement:
     if response.status == 500:
-        return right("refuses it with 500")
+        return RIGHT
     if response.is_whole and response.body == b"hello":
         return differs("sends the chunks that the app announced" if response.is_chunked else "leaves it out")
     return wrong("sends a body without the chunks that it announces")
 
 
-@when_closed(right("closes the connection"))
+@when_closed(RIGHT)
 def _injected(response: Response, _: Exchange) -> Judgement:
-    if response.header("X-Injected"):
-        return wrong("sends it as it is: two headers")
-    return right("refuses it with 500" if response.status == 500 else "does not send it as it is")
+    return wrong("sends it as it is: two headers") if response.header("X-Injected") else RIGHT
 
 
 @of_response
 def _latin_1(response: Response) -> Judgement:
     value = response.header("X-Name")
     if value == "caf\xe9":
-        return right("sends it as Latin-1")
+        return RIGHT
     return wrong(f"responds with {response.status}" if value is None else f"sends {value!r}")
 
 
@@ -160,14 +150,14 @@ def _wide(exchange: Exchange) -> Judgement:
         return differs(f"closes the connection {where}")
     response = exchange.responses[0]
     if response.status == 500:
-        return right("refuses it with 500")
+        return RIGHT
     return differs(f"sends {response.header('X-Name')!r}")
 
 
 @of_response
 def _cookies(response: Response) -> Judgement:
     cookies = response.values("Set-Cookie")
-    return right("sends both") if cookies == ["a=1", "b=2"] else wrong(f"sends {cookies}")
+    return RIGHT if cookies == ["a=1", "b=2"] else wrong(f"sends {cookies}")
 
 
 @of_response
@@ -175,13 +165,13 @@ def _name_kept(response: Response) -> Judgement:
     names = [name for name, _ in response.headers if name.lower() == "x-mixed-case"]
     if not names:
         return wrong("does not send it")
-    return right("sends the name as it is") if names == ["x-mIxed-case"] else differs(f"sends {names[0]}")
+    return RIGHT if names == ["x-mIxed-case"] else differs(f"sends {names[0]}")
 
 
 @of_response
 def _date(response: Response) -> Judgement:
     times = len(response.values("Date"))
-    return right("sends Date") if times == 1 else wrong(f"sends Date {times} times")
+    return RIGHT if times == 1 else wrong(f"sends Date {times} times")
 
 
 def _own(header: str, value: str, without: Level) -> Judge:
@@ -191,7 +181,7 @@ def _own(header: str, value: str, without: Level) -> Judge:
     def judge(response: Response) -> Judgement:
         values = response.values(header)
         if values == [value]:
-            return right("sends the app's")
+            return RIGHT
         if len(values) == 1:
             return differs("sends its own instead")
         return Judgement(without if not values else "wrong", f"sends {header} {len(values)} times")
@@ -202,16 +192,16 @@ def _own(header: str, value: str, without: Level) -> Judge:
 @of_response
 def _odd_status(response: Response) -> Judgement:
     if (response.status, response.reason) == (299, "Quite Odd"):
-        return right("sends it as it is")
+        return RIGHT
     if response.status == 299:
         return differs(f"sends the reason {response.reason!r}")
     return wrong(f"responds with {response.status}")
 
 
-@when_closed(right("closes the connection"))
+@when_closed(RIGHT)
 def _text(response: Response, exchange: Exchange) -> Judgement:
     if response.status == 500:
-        return right("refuses it with 500")
+        return RIGHT
     if not response.is_whole:
         return _unfinished(exchange)
     return differs(f"responds with {response.status} and {response.body[:40]!r}")

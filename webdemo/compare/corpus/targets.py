@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from webdemo.client.wire import Exchange, Response
 from webdemo.compare.corpus.case import (
+    RIGHT,
     Judgement,
     app_gets,
     case,
@@ -12,7 +13,6 @@ from webdemo.compare.corpus.case import (
     of_response,
     refuses_line,
     request,
-    right,
     status,
     wrong,
 )
@@ -34,7 +34,7 @@ def _absolute(response: Response) -> Judgement:
         return wrong(f"gives the app PATH_INFO as {path!r}")
     if host != "target.example":
         return wrong(f"gives the app HTTP_HOST as {host!r}")
-    return right("gives the app the target's own host")
+    return RIGHT
 
 
 def _head(exchange: Exchange) -> Judgement:
@@ -45,7 +45,7 @@ def _head(exchange: Exchange) -> Judgement:
     if length not in (None, "5"):  # RFC 9110 section 8.6
         return wrong(f"sends Content-Length: {length}, which the response to GET does not have")
     if others and others[0].status == 200 and others[0].body == b"hello":
-        return right("sends no body, and responds to the next request")
+        return RIGHT
     if exchange.rest or (others and others[0].body != b"hello"):
         then = "closes after it" if exchange.is_over else "loses sync on the connection"
         what = "the end of a chunked body" if exchange.rest == b"0\r\n\r\n" else "the body"
