@@ -84,15 +84,16 @@ def test_a_server_that_crashes_fails_the_build_and_a_missing_one_does_not() -> N
     ("text", "problem"),
     [
         ("[[accepted]\n", "Expected"),
-        ('[[accepted]]\nserver = "a"\nprobe = "b"\n', "entry 1: why is missing. It is text."),
-        ('[[accepted]]\nserver = "a"\nprobe = "b"\nwhy = ""\n', "entry 1: why is missing. It is text."),
+        ('[[accepted]]\nserver = "a"\nprobe = "b"\n', "accepted[0].why is missing. It is a reason."),
+        ('[[accepted]]\nserver = "a"\nprobe = "b"\nwhy = ""\n',
+         "accepted[0].why cannot be ''. It is a reason."),
         ('[[accepted]]\nsever = "a"\n',
-         "entry 1: There is no field 'sever' here. It takes server, probe, why, verdict."),
-        ("[[accepted]]\nserver = 1\n", "entry 1: server cannot be 1. It is text."),
-        ("accepted = [1]\n", "entry 1 is no table."),
+         "There is no field 'accepted[0].sever' here. It takes server, probe, why, verdict."),
+        ("[[accepted]]\nserver = 1\n", "accepted[0].server cannot be 1. It is text."),
+        ("accepted = [1]\n", "accepted[0] cannot be 1. It is an object."),
         ('[[accepted]]\nserver = "a"\nprobe = "b"\nwhy = "c"\nverdict = "bad"\n',
          "verdict cannot be 'bad'. It is one of differs, wrong, dropped, hung or null."),
-        ("[other]\n", "it contains other"),
+        ("[other]\n", "There is no field 'other' here. It takes accepted."),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, text: str, problem: str) -> None:

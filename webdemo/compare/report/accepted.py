@@ -17,17 +17,23 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from webdemo.compare.results import Comparison, Finding, Server
 from webdemo.errors import UsageError
-from webdemo.worker.codec import InvalidMessage, build
+from webdemo.worker.codec import FieldType, InvalidMessage, build
+
+
+def _reason(_: str, text: str) -> str:
+    if not text:
+        raise ValueError
+    return text
 
 
 class Entry(NamedTuple):
     server: str
     probe: str
-    why: str
+    why: Annotated[str, FieldType("a reason", (str,), _reason)]
     verdict: Literal["differs", "wrong", "dropped", "hung"] | None = None
 
     def covers(self, finding: Finding) -> bool:
@@ -52,25 +58,23 @@ class Judgement(NamedTuple):
         return not self.differences and not self.failed
 
 
+class _File(NamedTuple):
+    accepted: tuple[Entry, ...] = ()
+
+
 def read(path: Path) -> tuple[Entry, ...]:
     """Read the entries of a file; raises UsageError."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise _unusable(path, exc.strerror or str(exc)) from exc
-    except ValueError as exc:
-        raise _unusable(path, str(exc)) from exc
-    entries = data.pop("accepted", [])
-    if data or not isinstance(entries, list):
-        raise _unusable(path, f"it contains {', '.join(data) or 'something else'}")
-    return tuple(_entry(path, number, entry) for number, entry in enumerate(entries, 1))
-
-
-def _unusable(path: Path, why: str) -> UsageError:
-    return UsageError(
+        return build(_File, tomllib.loads(path.read_text(encoding="utf-8"))).accepted
+    except InvalidMessage as exc:
+        why = f"{exc.problem} {exc.remedy.rstrip('.')}"
+        cause: Exception = exc
+    except (OSError, ValueError) as exc:
+        why, cause = getattr(exc, "strerror", None) or str(exc), exc
+    raise UsageError(
         f"The accepted differences in {path} cannot be used: {why}.",
         remedy="An entry is a table [[accepted]] with server, probe and why, and a verdict if need be.",
-    )
+    ) from cause
 
 
 def judge(comparison: Comparison, entries: tuple[Entry, ...] = ()) -> Judgement:
@@ -96,12 +100,3 @@ def judge(comparison: Comparison, entries: tuple[Entry, ...] = ()) -> Judgement:
         failed=tuple(server for server in comparison.servers if server.state in ("crashed", "hung")),
         unused=tuple(entry for entry in entries if entry not in used and entry.server not in absent),
     )
-
-
-def _entry(path: Path, number: int, entry: object) -> Entry:
-    try:
-        if isinstance(entry, dict):  # a reason that is empty is none
-            return build(Entry, {key: value for key, value in entry.items() if value != ""})
-    except InvalidMessage as exc:
-        raise _unusable(path, f"entry {number}: {exc.problem} {exc.remedy.rstrip('.')}") from exc
-    raise _unusable(path, f"entry {number} is no table")
