@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
@@ -21,10 +21,11 @@ from webdemo.client.endpoint import Endpoint
 from webdemo.client.wire import Request
 from webdemo.compare.behaviour import known
 from webdemo.compare.behaviour.app_requests import AppRequest
-from webdemo.compare.behaviour.differences import ABSENT, header_rows, majority, status_row, usual_lines
+from webdemo.compare.behaviour.differences import ABSENT, Row, header_rows, majority, status_row, usual_lines
 from webdemo.compare.behaviour.observation import Observation, escaped, observe, printable
-from webdemo.compare.behaviour.probing import OnProgress, missing, side_by_side
+from webdemo.compare.behaviour.probing import OnProgress, finding, missing, side_by_side
 from webdemo.compare.behaviour.stable_values import stable
+from webdemo.compare.corpus.case import Judgement
 from webdemo.compare.results import Behaviour, Finding, Probe, Server
 
 _RESPONSE_SECONDS = 10.0
@@ -70,16 +71,16 @@ def compare(
     observed: _Observed = {request.name: {} for request in requests}
     _ask(observed, subjects, requests, on_progress)
     findings = _findings(observed, subjects, requests)
-    differing = [finding for finding in findings if finding.differs]
+    differing = [one for one in findings if one.differs]
     if differing:
         if start_again is not None:
-            with start_again({finding.server for finding in differing}) as again:
+            with start_again({one.server for one in differing}) as again:
                 # All requests, in order: a response may depend on earlier requests.
                 _ask(observed, again, requests, also=subjects)
         if all(request.request.is_safe for request in requests):
             # A clock may show the same second twice.
             time.sleep(max(0.0, began + _LATER_SECONDS - time.monotonic()))
-            names = {finding.probe for finding in differing}
+            names = {one.probe for one in differing}
             _ask(observed, subjects, [request for request in requests if request.name in names])
         findings = _findings(observed, subjects, requests)
     return Behaviour(tuple(map(_probe, requests)), findings, time.monotonic() - began)
@@ -151,21 +152,10 @@ def _findings(
             if label not in found:
                 findings.append(missing(subject.row(), request.name))
                 continue
-            failure, said = found[label].failure, differences[label]
-            finding = Finding(
-                request.name,
-                label,
-                failure.verdict if failure else "differs" if said else "right",
-                found[label].evidence,
-            )
-            if said:
-                finding = finding._replace(
-                    what=f"{label} {', and '.join(said)}.",
-                    who_is_right=_reason(label, request, has_majority=has_majority),
-                    meaning=_MEANING,
-                    is_new=True,
-                )
-            findings.append(finding)
+            failure, said = found[label].failure, ", and ".join(differences[label])
+            judgement = Judgement(failure.verdict if failure else "differs" if said else "right", said)
+            reason = _reason(label, request, has_majority=has_majority)
+            findings.append(finding(request.name, label, judgement, found[label].evidence, reason, _MEANING))
     return tuple(findings)
 
 
@@ -185,34 +175,40 @@ def _differences(found: Mapping[str, Observation]) -> tuple[dict[str, list[str]]
 
     A predicate is, for example, `responds with 404, where most respond with 200`.
     """
-    said: dict[str, list[str]] = {label: [] for label in found}
-    status = status_row(found.values())
-    most = f"most respond with {status.usual}" if status.usual else "others do not"
-    for response, predicates in zip(found.values(), said.values(), strict=True):
-        if response.failure:
-            predicates.append(response.failure.does)
-        elif response.status != status.usual:
-            predicates.append(f"responds with {response.status}, where {most}")
-    same_status = {label: response for label, response in found.items() if not said[label]}
-    absent: dict[str, list[str]] = {label: [] for label in same_status}
-    for row in header_rows(same_status.values()):
-        name = row.name.lower()
-        for label, cell in zip(same_status, row.cells, strict=True):
-            if cell.marked and cell.text == ABSENT:
-                absent[label].append(name)
-            elif cell.marked:
-                usual = f" where most send {row.usual}" if row.usual not in (None, ABSENT) else ""
-                said[label].append(f"sends {name}: {cell.text}{usual}".replace("\n", " and "))
+    status = status_row(found.values()).usual
+    most = f"most respond with {status}" if status else "others do not"
+    same_status = {label: own for label, own in found.items() if own.status == status and not own.failure}
+    headers = list(header_rows(same_status.values()))
     bodies = [response.body for response in same_status.values()]
-    usual_body, lines = majority(bodies), set(usual_lines(bodies))
-    for label, response in same_status.items():
-        if absent[label]:
-            said[label].append(f"does not send {', '.join(absent[label])}")
-        if usual_body is None:
-            said[label].append(f"sends a body of its own{_own_lines(response.body, lines)}")
-        elif response.body != usual_body:
-            said[label].append(f"sends another body ({_first_difference(response.body, usual_body)})")
-    return said, usual_body is not None
+    usual_body, usual = majority(bodies), set(usual_lines(bodies))
+    columns = {label: number for number, label in enumerate(same_status)}
+
+    def said_of(label: str, response: Observation) -> Iterator[str]:
+        if response.failure:
+            yield response.failure.does
+        elif label not in columns:
+            yield f"responds with {response.status}, where {most}"
+        else:
+            yield from _header_differences(headers, columns[label])
+            if usual_body is None:
+                yield f"sends a body of its own{_own_lines(response.body, usual)}"
+            elif response.body != usual_body:
+                yield f"sends another body ({_first_difference(response.body, usual_body)})"
+
+    return {label: list(said_of(label, own)) for label, own in found.items()}, usual_body is not None
+
+
+def _header_differences(headers: Sequence[Row], column: int) -> Iterator[str]:
+    absent = []
+    for row in headers:
+        cell, name = row.cells[column], row.name.lower()
+        if cell.marked and cell.text == ABSENT:
+            absent.append(name)
+        elif cell.marked:
+            usual = f" where most send {row.usual}" if row.usual not in (None, ABSENT) else ""
+            yield f"sends {name}: {cell.text}{usual}".replace("\n", " and ")
+    if absent:
+        yield f"does not send {', '.join(absent)}"
 
 
 def _own_lines(body: bytes, usual: set[bytes]) -> str:

@@ -93,37 +93,37 @@ def missing(server: Server, name: str) -> Finding:
     return Finding(name, server.label, "missing", evidence=server.problem or "")
 
 
+def finding(
+    probe: str, label: str, judgement: Judgement, evidence: str, who_is_right: str, meaning: str
+) -> Finding:
+    """What the server did; the reasons only if that is not right."""
+    verdict, does = judgement
+    if verdict == "right":
+        return Finding(probe, label, verdict, evidence)
+    seen_in = known.seen_in(label, probe, verdict, does)
+    what = f"{label} {does}."
+    return Finding(probe, label, verdict, evidence, what, who_is_right, meaning, seen_in, seen_in is None)
+
+
 def _probe(run: Run, case: Case) -> Finding:
     server = run.row()
     if run.state != "up":
         return missing(server, case.name)
-    finding = _probe_once(run, server, case, _RESPONSE_SECONDS, wire.QUIET_SECONDS)
-    if finding.is_new:  # a busy machine may have delayed the server for a moment
-        finding = _probe_once(run, server, case, _RETRY_RESPONSE_SECONDS, _RETRY_QUIET_SECONDS)
-    return finding
+    found = _probe_once(run, server, case, _RESPONSE_SECONDS, wire.QUIET_SECONDS)
+    if found.is_new:  # a busy machine may have delayed the server for a moment
+        found = _probe_once(run, server, case, _RETRY_RESPONSE_SECONDS, _RETRY_QUIET_SECONDS)
+    return found
 
 
 def _probe_once(run: Run, server: Server, case: Case, seconds: float, quiet_seconds: float) -> Finding:
     try:
         exchange = _send(run.endpoint, case, seconds, quiet_seconds)
     except OSError as exc:
-        (verdict, does), evidence = NO_CONNECTION, str(exc)
+        judgement, evidence = NO_CONNECTION, str(exc)
     else:
-        (verdict, does), evidence = _judge(case, exchange), evidence_of(exchange)
-    if verdict == "right":
-        return Finding(case.name, server.label, verdict, evidence)
-    seen_in = known.seen_in(server.label, case.name, verdict, does)
-    return Finding(
-        case.name,
-        server.label,
-        verdict,
-        evidence,
-        what=f"{server.label} {does}.",
-        who_is_right=f"{case.section}: {case.expected}",
-        meaning=case.meaning,
-        seen_in=seen_in,
-        is_new=seen_in is None,
-    )
+        judgement, evidence = _judge(case, exchange), evidence_of(exchange)
+    who_is_right = f"{case.section}: {case.expected}"
+    return finding(case.name, server.label, judgement, evidence, who_is_right, case.meaning)
 
 
 def _judge(case: Case, exchange: Exchange) -> Judgement:

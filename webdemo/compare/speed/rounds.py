@@ -11,20 +11,22 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, NamedTuple
 
 from webdemo.client.http11 import KeepAliveClient
 from webdemo.compare.results import Figure, Lifecycle, Measurement, Ratio, Speed
 from webdemo.compare.runner import Run
-from webdemo.compare.speed import intervals, processes, slow_clients
+from webdemo.compare.speed import processes, slow_clients
 from webdemo.compare.speed.cases import CASES, SLOW_CLIENTS, Case
+from webdemo.compare.speed.intervals import FEWEST_ROUNDS, figure, is_significant, order_in_round, ratio
 from webdemo.compare.speed.lifecycle import LIVES, Life, live
 from webdemo.compare.speed.load import Generator, Load, find_generator
 from webdemo.compare.speed.load_client import RESPONSE_SECONDS, is_answered
 from webdemo.worker.app_import import Target
 
-ROUNDS = intervals.FEWEST_ROUNDS
+ROUNDS = FEWEST_ROUNDS
 SECONDS_PER_ROUND = 0.5
 FEWEST_SECONDS = 0.15
 SECONDS_OF_LOAD = 32.0  # on all servers together
@@ -41,13 +43,12 @@ def seconds_per_round(servers: int) -> float:
     return round(min(SECONDS_PER_ROUND, max(FEWEST_SECONDS, shared)), 2)
 
 
-@dataclass(slots=True)
-class _Rounds:
-    """The measurements of one server in one case, a value per round."""
+class _Round(NamedTuple):
+    """One measurement of one server in one case."""
 
-    loads: list[Load] = field(default_factory=list)
-    server_cpu_seconds: list[float] = field(default_factory=list)
-    memory_bytes: list[int] = field(default_factory=list)
+    load: Load
+    server_cpu_seconds: float
+    memory_bytes: int
 
 
 OnStep = Callable[[str, int, int], object]
@@ -81,17 +82,17 @@ def measure(
     for run in up:
         steps.next(f"warming up: {run.label}")
         notes += _warm_up(generator, run, path)
-    found = {(run.label, case): _Rounds() for run in up for case in CASES}
+    found: dict[tuple[str, Case], list[_Round]] = {(run.label, case): [] for run in up for case in CASES}
     for number in range(rounds):
         for case in CASES:
-            for run in intervals.order_in_round(up, number):
-                label = run.label
+            beside = ", beside slow clients" if case.name == SLOW_CLIENTS else ""
+            for run in order_in_round(up, number):
                 steps.next(
-                    f"speed, round {number + 1} of {rounds}: {label}, {case.connections} connections"
-                    + (", beside slow clients" if case.name == SLOW_CLIENTS else "")
+                    f"speed, round {number + 1} of {rounds}: "
+                    f"{run.label}, {case.connections} connections{beside}"
                 )
-                _measure_once(
-                    found[label, case], generator, run.port, path, case, seconds_per_round, pids[label]
+                found[run.label, case].append(
+                    _measure_once(generator, run.port, path, case, seconds_per_round, pids[run.label])
                 )
     measurements = [_measurement(label, case, all_rounds) for (label, case), all_rounds in found.items()]
     at_once = (len(cpus[0]) + 1) // 2 if cpus else 1  # a server and its clients keep two processors busy
@@ -154,74 +155,59 @@ def _warm_up(generator: Generator, run: Run, path: str) -> list[str]:
 
 
 def _measure_once(
-    rounds: _Rounds,
-    generator: Generator,
-    port: int,
-    path: str,
-    case: Case,
-    seconds: float,
-    pids: Sequence[int],
-) -> None:
+    generator: Generator, port: int, path: str, case: Case, seconds: float, pids: Sequence[int]
+) -> _Round:
     is_slow = case.name == SLOW_CLIENTS
     with slow_clients.slow_clients(port) if is_slow else contextlib.nullcontext():
         before = processes.cpu_seconds(pids)
         load = generator.run(port, path, connections=case.connections, seconds=seconds)
-        rounds.server_cpu_seconds.append(processes.cpu_seconds(pids) - before)
-    rounds.loads.append(load)
-    rounds.memory_bytes.append(processes.memory_bytes(pids))
+        cpu_seconds = processes.cpu_seconds(pids) - before
+    measured = _Round(load, cpu_seconds, processes.memory_bytes(pids))
     if is_slow:
         is_answered(port, path, _RECOVERY_SECONDS)
+    return measured
 
 
-def _measurement(label: str, case: Case, rounds: _Rounds) -> Measurement:
-    loads = rounds.loads
+def _measurement(label: str, case: Case, rounds: Sequence[_Round]) -> Measurement:
+    loads = [one.load for one in rounds]
     seconds = sum(load.seconds for load in loads)
-    cpu_per_request = [
-        cpu / load.requests * 1e6
-        for cpu, load in zip(rounds.server_cpu_seconds, loads, strict=True)
-        if load.requests and cpu > 0
-    ]
+    costs = [one.server_cpu_seconds / one.load.requests * 1e6 for one in rounds if one.load.requests]
     responded = [load for load in loads if load.requests]
-
-    def latency(values: list[float]) -> Figure:
-        return intervals.figure(values or [0.0])
-
     return Measurement(
         server=label,
         case=case.name,
         connections=case.connections,
-        requests_per_second=intervals.figure([load.per_second for load in loads]),
-        p50_ms=latency([load.p50_ms for load in responded]),
-        p90_ms=latency([load.p90_ms for load in responded]),
-        p99_ms=latency([load.p99_ms for load in responded]),
+        requests_per_second=figure([load.per_second for load in loads]),
+        p50_ms=figure([load.p50_ms for load in responded] or [0.0]),
+        p90_ms=figure([load.p90_ms for load in responded] or [0.0]),
+        p99_ms=figure([load.p99_ms for load in responded] or [0.0]),
         errors=sum(load.errors for load in loads),
-        cpu_us_per_request=intervals.figure(cpu_per_request) if cpu_per_request else None,
-        memory_bytes=intervals.figure(rounds.memory_bytes) if all(rounds.memory_bytes) else None,
+        cpu_us_per_request=_figure(cost for cost in costs if cost > 0),
+        memory_bytes=figure([one.memory_bytes for one in rounds])
+        if all(one.memory_bytes for one in rounds)
+        else None,
         limited_by=limit(
             sum(load.client_cpu_seconds for load in loads) / seconds,
-            sum(rounds.server_cpu_seconds) / seconds,
+            sum(one.server_cpu_seconds for one in rounds) / seconds,
         ),
     )
 
 
-def _ratios(found: dict[tuple[str, Case], _Rounds], case: Case) -> list[Ratio]:
+def _figure(values: Iterable[float | None]) -> Figure | None:
+    known = [value for value in values if value is not None]
+    return figure(known) if known else None
+
+
+def _ratios(found: dict[tuple[str, Case], list[_Round]], case: Case) -> Iterator[Ratio]:
     """Each server's throughput as a ratio to the best one's in the case."""
     rates = {
-        label: [load.per_second for load in rounds.loads] for (label, c), rounds in found.items() if c == case
+        label: [one.load.per_second for one in rounds] for (label, c), rounds in found.items() if c == case
     }
-    if not rates:
-        return []
-    best = max(rates, key=lambda label: intervals.figure(rates[label]).value)
-    ratios = []
-    for label, values in rates.items():
-        if label == best:
-            continue
-        share = intervals.ratio(values, rates[best], comparisons=(len(rates) - 1) * len(CASES))
-        if share is not None:
-            ratios.append(
-                Ratio(label, best, case.name, case.connections, share, intervals.is_significant(share))
-            )
-    return ratios
+    best = max(rates, key=lambda label: figure(rates[label]).value, default="")
+    for label in rates:
+        share = ratio(rates[label], rates[best], comparisons=(len(rates) - 1) * len(CASES))
+        if label != best and share is not None:
+            yield Ratio(label, best, *case, share, is_significant(share))
 
 
 def _lifecycles(
@@ -231,19 +217,15 @@ def _lifecycles(
         steps.next(f"start, kill -9 and stop: {run.label}")
         return live(run.choice, target, path)
 
-    def figure(values: Iterable[float | None]) -> Figure | None:
-        known = [value for value in values if value is not None]
-        return intervals.figure(known) if known else None
-
     with ThreadPoolExecutor(at_once) as pool:
-        lives = list(pool.map(one_life, [run for run in runs for _ in range(LIVES)]))
-    for number, run in enumerate(runs):
-        own = lives[number * LIVES : (number + 1) * LIVES]
-        lost = [one.lost for one in own if one.lost is not None]
-        yield Lifecycle(
-            server=run.label,
-            start_seconds=figure(one.start_seconds for one in own),
-            stop_seconds=figure(one.stop_seconds for one in own),
-            lost_at_stop=sum(lost) if lost else None,
-            back_seconds=figure(one.back_seconds for one in own),
-        )
+        lives = pool.map(one_life, [run for run in runs for _ in range(LIVES)])
+        for run in runs:
+            own = list(islice(lives, LIVES))
+            lost = [one.lost for one in own if one.lost is not None]
+            yield Lifecycle(
+                server=run.label,
+                start_seconds=_figure(one.start_seconds for one in own),
+                stop_seconds=_figure(one.stop_seconds for one in own),
+                lost_at_stop=sum(lost) if lost else None,
+                back_seconds=_figure(one.back_seconds for one in own),
+            )
