@@ -20,7 +20,7 @@ class Case:
 
     `conditional`: it is sent as a cache would revalidate the response.
 
-    `compares_body`: whether the response's body is a part of the work (that of a redirect is not).
+    `compares_body`: whether the response's body is a part of the work (that of a redirect or a 404 is not).
     """
 
     name: str
@@ -65,6 +65,7 @@ CASES = (
     Case("static", "static, 1.5 KB", "files", f"/static/{content.PICTURE}"),
     Case("unchanged", "static, 304", "files", f"/static/{content.PICTURE}", conditional=True),
     Case("large", "static, 1 MB", "files", f"/static/{content.LARGE}"),
+    Case("no_file", "static, 404", "files", "/static/none.png", compares_body=False),
 )
 
 FORM_TYPE = "application/x-www-form-urlencoded"

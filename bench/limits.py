@@ -50,6 +50,7 @@ def _in_process() -> list[Limit]:
             ("static", "static, 1.5 KB", 1.6),
             ("unchanged", "static, 304", 1.6),
             ("large", "static, 1 MB", 1.15),
+            ("no_file", "static, 404", 4.5),
         )
     ]
     limits += [
@@ -97,6 +98,7 @@ def _in_instructions() -> list[Limit]:
             ("response", "hello by a `Response`", 3.15),
             ("static", "static, 1.5 KB", 1.75),
             ("unchanged", "static, 304", 1.8),
+            ("no_file", "static, 404", 3.7),
         )
     ]
     limits += [

@@ -49,9 +49,15 @@ def routes() -> WSGIApplication:
 def files(folder: Path) -> WSGIApplication:
     """Small files are cached and checked with a stat at each request; large ones are read."""
     kept = {f"/static/{path.name}": _File(path) for path in folder.iterdir()}
+    root = str(folder)
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return kept[environ["PATH_INFO"]](environ, start_response)
+        path = environ["PATH_INFO"]
+        if path in kept:
+            return kept[path](environ, start_response)
+        if os.path.exists(root + path.removeprefix("/static")):  # noqa: PTH110  as below
+            raise ValueError("the file is new")
+        return _not_found(start_response)
 
     return serve
 
@@ -98,14 +104,16 @@ def _answer(
         head, _, tail = path.rpartition("/")
         view = heads.get(head)
         if view is None:
-            body = content.NOT_FOUND.encode()
-            start_response(
-                "404 Not Found", [("Content-Type", content.HTML), ("Content-Length", str(len(body)))]
-            )
-            return [body]
+            return _not_found(start_response)
         text, kind = view(environ, tail)
     body = text.encode()
     start_response("200 OK", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _not_found(start_response: StartResponse) -> Iterable[bytes]:
+    body = content.NOT_FOUND.encode()
+    start_response("404 Not Found", [("Content-Type", content.HTML), ("Content-Length", str(len(body)))])
     return [body]
 
 

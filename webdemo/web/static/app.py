@@ -212,18 +212,12 @@ class StaticFiles(PathApp):
             is_immutable = fnmatchcase(b"/".join(names), self._immutable)
             file = self._read(names, IMMUTABLE if is_immutable else self._cache_control)
         except FileNotFoundError:
-            return self._look_up_fingerprinted(path, names)
-        self._kept.keep(path, file)
-        return file
-
-    def _look_up_fingerprinted(self, path: str, names: list[bytes]) -> StoredFile:
-        """The file of a fingerprinted name, if the hash is that of its content. Raises OSError."""
-        match = _FINGERPRINTED.fullmatch(names[-1])
-        if match is None:
-            raise FileNotFoundError("no such file")
-        file = self._read([*names[:-1], match[1] + (match[3] or b"")], IMMUTABLE)
-        if file.fingerprint().encode() != match[2]:
-            raise FileNotFoundError("the name is that of another release's content")
+            match = _FINGERPRINTED.fullmatch(names[-1])
+            if match is None:
+                raise
+            file = self._read([*names[:-1], match[1] + (match[3] or b"")], IMMUTABLE)
+            if file.fingerprint().encode() != match[2]:
+                raise FileNotFoundError("the name is that of another release's content") from None
         self._kept.keep(path, file)
         return file
 
