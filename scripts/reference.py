@@ -41,10 +41,30 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     return re.sub(r'\[([^]]+)\]\(\.\./(tests/\S+) "(\w+)"\)', r'<abbr title="\2::\3">\1</abbr>', markdown)
 
 
+def on_page_content(html: str, **_: object) -> str:
+    """Let a wide table scroll by keyboard, named by the heading above it; MkDocs calls this for each page."""
+    heading = "Table"
+
+    def framed(found: re.Match[str]) -> str:
+        nonlocal heading
+        if found["heading"]:
+            heading = re.sub(r"<a .*?</a>|<[^>]+>", "", found["heading"])
+            return found[0]
+        label = heading.replace('"', "&quot;")
+        return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{found[0]}</div>'
+
+    return re.sub(r"<h\d[^>]*>(?P<heading>.*?)</h\d>|<table>.*?</table>", framed, html, flags=re.DOTALL)
+
+
 def on_post_page(output: str, **_: object) -> str:
     """Name the theme's search dialog for screen readers; MkDocs calls this for each page."""
     dialog = 'data-md-component="search" role="dialog"'
     return output.replace(dialog, f'{dialog} aria-label="Search"')
+
+
+def on_post_template(output_content: str, **_: object) -> str:
+    """The same for 404.html, which is no page of docs/."""
+    return on_post_page(output_content)
 
 
 def settings() -> str:
