@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 
 import pytest
@@ -36,6 +37,15 @@ def app(environ, start_response):
         raise KeyboardInterrupt("in the view")
     if path == "/other":
         raise BaseException("of another kind")
+    if path == "/refused":
+        raise ConnectionRefusedError("the database")
+    if path == "/reset":
+        raise ConnectionResetError("the database")
+    if path == "/next":
+        next(iter([]))
+    if path == "/read":
+        print("reading", flush=True)
+        environ["wsgi.input"].read()
     start_response("200 OK", [("Content-Type", "text/plain")])
     if path == "/stream":
         return stream([])
@@ -66,6 +76,9 @@ def test_an_exit_in_a_view_is_a_500_with_a_traceback_and_costs_no_other_request(
         ("/exit", "SystemExit: 2"),
         ("/interrupt", "KeyboardInterrupt: in the view"),
         ("/other", "BaseException: of another kind"),
+        ("/refused", "ConnectionRefusedError: the database"),
+        ("/reset", "ConnectionResetError: the database"),
+        ("/next", "StopIteration"),
         ("/stream", "KeyboardInterrupt: in the stream"),
     ):
         if (kind, path) == ("cheroot", "/stream"):
@@ -84,6 +97,19 @@ def test_an_exit_in_a_view_is_a_500_with_a_traceback_and_costs_no_other_request(
         assert slow == [200]
     assert get(webdemo.url, "/").status == 200
     assert {process.pid for process in webdemo.processes()} == processes
+
+
+def test_a_client_that_leaves_amid_its_body_is_no_error_of_the_app(kind: str, running: runs.Start) -> None:
+    webdemo = running("-b", bind(kind), app=APP)
+    host, port = webdemo.url.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset
+        if kind not in ("waitress", "hypercorn"):  # which read the body first
+            webdemo.wait_for("reading")
+    assert get(webdemo.url).status == 200
+    assert "AppRaised" not in webdemo.log()
+    assert webdemo.terminate() == 0
 
 
 def _request_to_the_end(url: str) -> None:

@@ -29,21 +29,46 @@ in_apps_process = False
 """Whether the app has forked this process: see webdemo.worker.app_processes."""
 
 
-class AppExited(RuntimeError):
-    """The app raised SystemExit, KeyboardInterrupt or the like: for the server, an error as any other.
+# Modules whose code reads the request's body: an OSError raised in them is about the client's connection.
+_SERVERS = (
+    "cheroot.",
+    "gevent.pywsgi",
+    "gunicorn.",
+    "hypercorn.",
+    "waitress.",
+    "webdemo.servers.",
+    "werkzeug.serving",
+    "wsgiref.",
+)
 
-    Raised as it is, it would end the server, or the thread that answers requests.
+
+class AppRaised(RuntimeError):
+    """The app raised what a server takes for something else, so that it would not answer with 500.
+
+    SystemExit and the like would end the server, or the thread that answers requests. An OSError, as of a
+    database that refuses the connection, or StopIteration would count as the client's leaving.
     """
 
     def __init__(self, exc: BaseException) -> None:
         super().__init__(f"The app raised {exc!r} while it answered a request.")
 
 
-def _exited(exc: BaseException) -> AppExited | None:
-    """What to raise in place of an exception that would end the server; a process of the app's ends by it."""
+def _misread(exc: BaseException) -> AppRaised | None:
+    """What to raise instead if the server would misread it; a process that the app has forked ends by it."""
     if in_apps_process:
         _end_apps_process(exc)
-    return None if isinstance(exc, Exception) else AppExited(exc)
+    if isinstance(exc, (OSError, StopIteration)):
+        return None if _is_of_server(exc) else AppRaised(exc)
+    return None if isinstance(exc, Exception) else AppRaised(exc)
+
+
+def _is_of_server(exc: BaseException) -> bool:
+    place = exc.__traceback__
+    while place is not None:
+        if place.tb_frame.f_globals.get("__name__", "").startswith(_SERVERS):
+            return True
+        place = place.tb_next
+    return False
 
 
 def _end_apps_process(exc: BaseException | None = None) -> NoReturn:
@@ -80,11 +105,11 @@ def watch(app: WSGIApplication, counter: RequestCounter, log: Log | None = None)
         try:
             body = app(environ, answer.start)
         except BaseException as exc:
-            exited = _exited(exc)
+            misread = _misread(exc)
             answer.status = FAILED
             answer.end()
-            if exited:
-                raise exited from exc
+            if misread:
+                raise misread from exc
             raise
         if in_apps_process:
             _end_apps_process()
@@ -186,8 +211,8 @@ class Answer(list[bytes]):
             if self._close_body is not None:
                 self._close_body()
         except BaseException as exc:
-            if exited := _exited(exc):
-                raise exited from exc
+            if misread := _misread(exc):
+                raise misread from exc
             raise
         finally:
             self.end()
@@ -230,6 +255,6 @@ class _IterableBody:
                 raise  # the server has closed this generator
             if not answer.bytes:
                 answer.status = FAILED  # nothing has been sent yet, so the server answers 500
-            if exited := _exited(exc):
-                raise exited from exc
+            if misread := _misread(exc):
+                raise misread from exc
             raise
