@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.web.static_files.calling import call
 from webdemo.client.http11 import ResponseHead
 from webdemo.errors import WebdemoError
-from webdemo.middleware.access_log import json_line, text_line
+from webdemo.middleware.access_log import Record, json_line, text_line
 from webdemo.net import report
 from webdemo.net.bind import Bind
 from webdemo.net.holders import Listening
@@ -147,7 +147,7 @@ def printed_events(text: str) -> str:
             events.Started((events.Row(text, text, (text,), (1,), 1, "up"),), 1.0, text),
             events.Loaded(1.0, text),
             events.LoadFailed(WebdemoError(text, remedy=text), old_code_serves=True),
-            events.Died("waitress on 8000", 1, text, 1.0, 1),
+            events.Died("waitress on 8000", text, 1.0, 1),
             events.GivenUp("waitress on 8000", 5, (text,)),
             events.ReplaceFailed("waitress on 8000", text, (text,)),
             events.Note(text),
@@ -196,11 +196,11 @@ def drawn_trace(text: str) -> str:
 
 
 def access_log(text: str) -> str:
-    values = (0, "waitress", ":8000", text, text, text, "200", 5, 1_000_000, "id")
-    line = text_line(*values)
+    record = Record(0, "waitress", ":8000", text, text, text, "200", 5, 1_000_000, "id")
+    line = text_line(record)
     assert len(line.split(" ")) == 10
-    assert json.loads(json_line(*values))
-    return f"{line}\n{json_line(*values)}"
+    assert json.loads(json_line(record))
+    return f"{line}\n{json_line(record)}"
 
 
 def kept_log(text: str) -> str:

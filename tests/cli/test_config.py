@@ -134,11 +134,19 @@ def test_binds_with_the_same_server_and_options_share_a_service(tmp_path: Path) 
     ]
 
 
+def test_a_port_in_a_file_is_a_number_or_a_string(tmp_path: Path) -> None:
+    for value in ("9180", '"9180"'):
+        (tmp_path / "webdemo.toml").write_text(f"port = {value}\nadmin = {value}\ndashboard = {value}\n")
+        settings = resolve(tmp_path).settings
+        assert (settings.port, settings.admin, settings.dashboard) == (("9180",), "9180", "9180")
+
+
 REFUSED_FILES = {
     'serer = "waitress"': ("webdemo.toml has a setting that is not known: serer.", "Did you mean server?"),
     "grace = true": ("grace in webdemo.toml cannot be True.", "It is a number."),
     "grace = -1": ("grace in webdemo.toml cannot be '-1'.", "It is a number, 0 or more."),
     'access-log = "no"': ("access-log in webdemo.toml cannot be 'no'.", "It is true or false."),
+    "admin = true": ("admin in webdemo.toml cannot be True.", "It is a port, or a string."),
     "app = 3": ("app in webdemo.toml cannot be 3.", "It is a string."),
     "bind = [1.5]": ("bind in webdemo.toml cannot be [1.5].", "It is a list of strings."),
     'log-format = "xml"': ("log-format in webdemo.toml cannot be 'xml'.", "Choose text or json."),

@@ -16,8 +16,9 @@ from rich.console import Console
 from tests.compare import sample
 from webdemo import app as demo_site
 from webdemo import assets
-from webdemo.compare.report import bars, html_report, saved, terminal, wording
+from webdemo.compare.report import html_report, saved, terminal, wording
 from webdemo.compare.report.answer import answer
+from webdemo.compare.report.standings import WIDTH, standings
 from webdemo.compare.results import Comparison, from_json
 from webdemo.errors import UsageError
 
@@ -70,7 +71,7 @@ def test_terminal_shows_every_server_case_and_difference() -> None:
     for words in (
         "shop:app on 6 servers",
         "RuntimeError: no <loop>",
-        "14 of 31 probes are right on the 4 servers that ran",
+        "the 17 of 31 probes that are not right on each of the 4 servers that ran",
         "GET /about",
         "dropped*",
         "Speed: 8 connections, beside 120 slow clients",
@@ -158,13 +159,14 @@ def test_no_element_has_a_style_of_its_own() -> None:
 def test_bars_fit_their_boxes() -> None:
     speed = sample.everything().speed
     assert speed is not None
-    charts = bars.charts(speed)
-    assert len(charts) == len(speed.measurements)
-    for chart in charts.values():
-        assert 0 <= chart.rate.low <= chart.rate.value <= chart.rate.high <= bars.WIDTH + 1e-9
-        if chart.latency:
-            places = (0, chart.latency.p50, chart.latency.p90, chart.latency.p99, bars.WIDTH)
-            assert sorted(places) == list(places)
+    rows = [row for case in standings(speed) for row in case.rows]
+    assert {row.measurement for row in rows} == set(speed.measurements)
+    for row in rows:
+        rate, low, high = row.rate
+        assert 0 <= low <= rate <= high <= WIDTH + 1e-9
+        places = [0, *row.latency, WIDTH]
+        assert sorted(places) == places
+        assert len(row.latency) == (3 if row.measurement.p50_ms.value else 0)
 
 
 def test_json_reads_back_as_the_same_comparison() -> None:

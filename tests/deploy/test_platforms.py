@@ -23,6 +23,7 @@ pytestmark = pytest.mark.process
 
 HELLO = """
 def app(environ, start_response):
+    print("asked", flush=True)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"hello"]
 """
@@ -123,6 +124,7 @@ def test_sockets_from_systemd_are_served_beside_explicit_binds(tmp_path: Path) -
         port = given.getsockname()[1]
         given.close()
         assert raw_http.get(f"http://127.0.0.1:{port}").headers["Server"] == "gunicorn"
+        runs.wait_until(lambda: "Ready in" in (tmp_path / "log").read_text())  # a thread writes it
         text = (tmp_path / "log").read_text()
         explicit = re.search(r"waitress +\S+ +(http://127\.0\.0\.1:\d+)/", text)
         assert explicit, text
@@ -133,6 +135,7 @@ def test_sockets_from_systemd_are_served_beside_explicit_binds(tmp_path: Path) -
         webdemo.terminate()
         assert manager.recv(4096).startswith(b"STOPPING=1")
         assert webdemo.wait(SECONDS) == 0, (tmp_path / "log").read_text()
+        assert f"gunicorn :{port} | asked" in (tmp_path / "log").read_text()
     finally:
         print((tmp_path / "log").read_text())
         webdemo.kill()
@@ -278,7 +281,8 @@ def test_output_of_server_and_app_is_told_apart_and_cannot_steer_the_terminal(ru
     raw_http.get(one.url)
     one.wait_for("red")
     assert "app | at import" in one.log()
-    assert re.search(r"^waitress 127\.0\.0\.1:\d+ \| \\x1b\[31mred\\x07$", one.log(), re.MULTILINE), one.log()
+    port = one.url.rstrip("/").rpartition(":")[2]
+    assert re.search(rf"^waitress :{port} \| \\x1b\[31mred\\x07$", one.log(), re.MULTILINE), one.log()
     assert "\x1b" not in one.log()
 
 

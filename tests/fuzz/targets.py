@@ -28,7 +28,7 @@ from webdemo.compare.behaviour.observation import Observation
 from webdemo.demo import app as demo_app
 from webdemo.demo.inspection import inspect_request
 from webdemo.errors import BindTextError, UrlRefused
-from webdemo.middleware.access_log import json_line, text_line
+from webdemo.middleware.access_log import Record, json_line, text_line
 from webdemo.middleware.proxy_headers import ForwardedHeaders
 from webdemo.net.bind import Bind, parse_ports
 from webdemo.services import mail_message
@@ -161,8 +161,9 @@ def _conditions(key: str) -> Read:
 
 
 def _line(text: str) -> None:
+    record = Record(0, "waitress", ":8000", text, text, text, "200", 0, 1_000_000, "a-1")
     for form in (text_line, json_line):
-        form(0, "waitress", ":8000", text, text, text, "200", 0, 1_000_000, "a-1")
+        form(record)
 
 
 class _Source:

@@ -19,7 +19,7 @@ import pytest
 
 from tests import running as runs
 from tests.raw_http import get
-from webdemo.middleware.access_log import AccessLog, coloured, mark_of, text_line
+from webdemo.middleware.access_log import AccessLog, Record, coloured, mark_of, text_line
 from webdemo.middleware.observe import watch
 from webdemo.stats.counters import RequestCounter, SharedCounters
 from webdemo.worker.output import LossyPipe
@@ -150,7 +150,7 @@ def test_a_line_is_short_in_text_and_coloured_on_a_terminal(log: Make) -> None:
     ("status", "colour"), [("200", "32"), ("304", "36"), ("404", "33"), ("503", "31"), ("101", "0")]
 )
 def test_colours_tell_kinds_of_status_apart(status: str, colour: str) -> None:
-    line = text_line(0, "s", ":1", "c", "GET", "/", status, 0, 0, "r")
+    line = text_line(Record(0, "s", ":1", "c", "GET", "/", status, 0, 0, "r"))
     assert f"\x1b[{colour}m{status}\x1b[0m" in coloured(line)
 
 

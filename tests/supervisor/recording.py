@@ -22,7 +22,7 @@ COMMAND = (
     "-c",
     f"import sys; sys.path.append({str(_ROOT)!r}); from tests.supervisor import recording; recording.main()",
 )
-WISHES = ("configure", "reload", "restart", "start", "stop", "swap", "kill", "stop_all", "stop_now")
+WISHES = ("configure", "reload", "wish", "kill", "stop_all", "stop_now")
 
 
 class Call(NamedTuple):

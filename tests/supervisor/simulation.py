@@ -13,7 +13,8 @@ from typing import NamedTuple
 from webdemo.errors import WebdemoError
 from webdemo.supervisor import facts
 from webdemo.supervisor.actual import Limits, LoaderState, PortState, State
-from webdemo.supervisor.desired import Spec
+from webdemo.supervisor.desired import Restart, Spec, Start, Stop, Swap
+from webdemo.supervisor.events import Event
 from webdemo.supervisor.facts import Action, Fact
 from webdemo.supervisor.reconciler import Reconciler
 
@@ -108,7 +109,7 @@ class Machine:
         self.open_ports = {port for _, ports in slots for port in ports}
         self.wishes: dict[int, Wish] = {}
         self.answers: dict[int, WebdemoError | None] = {}
-        self.told: list[Action] = []
+        self.told: list[Action | Event] = []
         self.exit_code: int | None = None
         self.steps = 0
         self.log: list[str] = []
@@ -211,13 +212,8 @@ class Machine:
                 self._check_truth(wish, error)
             case facts.End(code):
                 self.exit_code = code
-            case facts.TellGivenUp(slot):
-                if any(
-                    spec.slot == slot and spec.release == self.reconciler.settled.release
-                    for spec in self._once_up
-                ):
-                    raise Broken(f"{slot} came up, and is given up")
-                self.told.append(action)
+            case facts.Tell(event):
+                self.told.append(event)
             case _:
                 self.told.append(action)
 
@@ -319,7 +315,7 @@ class Machine:
         if self.processes:
             key = list(self.processes)[number % len(self.processes)]
             self.processes[key].may_be_stopped = True
-            self.tell(facts.ProcessHung(key))
+            self.tell(facts.ProcessHung(key, 1.0))
 
     def kill_loader(self, number: int) -> None:
         if self.loaders:
@@ -348,20 +344,21 @@ class Machine:
             case "reload":
                 wish, ports = reconciler.reload(self.now), tuple(every)
             case "restart":
-                wish = reconciler.restart([port], self.now)
+                wish = reconciler.wish(Restart(ports), self.now)
             case "restart all":
-                wish, ports = reconciler.restart(every, self.now), tuple(every)
+                ports = tuple(every)
+                wish = reconciler.wish(Restart(ports), self.now)
             case "stop":
-                wish = reconciler.stop(port, self.now)
+                wish = reconciler.wish(Stop(ports), self.now)
             case "start":
-                wish = reconciler.start(port, self.now)
+                wish = reconciler.wish(Start(ports), self.now)
             case "swap":
                 slot = reconciler.settled.slot_of(port)
                 if slot is None or slot.service.opens_own_sockets or not slot.is_running:
                     return 0  # the command line refuses it
                 service = SERVICES[number // 7 % len(SERVICES)]
                 server = str(service)
-                wish = reconciler.swap(port, service, self.now)
+                wish = reconciler.wish(Swap(ports, service), self.now)
             case "settings":
                 slot = reconciler.settled.slot_of(port)
                 if slot is None or slot.service.opens_own_sockets:
@@ -457,6 +454,9 @@ class Machine:
                 ]
                 if closed and self._is_live(spec):
                     raise Broken(f"{closed} is not open")
+        for spec in self._once_up.intersection(settled):
+            if reconciler.releases[spec.release].failed is None and reconciler.problem_of(spec.slot):
+                raise Broken(f"{spec} came up, and is given up")
         for spec in {process.spec for process in reconciler.processes.values()}:
             alive = [
                 process

@@ -49,6 +49,6 @@ def test_the_cli_has_each_action_with_its_fields_as_arguments(name: str) -> None
 
 @pytest.mark.parametrize("name", ["again", *ACTIONS])
 def test_the_printer_has_a_line_for_each_action(printer: Printer, name: str) -> None:
-    [line] = printer.lines(events.Up("waitress 8000", (11,), name, 0.08))
+    [line] = printer.lines(events.Up("waitress 8000", name, 0.08, (11,)))
     assert line.startswith("waitress 8000 ")
     assert line.endswith(" after 80 ms (pid 11).")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from tests import raw_http
 from tests import running as runs
+from tests.supervisor.test_overlaps import begin
 from webdemo.supervisor.control_messages import ServiceStatus
 
 APP = """
@@ -151,7 +153,7 @@ def test_a_stopped_port_is_closed_and_can_be_started_again(serving: runs.Start) 
 
 def test_stop_without_a_port_ends_it_with_exit_code_0(serving: runs.Start) -> None:
     running = serving("-b", "waitress://127.0.0.1:0")
-    command(running, "stop")
+    assert re.fullmatch(rf"webdemo {running.pid}: stopped after .*\n", command(running, "stop"))
     assert running.wait() == 0
     running.wait_until_gone()
     assert command(running, "ps") == "No webdemo of yours is running.\n"
@@ -179,11 +181,15 @@ def test_the_first_signal_after_the_command_to_stop_cuts_nothing_off(
     with raw_http.Connection(run.url) as connection:
         connection.send_head("GET", "/")
         run.wait_for("begun")
-        command(run, "stop")
+        stopping = begin(run, "stop")
+        run.wait_for("Stopping")
         time.sleep(0.6)  # two signals at once are one
         run.signal(signal.SIGTERM)
+        assert stopping.poll() is None, "the command ends when the run has ended"
         (run.log_file.parent / "go").touch()
         assert connection.answer().text == "whole"
+    out, _ = stopping.communicate(timeout=90)
+    assert "stopped after" in out
     assert run.wait() == 0
 
 

@@ -30,7 +30,7 @@ from tests.supervisor.simulation import (
     simulate,
 )
 from webdemo.errors import WebdemoError
-from webdemo.supervisor import facts, reconciler
+from webdemo.supervisor import events, facts, reconciler
 from webdemo.supervisor.actual import State
 from webdemo.supervisor.reconciler import MOST_QUICK_DEATHS, Reconciler
 
@@ -168,7 +168,7 @@ def test_a_reload_that_cannot_be_loaded_changes_nothing() -> None:
     run.advance(10)
     assert run.answers == {wish: ERROR}
     assert set(run.processes) == before
-    assert told(run, facts.TellLoadFailed) == [facts.TellLoadFailed(ERROR, old_code_serves=True)]
+    assert told(run, events.LoadFailed) == [events.LoadFailed(ERROR, old_code_serves=True)]
 
 
 def test_of_a_reload_either_all_services_take_over_or_none() -> None:
@@ -255,11 +255,11 @@ def test_a_process_that_came_up_is_started_again_however_often_it_dies() -> None
     for _ in range(20):
         run.crash_all()
         run.act()
-        [*_, died] = told(run, facts.TellDied)
+        [*_, died] = told(run, events.Died)
         pauses.append(died.again_in_seconds)
         run.advance(4)
     assert len(run.processes) == 1
-    assert not told(run, facts.TellGivenUp)
+    assert not told(run, events.GivenUp)
     assert pauses[:6] == [0.0, 0.1, 0.2, 0.4, 0.8, 1.6]
     assert max(pauses) <= 3.0
 
@@ -268,7 +268,7 @@ def test_what_never_comes_up_is_given_up_and_revived_by_a_reload() -> None:
     run = Machine(((SHARING, ("8000",)), (TWO, ("8001",))))
     run.broken_server = str(TWO)
     run.advance(20)
-    [given_up] = told(run, facts.TellGivenUp)
+    [given_up] = told(run, events.GivenUp)
     assert given_up.deaths == MOST_QUICK_DEATHS
     assert run.open_ports == {"8000"}
     run.broken_server = ""
@@ -365,7 +365,7 @@ def test_requests_that_outlast_the_grace_time_are_cut_off() -> None:
     run = machine((SHARING, ("8000",)))
     run.freeze_process(0)
     run.end(at_once=False)
-    assert len(told(run, facts.TellCutOff)) == 1
+    assert len(told(run, events.CutOff)) == 1
     assert run.exit_code == 1
 
 
@@ -387,7 +387,7 @@ FAULTS = {
     "do not answer a wish whose change failed": ("_drop", "self._answer(change.wishes, error)", "pass"),
     "answer before clients meet the result": ("_answer_settled", "self._is_seen(settled, now)", "True"),
     "forget a reload that came during another": ("_reload_again", "change.again is not None", "False"),
-    "give up what had come up": ("_crashed", "not history.ever_up and has_begun", "has_begun"),
+    "give up what had come up": ("_crashed", "not history.ever_up and end.has_begun", "end.has_begun"),
     "load the code again under the same release": (
         "_new_reload", "Reload(number,", "Reload(self.settled.release,",
     ),

@@ -13,6 +13,7 @@ from tests import running as runs
 from tests.supervisor import recording
 from tests.supervisor.test_overlaps import code, command, save, serves
 from webdemo.supervisor import facts
+from webdemo.supervisor.desired import Restart, Start, Stop, Swap
 
 BINDS = tuple(
     argument for name in ("werkzeug", "waitress", "gunicorn") for argument in ("-b", f"{name}://127.0.0.1:0")
@@ -52,7 +53,9 @@ def test_a_fresh_reconciler_orders_what_the_one_of_a_real_run_did(
     assert run.terminate() == 0
     run.wait_until_gone()
     calls = recording.check(tmp_path / "recording")
-    assert {"reload", "restart", "start", "stop", "swap", "stop_all"} <= {call.name for call in calls}
+    assert {"reload", "wish", "stop_all"} <= {call.name for call in calls}
+    wished = {type(call.arguments[0]) for call in calls if call.name == "wish"}
+    assert wished == {Restart, Start, Stop, Swap}
     told = {type(call.arguments[0]) for call in calls if call.name == "happened"}
     assert told >= {
         facts.LoaderReady, facts.LoaderFailed, facts.LoaderEnded, facts.ProcessReady, facts.ProcessUp,

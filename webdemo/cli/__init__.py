@@ -222,7 +222,7 @@ def run(flags: dict[str, Any]) -> int:
         plan, notes = _with_certificates(plan)
         own = tuple(service for service in plan.services if not service.is_of_app)
 
-        def reread() -> tuple[Plan, str | None]:
+        def reread() -> tuple[Plan, str]:
             read, note = rereading.read()
             read, _ = _with_certificates(read, plan.services)
             printer.as_json = rereading.resolved.settings.log_format == "json"

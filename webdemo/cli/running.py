@@ -11,8 +11,8 @@ from webdemo.cli import completing, print_table
 from webdemo.errors import UsageError
 from webdemo.supervisor.actions import ACTIONS
 from webdemo.supervisor.control import instances, statuses
-from webdemo.supervisor.control_messages import ActionCommand, Completed, Stop
-from webdemo.text import format_duration
+from webdemo.supervisor.control_messages import ActionCommand, Completed
+from webdemo.text import format_duration, terminal_line
 from webdemo.worker.codec import build, plain
 
 
@@ -115,9 +115,9 @@ def _send(name: str, command: ActionCommand, pid: int | None) -> None:
             remedy=f"Say which: webdemo {name} --pid {found[0].pid}",
         )
     began = time.monotonic()
-    found[0].call(command, Completed)
-    done = ACTIONS[name].done
-    if isinstance(command, Stop) and port is None:
-        done = "stopping"  # the reply comes first
+    completed = found[0].call(command, Completed)
     where = f" {port}" if port else ""
-    click.echo(f"webdemo {found[0].pid}{where}: {done} after {format_duration(time.monotonic() - began)}.")
+    took = format_duration(time.monotonic() - began)
+    click.echo(f"webdemo {found[0].pid}{where}: {ACTIONS[name].done} after {took}.")
+    if completed.note:
+        click.echo(terminal_line(completed.note))

@@ -122,6 +122,11 @@ class Ratio(NamedTuple):
     ratio: Figure
     is_significant: bool  # the interval excludes 1 and everything close to it
 
+    @property
+    def load(self) -> tuple[str, int]:
+        """The kind of load."""
+        return self.case, self.connections
+
 
 class Lifecycle(NamedTuple):
     """How a server starts, stops and recovers."""

@@ -45,8 +45,8 @@ class Rereading:
             for bind, wanted in _matched(opened, self._wanted(resolved))
         ]
 
-    def read(self) -> tuple[Plan, str | None]:
-        """The plan from now on, on the same sockets, and a note of what has changed. Raises UsageError."""
+    def read(self) -> tuple[Plan, str]:
+        """The plan from now on, on the same sockets, and what has changed in a line. Raises UsageError."""
         try:
             os.chdir(self._folder)
         except OSError as exc:
@@ -79,7 +79,7 @@ class Rereading:
             )
             if names
         ]
-        return plan, f"Settings: {'; '.join(told)}." if told else None
+        return plan, f"Settings: {'; '.join(told)}." if told else ""
 
     def _wanted(self, resolved: Resolved) -> list[Bind]:
         return binds_or_default(resolved, self._activated)

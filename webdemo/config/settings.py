@@ -27,10 +27,12 @@ def setting(
     variable: str = "",
     choices: Iterable[str] = (),
     alone: str = "",
+    is_port: bool = False,
 ) -> Any:
     """Declare a setting. `variable` is an environment variable that platforms set, besides WEBDEMO_NAME.
 
-    `alone` is the value of the flag without an argument, and of `true` in a file.
+    `alone` is the value of the flag without an argument, and of `true` in a file. With `is_port`, it
+    can be a number in a file.
     """
     facts = {
         "help": text,
@@ -39,6 +41,7 @@ def setting(
         "variable": variable,
         "choices": tuple(choices),
         "alone": alone,
+        "is_port": is_port,
     }
     return field(default=default, metadata=facts)
 
@@ -143,6 +146,7 @@ class Settings:
         "Answer /livez, /readyz, /metrics and /status at a separate address, however busy the servers "
         "are: a port (9180 is 127.0.0.1, *:9180 every address), or unix:///run/site/admin.sock.",
         metavar="ADDRESS",
+        is_port=True,
     )
     release: str = setting(
         "",
@@ -220,6 +224,7 @@ class Settings:
         f"Without PORT: {DASHBOARD_PORT}, or the next free port.",
         metavar="[PORT]",
         alone=ANY_PORT,
+        is_port=True,
     )
     dashboard_read_only: bool = setting(False, "Disable the dashboard's restart, swap and stop.")
 

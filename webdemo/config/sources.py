@@ -156,14 +156,17 @@ def _read_value(f: dataclasses.Field[Any], source: str, value: Any) -> Any:
             return tuple(map(str, items))
     elif f.type == "str" and isinstance(value, str):
         return _check_choice(f, what, value)
-    elif f.metadata["alone"] and isinstance(value, bool | int):
-        return {True: f.metadata["alone"], False: f.default}[value] if isinstance(value, bool) else str(value)
+    elif f.metadata["alone"] and isinstance(value, bool):
+        return f.metadata["alone"] if value else f.default
+    elif f.metadata["is_port"] and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     elif f.type == "bool" and isinstance(value, bool):
         return value
     elif f.type in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
         return parse_value(what, str(f.type), str(value))
-    form = {"tuple[str, ...]": "a list of strings", "str": "a string", "bool": "true or false"}
-    raise UsageError(f"{what} cannot be {value!r}.", remedy=f"It is {form.get(str(f.type), 'a number')}.")
+    forms = {"tuple[str, ...]": "a list of strings", "str": "a string", "bool": "true or false"}
+    form = "a port, or a string" if f.metadata["is_port"] else forms.get(str(f.type), "a number")
+    raise UsageError(f"{what} cannot be {value!r}.", remedy=f"It is {form}.")
 
 
 def _check_choice(f: dataclasses.Field[Any], source: str, value: Any) -> Any:

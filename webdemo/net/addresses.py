@@ -32,6 +32,11 @@ class Address(NamedTuple):
     def is_wildcard(self) -> bool:
         return self.host in WILDCARD
 
+    def overlaps(self, other: Address) -> bool:
+        """Whether one of them includes the other, ports aside."""
+        is_wild = self.is_wildcard or other.is_wildcard
+        return self.family == other.family and (is_wild or self.host == other.host)
+
 
 def resolve(bind: Bind) -> list[Address]:
     """The addresses to listen on, IPv4 first. Blocks during name resolution; raises PortUnavailable."""

@@ -39,17 +39,17 @@ class _OpenError(Exception):
         self.cause = cause
 
 
-def listen(bind: Bind, *, backlog: int = BACKLOG) -> list[socket.socket]:
+def listen(bind: Bind) -> list[socket.socket]:
     """Bind and listen now, so that a port in use fails before any server starts.
 
     A bind may have several sockets, one for each address, all on the same port. They are not
     inheritable. Closing a Unix socket removes its file. Raises PortUnavailable, PortNotPermitted and
     subclasses of them.
     """
-    return _listen(bind, _places(bind), backlog)
+    return _listen(bind, _places(bind))
 
 
-def listen_all(binds: Iterable[Bind], *, backlog: int = BACKLOG) -> list[tuple[Bind, list[socket.socket]]]:
+def listen_all(binds: Iterable[Bind]) -> list[tuple[Bind, list[socket.socket]]]:
     """Listen on every bind, or on none.
 
     An inherited socket (`fd://3`, or systemd's) whose address another bind asks for is used by that one;
@@ -72,7 +72,7 @@ def listen_all(binds: Iterable[Bind], *, backlog: int = BACKLOG) -> list[tuple[B
             sockets = [inherited.pop(one) for one in taken]
             missing = [a for a in addresses if not any(_has_address(sock, bind, [a]) for sock in sockets)]
             if missing or not sockets:
-                for sock in _listen(bind, missing, backlog):
+                for sock in _listen(bind, missing):
                     sockets.append(undo.enter_context(sock))
             server = bind.server or next((one.server for one in taken if one.server), None)
             opened.append((replace(bind, server=server), sockets))
@@ -86,55 +86,68 @@ def listen_all(binds: Iterable[Bind], *, backlog: int = BACKLOG) -> list[tuple[B
     return opened
 
 
-def listen_default(
-    bind: Bind | None = None, *, backlog: int = BACKLOG
-) -> tuple[Bind, list[socket.socket], PortInUse | None]:
+def listen_default(bind: Bind | None = None) -> tuple[Bind, list[socket.socket], PortInUse | None]:
     """Listen on a port that the user did not choose (8000 by default), or on the next free one.
 
     Returns the bind listened on, its sockets and, if it is another port, the error that says why.
     """
     bind = bind or Bind(port=DEFAULT_PORT)
     try:
-        return bind, _open_all(resolve(bind), backlog), None
+        return bind, _open_all(resolve(bind)), None
     except _OpenError as exc:
         if exc.cause.errno != errno.EADDRINUSE:
             raise _explain(bind, exc) from exc.cause
         taken = exc
-    moved, sockets = hold_next_free(bind, backlog=backlog)
+    moved, sockets = hold_next_free(bind)
     return moved, sockets, doctor.explain_port_in_use(bind, taken.address, free=moved.port)
 
 
-def hold_next_free(bind: Bind, *, backlog: int = BACKLOG) -> tuple[Bind, list[socket.socket]]:
+def hold_next_free(bind: Bind) -> tuple[Bind, list[socket.socket]]:
     """Listen on the first free port above the bind's, or on any free port if the next 100 are in use."""
     assert bind.port is not None, "only a bind with a port has a next one"
     addresses = resolve(bind)
     for port in range(bind.port + 1, min(bind.port + _NEIGHBOURS, HIGHEST_PORT) + 1):
         neighbour = replace(bind, port=port)
         try:
-            return neighbour, _open_all([address._replace(port=port) for address in addresses], backlog)
+            return neighbour, _open_all([address._replace(port=port) for address in addresses])
         except _OpenError as exc:
             if exc.cause.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise doctor.explain(neighbour, exc.address, exc.cause) from exc.cause
-    sockets = listen(replace(bind, port=0), backlog=backlog)
+    sockets = listen(replace(bind, port=0))
     return replace(bind, port=sockets[0].getsockname()[1]), sockets
+
+
+def next_free_port(bind: Bind) -> int | None:
+    """The port that `hold_next_free` would listen on; None if there is none. It is not reserved."""
+    try:
+        free, sockets = hold_next_free(bind)
+    except WebdemoError:
+        return None
+    close(sockets)
+    return free.port
+
+
+def close(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
 
 
 def _places(bind: Bind) -> list[Address]:
     return [] if bind.port is None else resolve(bind)
 
 
-def _listen(bind: Bind, addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
+def _listen(bind: Bind, addresses: Sequence[Address]) -> list[socket.socket]:
     if bind.path is not None:
-        return [listen_on_path(bind.path, mode=bind.mode, backlog=backlog)]
+        return [listen_on_path(bind.path, mode=bind.mode)]
     if bind.fd is not None:
         return [_adopt(bind.fd)]
     try:
-        return _open_all(addresses, backlog)
+        return _open_all(addresses)
     except _OpenError as exc:
         raise _explain(bind, exc) from exc.cause
 
 
-def _open_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
+def _open_all(addresses: Sequence[Address]) -> list[socket.socket]:
     """Listen on every address, on the same port. Raises _OpenError, with nothing left open."""
     any_port = addresses[0].port == 0
     with ExitStack() as held:
@@ -145,15 +158,14 @@ def _open_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]
                 for address in addresses:
                     port = sockets[0].getsockname()[1] if sockets else address.port
                     try:
-                        sockets.append(_open(address._replace(port=port), backlog))
+                        sockets.append(_open(address._replace(port=port)))
                     except OSError as exc:
                         absent = _OpenError(address._replace(port=port), exc)
                         if not (address.optional and exc.errno in _NO_SUCH_FAMILY):
                             raise absent from exc
             except _OpenError as exc:
                 # Keep a port that is free on one address only, so that the next attempt gets another one.
-                for sock in sockets:
-                    held.callback(sock.close)
+                held.callback(close, sockets)
                 if not (any_port and sockets and exc.cause.errno == errno.EADDRINUSE):
                     raise
                 continue
@@ -163,7 +175,7 @@ def _open_all(addresses: Sequence[Address], backlog: int) -> list[socket.socket]
         raise _OpenError(addresses[0], OSError(errno.EADDRINUSE, "no port is free on every address"))
 
 
-def _open(address: Address, backlog: int) -> socket.socket:
+def _open(address: Address) -> socket.socket:
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":  # bind despite TIME_WAIT; on Windows it would allow another program in
@@ -174,7 +186,7 @@ def _open(address: Address, backlog: int) -> socket.socket:
         # Inherited by every connection (on Linux). Cheroot and gevent set it only on sockets that they open
         # themselves; without it the second part of a response waits 40 ms for the client's delayed ACK.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.listen(backlog)
+        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
@@ -228,13 +240,7 @@ def _adopt(fd: int) -> socket.socket:
 def _explain(bind: Bind, failure: _OpenError) -> WebdemoError:
     if failure.cause.errno != errno.EADDRINUSE:
         return doctor.explain(bind, failure.address, failure.cause)
-    try:
-        free, sockets = hold_next_free(bind, backlog=1)
-    except WebdemoError:
-        return doctor.explain_port_in_use(bind, failure.address, free=None)
-    for sock in sockets:
-        sock.close()
-    return doctor.explain_port_in_use(bind, failure.address, free=free.port)
+    return doctor.explain_port_in_use(bind, failure.address, free=next_free_port(bind))
 
 
 def _refuse_overlaps(wanted: Sequence[tuple[Bind, list[Address]]]) -> None:
@@ -243,7 +249,7 @@ def _refuse_overlaps(wanted: Sequence[tuple[Bind, list[Address]]]) -> None:
             raise UsageError(
                 f"{one} and {other} ask for the same socket.", remedy="Leave one of them out, or change it."
             )
-        if any(_overlap(a, b) for a in ones for b in others):
+        if any(a.port == b.port != 0 and a.overlaps(b) for a in ones for b in others):
             raise UsageError(
                 f"{one} and {other} ask for the same port.",
                 remedy="Leave one of them out, or give it another port.",
@@ -258,11 +264,3 @@ def _same_file(one: Bind, other: Bind) -> bool:
 
 def _real(path: str) -> Path:
     return Path(path).parent.resolve() / Path(path).name
-
-
-def _overlap(one: Address, other: Address) -> bool:
-    return (
-        one.port == other.port != 0
-        and one.family == other.family
-        and (one.is_wildcard or other.is_wildcard or one.host == other.host)
-    )

@@ -146,7 +146,7 @@ def find_shadows(listening: list[Listening]) -> list[str]:
             if four.host in ("127.0.0.1", "0.0.0.0") and six.host in ("::1", "::"):
                 found.append(
                     f"“localhost” may resolve to either: ::1 reaches {six.describe()}, "
-                    f"127.0.0.1 to {four.describe()}."
+                    f"127.0.0.1 reaches {four.describe()}."
                 )
     return found
 

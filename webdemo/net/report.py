@@ -15,7 +15,7 @@ from typing import Any
 from webdemo.errors import WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.net.holders import Listening, hidden_hint, tcp_listeners, unix_listeners
-from webdemo.net.listener import hold_next_free, listen
+from webdemo.net.listener import close, listen, next_free_port
 from webdemo.net.ports import PortFacts, find_shadows, gather_facts, range_of, read_targets
 from webdemo.net.uses import uses
 from webdemo.text import format_duration, table, terminal_line
@@ -58,7 +58,7 @@ def examine(port: int) -> PortReport:
     """Facts and advice about a port. Listens on it, and on the next free one, for a moment."""
     facts = gather_facts(port)
     failure = _try(Bind(port=port)) if port else None
-    next_free = _next_free(port) if port else free_port()
+    next_free = next_free_port(Bind(port=port)) if port else free_port()
     return PortReport(
         facts=facts,
         free=port != 0 and failure is None,
@@ -71,8 +71,7 @@ def free_port() -> int:
     """A port that is free on both loopback addresses. It is not reserved: prefer serving on `:0`."""
     sockets = listen(Bind(port=0))
     port = int(sockets[0].getsockname()[1])
-    for sock in sockets:
-        sock.close()
+    close(sockets)
     return port
 
 
@@ -189,22 +188,10 @@ def _advise(facts: PortFacts, failure: WebdemoError | None, next_free: int | Non
 
 def _try(bind: Bind) -> WebdemoError | None:
     try:
-        sockets = listen(bind)
+        close(listen(bind))
     except WebdemoError as exc:
         return exc
-    for sock in sockets:
-        sock.close()
     return None
-
-
-def _next_free(port: int) -> int | None:
-    try:
-        bind, sockets = hold_next_free(Bind(port=port))
-    except WebdemoError:
-        return None
-    for sock in sockets:
-        sock.close()
-    return bind.port
 
 
 def _as_plain(value: Any) -> dict[str, Any]:

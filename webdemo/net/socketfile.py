@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from webdemo.errors import PortNotPermitted, PortUnavailable, WebdemoError
-from webdemo.net import doctor
+from webdemo.net import BACKLOG, doctor
 from webdemo.portable import AF_UNIX
 
 _CONNECT_SECONDS = 1.0
@@ -45,7 +45,7 @@ class UnixListener(socket.socket):
         super().close()
 
 
-def listen_on_path(path: str, *, mode: int, backlog: int) -> UnixListener:
+def listen_on_path(path: str, *, mode: int) -> UnixListener:
     """Listen at `path` with the permissions `mode`; replaces a stale socket, but never a live one.
 
     Raises PortUnavailable, PortNotPermitted.
@@ -62,7 +62,7 @@ def listen_on_path(path: str, *, mode: int, backlog: int) -> UnixListener:
         finally:
             os.umask(umask)
         sock.own(path)
-        sock.listen(backlog)
+        sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
         _explain(path, exc)

@@ -82,7 +82,6 @@ class Process:
     ordered_at: float
     since: float
     state: State = State.STARTING
-    was_up: bool = False
     is_hung: bool = False
     unwanted_since: float | None = None
 
@@ -149,8 +148,7 @@ class History:
     retry_at: float = 0.0
     ever_up: bool = False
     given_up: WebdemoError | None = None
-    tell: str | None = None  # why it will be news that the service is up
-    tell_since: float = 0.0
+    news: tuple[str, float] | None = None  # why it will be news that the service is up, and since when
 
 
 @dataclass(slots=True, eq=False)

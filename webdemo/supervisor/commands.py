@@ -14,6 +14,7 @@ from typing import Protocol
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.servers import registry
 from webdemo.stats.figures import INTERVAL_SECONDS, Figures
+from webdemo.supervisor import desired
 from webdemo.supervisor.control import Respond
 from webdemo.supervisor.control_messages import (
     Command,
@@ -24,7 +25,6 @@ from webdemo.supervisor.control_messages import (
     Log,
     LogLine,
     LogLines,
-    Query,
     Reload,
     Restart,
     RunHistory,
@@ -34,7 +34,6 @@ from webdemo.supervisor.control_messages import (
     Stop,
     Swap,
 )
-from webdemo.supervisor.desired import Slot
 from webdemo.supervisor.executor import Executor, service_of
 from webdemo.supervisor.plan import Plan, Service, rebind, service_for
 from webdemo.supervisor.reconciler import Reconciler, label
@@ -53,11 +52,13 @@ class Run(Protocol):
     executor: Executor
     overview: Overview
 
-    def wish(self, make: Callable[[float], int], done: Done = ...) -> None: ...
+    def wish(self, edit: desired.PortEdit, done: Done) -> None: ...
 
-    def reload(self, done: Done = ...) -> None: ...
+    def reload(self, done: Done) -> None: ...
 
-    def stop(self, why: str) -> None: ...
+    def reread(self) -> str: ...
+
+    def stop(self, why: str, done: Done) -> None: ...
 
     def act(self) -> None: ...
 
@@ -69,12 +70,10 @@ class Commands:
         self._run = run
 
     def obey(self, command: Command, respond: Respond) -> None:
-        run, reconciler = self._run, self._run.reconciler
-        if reconciler.stopping is not None and not isinstance(command, Query):
-            raise UsageError("This webdemo is stopping.", remedy="Start a new one.")
+        run = self._run
 
         def done(error: WebdemoError | None) -> None:
-            respond(Completed() if error is None else error)
+            respond(error or Completed())
 
         match command:
             case Status():
@@ -86,27 +85,24 @@ class Commands:
             case Kill(port):
                 respond(Killed(self.kill(port)))
             case Reload():
-                run.reload(done)
+                changed = run.reread()
+                run.reload(lambda error: respond(error or Completed(changed)))
             case Restart(None):
-                ports = [port for slot in reconciler.settled.slots for port in slot.ports]
-                run.wish(lambda now: reconciler.restart(ports, now), done)
+                every = tuple(port for slot in run.reconciler.settled.slots for port in slot.ports)
+                run.wish(desired.Restart(every), done)
             case Restart(str(port)):
-                if not self._find(port).is_running:
-                    run.wish(lambda now: reconciler.start(port, now), done)
-                else:
-                    run.wish(lambda now: reconciler.restart([port], now), done)
+                kind = desired.Restart if self._find(port).is_running else desired.Start
+                run.wish(kind((port,)), done)
             case Stop(None):
-                done(None)
-                run.stop("asked to")
+                run.stop("asked to", done)
             case Stop(str(port)):
                 self._refuse_stop(port)
-                run.wish(lambda now: reconciler.stop(port, now), done)
+                run.wish(desired.Stop((port,)), done)
             case Start(port):
                 self._refuse_start(port)
-                run.wish(lambda now: reconciler.start(port, now), done)
+                run.wish(desired.Start((port,)), done)
             case Swap(port, server):
-                service = self._service_for_swap(port, server)
-                run.wish(lambda now: reconciler.swap(port, service, now), done)
+                run.wish(desired.Swap((port,), self._service_for_swap(port, server)), done)
 
     def status(self) -> RunStatus:
         run = self._run
@@ -172,7 +168,7 @@ class Commands:
             service = service._replace(certificate=earlier.certificate)
         return service._replace(target=earlier.target, share=earlier.share)
 
-    def _find(self, port: str) -> Slot:
+    def _find(self, port: str) -> desired.Slot:
         slots = self._run.reconciler.settled.slots
         slot = self._run.reconciler.settled.slot_of(port)
         if slot is None:

@@ -95,7 +95,9 @@ COMMANDS: Codec[Command] = Codec("do", Status, History, Log, Reload, Restart, Sw
 
 
 class Completed(NamedTuple):
-    """The command's work is done."""
+    """The command's work is done; `note` is a line for the user."""
+
+    note: str = ""
 
 
 class Refusal(NamedTuple):

@@ -71,7 +71,6 @@ class Reload(NamedTuple):
     release: int
     services: Services
     swapped: frozenset[str] = frozenset()  # ports to which a later command gives a service
-    why: str = "reload"
 
     def apply(self, desired: Desired) -> Desired:
         """Where the settings name another service than before, it takes the port; what was swapped stays."""
@@ -103,71 +102,56 @@ class Restart(NamedTuple):
     """New processes for the services on these ports."""
 
     ports: tuple[str, ...]
-    revision: int
-    why: str = "restart"
+    revision: int = 0
 
     def apply(self, desired: Desired) -> Desired:
-        return desired._replace(
-            slots=tuple(
-                slot._replace(revision=self.revision)
-                if slot.is_running and not set(self.ports).isdisjoint(slot.ports)
-                else slot
-                for slot in desired.slots
-            )
-        )
+        return _edited(desired, self.ports, revision=self.revision)
 
 
 class Start(NamedTuple):
     """Start what is stopped, or was given up."""
 
-    port: str
-    revision: int
-    why: str = "start"
-
-    @property
-    def ports(self) -> tuple[str, ...]:
-        return (self.port,)
+    ports: tuple[str, ...]
+    revision: int = 0
 
     def apply(self, desired: Desired) -> Desired:
-        return desired._replace(
-            slots=tuple(
-                slot._replace(is_running=True, revision=self.revision) if self.port in slot.ports else slot
-                for slot in desired.slots
-            )
-        )
+        return _edited(desired, self.ports, is_running=True, revision=self.revision)
 
 
 class Stop(NamedTuple):
     """Close one port; the service continues on its other ones."""
 
-    port: str
-    why: str = "stop"
-
-    @property
-    def ports(self) -> tuple[str, ...]:
-        return (self.port,)
+    ports: tuple[str, ...]
+    revision: int = 0
 
     def apply(self, desired: Desired) -> Desired:
-        return _split(desired, self.port, first=False, is_running=False)
+        return _split(desired, *self.ports, first=False, is_running=False)
 
 
 class Swap(NamedTuple):
     """Another service on one port."""
 
-    port: str
+    ports: tuple[str, ...]
     service: ServiceLike
-    revision: int
-    why: str = "swap"
-
-    @property
-    def ports(self) -> tuple[str, ...]:
-        return (self.port,)
+    revision: int = 0
 
     def apply(self, desired: Desired) -> Desired:
-        return _split(desired, self.port, first=True, service=self.service, revision=self.revision)
+        return _split(desired, *self.ports, first=True, service=self.service, revision=self.revision)
 
 
-Edit = Reload | Restart | Start | Stop | Swap
+PortEdit = Restart | Start | Stop | Swap
+"""The revision, a number that no slot has had, is set by the reconciler."""
+Edit = Reload | PortEdit
+
+
+def _edited(desired: Desired, ports: tuple[str, ...], **fields: object) -> Desired:
+    """Give these fields to the slots of the ports."""
+    return desired._replace(
+        slots=tuple(
+            slot if set(ports).isdisjoint(slot.ports) else slot._replace(**fields)  # type: ignore[arg-type]
+            for slot in desired.slots
+        )
+    )
 
 
 def _split(desired: Desired, port: str, *, first: bool, **fields: object) -> Desired:

@@ -43,27 +43,27 @@ class Up(NamedTuple):
     """A new service, or one that had died, answers requests."""
 
     service: str
-    pids: tuple[int, ...]
     why: str  # "again", or the name of an action
     seconds: float
+    pids: tuple[int, ...] = ()
 
 
 class Died(NamedTuple):
     """A server process died unexpectedly."""
 
     service: str
-    pid: int
     how: str
     again_in_seconds: float
     times: int  # how often processes of this service have died so far
+    pid: int = 0  # 0: it could not be created
 
 
 class Hung(NamedTuple):
     """A server process has completed no request for so long, while one waited; it is replaced."""
 
     service: str
-    pid: int
     seconds: float
+    pid: int = 0
 
 
 class GivenUp(NamedTuple):
@@ -71,7 +71,7 @@ class GivenUp(NamedTuple):
 
     service: str
     deaths: int
-    last_lines: tuple[str, ...]
+    last_lines: tuple[str, ...] = ()
 
 
 class ReplaceFailed(NamedTuple):
@@ -79,7 +79,7 @@ class ReplaceFailed(NamedTuple):
 
     service: str
     why: str
-    last_lines: tuple[str, ...]
+    last_lines: tuple[str, ...] = ()
 
 
 class LoaderLost(NamedTuple):
@@ -128,8 +128,8 @@ class Draining(NamedTuple):
 class CutOff(NamedTuple):
     """Processes that did not finish within the grace time were killed."""
 
-    pids: tuple[int, ...]
     grace_seconds: float
+    pids: tuple[int, ...] = ()
 
 
 class Stopped(NamedTuple):

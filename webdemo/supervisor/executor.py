@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ from webdemo.supervisor.live import release_name
 from webdemo.supervisor.log_tail import LastLines
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.placeholder import Placeholder
-from webdemo.supervisor.plan import Plan, Service, place
+from webdemo.supervisor.plan import Plan, Service
 from webdemo.supervisor.processes import LoaderProcess, ServerProcess, how_it_ended
 from webdemo.worker import interpreter, stacks
 from webdemo.worker.messages import (
@@ -240,7 +240,7 @@ class Executor:
         plan, service, ports = self.plan_of(spec.release), service_of(spec.slot), spec.slot.ports
         adapter = registry.find(service.server)
         listeners = [self.listeners[port] for port in ports]
-        source = f"{service.server} {' '.join(place(listener.bind) for listener in listeners)}"
+        source = f"{service.server} {' '.join(listener.label() for listener in listeners)}"
         process = ServerProcess(number, spec, source, self.log_of(ports), loader)
         process.cpu = self._free_cpu(spec) if service.cpu_each and not adapter.own_workers else None
         if adapter.opens_own_sockets:
@@ -404,7 +404,7 @@ class Executor:
             if process.is_ready
         ]
         for number in self.hang_watch.hung(looks, time.perf_counter()):
-            self._hooks.on_fact(facts.ProcessHung(number))
+            self._hooks.on_fact(facts.ProcessHung(number, self.hang_watch.seconds))
 
     def _write_stacks(self, number: int) -> None:
         process = self.processes.get(number)
@@ -501,15 +501,20 @@ class Executor:
     def of(self, spec: Spec) -> list[ServerProcess]:
         return [process for process in self.processes.values() if process.spec == spec]
 
-    def pid_of(self, number: int) -> int:
-        """0 if it has none."""
-        process = self.processes.get(number) or self._ended.get(number)
-        return process.pid or 0 if process is not None else 0
-
-    def tail_of(self, number: int | None) -> tuple[str, ...]:
-        """The last lines of a process that has ended, or is about to."""
-        process = None if number is None else self._ended.get(number) or self.processes.get(number)
-        return tuple(process.tail) if process is not None else ()
+    def completed(self, event: events.Event, numbers: Iterable[int]) -> events.Event:
+        """The event with the pids, or the last lines, of these processes, which may have ended."""
+        every = {**self._ended, **self.processes}
+        processes = [every[number] for number in numbers if number in every]
+        pids = tuple(process.pid for process in processes if process.pid is not None)
+        match event:
+            case events.Up() | events.CutOff():
+                return event._replace(pids=pids)
+            case events.Died() | events.Hung():
+                return event._replace(pid=sum(pids))
+            case events.GivenUp() | events.ReplaceFailed():
+                return event._replace(last_lines=tuple(line for each in processes for line in each.tail))
+            case _:
+                return event
 
 
 def service_of(slot: Slot) -> Service:

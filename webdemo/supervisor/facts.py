@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from webdemo.errors import WebdemoError
-from webdemo.supervisor.desired import Slot, Spec
+from webdemo.supervisor.desired import Spec
+from webdemo.supervisor.events import Event
 
 # -- facts: what has happened ---------------------------------------------------------------------
 
@@ -53,9 +54,10 @@ class ProcessEnded(NamedTuple):
 
 
 class ProcessHung(NamedTuple):
-    """The server process has stopped serving, though it is alive."""
+    """The server process has stopped serving for so many seconds, though it is alive."""
 
     process: int
+    seconds: float
 
 
 class PortOpened(NamedTuple):
@@ -179,82 +181,15 @@ class End(NamedTuple):
     exit_code: int
 
 
-# -- messages for users ---------------------------------------------------------------------------
-
-
-class TellStarted(NamedTuple):
+class AnnounceStart(NamedTuple):
     """Every service is up or was given up, for the first time."""
 
 
-class TellUp(NamedTuple):
-    """A service serves: for the first time after this change, or again after a death."""
+class Tell(NamedTuple):
+    """An event for the user; the executor adds the pids and the last lines of these processes."""
 
-    slot: Slot
-    why: str
-    seconds: float
-
-
-class TellStopped(NamedTuple):
-    slot: Slot
-
-
-class TellDied(NamedTuple):
-    """A process died unexpectedly, or could not be created."""
-
-    process: int
-    slot: Slot
-    how: str
-    deaths: int
-    again_in_seconds: float
-
-
-class TellHung(NamedTuple):
-    """A process has stopped serving, and is replaced."""
-
-    process: int
-    slot: Slot
-
-
-class TellGivenUp(NamedTuple):
-    slot: Slot
-    process: int | None  # the last one that died
-    deaths: int
-
-
-class TellLoadFailed(NamedTuple):
-    error: WebdemoError
-    old_code_serves: bool
-
-
-class TellChangeFailed(NamedTuple):
-    """A new process did not come up; the old ones continue to serve."""
-
-    process: int
-    slot: Slot
-    how: str
-
-
-class TellLoaderLost(NamedTuple):
-    """A loader ended unexpectedly; what depends on it is tried again after a while."""
-
-    how: str
-    again_in_seconds: float
-
-
-class TellDraining(NamedTuple):
-    why: str
-
-
-class TellCutOff(NamedTuple):
-    """The grace time was over before its requests were."""
-
-    process: int
-
-
-class TellDrained(NamedTuple):
-    """No server process is left."""
-
-    seconds: float
+    event: Event
+    processes: tuple[int, ...] = ()
 
 
 Action = (
@@ -273,16 +208,6 @@ Action = (
     | ServePlaceholder
     | Answer
     | End
-    | TellStarted
-    | TellUp
-    | TellStopped
-    | TellDied
-    | TellHung
-    | TellGivenUp
-    | TellLoadFailed
-    | TellChangeFailed
-    | TellLoaderLost
-    | TellDraining
-    | TellCutOff
-    | TellDrained
+    | AnnounceStart
+    | Tell
 )

@@ -133,7 +133,7 @@ class Printer:
                 ready = f"Ready in {format_duration(seconds)}. Stop with Ctrl-C."
                 urls = (url for row in rows if row.state == "up" for url in row.open_urls)
                 return [f"{what}: {terminal_line(app)}", *self._table(rows), ready, *open_lines(urls)]
-            case events.Up(service, pids, why, seconds):
+            case events.Up(service, why, seconds, pids):
                 return [f"{service} {_UP[why]} after {format_duration(seconds)} (pid {_listed(pids)})."]
             case events.StoppedService(service):
                 return [f"{service} is stopped; its port is closed."]
@@ -162,12 +162,12 @@ class Printer:
                     *problem_lines(error, colour=self._colour),
                     *after,
                 ]
-            case events.Died(service, pid, how, again, times):
+            case events.Died(service, how, again, times, pid):
                 when = "at once" if again == 0 else f"in {format_duration(again)}"
                 who = f"{service} (pid {pid})" if pid else service
                 often = f" ({times} times by now)" if times > 3 else ""
                 return [self._red(f"{who} {how}{often}; it is started again {when}.")]
-            case events.Hung(service, pid, seconds):
+            case events.Hung(service, seconds, pid):
                 problem = f"{service} (pid {pid}) has answered nothing for {seconds:g} s; it is replaced."
                 return [self._red(problem)]
             case events.LoaderLost(how, again):
@@ -184,7 +184,7 @@ class Printer:
             case events.InternalError(what, trace):
                 problem = f"Internal error; the run continues: {what}"
                 return [self._red(problem), *self._said("webdemo", trace.rstrip().split("\n"))]
-            case events.CutOff(pids, grace):
+            case events.CutOff(grace, pids):
                 return [self._red(f"Requests of process {_listed(pids)} were cut off after {grace:g} s.")]
 
     def json_lines(self, event: Event) -> list[str]:

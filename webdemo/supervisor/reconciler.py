@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from webdemo.errors import UsageError, WebdemoError
-from webdemo.supervisor import facts
+from webdemo.supervisor import events, facts
 from webdemo.supervisor.actual import (
     ALIVE,
     Answering,
@@ -43,18 +43,18 @@ from webdemo.supervisor.actual import (
 from webdemo.supervisor.desired import (
     Desired,
     Edit,
+    PortEdit,
     Reload,
     Restart,
-    ServiceLike,
     Services,
     Slot,
     Spec,
-    Start,
     Stop,
     Swap,
 )
-from webdemo.supervisor.facts import Action, Fact
+from webdemo.supervisor.facts import Action, Fact, ProcessEnded, Tell
 
+AGAIN = "again"  # why a service is up that had died
 MOST_QUICK_DEATHS = 5
 QUICK_SECONDS = 5.0  # a process that lives shorter than this has died quickly
 _LONGEST_PAUSE_SECONDS = 3.0
@@ -90,7 +90,6 @@ class Reconciler:
         self._reload_retry = Retry()
         self._patience_seconds = _PATIENCE_SECONDS
         self._placeholder: frozenset[str] = frozenset()
-        self._has_failed_readiness = False
         self._has_ended = False
         self._actions: list[Action] = []
         self._next_look: float | None = None
@@ -107,16 +106,16 @@ class Reconciler:
         self._services, self.limits = services, limits
         self._swapped -= changed
         for change in list(self.changes):
-            if isinstance(change.edit, Swap) and change.edit.port in changed:
+            if isinstance(change.edit, Swap) and not changed.isdisjoint(change.edit.ports):
                 self._drop(change, _replaced(change.edit, self._new_reload()))
 
     def reload(self, now: float) -> int:
         """Load the code again, and replace every service once it is up with the new code."""
         wish = next(self._numbers)
-        if self._refuses(wish):
-            return wish
         pending = self._pending_reload()
-        if pending is None:
+        if self.stopping is not None:
+            self._answer([wish], _STOPPING)
+        elif pending is None:
             self.changes.append(Change(self._new_reload(), [wish], now))
         elif pending.again is None:
             pending.again, pending.again_by = [wish], now + self._patience_seconds
@@ -124,21 +123,23 @@ class Reconciler:
             pending.again.append(wish)
         return wish
 
-    def restart(self, ports: Iterable[str], now: float) -> int:
-        return self._wish(Restart(tuple(ports), next(self._numbers)), now)
-
-    def start(self, port: str, now: float) -> int:
-        return self._wish(Start(port, next(self._numbers)), now)
-
-    def stop(self, port: str, now: float) -> int:
-        return self._wish(Stop(port), now)
-
-    def swap(self, port: str, service: ServiceLike, now: float) -> int:
-        self._swapped |= {port}
+    def wish(self, edit: PortEdit, now: float) -> int:
+        """Change what runs on some ports. It replaces earlier wishes for them that are not settled."""
+        wish = next(self._numbers)
+        if self.stopping is not None:
+            self._answer([wish], _STOPPING)
+            return wish
         pending = self._pending_reload()
-        if pending is not None and isinstance(pending.edit, Reload):
-            pending.edit = pending.edit._replace(swapped=self._swapped)
-        return self._wish(Swap(port, service, next(self._numbers)), now)
+        if isinstance(edit, Swap):
+            self._swapped |= {*edit.ports}
+            if pending is not None and isinstance(pending.edit, Reload):
+                pending.edit = pending.edit._replace(swapped=self._swapped)
+        self._replace_earlier(edit)
+        self.changes.append(Change(edit._replace(revision=wish), [wish], now))
+        release = self.releases[self.settled.release]
+        if (release.failed is not None or release.is_lost) and pending is None:
+            self.changes.append(Change(self._new_reload(), [], now))
+        return wish
 
     def kill(self, port: str) -> list[int]:
         """The numbers of the processes behind the port; they are killed, and replaced."""
@@ -156,7 +157,11 @@ class Reconciler:
         for change in self.changes:
             self._answer([*change.wishes, *(change.again or [])], _STOPPING)
         self.changes.clear()
-        self._actions.append(facts.TellDraining(why))
+        limits = self.limits
+        draining = events.Draining(
+            why, limits.grace_seconds, limits.drain_delay_seconds, serves=bool(self.processes)
+        )
+        self._actions += [Tell(draining), facts.FailReadiness()]
 
     def stop_now(self, now: float) -> None:
         """Kill everything and end the run."""
@@ -168,22 +173,7 @@ class Reconciler:
         for loader in self.loaders.values():
             self._kill_loader(loader, now)
 
-    def _wish(self, edit: Restart | Start | Stop | Swap, now: float) -> int:
-        wish = next(self._numbers)
-        if not self._refuses(wish):
-            self._replace_earlier(edit)
-            self.changes.append(Change(edit, [wish], now))
-            release = self.releases[self.settled.release]
-            if (release.failed is not None or release.is_lost) and self._pending_reload() is None:
-                self.changes.append(Change(self._new_reload(), [], now))
-        return wish
-
-    def _refuses(self, wish: int) -> bool:
-        if self.stopping is not None:
-            self._answer([wish], _STOPPING)
-        return self.stopping is not None
-
-    def _replace_earlier(self, later: Restart | Start | Stop | Swap) -> None:
+    def _replace_earlier(self, later: PortEdit) -> None:
         for change in list(self.changes):
             if isinstance(change.edit, Reload) or set(change.edit.ports).isdisjoint(later.ports):
                 continue
@@ -216,10 +206,7 @@ class Reconciler:
         if not self.is_started:
             return "the app is being loaded"
         for spec in self.settled.specs():
-            if spec.slot.service.is_of_app and not any(
-                process.spec == spec and process.state is State.UP and not process.is_hung
-                for process in self.processes.values()
-            ):
+            if spec.slot.service.is_of_app and not self._up(spec):
                 return f"{label(spec.slot)} is {self.state_of(spec.slot)}"
         return None
 
@@ -237,7 +224,7 @@ class Reconciler:
             return "given up"
         if self._is_full(spec):
             return "up"
-        return "waiting" if history.tell == "again" else "starting"
+        return "waiting" if history.news and history.news[0] == AGAIN else "starting"
 
     def problem_of(self, slot: Slot) -> WebdemoError | None:
         """Why the service is given up, or None."""
@@ -280,15 +267,15 @@ class Reconciler:
                 process = self.processes.get(number)
                 if process is not None and process.state is State.READY:
                     process.enter(State.UP, now)
-                    process.was_up = self._history(process.spec).ever_up = True
-            case facts.ProcessHung(number):
+                    self._history(process.spec).ever_up = True
+            case facts.ProcessHung(number, seconds):
                 process = self.processes.get(number)
                 if process is not None and process.state is State.UP and not process.is_hung:
-                    self._hung(process, now)
-            case facts.ProcessEnded(number, how, error, has_begun):
+                    self._hung(process, seconds, now)
+            case ProcessEnded(number):
                 process = self.processes.pop(number, None)
                 if process is not None and process.state in ALIVE:
-                    self._died(process, how, error, now, has_begun=has_begun)
+                    self._died(process, fact, now)
             case facts.PortOpened(name):
                 if self.ports[name].state is PortState.OPENING:
                     self.ports[name].enter(PortState.OPEN, now)
@@ -310,98 +297,86 @@ class Reconciler:
         loader = self.loaders.pop(number, None)
         if loader is None or loader.state in (LoaderState.CLOSING, LoaderState.KILLED):
             return
-        self._loader_failed(loader, error, how or "failed", now, was_ready=loader.can_fork)
+        self._loader_failed(loader, error, how or "failed", now)
 
-    def _loader_failed(
-        self, loader: Loader, error: WebdemoError, how: str, now: float, *, was_ready: bool
-    ) -> None:
+    def _loader_failed(self, loader: Loader, error: WebdemoError, how: str, now: float) -> None:
         """What follows when a loader has failed: for the changes that need it, and for what is settled."""
         release = self.releases[loader.release]
         for change in list(self.changes):
             new = self._new_specs(change)
             if any(spec.release == loader.release and self._shares(spec) is loader.share for spec in new):
                 if loader.release != self.settled.release:
-                    self._actions.append(facts.TellLoadFailed(error, self._serves()))
+                    self._tell(events.LoadFailed(error, self._serves()))
                 self._fail(change, error, now)
         if loader.release != self.settled.release:
             return
-        if loader.share and was_ready:
+        if loader.share and loader.can_fork:
             # Its code is gone: what is on disk now may be another release.
             release.is_lost = True
-            self._actions.append(facts.TellLoaderLost(how, max(0.0, self._reload_retry.at - now)))
+            self._tell(events.LoaderLost(how, max(0.0, self._reload_retry.at - now)))
         elif loader.share:
             release.failed = error
-            self._actions.append(facts.TellLoadFailed(error, old_code_serves=False))
+            self._tell(events.LoadFailed(error, old_code_serves=False))
         elif any(not self._shares(spec) for spec in self._settled_specs()):
             retry = self._loader_retries.setdefault((loader.release, False), Retry())
             pause = _postpone(retry, now, _LONGEST_RELOAD_PAUSE_SECONDS)
-            self._actions.append(facts.TellLoaderLost(how, pause))
+            self._tell(events.LoaderLost(how, pause))
 
-    def _hung(self, process: Process, now: float) -> None:
+    def _hung(self, process: Process, seconds: float, now: float) -> None:
         process.is_hung = True
-        self._actions += [
-            facts.TellHung(process.number, process.spec.slot),
-            facts.WriteStacks(process.number),
-        ]
+        self._tell(events.Hung(label(process.spec.slot), seconds), process)
+        self._actions.append(facts.WriteStacks(process.number))
         if process.spec in self._settled_specs():
             self.restarts[process.spec.slot.ports] += 1
             history = self._history(process.spec)
-            if history.tell is None:
-                history.tell, history.tell_since = "again", now
+            history.news = history.news or (AGAIN, now)
 
-    def _died(
-        self, process: Process, how: str, error: WebdemoError | None, now: float, *, has_begun: bool
-    ) -> None:
+    def _died(self, process: Process, end: ProcessEnded, now: float) -> None:
         """Decide what follows from the unexpected end of a process."""
         if process.spec in self._settled_specs():
-            self._crashed(process, how, error, now, has_begun=has_begun)
+            self._crashed(process, end, now)
             return
         for change in list(self.changes):
             if process.spec in self._new_specs(change):
-                if process.was_up:
-                    self._crashed(process, how, error, now, has_begun=has_begun)
+                if process.state is State.UP:
+                    self._crashed(process, end, now)
                     return
-                self._did_not_come_up(change, process, how, error, now)
+                self._did_not_come_up(change, process, end, now)
 
-    def _did_not_come_up(
-        self, change: Change, process: Process, how: str, error: WebdemoError | None, now: float
-    ) -> None:
-        slot = process.spec.slot
+    def _did_not_come_up(self, change: Change, process: Process, end: ProcessEnded, now: float) -> None:
+        error, name = end.error, label(process.spec.slot)
         if error is None:
             error = WebdemoError(
-                f"The new {label(slot)} did not come up: it {how}.",
+                f"The new {name} did not come up: it {end.how}.",
                 remedy="The old one keeps running; the log says more.",
             )
-            self._actions.append(facts.TellChangeFailed(process.number, slot, how))
+            self._tell(events.ReplaceFailed(name, end.how), process)
         else:
-            self._actions.append(facts.TellLoadFailed(error, self._serves()))
+            self._tell(events.LoadFailed(error, self._serves()))
         self._fail(change, error, now)
 
-    def _crashed(
-        self, process: Process, how: str, error: WebdemoError | None, now: float, *, has_begun: bool
-    ) -> None:
-        spec = process.spec
+    def _crashed(self, process: Process, end: ProcessEnded, now: float) -> None:
+        spec, error = process.spec, end.error
         history = self._history(spec)
         history.deaths += 1
         is_quick = now - process.ordered_at < QUICK_SECONDS
         history.quick_deaths = history.quick_deaths + 1 if is_quick else 0
         self.restarts[spec.slot.ports] += 1
-        never_came_up = not history.ever_up and has_begun
+        never_came_up = not history.ever_up and end.has_begun
         if never_came_up and error is not None:
-            self._actions.append(facts.TellLoadFailed(error, old_code_serves=False))
+            self._tell(events.LoadFailed(error, old_code_serves=False))
         if never_came_up and (error is not None or history.quick_deaths >= MOST_QUICK_DEATHS):
-            self._give_up(spec, process.number, error or _gave_up(spec.slot, history.deaths))
+            self._give_up(spec, error or _gave_up(spec.slot, history.deaths), process)
             return
         pause = _pause(history.quick_deaths - 1, _LONGEST_PAUSE_SECONDS)
         history.retry_at = now + pause
-        if history.tell is None:
-            history.tell, history.tell_since = "again", now + pause
-        self._actions.append(facts.TellDied(process.number, spec.slot, how, history.deaths, pause))
+        history.news = history.news or (AGAIN, now + pause)
+        self._tell(events.Died(label(spec.slot), end.how, pause, history.deaths), process)
 
-    def _give_up(self, spec: Spec, process: int | None, error: WebdemoError) -> None:
+    def _give_up(self, spec: Spec, error: WebdemoError, *processes: Process) -> None:
         history = self._history(spec)
         history.given_up = error
-        self._actions.append(facts.TellGivenUp(spec.slot, process, history.deaths))
+        self._tell(events.GivenUp(label(spec.slot), history.deaths), *processes)
 
     def _port_failed(self, name: str, error: WebdemoError, now: float) -> None:
         self.ports[name].enter(PortState.CLOSED, now)
@@ -410,8 +385,8 @@ class Reconciler:
                 self._fail(change, error, now)
         for spec in self._settled_specs():
             if name in spec.slot.ports:
-                self._actions.append(facts.TellLoadFailed(error, old_code_serves=False))
-                self._give_up(spec, None, error)
+                self._tell(events.LoadFailed(error, old_code_serves=False))
+                self._give_up(spec, error)
 
     # -- the comparison --------------------------------------------------------------------------
 
@@ -453,10 +428,10 @@ class Reconciler:
                 case State.STARTING | State.READY if self._is_due(process.since + limits.start_seconds, now):
                     self._kill(process, now)
                     how = f"did not answer within {limits.start_seconds:g} s"
-                    self._died(process, how, None, now, has_begun=True)
+                    self._died(process, ProcessEnded(process.number, how), now)
                 case State.DRAINING if self._is_due(process.since + limits.grace_seconds, now):
                     self._kill(process, now)
-                    self._actions.append(facts.TellCutOff(process.number))
+                    self._tell(events.CutOff(limits.grace_seconds), process)
                     if self.stopping is not None:
                         self.exit_code = self.exit_code or 1
                 case State.KILLED if self._is_due(process.since + _KILL_AGAIN_SECONDS, now):
@@ -466,7 +441,7 @@ class Reconciler:
                 case LoaderState.LOADING if self._is_due(loader.since + limits.start_seconds, now):
                     self._kill_loader(loader, now)
                     error = _loader_error(f"did not load it within {limits.start_seconds:g} s")
-                    self._loader_failed(loader, error, "took too long", now, was_ready=False)
+                    self._loader_failed(loader, error, "took too long", now)
                 case LoaderState.CLOSING if self._is_due(loader.since + limits.loader_seconds, now):
                     self._kill_loader(loader, now)
                 case LoaderState.KILLED if self._is_due(loader.since + _KILL_AGAIN_SECONDS, now):
@@ -533,10 +508,9 @@ class Reconciler:
             if earlier is not None and slot.ports not in self.restarts:
                 self.restarts[slot.ports] = self.restarts[earlier.ports]
             if not slot.is_running and (earlier is None or earlier.is_running):
-                self._actions.append(facts.TellStopped(slot))
+                self._tell(events.StoppedService(label(slot)))
         for spec in new:
-            history = self._history(spec)
-            history.tell, history.tell_since = change.edit.why, change.since
+            self._history(spec).news = name_of(change.edit), change.since
         if isinstance(change.edit, Reload):
             self._patience_seconds = _PATIENCE_SECONDS
             self._reload_retry = Retry()
@@ -717,16 +691,17 @@ class Reconciler:
     def _tell_news(self, now: float) -> None:
         for spec in self._settled_specs():
             history = self._history(spec)
-            if history.tell is not None and self._is_full(spec):
+            if history.news is not None and self._is_full(spec):
                 if self.is_started:
-                    self._actions.append(facts.TellUp(spec.slot, history.tell, now - history.tell_since))
-                history.tell = None
+                    why, since = history.news
+                    self._tell(events.Up(label(spec.slot), why, now - since), *self._up(spec))
+                history.news = None
         if not self.is_started and self.stopping is None:
             specs = self.settled.specs()
             done = [self._is_full(spec) for spec in specs if self._history(spec).given_up is None]
             if done and all(done):
                 self.is_started = True
-                self._actions.append(facts.TellStarted())
+                self._actions.append(facts.AnnounceStart())
 
     def _answer_settled(self, now: float) -> None:
         for settled in list(self._settling):
@@ -744,7 +719,7 @@ class Reconciler:
     def _is_seen(self, settled: Answering, now: float) -> bool:
         """Whether the old processes have stopped accepting, so that clients meet the new ones."""
         if isinstance(settled.edit, Stop):
-            port = settled.edit.port
+            [port] = settled.edit.ports
             is_held = any(port in process.spec.slot.ports for process in self.processes.values())
             return self.ports[port].state is PortState.CLOSED and not is_held
         return all(
@@ -765,11 +740,7 @@ class Reconciler:
                     self.stop_all("the app cannot be loaded", now, exit_code=error.exit_code)
                 else:
                     self.stop_all("every server gave up", now, exit_code=WebdemoError.exit_code)
-                self._actions = self.next_actions(now)
             return
-        if not self._has_failed_readiness:
-            self._has_failed_readiness = True
-            self._actions.append(facts.FailReadiness())
         if self._has_ended:
             return
         is_overdue = self.stopping.is_immediate and self._is_due(
@@ -780,7 +751,8 @@ class Reconciler:
             for settled in self._settling:
                 self._answer(settled.wishes, None)
             self._settling.clear()
-            self._actions += [facts.TellDrained(now - self.stopping.since), facts.End(self.exit_code)]
+            self._tell(events.Stopped(now - self.stopping.since))
+            self._actions.append(facts.End(self.exit_code))
 
     def _failure(self) -> WebdemoError | None:
         """Why the run has nothing left to serve, or None."""
@@ -837,12 +809,16 @@ class Reconciler:
                 return loader
         return None
 
-    def _is_full(self, spec: Spec) -> bool:
-        up = sum(
-            process.spec == spec and process.state is State.UP and not process.is_hung
+    def _up(self, spec: Spec) -> list[Process]:
+        """Its processes that serve."""
+        return [
+            process
             for process in self.processes.values()
-        )
-        return up >= spec.slot.service.processes
+            if process.spec == spec and process.state is State.UP and not process.is_hung
+        ]
+
+    def _is_full(self, spec: Spec) -> bool:
+        return len(self._up(spec)) >= spec.slot.service.processes
 
     def _serving(self, spec: Spec) -> bool:
         return any(process.spec == spec and process.state is State.UP for process in self.processes.values())
@@ -857,6 +833,9 @@ class Reconciler:
     def _kill_loader(self, loader: Loader, now: float) -> None:
         loader.enter(LoaderState.KILLED, now)
         self._actions.append(facts.KillLoader(loader.number))
+
+    def _tell(self, event: events.Event, *processes: Process) -> None:
+        self._actions.append(Tell(event, tuple(process.number for process in processes)))
 
     def _answer(self, wishes: Iterable[int], error: WebdemoError | None) -> None:
         self._actions += [facts.Answer(wish, error) for wish in wishes]
@@ -878,15 +857,19 @@ def _postpone(retry: Retry, now: float, longest: float) -> float:
     return pause
 
 
+def name_of(edit: Edit) -> str:
+    """The name of the command for it."""
+    return type(edit).__name__.lower()
+
+
 def describe(edit: Edit) -> str:
     """The edit in words, such as `swap 8000 to gunicorn`."""
-    match edit:
-        case Reload():
-            return edit.why
-        case Swap(port, service):
-            return f"{edit.why} {port} to {service}"
-        case _:
-            return f"{edit.why} {' '.join(edit.ports)}"
+    words = [name_of(edit)]
+    if not isinstance(edit, Reload):
+        words += edit.ports
+    if isinstance(edit, Swap):
+        words += ["to", str(edit.service)]
+    return " ".join(words)
 
 
 _NEVER_FAILED = Retry()

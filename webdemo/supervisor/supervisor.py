@@ -28,14 +28,14 @@ from webdemo.supervisor.actual import Limits
 from webdemo.supervisor.changes import FileChanges
 from webdemo.supervisor.commands import Commands, Done
 from webdemo.supervisor.control import ControlServer
-from webdemo.supervisor.desired import Services
+from webdemo.supervisor.desired import PortEdit, Services
 from webdemo.supervisor.executor import Executor
 from webdemo.supervisor.facts import Action, Fact
 from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.notify import Notifier
 from webdemo.supervisor.plan import Plan, place
-from webdemo.supervisor.reconciler import Reconciler, label
+from webdemo.supervisor.reconciler import Reconciler
 from webdemo.supervisor.status import Overview
 from webdemo.worker import interpreter, startup
 from webdemo.worker.codec import InvalidMessage
@@ -57,7 +57,7 @@ class Supervisor:
         listeners: Iterable[tuple[Bind, list[socket.socket]]],
         emit: Callable[[events.Event], None],
         admin: list[socket.socket] | None = None,
-        reread: Callable[[], tuple[Plan, str | None]] | None = None,
+        reread: Callable[[], tuple[Plan, str]] | None = None,
     ) -> None:
         """`admin`: the sockets of the admin address, which are closed at the end. `reread`: called before a
         reload; returns its settings, and what has changed."""
@@ -105,6 +105,7 @@ class Supervisor:
         self._hints: set[str] = set()
         self._app_name = str(plan.target)
         self._waiting: dict[int, Done] = {}
+        self._at_end: list[Done] = []
         self._is_acting = False
         self._wakes_at: float | None = None
         self._signalled_at: float | None = None  # to stop, the first time
@@ -163,26 +164,32 @@ class Supervisor:
 
     # -- wishes ----------------------------------------------------------------------------------
 
-    def wish(self, make: Callable[[float], int], done: Done = lambda _: None) -> None:
+    def wish(self, edit: PortEdit, done: Done) -> None:
         """Make a wish to the reconciler; `done` is called with None when it is fulfilled, or with why not."""
-        self._waiting[make(time.monotonic())] = done  # answered in `act` at the earliest
+        self._waiting[self.reconciler.wish(edit, time.monotonic())] = (
+            done  # answered in `act` at the earliest
+        )
         self.act()
 
-    def reload(self, done: Done = lambda _: None) -> None:
-        """Read settings and code anew, and replace every server process. Raises UsageError."""
-        if self._reread is not None and self.reconciler.stopping is None:
-            plan, note = self._reread()
-            self._apply(plan)
-            if note is not None:
-                self.emit(events.Note(note))
-        self.wish(self.reconciler.reload, done)
+    def reload(self, done: Done) -> None:
+        """Replace every server process, with the code as it is now."""
+        self._waiting[self.reconciler.reload(time.monotonic())] = done
+        self.act()
 
-    def _apply(self, plan: Plan) -> None:
-        """Continue with this plan: limits and what is watched at once, the rest with the next release."""
-        self.plan = plan
-        self.executor.renew(plan, self.reconciler.releases)
-        self.reconciler.configure(self._services(plan), _limited(self.reconciler.limits, plan))
-        self._changes.renew(plan)
+    def reread(self) -> str:
+        """Read the settings again, for the next reload; returns which have changed. Raises UsageError.
+
+        Limits and what is watched change at once, the rest with the next release.
+        """
+        if self._reread is None or self.reconciler.stopping is not None:
+            return ""
+        self.plan, changed = self._reread()
+        self.executor.renew(self.plan, self.reconciler.releases)
+        self.reconciler.configure(self._services(self.plan), _limited(self.reconciler.limits, self.plan))
+        self._changes.renew(self.plan)
+        if changed:
+            self.emit(events.Note(changed))
+        return changed
 
     def _services(self, plan: Plan) -> Services:
         return tuple(
@@ -192,13 +199,15 @@ class Supervisor:
 
     def _reload_or_tell(self, done: Done = lambda _: None) -> None:
         try:
+            self.reread()
             self.reload(done)
         except WebdemoError as exc:
             self.emit(events.LoadFailed(exc, old_code_serves=True))
             done(exc)
 
-    def stop(self, why: str) -> None:
+    def stop(self, why: str, done: Done = lambda _: None) -> None:
         """Shut down gracefully: fail readiness, close the sockets, finish the requests in flight."""
+        self._at_end.append(done)
         self.reconciler.stop_all(why, time.monotonic())
         self.act()
 
@@ -262,41 +271,27 @@ class Supervisor:
             case facts.End(exit_code):
                 self._exit_code = exit_code
                 self.loop.stop()
-            case facts.TellStarted():
-                self._tell_started()
-            case facts.TellUp(slot, why, seconds):
-                self._changes.serves(self.reconciler.settled.release)
-                if not self._changes.tells_when_loaded:
-                    self.emit(events.Up(label(slot), self.overview.pids(slot), why, seconds))
-            case facts.TellStopped(slot):
-                self.emit(events.StoppedService(label(slot)))
-            case facts.TellDied(process, slot, how, deaths, pause):
-                self.emit(events.Died(label(slot), self.executor.pid_of(process), how, pause, deaths))
-            case facts.TellHung(process, slot):
-                self.emit(events.Hung(label(slot), self.executor.pid_of(process), self.plan.hang_seconds))
-            case facts.TellGivenUp(slot, process, deaths):
-                self.emit(events.GivenUp(label(slot), deaths, self.executor.tail_of(process)))
-            case facts.TellLoadFailed(error, old_code_serves):
-                self.emit(events.LoadFailed(error, old_code_serves))
-                self._changes.failed(error, old_code_serves=old_code_serves)
-            case facts.TellChangeFailed(process, slot, how):
-                self.emit(events.ReplaceFailed(label(slot), how, self.executor.tail_of(process)))
-            case facts.TellLoaderLost(how, pause):
-                self.emit(events.LoaderLost(how, pause))
-            case facts.TellDraining(why):
-                self._notifier.stopping()
-                serves = bool(self.reconciler.processes)
-                self.emit(
-                    events.Draining(why, self.plan.grace_seconds, self.plan.drain_delay_seconds, serves)
-                )
-            case facts.TellCutOff(process):
-                self.emit(events.CutOff((self.executor.pid_of(process),), self.plan.grace_seconds))
-            case facts.TellDrained(seconds):
-                self.emit(events.Stopped(seconds))
+                for done in self._at_end:
+                    done(None)
+            case facts.AnnounceStart():
+                self._announce_start()
+            case facts.Tell(event, processes):
+                self._tell(self.executor.completed(event, processes))
             case _:
                 self.executor.carry_out(action)
 
-    def _tell_started(self) -> None:
+    def _tell(self, event: events.Event) -> None:
+        if not (isinstance(event, events.Up) and self._changes.tells_when_loaded):
+            self.emit(event)
+        match event:
+            case events.Up():
+                self._changes.serves(self.reconciler.settled.release)
+            case events.LoadFailed(error, old_code_serves):
+                self._changes.failed(error, old_code_serves=old_code_serves)
+            case events.Draining():
+                self._notifier.stopping()
+
+    def _announce_start(self) -> None:
         self._notifier.ready()
         self._changes.started()
         self._changes.serves(self.reconciler.settled.release)

@@ -34,7 +34,7 @@ class Choice:
     server: str | None
     why: str
     sure: str  # how sure that is, and why
-    not_chosen: str = ""  # the servers with a reason against them, and the reason
+    not_chosen: str = ""  # all others, each with the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +52,17 @@ class Answer:
 
 def answer(comparison: Comparison, accepted: Collection[Finding] = ()) -> Answer:
     up = [server for server in comparison.servers if server.state == "up"]
-    problems: dict[str, list[str]] = {}
-    for server in comparison.servers:
-        if server.problem:
-            state = f" ({server.state})" if server.state != "up" else ""
-            problems.setdefault(f"{state}: {server.problem}", []).append(server.label)
+    problems = wording.grouped(
+        (server.label, f"{'' if server in up else f' ({server.state})'}: {server.problem}")
+        for server in comparison.servers
+        if server.problem
+    )
     own = rows.differences(comparison, "app", leave_out=accepted)
-    same, says = _same(comparison, up, own, bool(accepted))
     return Answer(
-        same,
-        says,
+        *_same(comparison, up, own, bool(accepted)),
         own,
         *_cause_and_meaning(own, up),
-        tuple(f"{wording.listed(labels)}{problem}" for problem, labels in problems.items()),
+        tuple(labels + problem for labels, problem in problems),
         _choice(comparison, up, [one for one in own if not _fails_everywhere(one, up)]),
         _quirks(comparison, up),
         tuple((hint.name, text) for hint in HINTS for text in hint.sentences(comparison)),
@@ -123,68 +121,80 @@ def _cause(own: tuple[Difference, ...]) -> str:
 
 def _choice(comparison: Comparison, up: list[Server], own: list[Difference]) -> Choice:
     wrong = _wrong(comparison, up)
-    against: dict[str, str] = {}
     fewest = min((wrong[s.label] for s in up if s.name not in DEVELOPMENT), default=0)
-    for server in up:
+    failing = {m.server for m in _measured(comparison, TYPICAL) if m.errors}
+
+    def objection(server: Server) -> str:
         label = server.label
+        differing = [one.probe.name for one in own if label in one.labels]
         if server.name in DEVELOPMENT:
-            against[label] = "made for development"
-        elif differing := [one.probe.name for one in own if label in one.labels]:
-            against[label] = f"differs on {wording.listed(differing)}"
-        elif server.problem:
-            against[label] = "did not keep running"
-        elif wrong[label] > fewest + MORE_WRONG:
-            against[label] = f"{wrong[label]} wrong responses, where the best has {fewest}"
-        elif any(m.errors for m in _measured(comparison, TYPICAL) if m.server == label):
-            against[label] = "errors under load"
-    left = [server.label for server in up if server.label not in against]
-    if not left:
-        why = "None of those that ran can be recommended." if up else "No server ran."
-        return Choice(None, why, "", _not_chosen(against))
-    chosen, why = _best_of(comparison, left, wrong)
-    return Choice(chosen, why, _sure(comparison), _not_chosen(against))
+            return "made for development"
+        if differing:
+            return f"differs on {wording.listed(differing)}"
+        if server.problem:
+            return "did not keep running"
+        if wrong[label] > fewest + MORE_WRONG:
+            return f"{wrong[label]} wrong responses, where the best has {fewest}"
+        return "errors under load" if label in failing else ""
+
+    against = {server.label: objection(server) for server in up}
+    chosen, why, sure = None, "No server ran.", ""
+    if left := [label for label, objected in against.items() if not objected]:
+        chosen, why, worse = _best_of(comparison, left, wrong)
+        against |= worse
+        sure = _sure(comparison)
+    elif up:
+        why = "There is something against each of those that ran."
+    groups = wording.grouped(item for item in against.items() if item[1])
+    not_chosen = "; ".join(f"{labels} ({why})" for labels, why in groups)
+    return Choice(chosen, why, sure, not_chosen and f"{not_chosen}.")
 
 
-def _not_chosen(against: dict[str, str]) -> str:
-    groups: dict[str, list[str]] = {}
-    for label, why in against.items():
-        groups.setdefault(why, []).append(label)
-    return "; ".join(f"{wording.listed(labels)} ({why})" for why, labels in groups.items()) + "." * bool(
-        groups
-    )
-
-
-def _best_of(comparison: Comparison, left: list[str], wrong: dict[str, int]) -> tuple[str | None, str]:
-    """The best of the servers with no reason against them, and why; None if none is better."""
+def _best_of(
+    comparison: Comparison, left: list[str], wrong: dict[str, int]
+) -> tuple[str | None, str, dict[str, str]]:
+    """The best of these servers, why, and why not each of the others; None if none is better."""
     measured = {m.server: m for m in _measured(comparison, TYPICAL) if m.server in left}
-    if len(left) == 1:
-        return left[0], "It is the only server with no reason against it."
-    probes = len(wording.probes_of(comparison, "server"))
-    if not measured:
-        fewest = min(wrong[label] for label in left)
-        best = [label for label in left if wrong[label] == fewest]
-        if len(best) == 1:
-            return best[0], f"It has the fewest wrong responses ({fewest} of {probes})."
-        return None, f"The results favour none of {wording.listed(best)}."
-    leaders = _leaders(comparison, measured)
+    leaders = _leaders(comparison, measured) if measured else left
     blocked = _blocked(comparison)
-    unblocked = [label for label in leaders if label not in blocked]
 
-    def merits(label: str) -> tuple[int, float]:
-        memory = measured[label].memory_bytes
-        return wrong[label], memory.value if memory else 0.0
+    def drawbacks(label: str) -> list[tuple[float, str]]:
+        """Each as a number to compare, and in words; the most important first."""
+        m = measured.get(label)
+        if m is None:
+            return [(wrong[label], f"{wrong[label]} wrong responses")]
+        rate, memory = m.requests_per_second.value, m.memory_bytes
+        return [
+            (label not in leaders, f"slower, {wording.count(rate)} requests/s"),
+            (label in blocked, "as fast, but slow clients block it"),
+            (wrong[label], f"as fast, but {wrong[label]} wrong responses"),
+            (memory.value if memory else 0, f"as fast, but {wording.megabytes(memory)} of memory"),
+            (-rate, f"as fast within what was measured, {wording.count(rate)} requests/s"),
+        ]
 
-    chosen = min(unblocked or leaders, key=merits)
-    others = [label for label in leaders if label != chosen]
-    reasons = [f"{wording.count(measured[chosen].requests_per_second.value)} requests/s"]
-    if unblocked and blocked.intersection(others):
-        reasons.append("slow clients do not block it")
-    if probes:
-        reasons.append(f"{wrong[chosen]} of {probes} HTTP and WSGI probes answered wrongly")
-    if memory := measured[chosen].memory_bytes:
-        reasons.append(f"{wording.megabytes(memory)} of memory")
-    why = ", ".join(reasons) + "."
-    return chosen, f"{why} As fast, within what was measured: {wording.listed(others)}." if others else why
+    found = {label: drawbacks(label) for label in left}
+    chosen = min(left, key=lambda label: [number for number, _ in found[label]])
+    others = {
+        label: next(
+            (why for (best, _), (own, why) in zip(found[chosen], its, strict=False) if own > best), ""
+        )
+        for label, its in found.items()
+        if label != chosen
+    }
+    if alike := [label for label, why in others.items() if not why]:
+        return None, f"The results favour none of {wording.listed([chosen, *alike])}.", others
+    facts = []
+    if probes := wording.probes_of(comparison, "server"):
+        facts.append(f"{wrong[chosen]} of {len(probes)} probes answered wrongly")
+    lead = "Of the servers with nothing against them, it does best"
+    if m := measured.get(chosen):
+        lead = "Of the servers with nothing against them, none is faster"
+        rate = wording.count(m.requests_per_second.value)
+        facts.insert(0, f"{rate} requests/s with {TYPICAL.connections} connections")
+        facts.append(f"{wording.megabytes(m.memory_bytes)} of memory")
+    if len(left) == 1:
+        lead = "It is the only server with nothing against it"
+    return chosen, f"{': '.join(filter(None, [lead, ', '.join(facts)]))}.", others
 
 
 def _sure(comparison: Comparison) -> str:
@@ -213,22 +223,16 @@ def _quirks(comparison: Comparison, up: list[Server]) -> str:
     probes = wording.probes_of(comparison, "server")
     if not probes or not up:
         return ""
-    counts = _wrong(comparison, up)
-    right = len(probes) - len(rows.differences(comparison, "server"))
-    text = f"{right} of {len(probes)} HTTP and WSGI probes are answered correctly by every server that ran"
-    worst, fewest = max(counts.values()), min(counts.values())
-    if worst == fewest:
-        return f"{text}."
-    most = wording.listed([label for label, number in counts.items() if number == worst])
-    least = wording.listed([label for label, number in counts.items() if number == fewest])
-    return f"{text}. Wrong responses: the fewest from {least} ({fewest}), the most from {most} ({worst})."
+    wrong = sorted(_wrong(comparison, up).items(), key=lambda item: item[1])
+    counts = "; ".join(f"{count} by {labels}" for labels, count in wording.grouped(wrong))
+    return f"Of {len(probes)} HTTP and WSGI probes, answered wrongly or not at all: {counts}."
 
 
 # -- what the figures say ------------------------------------------------------------------------------
 
 
 def _measured(comparison: Comparison, case: Case) -> list[Measurement]:
-    return [m for m in comparison.measurements if m.load == (case.name, case.connections)]
+    return [m for m in comparison.measurements if m.load == case]
 
 
 def _leaders(comparison: Comparison, measured: dict[str, Measurement]) -> list[str]:
@@ -239,7 +243,7 @@ def _leaders(comparison: Comparison, measured: dict[str, Measurement]) -> list[s
     ratios = {
         ratio.server: ratio
         for ratio in (comparison.speed.ratios if comparison.speed else ())
-        if (ratio.case, ratio.connections) == (TYPICAL.name, TYPICAL.connections)
+        if ratio.load == TYPICAL
     }
     order = sorted(measured, key=lambda label: measured[label].requests_per_second.value, reverse=True)
     best = ratios.get(order[0])

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from webdemo import assets
-from webdemo.compare.report import bars, rows, wording
+from webdemo.compare.report import rows, wording
 from webdemo.compare.report.answer import BAD, answer
-from webdemo.compare.report.standings import standings
+from webdemo.compare.report.standings import latency_scale, standings
 from webdemo.compare.results import Comparison, Finding
 from webdemo.web.templates import make_environment
 
@@ -41,8 +41,7 @@ def context(comparison: Comparison, accepted: Collection[Finding] = ()) -> dict[
         "grid": rows.grid(comparison, labels),
         "layers": {layer: rows.differences(comparison, layer) for layer in ("app", "server")},
         "cases": standings(speed) if speed else (),
-        "charts": bars.charts(speed) if speed else {},
-        "latency_scale": bars.latency_scale(speed) if speed else None,
+        "latency_scale": latency_scale(speed) if speed else None,
         "badges": BADGES,
         "words": wording,
     }

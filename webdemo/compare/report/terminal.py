@@ -93,12 +93,13 @@ def _show_grid(comparison: Comparison, labels: list[str], console: Console) -> N
     if comparison.behaviour is None:
         return
     shown = [row for row in rows.grid(comparison, labels) if not _is_right(row.cells)]
-    same = len(comparison.probes) - len(shown)
-    count = wording.counted(len(labels), "server")
-    title = f"Behaviour: {same} of {len(comparison.probes)} probes are right on the {count} that ran"
+    total, count = len(comparison.probes), wording.counted(len(labels), "server")
     if not shown:
-        console.print(Text(f"\n{title}", "bold"))
+        console.print(Text(f"\nBehaviour: all {total} probes are right on the {count} that ran", "bold"))
         return
+    title = (
+        f"Behaviour: the {len(shown)} of {total} probes that are not right on each of the {count} that ran"
+    )
     names = max(len(row.probe.name) for row in shown)
     fitting = max(1, (console.width - names) // (_GRID_COLUMN + 2))
     for first in range(0, len(labels), fitting):  # as many columns as fit the terminal

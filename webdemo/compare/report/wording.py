@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from webdemo.compare.results import Comparison, Figure, Finding, Measurement, Probe, Ratio, Speed
 from webdemo.compare.speed.cases import SLOW_COUNT, STEADY
 from webdemo.text import format_duration, format_size
+
+T = TypeVar("T")
 
 NONE = "–"
 
@@ -69,6 +72,14 @@ def probes_of(comparison: Comparison, layer: str) -> list[Probe]:
 def listed(names: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "none"
+
+
+def grouped(pairs: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
+    """Names, each with something said of it; those of which the same is said are listed together."""
+    groups: dict[T, list[str]] = {}
+    for name, said in pairs:
+        groups.setdefault(said, []).append(name)
+    return [(listed(names), said) for said, names in groups.items()]
 
 
 def heading(title: str) -> str:

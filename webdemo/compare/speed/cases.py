@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 STEADY = "steady"
 SLOW_CLIENTS = "slow clients"
@@ -10,8 +10,7 @@ SLOW_CLIENTS = "slow clients"
 SLOW_COUNT = 120
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     name: str
     connections: int
 
