@@ -150,7 +150,7 @@ def test_a_missing_module_is_told_from_one_whose_own_import_fails(module: Module
     missing = refusal(WebdemoError, "zzzzzz:app")
     assert str(missing) == (
         "There is no module 'zzzzzz' for the app 'zzzzzz:app'.\n"
-        f"Start in the folder that holds it (this is {tmp_path})."
+        f"Start in the folder that holds it (this is {tmp_path}), or name it: --app-dir DIR"
     )
     failed = refusal(AppImportFailed, f"{name}:app")
     assert str(failed) == (
@@ -355,8 +355,8 @@ def test_a_factory_an_asgi_app_and_another_function_are_told_from_an_app(module:
         f"{name}:make {problem}\nIf it makes the app, call it: --app '{name}:make()'"
     )
     assert str(refusal(WebdemoError, f"{name}:asgi")) == (
-        f"{name}:asgi {problem}\n"
-        "It looks like an ASGI app (scope, receive, send), and webdemo serves WSGI apps."
+        f"{name}:asgi looks like an ASGI app (scope, receive, send), and webdemo serves WSGI apps.\n"
+        "Serve it with an ASGI server, such as Uvicorn, or wrap it in ASGIMiddleware of a2wsgi."
     )
     assert refusal(WebdemoError, f"{name}:other").remedy == (
         "Name the attribute that holds the app, or call what makes it: --app 'MODULE:make_app()'"

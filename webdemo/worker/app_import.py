@@ -125,7 +125,7 @@ def _import(name: str, text: str) -> ModuleType:
         remedy = (
             f"Did you mean {guess}?"
             if guess
-            else f"Start in the folder that holds it (this is {Path.cwd()})."
+            else f"Start in the folder that holds it (this is {Path.cwd()}), or name it: --app-dir DIR"
         )
         raise WebdemoError(f"There is no module {exc.name!r} for the app {text!r}.", remedy=remedy) from exc
     except BaseException as exc:
@@ -279,15 +279,15 @@ def _check_callable(found: Any, name: str) -> None:
         return  # a callable written in C may have no signature
     if _takes(signature, 2):
         return
+    problem = f"{name} is no WSGI app: it cannot be called with (environ, start_response)."
     if _takes(signature, 3):
-        remedy = "It looks like an ASGI app (scope, receive, send), and webdemo serves WSGI apps."
+        problem = f"{name} looks like an ASGI app (scope, receive, send), and webdemo serves WSGI apps."
+        remedy = "Serve it with an ASGI server, such as Uvicorn, or wrap it in ASGIMiddleware of a2wsgi."
     elif _takes(signature, 0):
         remedy = f"If it makes the app, call it: --app '{name}()'"
     else:
         remedy = "Name the attribute that holds the app, or call what makes it: --app 'MODULE:make_app()'"
-    raise WebdemoError(
-        f"{name} is no WSGI app: it cannot be called with (environ, start_response).", remedy=remedy
-    )
+    raise WebdemoError(problem, remedy=remedy)
 
 
 def _takes(signature: inspect.Signature, count: int) -> bool:
