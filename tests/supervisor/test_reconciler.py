@@ -374,18 +374,18 @@ def test_requests_that_outlast_the_grace_time_are_cut_off() -> None:
 
 FAULTS = {
     "give nothing the time to start": (
-        "_expire", "self._is_due(process.since + limits.start_seconds, now)", "now > 0",
+        "_expire", "self._is_due(process.since + limits.start_seconds)", "self._now > 0",
     ),
     "do not drain old processes": (
         "_compare_processes", "self._actions.append(facts.Drain(process.number))", "pass",
     ),
     "never kill what does not drain": (
-        "_expire", "self._is_due(process.since + limits.grace_seconds, now)", "False",
+        "_expire", "self._is_due(process.since + limits.grace_seconds)", "False",
     ),
     "keep loaders that are not needed": ("_compare_loaders", "loader.number not in used", "False"),
     "start one process too many": ("_spawn_missing", "range(missing", "range(missing + 1"),
     "do not answer a wish whose change failed": ("_drop", "self._answer(change.wishes, error)", "pass"),
-    "answer before clients meet the result": ("_answer_settled", "self._is_seen(settled, now)", "True"),
+    "answer before clients meet the result": ("_answer_settled", "self._is_seen(settled)", "True"),
     "forget a reload that came during another": ("_reload_again", "change.again is not None", "False"),
     "give up what had come up": ("_crashed", "not history.ever_up and end.has_begun", "end.has_begun"),
     "load the code again under the same release": (

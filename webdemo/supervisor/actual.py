@@ -5,7 +5,7 @@ The rule: data, and nothing else. The reconciler alone writes it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -151,6 +151,12 @@ class History:
     news: tuple[str, float] | None = None  # why it will be news that the service is up, and since when
 
 
+@dataclass(slots=True)
+class Retry:
+    failures: int = 0
+    at: float = 0.0
+
+
 @dataclass(slots=True, eq=False)
 class Release:
     """One state of the app's code."""
@@ -158,12 +164,12 @@ class Release:
     shares: bool = True  # False: each process imports its own copy
     failed: WebdemoError | None = None
     is_lost: bool = False  # its loader has died; the code on disk may be different by now
+    retry: Retry = field(default_factory=Retry)  # of the loader that does not import the app
 
-
-@dataclass(slots=True)
-class Retry:
-    failures: int = 0
-    at: float = 0.0
+    @property
+    def is_gone(self) -> bool:
+        """Whether it can only be loaded as another release."""
+        return self.failed is not None or self.is_lost
 
 
 @dataclass(slots=True)

@@ -36,8 +36,9 @@ from webdemo.supervisor.control_messages import (
 )
 from webdemo.supervisor.executor import Executor, service_of
 from webdemo.supervisor.plan import Plan, Service, rebind, service_for
-from webdemo.supervisor.reconciler import Reconciler, label
+from webdemo.supervisor.reconciler import Reconciler
 from webdemo.supervisor.status import Overview
+from webdemo.supervisor.wording import label
 
 Done = Callable[[WebdemoError | None], None]
 

@@ -6,6 +6,7 @@ another one, so it can be applied again when something else has changed meanwhil
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 
@@ -40,6 +41,9 @@ class Slot(NamedTuple):
     ports: tuple[str, ...]
     is_running: bool = True
     revision: int = 0
+
+    def has_any(self, ports: Iterable[str]) -> bool:
+        return not set(self.ports).isdisjoint(ports)
 
 
 class Spec(NamedTuple):
@@ -148,7 +152,7 @@ def _edited(desired: Desired, ports: tuple[str, ...], **fields: object) -> Desir
     """Give these fields to the slots of the ports."""
     return desired._replace(
         slots=tuple(
-            slot if set(ports).isdisjoint(slot.ports) else slot._replace(**fields)  # type: ignore[arg-type]
+            slot._replace(**fields) if slot.has_any(ports) else slot  # type: ignore[arg-type]
             for slot in desired.slots
         )
     )

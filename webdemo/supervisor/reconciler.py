@@ -22,7 +22,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from webdemo.errors import UsageError, WebdemoError
+from webdemo.errors import WebdemoError
 from webdemo.supervisor import events, facts
 from webdemo.supervisor.actual import (
     ALIVE,
@@ -42,7 +42,6 @@ from webdemo.supervisor.actual import (
 )
 from webdemo.supervisor.desired import (
     Desired,
-    Edit,
     PortEdit,
     Reload,
     Restart,
@@ -53,6 +52,16 @@ from webdemo.supervisor.desired import (
     Swap,
 )
 from webdemo.supervisor.facts import Action, Fact, ProcessEnded, Tell
+from webdemo.supervisor.wording import (
+    STOPPING,
+    describe,
+    gave_up,
+    label,
+    late,
+    loader_error,
+    name_of,
+    replaced,
+)
 
 AGAIN = "again"  # why a service is up that had died
 MOST_QUICK_DEATHS = 5
@@ -86,13 +95,13 @@ class Reconciler:
         self._settling: list[Answering] = []
         self._histories: dict[Spec, History] = {}
         self._numbers = itertools.count(2)
-        self._loader_retries: dict[tuple[int, bool], Retry] = {}
         self._reload_retry = Retry()
         self._patience_seconds = _PATIENCE_SECONDS
         self._placeholder: frozenset[str] = frozenset()
         self._has_ended = False
         self._actions: list[Action] = []
         self._next_look: float | None = None
+        self._now = 0.0  # the time of the call that is under way
 
     # -- wishes ----------------------------------------------------------------------------------
 
@@ -107,16 +116,17 @@ class Reconciler:
         self._swapped -= changed
         for change in list(self.changes):
             if isinstance(change.edit, Swap) and not changed.isdisjoint(change.edit.ports):
-                self._drop(change, _replaced(change.edit, self._new_reload()))
+                self._drop(change, replaced(change.edit, self._new_reload()))
 
     def reload(self, now: float) -> int:
         """Load the code again, and replace every service once it is up with the new code."""
+        self._now = now
         wish = next(self._numbers)
         pending = self._pending_reload()
         if self.stopping is not None:
-            self._answer([wish], _STOPPING)
+            self._answer([wish], STOPPING)
         elif pending is None:
-            self.changes.append(Change(self._new_reload(), [wish], now))
+            self._reload([wish])
         elif pending.again is None:
             pending.again, pending.again_by = [wish], now + self._patience_seconds
         else:
@@ -125,9 +135,10 @@ class Reconciler:
 
     def wish(self, edit: PortEdit, now: float) -> int:
         """Change what runs on some ports. It replaces earlier wishes for them that are not settled."""
+        self._now = now
         wish = next(self._numbers)
         if self.stopping is not None:
-            self._answer([wish], _STOPPING)
+            self._answer([wish], STOPPING)
             return wish
         pending = self._pending_reload()
         if isinstance(edit, Swap):
@@ -136,9 +147,8 @@ class Reconciler:
                 pending.edit = pending.edit._replace(swapped=self._swapped)
         self._replace_earlier(edit)
         self.changes.append(Change(edit._replace(revision=wish), [wish], now))
-        release = self.releases[self.settled.release]
-        if (release.failed is not None or release.is_lost) and pending is None:
-            self.changes.append(Change(self._new_reload(), [], now))
+        if self.releases[self.settled.release].is_gone and pending is None:
+            self._reload([])
         return wish
 
     def kill(self, port: str) -> list[int]:
@@ -148,14 +158,14 @@ class Reconciler:
         self._actions += map(facts.Kill, numbers)
         return numbers
 
-    def stop_all(self, why: str, now: float, *, exit_code: int = 0) -> None:
+    def stop_all(self, why: str, now: float) -> None:
         """Drain everything and end the run."""
+        self._now = now
         if self.stopping is not None:
             return
         self.stopping = Stopping(now)
-        self.exit_code = exit_code
         for change in self.changes:
-            self._answer([*change.wishes, *(change.again or [])], _STOPPING)
+            self._answer([*change.wishes, *(change.again or [])], STOPPING)
         self.changes.clear()
         limits = self.limits
         draining = events.Draining(
@@ -169,22 +179,27 @@ class Reconciler:
         self.stopping = Stopping(now, is_immediate=True)
         self.exit_code = self.exit_code or 1
         for process in self.processes.values():
-            self._kill(process, now)
+            self._kill(process)
         for loader in self.loaders.values():
-            self._kill_loader(loader, now)
+            self._kill_loader(loader)
 
     def _replace_earlier(self, later: PortEdit) -> None:
         for change in list(self.changes):
-            if isinstance(change.edit, Reload) or set(change.edit.ports).isdisjoint(later.ports):
+            if isinstance(change.edit, Reload):
                 continue
             rest = tuple(port for port in change.edit.ports if port not in later.ports)
+            if rest == change.edit.ports:
+                continue
             if rest and isinstance(change.edit, Restart):
                 change.edit = change.edit._replace(ports=rest)
             else:
-                self._drop(change, _replaced(change.edit, later))
+                self._drop(change, replaced(change.edit, later))
 
     def _pending_reload(self) -> Change | None:
         return next((change for change in self.changes if isinstance(change.edit, Reload)), None)
+
+    def _reload(self, wishes: list[int]) -> None:
+        self.changes.append(Change(self._new_reload(), wishes, self._now))
 
     def _new_reload(self) -> Reload:
         number = next(self._numbers)
@@ -217,7 +232,7 @@ class Reconciler:
     def state_of(self, slot: Slot) -> str:
         """One of "stopped", "given up", "up", "waiting" (for a restart) and "starting"."""
         spec = self.spec_of(slot)
-        history = self._histories.get(spec, _NO_HISTORY)
+        history = self._history(spec)
         if not slot.is_running:
             return "stopped"
         if self.problem_of(slot) is not None:
@@ -231,13 +246,13 @@ class Reconciler:
         failed = self.releases[self.settled.release].failed
         if failed is not None and slot.service.is_of_app:
             return failed
-        return self._histories.get(self.spec_of(slot), _NO_HISTORY).given_up
+        return self._history(self.spec_of(slot)).given_up
 
     def process_state(self, number: int) -> str:
         process = self.processes.get(number)
         return process.state.value if process is not None else State.STARTING.value
 
-    def pending(self, now: float) -> Iterator[tuple[str, float, str]]:
+    def pending(self) -> Iterator[tuple[str, float, str]]:
         """For each change: what it is, since when it is wished, and what it waits for."""
         for change in self.changes:
             new = self._new_specs(change)
@@ -251,13 +266,14 @@ class Reconciler:
     # -- facts -----------------------------------------------------------------------------------
 
     def happened(self, fact: Fact, now: float) -> None:
+        self._now = now
         match fact:
             case facts.LoaderReady(number, reason):
-                self._loader_ready(number, reason, now)
+                self._loader_ready(number, reason)
             case facts.LoaderFailed(number, error):
-                self._loader_gone(number, error, now)
+                self._loader_gone(number, error)
             case facts.LoaderEnded(number, how):
-                self._loader_gone(number, _loader_error(how), now, how)
+                self._loader_gone(number, loader_error(how), how)
             case facts.ProcessReady(number):
                 process = self.processes.get(number)
                 if process is not None and process.state is State.STARTING:
@@ -271,35 +287,37 @@ class Reconciler:
             case facts.ProcessHung(number, seconds):
                 process = self.processes.get(number)
                 if process is not None and process.state is State.UP and not process.is_hung:
-                    self._hung(process, seconds, now)
+                    self._hung(process, seconds)
             case ProcessEnded(number):
                 process = self.processes.pop(number, None)
                 if process is not None and process.state in ALIVE:
-                    self._died(process, fact, now)
+                    self._died(process, fact)
             case facts.PortOpened(name):
                 if self.ports[name].state is PortState.OPENING:
                     self.ports[name].enter(PortState.OPEN, now)
             case facts.PortFailed(name, error):
-                self._port_failed(name, error, now)
+                self._port_failed(name, error)
             case facts.QueueLength(name, connections):
                 self.ports[name].queue, self.ports[name].queue_since = connections, now
 
-    def _loader_ready(self, number: int, not_shared_because: str | None, now: float) -> None:
+    def _loader_ready(self, number: int, not_shared_because: str | None) -> None:
         loader = self.loaders.get(number)
         if loader is None or loader.state is not LoaderState.LOADING:
             return
-        loader.enter(LoaderState.READY, now)
-        self._loader_retries.pop((loader.release, loader.share), None)
+        loader.enter(LoaderState.READY, self._now)
+        release = self.releases[loader.release]
+        if not loader.share:
+            release.retry = Retry()
         if not_shared_because is not None:
-            self.releases[loader.release].shares = False
+            release.shares = False
 
-    def _loader_gone(self, number: int, error: WebdemoError, now: float, how: str = "") -> None:
+    def _loader_gone(self, number: int, error: WebdemoError, how: str = "") -> None:
         loader = self.loaders.pop(number, None)
         if loader is None or loader.state in (LoaderState.CLOSING, LoaderState.KILLED):
             return
-        self._loader_failed(loader, error, how or "failed", now)
+        self._loader_failed(loader, error, how or "failed")
 
-    def _loader_failed(self, loader: Loader, error: WebdemoError, how: str, now: float) -> None:
+    def _loader_failed(self, loader: Loader, error: WebdemoError, how: str) -> None:
         """What follows when a loader has failed: for the changes that need it, and for what is settled."""
         release = self.releases[loader.release]
         for change in list(self.changes):
@@ -307,43 +325,42 @@ class Reconciler:
             if any(spec.release == loader.release and self._shares(spec) is loader.share for spec in new):
                 if loader.release != self.settled.release:
                     self._tell(events.LoadFailed(error, self._serves()))
-                self._fail(change, error, now)
+                self._fail(change, error)
         if loader.release != self.settled.release:
             return
         if loader.share and loader.can_fork:
             # Its code is gone: what is on disk now may be another release.
             release.is_lost = True
-            self._tell(events.LoaderLost(how, max(0.0, self._reload_retry.at - now)))
+            self._tell(events.LoaderLost(how, max(0.0, self._reload_retry.at - self._now)))
         elif loader.share:
             release.failed = error
             self._tell(events.LoadFailed(error, old_code_serves=False))
         elif any(not self._shares(spec) for spec in self._settled_specs()):
-            retry = self._loader_retries.setdefault((loader.release, False), Retry())
-            pause = _postpone(retry, now, _LONGEST_RELOAD_PAUSE_SECONDS)
+            pause = _postpone(release.retry, self._now, _LONGEST_RELOAD_PAUSE_SECONDS)
             self._tell(events.LoaderLost(how, pause))
 
-    def _hung(self, process: Process, seconds: float, now: float) -> None:
+    def _hung(self, process: Process, seconds: float) -> None:
         process.is_hung = True
         self._tell(events.Hung(label(process.spec.slot), seconds), process)
         self._actions.append(facts.WriteStacks(process.number))
         if process.spec in self._settled_specs():
             self.restarts[process.spec.slot.ports] += 1
             history = self._history(process.spec)
-            history.news = history.news or (AGAIN, now)
+            history.news = history.news or (AGAIN, self._now)
 
-    def _died(self, process: Process, end: ProcessEnded, now: float) -> None:
+    def _died(self, process: Process, end: ProcessEnded) -> None:
         """Decide what follows from the unexpected end of a process."""
         if process.spec in self._settled_specs():
-            self._crashed(process, end, now)
+            self._crashed(process, end)
             return
         for change in list(self.changes):
             if process.spec in self._new_specs(change):
                 if process.state is State.UP:
-                    self._crashed(process, end, now)
+                    self._crashed(process, end)
                     return
-                self._did_not_come_up(change, process, end, now)
+                self._did_not_come_up(change, process, end)
 
-    def _did_not_come_up(self, change: Change, process: Process, end: ProcessEnded, now: float) -> None:
+    def _did_not_come_up(self, change: Change, process: Process, end: ProcessEnded) -> None:
         error, name = end.error, label(process.spec.slot)
         if error is None:
             error = WebdemoError(
@@ -353,24 +370,24 @@ class Reconciler:
             self._tell(events.ReplaceFailed(name, end.how), process)
         else:
             self._tell(events.LoadFailed(error, self._serves()))
-        self._fail(change, error, now)
+        self._fail(change, error)
 
-    def _crashed(self, process: Process, end: ProcessEnded, now: float) -> None:
+    def _crashed(self, process: Process, end: ProcessEnded) -> None:
         spec, error = process.spec, end.error
         history = self._history(spec)
         history.deaths += 1
-        is_quick = now - process.ordered_at < QUICK_SECONDS
+        is_quick = self._now - process.ordered_at < QUICK_SECONDS
         history.quick_deaths = history.quick_deaths + 1 if is_quick else 0
         self.restarts[spec.slot.ports] += 1
         never_came_up = not history.ever_up and end.has_begun
         if never_came_up and error is not None:
             self._tell(events.LoadFailed(error, old_code_serves=False))
         if never_came_up and (error is not None or history.quick_deaths >= MOST_QUICK_DEATHS):
-            self._give_up(spec, error or _gave_up(spec.slot, history.deaths), process)
+            self._give_up(spec, error or gave_up(spec.slot, history.deaths), process)
             return
         pause = _pause(history.quick_deaths - 1, _LONGEST_PAUSE_SECONDS)
-        history.retry_at = now + pause
-        history.news = history.news or (AGAIN, now + pause)
+        history.retry_at = self._now + pause
+        history.news = history.news or (AGAIN, self._now + pause)
         self._tell(events.Died(label(spec.slot), end.how, pause, history.deaths), process)
 
     def _give_up(self, spec: Spec, error: WebdemoError, *processes: Process) -> None:
@@ -378,11 +395,11 @@ class Reconciler:
         history.given_up = error
         self._tell(events.GivenUp(label(spec.slot), history.deaths), *processes)
 
-    def _port_failed(self, name: str, error: WebdemoError, now: float) -> None:
-        self.ports[name].enter(PortState.CLOSED, now)
+    def _port_failed(self, name: str, error: WebdemoError) -> None:
+        self.ports[name].enter(PortState.CLOSED, self._now)
         for change in list(self.changes):
             if any(name in spec.slot.ports for spec in self._new_specs(change)):
-                self._fail(change, error, now)
+                self._fail(change, error)
         for spec in self._settled_specs():
             if name in spec.slot.ports:
                 self._tell(events.LoadFailed(error, old_code_serves=False))
@@ -392,19 +409,19 @@ class Reconciler:
 
     def next_actions(self, now: float) -> list[Action]:
         """Compare, and return what is to be done now, in this order. The state already takes it as done."""
-        self._next_look = None
-        self._expire(now)
-        while self._settle_one(now):
+        self._now, self._next_look = now, None
+        self._expire()
+        while self._settle_one():
             pass
-        self._expire_changes(now)
-        wanted = self._wanted(now)
-        self._compare_loaders(wanted, now)
-        self._compare_ports(wanted, now)
-        self._compare_processes(wanted, now)
+        self._expire_changes()
+        wanted = self._wanted()
+        self._compare_loaders(wanted)
+        self._compare_ports(wanted)
+        self._compare_processes(wanted)
         self._compare_placeholder()
-        self._tell_news(now)
-        self._answer_settled(now)
-        self._end_if_over(now)
+        self._tell_news()
+        self._answer_settled()
+        self._end_if_over()
         self._forget(wanted)
         actions, self._actions = self._actions, []
         return actions
@@ -413,69 +430,69 @@ class Reconciler:
         """When `next_actions` must be called again although nothing has happened; None for never."""
         return self._next_look
 
-    def _is_due(self, at: float, now: float) -> bool:
+    def _is_due(self, at: float) -> bool:
         """Whether this time has come. If not, the comparison depends on it, and is repeated then."""
-        if now >= at:
+        if self._now >= at:
             return True
         self._next_look = at if self._next_look is None else min(at, self._next_look)
         return False
 
-    def _expire(self, now: float) -> None:
+    def _expire(self) -> None:
         """Whatever has exceeded its time ends."""
         limits = self.limits
         for process in list(self.processes.values()):
             match process.state:
-                case State.STARTING | State.READY if self._is_due(process.since + limits.start_seconds, now):
-                    self._kill(process, now)
+                case State.STARTING | State.READY if self._is_due(process.since + limits.start_seconds):
+                    self._kill(process)
                     how = f"did not answer within {limits.start_seconds:g} s"
-                    self._died(process, ProcessEnded(process.number, how), now)
-                case State.DRAINING if self._is_due(process.since + limits.grace_seconds, now):
-                    self._kill(process, now)
+                    self._died(process, ProcessEnded(process.number, how))
+                case State.DRAINING if self._is_due(process.since + limits.grace_seconds):
+                    self._kill(process)
                     self._tell(events.CutOff(limits.grace_seconds), process)
                     if self.stopping is not None:
                         self.exit_code = self.exit_code or 1
-                case State.KILLED if self._is_due(process.since + _KILL_AGAIN_SECONDS, now):
-                    self._kill(process, now)
+                case State.KILLED if self._is_due(process.since + _KILL_AGAIN_SECONDS):
+                    self._kill(process)
         for loader in list(self.loaders.values()):
             match loader.state:
-                case LoaderState.LOADING if self._is_due(loader.since + limits.start_seconds, now):
-                    self._kill_loader(loader, now)
-                    error = _loader_error(f"did not load it within {limits.start_seconds:g} s")
-                    self._loader_failed(loader, error, "took too long", now)
-                case LoaderState.CLOSING if self._is_due(loader.since + limits.loader_seconds, now):
-                    self._kill_loader(loader, now)
-                case LoaderState.KILLED if self._is_due(loader.since + _KILL_AGAIN_SECONDS, now):
-                    self._kill_loader(loader, now)
+                case LoaderState.LOADING if self._is_due(loader.since + limits.start_seconds):
+                    self._kill_loader(loader)
+                    error = loader_error(f"did not load it within {limits.start_seconds:g} s")
+                    self._loader_failed(loader, error, "took too long")
+                case LoaderState.CLOSING if self._is_due(loader.since + limits.loader_seconds):
+                    self._kill_loader(loader)
+                case LoaderState.KILLED if self._is_due(loader.since + _KILL_AGAIN_SECONDS):
+                    self._kill_loader(loader)
         settled = self.releases[self.settled.release]
         if (
             settled.is_lost
             and self.stopping is None
             and self._pending_reload() is None
-            and self._is_due(self._reload_retry.at, now)
+            and self._is_due(self._reload_retry.at)
         ):
-            _postpone(self._reload_retry, now, _LONGEST_RELOAD_PAUSE_SECONDS)
-            self.changes.append(Change(self._new_reload(), [], now))
+            _postpone(self._reload_retry, self._now, _LONGEST_RELOAD_PAUSE_SECONDS)
+            self._reload([])
 
-    def _expire_changes(self, now: float) -> None:
+    def _expire_changes(self) -> None:
         seconds = self.limits.change_seconds
-        while late := next((c for c in self.changes if self._is_due(c.since + seconds, now)), None):
-            self._fail(late, _late(late.edit, seconds), now)
+        while overdue := next((c for c in self.changes if self._is_due(c.since + seconds)), None):
+            self._fail(overdue, late(overdue.edit, seconds))
         for change in self.changes:
-            if change.again is not None and self._is_due(change.again_by, now):
+            if change.again is not None and self._is_due(change.again_by):
                 # Still not there: the later reload replaces it.
                 change.edit = self._new_reload()
                 change.wishes += change.again
                 change.again = None
-                change.since = now
+                change.since = self._now
                 self._patience_seconds = min(2 * self._patience_seconds, self.limits.start_seconds)
 
-    def _settle_one(self, now: float) -> bool:
+    def _settle_one(self) -> bool:
         """Settle one change whose processes are all up; False if there is none."""
         for change in self.changes:
             target = change.edit.apply(self.settled)
             new = self._new_specs(change)
             if self._is_loaded(change, new) and all(self._is_full(spec) for spec in self._must_prove(change)):
-                self._settle(change, target, new, now)
+                self._settle(change, target, new)
                 return True
         return False
 
@@ -493,13 +510,11 @@ class Reconciler:
         """
         new = [spec for spec in self._new_specs(change) if not spec.slot.service.opens_own_sockets]
         if isinstance(change.edit, Reload):
-            served = [spec.slot.ports for spec in self.settled.specs() if self._serving(spec)]
-            return [
-                spec for spec in new if any(port in ports for ports in served for port in spec.slot.ports)
-            ]
+            served = {port for s in self.settled.specs() if self._serving(s) for port in s.slot.ports}
+            return [spec for spec in new if spec.slot.has_any(served)]
         return new
 
-    def _settle(self, change: Change, target: Desired, new: list[Spec], now: float) -> None:
+    def _settle(self, change: Change, target: Desired, new: list[Spec]) -> None:
         before = self.settled
         self.settled = target
         self.changes.remove(change)
@@ -514,41 +529,38 @@ class Reconciler:
         if isinstance(change.edit, Reload):
             self._patience_seconds = _PATIENCE_SECONDS
             self._reload_retry = Retry()
-        until = now + self.limits.change_seconds
+        until = self._now + self.limits.change_seconds
         ports = [port for spec in new for port in spec.slot.ports]
         wanted = {*target.specs(), *(spec for other in self.changes for spec in self._new_specs(other))}
         old = [
             process
             for process in self.processes.values()
-            if process.state in ALIVE
-            and process.spec not in wanted
-            and not set(ports).isdisjoint(process.spec.slot.ports)
+            if process.state in ALIVE and process.spec not in wanted and process.spec.slot.has_any(ports)
         ]
         self._settling.append(Answering(change.edit, change.wishes, ports, old, until))
-        self._reload_again(change, now)
+        self._reload_again(change)
 
-    def _fail(self, change: Change, error: WebdemoError, now: float) -> None:
+    def _fail(self, change: Change, error: WebdemoError) -> None:
         if change not in self.changes:
             return
         self._drop(change, error)
-        self._reload_again(change, now)
-        release = self.releases[self.settled.release]
-        if isinstance(change.edit, Reload) and (release.failed is not None or release.is_lost):
+        self._reload_again(change)
+        if isinstance(change.edit, Reload) and self.releases[self.settled.release].is_gone:
             for other in list(self.changes):  # they waited for code that can be loaded
                 if not all(map(self._can_start, self._new_specs(other))):
-                    self._fail(other, error, now)
+                    self._fail(other, error)
 
     def _drop(self, change: Change, error: WebdemoError) -> None:
         self.changes.remove(change)
         self._answer(change.wishes, error)
 
-    def _reload_again(self, change: Change, now: float) -> None:
+    def _reload_again(self, change: Change) -> None:
         if change.again is not None and self.stopping is None:
-            self.changes.append(Change(self._new_reload(), change.again, now))
+            self._reload(change.again)
 
-    def _wanted(self, now: float) -> dict[Spec, Change | None]:
+    def _wanted(self) -> dict[Spec, Change | None]:
         """The specs that should have processes: those of what is settled, then those of the changes."""
-        if self._is_over(now):
+        if self._is_over():
             return {}
         wanted: dict[Spec, Change | None] = dict.fromkeys(self._settled_specs())
         for change in self.changes:
@@ -556,34 +568,34 @@ class Reconciler:
                 wanted.setdefault(spec, change)
         return wanted
 
-    def _is_over(self, now: float) -> bool:
+    def _is_over(self) -> bool:
         """Whether the run is stopping, and load balancers have had the drain delay to notice."""
         if self.stopping is None:
             return False
         if self.stopping.is_immediate or not any(p.state is State.UP for p in self.processes.values()):
             return True
-        return self._is_due(self.stopping.since + self.limits.drain_delay_seconds, now)
+        return self._is_due(self.stopping.since + self.limits.drain_delay_seconds)
 
-    def _compare_loaders(self, wanted: dict[Spec, Change | None], now: float) -> None:
+    def _compare_loaders(self, wanted: dict[Spec, Change | None]) -> None:
         needed = {(spec.release, self._shares(spec)): None for spec in wanted}
-        for release, share in sorted(needed, key=lambda key: (key[0], not key[1])):
-            is_lost = share and self.releases[release].is_lost
-            retry = self._loader_retries.get((release, share), _NEVER_FAILED)
-            if self._loader(release, share) is None and not is_lost and self._is_due(retry.at, now):
-                loader = Loader(next(self._numbers), release, share, now)
+        for number, share in sorted(needed, key=lambda key: (key[0], not key[1])):
+            release = self.releases[number]
+            may_start = not release.is_lost if share else self._is_due(release.retry.at)
+            if may_start and self._loader(number, share) is None:
+                loader = Loader(next(self._numbers), number, share, self._now)
                 self.loaders[loader.number] = loader
-                self._actions.append(facts.StartLoader(loader.number, release, share))
+                self._actions.append(facts.StartLoader(loader.number, number, share))
         used = {process.loader for process in self.processes.values()}
         for loader in self.loaders.values():
             if (loader.release, loader.share) in needed:
                 continue
             if loader.state is LoaderState.LOADING:
-                self._kill_loader(loader, now)
+                self._kill_loader(loader)
             elif loader.state is LoaderState.READY and loader.number not in used:
-                loader.enter(LoaderState.CLOSING, now)
+                loader.enter(LoaderState.CLOSING, self._now)
                 self._actions.append(facts.CloseLoader(loader.number))
 
-    def _compare_ports(self, wanted: dict[Spec, Change | None], now: float) -> None:
+    def _compare_ports(self, wanted: dict[Spec, Change | None]) -> None:
         wanted_open = {port for spec in wanted for port in spec.slot.ports}
         if self.limits.waits_for_fix and self.stopping is None:
             # Where the placeholder can say 503; elsewhere a client would wait until the code is fixed.
@@ -593,54 +605,54 @@ class Reconciler:
         for name, port in self.ports.items():
             is_wanted = name in wanted_open
             if is_wanted and port.state in (PortState.CLOSED, PortState.CLOSING):
-                port.enter(PortState.OPENING, now)
+                port.enter(PortState.OPENING, self._now)
                 self._actions.append(facts.OpenPort(name))
             elif not is_wanted and port.state is PortState.OPEN and name in served:
-                port.enter(PortState.CLOSING, now)
+                port.enter(PortState.CLOSING, self._now)
                 self._actions.append(facts.DrainQueue(name))
             elif (not is_wanted and port.state in (PortState.OPEN, PortState.OPENING)) or (
-                port.state is PortState.CLOSING and (name not in served or self._is_queue_over(port, now))
+                port.state is PortState.CLOSING and (name not in served or self._is_queue_over(port))
             ):
-                port.enter(PortState.CLOSED, now)
+                port.enter(PortState.CLOSED, self._now)
                 self._actions.append(facts.ClosePort(name))
 
-    def _is_queue_over(self, port: Port, now: float) -> bool:
+    def _is_queue_over(self, port: Port) -> bool:
         """Whether the accept queue is empty, or its servers have stopped accepting."""
         return (
             port.queue == 0
-            or self._is_due(port.queue_since + self.limits.queue_seconds, now)
-            or self._is_due(port.since + self.limits.grace_seconds, now)
+            or self._is_due(port.queue_since + self.limits.queue_seconds)
+            or self._is_due(port.since + self.limits.grace_seconds)
         )
 
-    def _compare_processes(self, wanted: dict[Spec, Change | None], now: float) -> None:
+    def _compare_processes(self, wanted: dict[Spec, Change | None]) -> None:
         for process in self.processes.values():
             can_end = self._is_full(process.spec) or process.spec.slot.service.opens_own_sockets
             if process.spec in wanted and not (process.is_hung and can_end):
                 process.unwanted_since = None
                 continue
             if process.unwanted_since is None:
-                process.unwanted_since = now
+                process.unwanted_since = self._now
             # One that starts may accept already, its report being on its way: it is not killed either.
             if process.state is State.STARTING or (
                 process.state in (State.READY, State.UP)
                 and not self._is_queue_waiting(process)
-                and not self._is_needed(process, wanted, now)
+                and not self._is_needed(process, wanted)
             ):
-                process.enter(State.DRAINING, now)
+                process.enter(State.DRAINING, self._now)
                 self._actions.append(facts.Drain(process.number))
         for spec, change in wanted.items():
-            if self._is_due(self._history(spec).retry_at, now) and self._may_spawn(spec, change):
-                self._spawn_missing(spec, now)
+            if self._is_due(self._history(spec).retry_at) and self._may_spawn(spec, change):
+                self._spawn_missing(spec)
 
-    def _is_needed(self, process: Process, wanted: dict[Spec, Change | None], now: float) -> bool:
+    def _is_needed(self, process: Process, wanted: dict[Spec, Change | None]) -> bool:
         """Whether what has taken over has died: for a while the old process can serve on."""
         since = process.unwanted_since
-        if since is None or self._is_due(since + self.limits.start_seconds, now):
+        if since is None or self._is_due(since + self.limits.start_seconds):
             return False
         return any(
             spec in wanted and not self._serving(spec) and not spec.slot.service.opens_own_sockets
             for spec in self._settled_specs()
-            if process.state is State.UP and not set(process.spec.slot.ports).isdisjoint(spec.slot.ports)
+            if process.state is State.UP and process.spec.slot.has_any(spec.slot.ports)
         )
 
     def _is_queue_waiting(self, process: Process) -> bool:
@@ -654,7 +666,7 @@ class Reconciler:
         holders = {port for p in self.processes.values() for port in p.spec.slot.ports}
         return change is None and holders.isdisjoint(spec.slot.ports)
 
-    def _spawn_missing(self, spec: Spec, now: float) -> None:
+    def _spawn_missing(self, spec: Spec) -> None:
         loader = self._loader(spec.release, self._shares(spec), can_fork=True)
         missing = spec.slot.service.processes - sum(
             process.spec == spec and process.state in ALIVE and not process.is_hung
@@ -662,21 +674,20 @@ class Reconciler:
         )
         for _ in range(missing if loader is not None else 0):
             assert loader is not None
-            process = Process(next(self._numbers), spec, loader.number, now, now)
+            process = Process(next(self._numbers), spec, loader.number, self._now, self._now)
             self.processes[process.number] = process
             self._actions.append(facts.Spawn(process.number, spec, loader.number))
 
     def _compare_placeholder(self) -> None:
         """Respond with 503 where no server will accept connections until a user acts."""
-        settled = self.releases[self.settled.release]
-        is_lost = settled.failed is not None or settled.is_lost
+        is_gone = self.releases[self.settled.release].is_gone
         loading = self.limits.placeholder_at_start if not self.is_started else frozenset()
         ports = {
             port
             for spec in self.settled.specs()
             if spec.slot.service.has_placeholder
             for port in spec.slot.ports
-            if (is_lost or port in loading or self._history(spec).given_up is not None)
+            if (is_gone or port in loading or self._history(spec).given_up is not None)
             and self.ports[port].state is PortState.OPEN
         }
         for process in self.processes.values():
@@ -688,13 +699,13 @@ class Reconciler:
 
     # -- what follows from the comparison --------------------------------------------------------
 
-    def _tell_news(self, now: float) -> None:
+    def _tell_news(self) -> None:
         for spec in self._settled_specs():
             history = self._history(spec)
             if history.news is not None and self._is_full(spec):
                 if self.is_started:
                     why, since = history.news
-                    self._tell(events.Up(label(spec.slot), why, now - since), *self._up(spec))
+                    self._tell(events.Up(label(spec.slot), why, self._now - since), *self._up(spec))
                 history.news = None
         if not self.is_started and self.stopping is None:
             specs = self.settled.specs()
@@ -703,20 +714,18 @@ class Reconciler:
                 self.is_started = True
                 self._actions.append(facts.AnnounceStart())
 
-    def _answer_settled(self, now: float) -> None:
+    def _answer_settled(self) -> None:
         for settled in list(self._settling):
-            specs = [
-                spec for spec in self.settled.specs() if not set(settled.ports).isdisjoint(spec.slot.ports)
-            ]
+            specs = [spec for spec in self.settled.specs() if spec.slot.has_any(settled.ports)]
             errors = [self._history(spec).given_up for spec in specs]
             error = next((error for error in errors if error is not None), None)
-            if self._is_due(settled.until, now):
-                error = _late(settled.edit, self.limits.change_seconds)
-            if error is not None or (all(map(self._is_full, specs)) and self._is_seen(settled, now)):
+            if self._is_due(settled.until):
+                error = late(settled.edit, self.limits.change_seconds)
+            if error is not None or (all(map(self._is_full, specs)) and self._is_seen(settled)):
                 self._settling.remove(settled)
                 self._answer(settled.wishes, error)
 
-    def _is_seen(self, settled: Answering, now: float) -> bool:
+    def _is_seen(self, settled: Answering) -> bool:
         """Whether the old processes have stopped accepting, so that clients meet the new ones."""
         if isinstance(settled.edit, Stop):
             [port] = settled.edit.ports
@@ -725,45 +734,33 @@ class Reconciler:
         return all(
             process.number not in self.processes
             or process.state is State.KILLED
-            or (
-                process.state is State.DRAINING
-                and self._is_due(process.since + _STOPS_ACCEPTING_SECONDS, now)
-            )
+            or (process.state is State.DRAINING and self._is_due(process.since + _STOPS_ACCEPTING_SECONDS))
             for process in settled.old
         )
 
-    def _end_if_over(self, now: float) -> None:
+    def _end_if_over(self) -> None:
         if self.stopping is None:
-            error = self._failure()
-            if error is not None and not self.changes and not self.limits.waits_for_fix:
-                if self.releases[self.settled.release].failed is not None:
-                    self.stop_all("the app cannot be loaded", now, exit_code=error.exit_code)
-                else:
-                    self.stop_all("every server gave up", now, exit_code=WebdemoError.exit_code)
+            failed = self.releases[self.settled.release].failed
+            if not self.changes and not self.limits.waits_for_fix and (failed or self._has_given_up()):
+                self.exit_code = (failed or WebdemoError).exit_code
+                self.stop_all("the app cannot be loaded" if failed else "every server gave up", self._now)
             return
         if self._has_ended:
             return
-        is_overdue = self.stopping.is_immediate and self._is_due(
-            self.stopping.since + _ENDS_WHEN_KILLED_SECONDS, now
-        )
+        stopping = self.stopping
+        is_overdue = stopping.is_immediate and self._is_due(stopping.since + _ENDS_WHEN_KILLED_SECONDS)
         if is_overdue or (not self.processes and not self.loaders):
             self._has_ended = True
             for settled in self._settling:
                 self._answer(settled.wishes, None)
             self._settling.clear()
-            self._tell(events.Stopped(now - self.stopping.since))
+            self._tell(events.Stopped(self._now - stopping.since))
             self._actions.append(facts.End(self.exit_code))
 
-    def _failure(self) -> WebdemoError | None:
-        """Why the run has nothing left to serve, or None."""
-        failed = self.releases[self.settled.release].failed
-        if failed is not None:
-            return failed
+    def _has_given_up(self) -> bool:
+        """Whether the app's services are all given up."""
         specs = [spec for spec in self.settled.specs() if spec.slot.service.is_of_app]
-        errors = [self._history(spec).given_up for spec in specs]
-        if not specs or any(error is None for error in errors):
-            return None
-        return errors[0]
+        return bool(specs) and all(self._history(spec).given_up for spec in specs)
 
     def _forget(self, wanted: dict[Spec, Change | None]) -> None:
         kept = {*wanted, *self.settled.specs()}
@@ -772,7 +769,6 @@ class Reconciler:
         releases |= {spec.release for spec in wanted}
         releases |= {change.edit.release for change in self.changes if isinstance(change.edit, Reload)}
         self.releases = {number: r for number, r in self.releases.items() if number in releases}
-        self._loader_retries = {key: r for key, r in self._loader_retries.items() if key[0] in releases}
 
     # -- helpers ---------------------------------------------------------------------------------
 
@@ -826,12 +822,12 @@ class Reconciler:
     def _serves(self) -> bool:
         return any(self._serving(spec) for spec in self.settled.specs())
 
-    def _kill(self, process: Process, now: float) -> None:
-        process.enter(State.KILLED, now)
+    def _kill(self, process: Process) -> None:
+        process.enter(State.KILLED, self._now)
         self._actions.append(facts.Kill(process.number))
 
-    def _kill_loader(self, loader: Loader, now: float) -> None:
-        loader.enter(LoaderState.KILLED, now)
+    def _kill_loader(self, loader: Loader) -> None:
+        loader.enter(LoaderState.KILLED, self._now)
         self._actions.append(facts.KillLoader(loader.number))
 
     def _tell(self, event: events.Event, *processes: Process) -> None:
@@ -839,10 +835,6 @@ class Reconciler:
 
     def _answer(self, wishes: Iterable[int], error: WebdemoError | None) -> None:
         self._actions += [facts.Answer(wish, error) for wish in wishes]
-
-
-def label(slot: Slot) -> str:
-    return f"{slot.service} {' '.join(slot.ports)}"
 
 
 def _pause(failures: int, longest: float) -> float:
@@ -855,50 +847,3 @@ def _postpone(retry: Retry, now: float, longest: float) -> float:
     retry.failures += 1
     retry.at = now + pause
     return pause
-
-
-def name_of(edit: Edit) -> str:
-    """The name of the command for it."""
-    return type(edit).__name__.lower()
-
-
-def describe(edit: Edit) -> str:
-    """The edit in words, such as `swap 8000 to gunicorn`."""
-    words = [name_of(edit)]
-    if not isinstance(edit, Reload):
-        words += edit.ports
-    if isinstance(edit, Swap):
-        words += ["to", str(edit.service)]
-    return " ".join(words)
-
-
-_NEVER_FAILED = Retry()
-_NO_HISTORY = History()
-_STOPPING = UsageError("This webdemo is stopping.", remedy="Start a new one.")
-
-
-def _replaced(earlier: Edit, later: Edit) -> WebdemoError:
-    return WebdemoError(
-        f"{describe(earlier).capitalize()}: it was replaced by a later command, {describe(later)}.",
-        remedy="See: webdemo ps",
-    )
-
-
-def _late(edit: Edit, seconds: float) -> WebdemoError:
-    return WebdemoError(
-        f"{describe(edit).capitalize()}: it was not done within {seconds:g} s.",
-        remedy="See: webdemo ps, and the log.",
-    )
-
-
-def _gave_up(slot: Slot, deaths: int) -> WebdemoError:
-    return WebdemoError(
-        f"{label(slot)} did not come up: it ended {deaths} times in a row.", remedy="The log says why."
-    )
-
-
-def _loader_error(how: str) -> WebdemoError:
-    return WebdemoError(
-        f"The app cannot be loaded: the process that imports it {how}.",
-        remedy="The log may say more; --start-timeout SECONDS gives it more time.",
-    )

@@ -9,7 +9,8 @@ from webdemo.supervisor.control_messages import ChangeStatus, ProcessStatus, Ser
 from webdemo.supervisor.desired import Slot
 from webdemo.supervisor.events import Row
 from webdemo.supervisor.executor import Executor, service_of, version_of
-from webdemo.supervisor.reconciler import Reconciler, label
+from webdemo.supervisor.reconciler import Reconciler
+from webdemo.supervisor.wording import label
 
 
 class Overview:
@@ -27,7 +28,7 @@ class Overview:
         now = time.monotonic()
         return tuple(
             ChangeStatus(what, round(now - since, 1), waits_for)
-            for what, since, waits_for in self._reconciler.pending(now)
+            for what, since, waits_for in self._reconciler.pending()
         )
 
     def rows(self) -> tuple[Row, ...]:

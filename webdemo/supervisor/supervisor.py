@@ -166,9 +166,8 @@ class Supervisor:
 
     def wish(self, edit: PortEdit, done: Done) -> None:
         """Make a wish to the reconciler; `done` is called with None when it is fulfilled, or with why not."""
-        self._waiting[self.reconciler.wish(edit, time.monotonic())] = (
-            done  # answered in `act` at the earliest
-        )
+        wish = self.reconciler.wish(edit, time.monotonic())
+        self._waiting[wish] = done  # answered in `act` at the earliest
         self.act()
 
     def reload(self, done: Done) -> None:
