@@ -205,7 +205,7 @@ def test_an_import_error_of_any_length_fails_the_reload_alone(
     assert len(answer["problem"]) < 3000
     assert body_of(run.url) == b"one"
     served.write_text(APP.replace("one", "two"))
-    assert control.call(do="reload") == {"ok": True}
+    assert control.call(do="reload") == {"ok": True, "note": ""}
     assert body_of(run.url) == b"two"
     assert errors_in(run) == []
 
@@ -265,7 +265,7 @@ def test_without_descriptors_a_command_fails_and_the_next_one_works(
         assert "Too many open files" in answer["problem"], message
         assert "ulimit -n" in answer["remedy"]
         assert body_of(run.url) == b"one"
-        assert control.call(**message) == {"ok": True}
+        assert control.call(**message) == {"ok": True, "note": ""}
         assert body_of(run.url) == b"one"
     with no_descriptor_left(run):
         run.servers()[0].kill()

@@ -30,6 +30,7 @@ from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.live import release_name
 from webdemo.supervisor.log_tail import LastLines
 from webdemo.supervisor.loop import Loop
+from webdemo.supervisor.orders import order_of
 from webdemo.supervisor.placeholder import Placeholder
 from webdemo.supervisor.plan import Plan, Service
 from webdemo.supervisor.processes import LoaderProcess, ServerProcess, how_it_ended
@@ -46,8 +47,6 @@ from webdemo.worker.messages import (
     Ready,
     Refused,
     ServerReport,
-    Sources,
-    Spawn,
     Spawned,
     Wrote,
 )
@@ -59,15 +58,16 @@ _MOST_ENDED = 64
 _LOOK_FOR_HANGS_SECONDS = 1.0
 
 
+AppReport = Loaded | Ready | Wrote | Hint
+"""What loaders and server processes report of the app."""
+
+
 class Hooks(NamedTuple):
     """The callbacks of the executor."""
 
     on_fact: Callable[[Fact], None]
     emit: Callable[[events.Event], None]
-    on_loaded: Callable[[Loaded, bool], None]  # and whether the loader shares what it has imported
-    on_hint: Callable[[str], None]  # a line for the user, from a server process
-    on_sources: Callable[[Sources], None]
-    on_wrote: Callable[[Sequence[str]], None]  # the files that the app is about to write
+    on_report: Callable[[AppReport], None]
     services: Callable[[], tuple[Slot, ...]]  # all of the run
 
 
@@ -187,13 +187,12 @@ class Executor:
         match report:
             case Loaded():
                 servers.remember_versions(report.versions)
-                self._hooks.on_sources(report.sources)
-                self._hooks.on_loaded(report, self._loaders[number].share)
+                self._hooks.on_report(report)
                 self._hooks.on_fact(facts.LoaderReady(number, report.not_shared_because))
             case Failed():
                 self._failed_loaders[number] = report.error()
-            case Wrote(paths):
-                self._hooks.on_wrote(paths)
+            case Wrote():
+                self._hooks.on_report(report)
             case Spawned(process):
                 for pidfd in descriptors:
                     if process in self.processes:
@@ -224,20 +223,21 @@ class Executor:
     # -- server processes ------------------------------------------------------------------------
 
     def _spawn(self, number: int, spec: Spec, loader: int) -> None:
+        error: WebdemoError
         try:
             self._order(number, spec, self._loaders[loader])
-        except WebdemoError as exc:
-            self._loop.post(partial(self._refused, number, exc))
-        except OSError as exc:
-            refusal = SystemRefusal(interpreter.NO_PROCESS, exc)
-            self._loop.post(partial(self._refused, number, refusal))
+            return
         except KeyError:
-            ended = WebdemoError("Its loader has ended.", remedy="Try again in a moment.")
-            self._loop.post(partial(self._refused, number, ended))
+            error = WebdemoError("Its loader has ended.", remedy="Try again in a moment.")
+        except WebdemoError as exc:
+            error = exc
+        except OSError as exc:
+            error = SystemRefusal(interpreter.NO_PROCESS, exc)
+        self._loop.post(partial(self._refused, number, error))
 
     def _order(self, number: int, spec: Spec, loader: LoaderProcess) -> None:
         """Tell a loader to fork the process; raises OSError or WebdemoError if that is impossible."""
-        plan, service, ports = self.plan_of(spec.release), service_of(spec.slot), spec.slot.ports
+        service, ports = service_of(spec.slot), spec.slot.ports
         adapter = registry.find(service.server)
         listeners = [self.listeners[port] for port in ports]
         source = f"{service.server} {' '.join(listener.label() for listener in listeners)}"
@@ -247,28 +247,10 @@ class Executor:
             for listener in listeners:
                 if not listener.sockets:  # they were closed when the previous process took the port over
                     listener.sockets = listen(listener.bind)
-        certificate = service.certificate
-        order = Spawn(
-            process=number,
-            own_import=not loader.share,
-            server=service.server,
-            options=dict(service.options),
-            workers=service.workers if adapter.own_workers else 1,
-            has_siblings=service.workers > 1,
-            cpus=(process.cpu,) if process.cpu is not None else service.cpus,
-            worker_cpus=service.cpus if service.cpu_each and adapter.own_workers else (),
-            certificate=None if isinstance(certificate, servers.MadeCertificate) else certificate,
-            made_certificate=certificate if isinstance(certificate, servers.MadeCertificate) else None,
-            grace_seconds=plan.grace_seconds,
-            writes_stacks=bool(plan.hang_seconds),
-            reload=plan.reload,
-            settings=self._edge_settings(number, spec),
-            target=service.target or plan.target,
-        )
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             reports, output = _pipe(ours, theirs), _pipe(ours, theirs)
             loader.send(
-                order,
+                order_of(process, service, self.plan_of(spec.release), self._edge_settings(number, spec)),
                 [
                     reports[1],
                     output[1],
@@ -289,7 +271,7 @@ class Executor:
             reports[0],
             mark=self._mark,
             emit=self._hooks.emit,
-            on_report=partial(self._process_reports, number),
+            on_report=partial(self._process_reports, process),
             on_end=partial(self._hung_up, number),
         )
 
@@ -325,26 +307,21 @@ class Executor:
             ),
         )
 
-    def _process_reports(self, number: int, report: ServerReport) -> None:
+    def _process_reports(self, process: ServerProcess, report: ServerReport) -> None:
         match report:
             case Failed():
-                if number in self.processes:
-                    self.processes[number].failure = report
+                process.failure = report
             case Began(pid):
-                if number in self.processes:
-                    self.processes[number].pid = pid
-            case Ready(sources):
-                self._hooks.on_sources(sources)
-                if number in self.processes:
-                    self.processes[number].is_ready = True
-                self._hooks.on_fact(facts.ProcessReady(number))
-            case Wrote(paths):
-                self._hooks.on_wrote(paths)
+                process.pid = pid
+            case Ready():
+                self._hooks.on_report(report)
+                process.is_ready = True
+                self._hooks.on_fact(facts.ProcessReady(process.number))
             case Dropped(lines):
                 why = "the main process did not read them in time"
                 self._hooks.emit(events.Dropped(lines, why))
-            case Hint(text):
-                self._hooks.on_hint(text)
+            case _:
+                self._hooks.on_report(report)
 
     def _probe(self, number: int) -> None:
         """Probe the port, in a thread, until this process has answered or its time is over."""
@@ -362,11 +339,7 @@ class Executor:
         def ask() -> None:
             if service.runs_app:
                 answered = probe.wait_for(
-                    endpoint,
-                    self._token,
-                    number,
-                    alone=is_alone,
-                    give_up_at=give_up_at,
+                    endpoint, self._token, number, alone=is_alone, give_up_at=give_up_at
                 )
             else:
                 greeting = registry.find(service.server).greeting
@@ -455,20 +428,14 @@ class Executor:
     # -- ports -----------------------------------------------------------------------------------
 
     def _open(self, port: str) -> None:
-        listener = self.listeners[port]
+        fact: Fact = facts.PortOpened(port)
         try:
-            listener.refuse_if_gone()
-            if listener.sockets and (listener.is_inherited or listener.bind.path is None):
-                listener.take_new_again()
-            else:
-                listener.close()
-                listener.sockets = listen(listener.bind)
+            self.listeners[port].open_again()
         except WebdemoError as exc:
-            self._hooks.on_fact(facts.PortFailed(port, exc))
+            fact = facts.PortFailed(port, exc)
         except OSError as exc:
-            self._hooks.on_fact(facts.PortFailed(port, SystemRefusal(f"Port {port} cannot be opened", exc)))
-        else:
-            self._hooks.on_fact(facts.PortOpened(port))
+            fact = facts.PortFailed(port, SystemRefusal(f"Port {port} cannot be opened", exc))
+        self._hooks.on_fact(fact)
 
     def _look_at_queue(self, port: str, before: int | None = None) -> None:
         """Report the length of the accept queue whenever it has changed, until the queue is empty."""

@@ -24,6 +24,7 @@ from webdemo.net import BACKLOG, ListeningSocket
 from webdemo.net.addresses import WILDCARD, machine_addresses
 from webdemo.net.bind import Bind
 from webdemo.net.bindtext import authority
+from webdemo.net.listener import listen
 from webdemo.net.socketfile import UnixListener
 from webdemo.portable import AF_UNIX
 from webdemo.syntax import is_loopback
@@ -103,8 +104,13 @@ class Listener:
             elif not _drop_syn(sock):
                 sock.listen(0)
 
-    def take_new_again(self) -> None:
-        """Undo `refuse_new`. Not for a Unix socket: its file is gone, and it has to be opened again."""
+    def open_again(self) -> None:
+        """Undo `refuse_new` or `close`. Raises WebdemoError or OSError."""
+        self.refuse_if_gone()
+        if not self.is_inherited and (not self.sockets or self.bind.path is not None):
+            self.close()  # the file of a Unix socket is gone
+            self.sockets = listen(self.bind)
+            return
         for sock in self.sockets:
             if sys.platform == "linux":
                 with contextlib.suppress(OSError):  # it has no filter

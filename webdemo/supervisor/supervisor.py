@@ -39,7 +39,7 @@ from webdemo.supervisor.reconciler import Reconciler
 from webdemo.supervisor.status import Overview
 from webdemo.worker import interpreter, startup
 from webdemo.worker.codec import InvalidMessage
-from webdemo.worker.messages import Loaded
+from webdemo.worker.messages import Hint, Loaded, Ready, Wrote
 
 if TYPE_CHECKING:
     from webdemo.supervisor.admin import Admin
@@ -80,10 +80,7 @@ class Supervisor:
             executor.Hooks(
                 on_fact=self._happened,
                 emit=emit,
-                on_loaded=self._loaded,
-                on_hint=self._hint,
-                on_sources=lambda sources: self._changes.know_sources(sources),
-                on_wrote=lambda paths: self._changes.wrote(paths),
+                on_report=self._reported,
                 services=lambda: self.reconciler.settled.slots,
             ),
         )
@@ -297,11 +294,20 @@ class Supervisor:
         rows = self.overview.rows()
         self.emit(events.Started(rows, time.monotonic() - startup.BEGAN, self._app_name))
 
-    def _loaded(self, report: Loaded, shares: bool) -> None:
-        self._app_name = report.app or self._app_name
-        self._changes.know_needed(report.ahead)
-        if shares:
-            self.emit(events.Loaded(report.seconds, report.not_shared_because))
+    def _reported(self, report: executor.AppReport) -> None:
+        match report:
+            case Hint(text):
+                self._hint(text)
+            case Wrote(paths):
+                self._changes.wrote(paths)
+            case Ready(sources):
+                self._changes.know_sources(sources)
+            case Loaded():
+                self._changes.know_sources(report.sources)
+                self._changes.know_needed(report.ahead)
+                if report.app is not None:  # the loader has imported it
+                    self._app_name = report.app
+                    self.emit(events.Loaded(report.seconds, report.not_shared_because))
 
     # -- helpers ---------------------------------------------------------------------------------
 
