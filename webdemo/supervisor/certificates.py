@@ -7,17 +7,13 @@ certificate is verified as a client would do it: with a TLS handshake in memory.
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from webdemo.errors import (
-    UsageError,
-)
+from webdemo.errors import UsageError
 from webdemo.servers import Certificate, MadeCertificate
 from webdemo.supervisor.plan import Plan, Service
 from webdemo.supervisor.self_signed import WILDCARDS, fingerprint, self_signed
@@ -28,12 +24,9 @@ _NO_CHECK_TIME = 0x200000
 _NAME_MISMATCHES = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateFacts:
-    """What a certificate says, after it has passed `check`."""
+class CertificateFacts(NamedTuple):
+    """What the user is told of a certificate that has passed `check`."""
 
-    names: tuple[str, ...]  # DNS names and addresses
-    expires: datetime  # aware, UTC
     fingerprint: str  # SHA-256 as browsers print it: AB:CD:...
     not_named: tuple[str, ...]  # requested hosts that it does not cover: clients will warn
 
@@ -43,8 +36,8 @@ def check(certificate: Certificate, hosts: Iterable[str] = ()) -> CertificateFac
 
     Raises a subclass of UsageError if it cannot be served or no client would accept it today.
     """
-    _check_chain_file(certificate.chain)
-    _check_key_file(certificate.key)
+    _check_file(certificate.chain, _CHAIN, _KEY)
+    _check_file(certificate.key, _KEY, _CHAIN)
     server = _server_context(certificate)
     try:
         facts, der = _handshake(server, certificate.chain, None)
@@ -62,49 +55,54 @@ def check(certificate: Certificate, hosts: Iterable[str] = ()) -> CertificateFac
             f"The certificate {certificate.chain} is not valid before {begins:%Y-%m-%d at %H:%M} UTC.",
             remedy=f"Check this machine's clock ({now:%Y-%m-%d %H:%M} UTC), or use another certificate.",
         )
-    names = tuple(
-        str(ipaddress.ip_address(name)) if kind == "IP Address" else name
-        for kind, name in facts.get("subjectAltName", ())
-        if kind in ("DNS", "IP Address")
-    )
     not_named = tuple(
         host
         for host in dict.fromkeys(hosts)
         if host not in WILDCARDS and not _covers(server, certificate.chain, host)
     )
-    return CertificateFacts(names, expires, fingerprint(der), not_named)
+    return CertificateFacts(fingerprint(der), not_named)
 
 
 # -- checks of the files --------------------------------------------------------------------------
 
 
-def _check_chain_file(path: Path) -> None:
-    text = _read(path, "certificate")
-    if b"-----BEGIN CERTIFICATE-----" in text:
-        return
-    if b"PRIVATE KEY-----" in text:
-        raise UsageError(
-            f"{path} holds a private key, not a certificate.",
-            remedy="Give the certificate as certificate=FILE, its key as key=FILE.",
-        )
-    raise _not_pem(path, text, "certificate", "openssl x509 -inform der")
+class _Kind(NamedTuple):
+    """What one of the two files must hold."""
+
+    option: str
+    holds: str
+    marker: str  # in the first line of its PEM form
+    command: str  # of openssl
 
 
-def _check_key_file(path: Path) -> None:
-    text = _read(path, "key")
-    if b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in text or b"Proc-Type: 4,ENCRYPTED" in text:
+_CHAIN = _Kind("certificate", "a certificate", "CERTIFICATE", "x509")
+_KEY = _Kind("key", "a private key", "PRIVATE KEY", "pkey")
+
+
+def _check_file(path: Path, kind: _Kind, other: _Kind) -> None:
+    what = kind.option
+    content = _read(path, what)
+    is_encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in content or b"Proc-Type: 4,ENCRYPTED" in content
+    if kind is _KEY and is_encrypted:
         raise UsageError(
             f"The key {path} is encrypted, and a server cannot be asked for its password.",
             remedy=f"Store it decrypted, readable to its owner only: openssl pkey -in {path} -out FILE",
         )
-    if b"PRIVATE KEY-----" in text:
+    if f"{kind.marker}-----".encode() in content:
         return
-    if b"-----BEGIN CERTIFICATE-----" in text:
+    if f"{other.marker}-----".encode() in content:
         raise UsageError(
-            f"{path} holds a certificate, not a private key.",
+            f"{path} holds {other.holds}, not {kind.holds}.",
             remedy="Give the certificate as certificate=FILE, its key as key=FILE.",
         )
-    raise _not_pem(path, text, "key", "openssl pkey -inform der")
+    if content.startswith(b"\x30\x82"):
+        raise UsageError(
+            f"The {what} {path} is in DER form, not PEM.",
+            remedy=f"Convert it: openssl {kind.command} -inform der -in {path} -out FILE.pem",
+        )
+    raise UsageError(
+        f"The {what} {path} is no PEM file.", remedy=f"A PEM file has a line -----BEGIN {kind.marker}-----."
+    )
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -120,18 +118,6 @@ def _read(path: Path, what: str) -> bytes:
             f"The {what} {path} cannot be read: {exc.strerror}.",
             remedy="Let the user that runs webdemo read it, or give another file.",
         ) from exc
-
-
-def _not_pem(path: Path, content: bytes, what: str, convert: str) -> UsageError:
-    if content.startswith(b"\x30\x82"):
-        return UsageError(
-            f"The {what} {path} is in DER form, not PEM.",
-            remedy=f"Convert it: {convert} -in {path} -out FILE.pem",
-        )
-    marker = {"certificate": "CERTIFICATE", "key": "PRIVATE KEY"}[what]
-    return UsageError(
-        f"The {what} {path} is no PEM file.", remedy=f"A PEM file has a line -----BEGIN {marker}-----."
-    )
 
 
 def _malformed(certificate: Certificate, exc: ssl.SSLError) -> UsageError:
@@ -208,28 +194,21 @@ def with_certificates(plan: Plan, before: Iterable[Service] = ()) -> tuple[Plan,
     of `before` has it already, they get that one. Raises UsageError.
     """
     notes = []
-    kept = next((s.certificate for s in before if isinstance(s.certificate, MadeCertificate)), None)
-    if kept is not None:
-        services = (s._replace(certificate=s.certificate or kept) if s.tls else s for s in plan.services)
-        plan = plan._replace(services=tuple(services))
-    bare = [s for s in plan.services if s.tls and s.certificate is None]
-    made = self_signed(_hosts(bare)) if bare else None
-    certain = []
     for service in plan.services:
-        if service.tls and service.certificate is None and made is not None:
-            certain.append(service._replace(certificate=made.certificate))
-            continue
-        certain.append(service)
         if isinstance(service.certificate, Certificate):
             facts = check(service.certificate, _hosts([service]))
             notes.append(f"TLS: {service.certificate.chain}, SHA-256 {facts.fingerprint}")
             if facts.not_named:
                 notes.append(f"It does not name {', '.join(facts.not_named)}: clients will warn there.")
-    if made is not None:
-        notes.append(
-            f"TLS: a self-signed certificate for {', '.join(made.names)}, SHA-256 {made.fingerprint}"
-        )
-    return plan._replace(services=tuple(certain)), notes
+    bare = [service for service in plan.services if service.tls and service.certificate is None]
+    made = next((s.certificate for s in before if isinstance(s.certificate, MadeCertificate)), None)
+    if bare and made is None:
+        signed = self_signed(_hosts(bare))
+        made = signed.certificate
+        names = ", ".join(signed.names)
+        notes.append(f"TLS: a self-signed certificate for {names}, SHA-256 {signed.fingerprint}")
+    services = (s._replace(certificate=made) if s in bare else s for s in plan.services)
+    return plan._replace(services=tuple(services)), notes
 
 
 def _hosts(services: Iterable[Service]) -> list[str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from webdemo.errors import UsageError
 from webdemo.net.addresses import machine_addresses
@@ -18,21 +18,19 @@ from webdemo.syntax import is_address
 
 ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
 WILDCARDS = ("*", "0.0.0.0", "::")
-SELF_SIGNED_DAYS = 30
+_VALID_FOR = timedelta(days=30)
 _CLOCKS_DIFFER_BY = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class SelfSigned:
-    """A certificate made for one run. `expires` is aware, UTC."""
+class SelfSigned(NamedTuple):
+    """A certificate made for one run."""
 
     certificate: MadeCertificate
     names: tuple[str, ...]
-    expires: datetime
     fingerprint: str
 
 
-def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> SelfSigned:
+def self_signed(hosts: Iterable[str] = ()) -> SelfSigned:
     """Make a certificate for `hosts` and the loopback names and addresses.
 
     A wildcard host stands for every address of this machine. Raises UsageError without the package
@@ -57,7 +55,6 @@ def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> S
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "webdemo, self-signed")])
     now = datetime.now(UTC).replace(microsecond=0)
-    expires = now + timedelta(days=days)
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.SubjectAlternativeName(subject_names), False),
         (x509.BasicConstraints(ca=False, path_length=None), True),
@@ -71,7 +68,7 @@ def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> S
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCKS_DIFFER_BY)
-        .not_valid_after(expires)
+        .not_valid_after(now + _VALID_FOR)
     )
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
@@ -81,7 +78,7 @@ def self_signed(hosts: Iterable[str] = (), *, days: int = SELF_SIGNED_DAYS) -> S
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     der = made.public_bytes(serialization.Encoding.DER)
-    return SelfSigned(MadeCertificate(pem.decode()), names, expires, fingerprint(der))
+    return SelfSigned(MadeCertificate(pem.decode()), names, fingerprint(der))
 
 
 def _names_for(hosts: Iterable[str]) -> tuple[str, ...]:
