@@ -38,6 +38,16 @@ _several = partial(click.option, multiple=True)
 _file = partial(click.option, type=click.Path(path_type=Path), metavar="FILE")
 
 
+def _writable(_context: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
+    """Refuse at once a file that could not be written at the end."""
+    if file and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
+        raise UsageError(f"{file} cannot be written.", remedy="Choose a file in a writable folder.")
+    return file
+
+
+_output = partial(_file, callback=_writable)
+
+
 @click.command()
 @click.option("--app", default=DEMO_SITE, metavar="MODULE:ATTR", show_default=True, help="The WSGI app.")
 @_several(
@@ -69,9 +79,9 @@ _file = partial(click.option, type=click.Path(path_type=Path), metavar="FILE")
     metavar="SECONDS",
     help="How long each measurement of speed takes. Default: at most 0.5, and 32 s for all together.",
 )
-@_file("--json", "json_file", help="Write the comparison as JSON.")
-@_file("--html", "html_file", help="Write a report, one HTML file.")
-@_file("--junit", "junit_file", help="Write the differences as JUnit XML, for CI.")
+@_output("--json", "json_file", help="Write the comparison as JSON.")
+@_output("--html", "html_file", help="Write a report, one HTML file.")
+@_output("--junit", "junit_file", help="Write the differences as JUnit XML, for CI.")
 @_file("--accepted", "accepted_file", help="TOML file of accepted differences; see docs/compare.md.")
 @click.option(
     "--fail-on-difference",
@@ -103,8 +113,6 @@ def compare(
     webdemo compare --at http://10.0.0.1:8000 --at http://10.0.0.2:8000 --path /
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
-    for file in filter(None, (json_file, html_file, junit_file)):
-        _check(file)
     entries = accepted.read(accepted_file) if accepted_file else ()
     if paths and har:
         raise UsageError("--path and --har cannot be combined.", remedy="Give one of them.")
@@ -248,12 +256,6 @@ def _progress(text: str, total: int | None) -> Iterator[Callable[..., None]]:
 
         update(text)
         yield update
-
-
-def _check(file: Path) -> None:
-    """Refuse at once a file that could not be written at the end."""
-    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise UsageError(f"{file} cannot be written.", remedy="Choose a file in a writable folder.")
 
 
 def _write(file: Path, text: str) -> None:

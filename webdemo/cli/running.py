@@ -15,6 +15,10 @@ from webdemo.supervisor.control_messages import ActionCommand, Completed
 from webdemo.text import format_duration, terminal_line
 from webdemo.worker.codec import build, plain
 
+_HEADING = (
+    "WEBDEMO", "APP", "SERVER", "PORT", "STATE", "PROCESS", "WORKERS", "RESTARTS", "UP", "OLDEST REQUEST",
+)  # fmt: skip
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON; with --watch, one line a second.")
@@ -36,20 +40,7 @@ def ps(as_json: bool, watch: bool) -> None:
         click.echo("No webdemo of yours is running.")
     if not found:
         raise click.exceptions.Exit(1 if silent else 0)
-    rows = [
-        (
-            "WEBDEMO",
-            "APP",
-            "SERVER",
-            "PORT",
-            "STATE",
-            "PROCESS",
-            "WORKERS",
-            "RESTARTS",
-            "UP",
-            "OLDEST REQUEST",
-        )
-    ]
+    rows: list[tuple[str, ...]] = [_HEADING]
     for status in found:
         for service in status.services:
             since = min((process.since for process in service.processes), default=None)
@@ -68,7 +59,7 @@ def ps(as_json: bool, watch: bool) -> None:
                     format_duration(oldest) if oldest > 1 else "-",
                 )
             )
-    print_table(rows, key=rows[0].index("PORT") + 1)
+    print_table(rows, key=_HEADING.index("PORT") + 1)
     for status in found:
         for problem in dict.fromkeys(service.problem for service in status.services if service.problem):
             click.echo(f"{status.pid}: given up: {problem}")

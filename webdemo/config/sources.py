@@ -105,10 +105,8 @@ def _from_file(folder: Path) -> dict[str, tuple[Any, str]]:
             table = table.get("tool", {}).get("webdemo", {})
             if not table:
                 continue
-        return {
-            _field(key, name).name: (_read_value(_field(key, name), name, v), name)
-            for key, v in table.items()
-        }
+        fields = {key: _field(key, name) for key in table}
+        return {f.name: (_read_value(f, name, table[key]), name) for key, f in fields.items()}
     return {}
 
 

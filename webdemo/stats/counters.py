@@ -69,14 +69,12 @@ class Totals(NamedTuple):
 
     words: Sequence[int] = (0,) * _NAME
     in_flight: int = 0
-    oldest_began: int = (
-        0  # of the requests whose response has not begun, by `perf_counter_ns`; 0: there is none
-    )
+    oldest_began: int = 0  # of those whose response has not begun, by `perf_counter_ns`; 0: there is none
 
     @property
     def requests(self) -> int:
         """Completed requests."""
-        return sum(self.by_status)
+        return _completed(self.words)
 
     @property
     def by_status(self) -> Sequence[int]:
@@ -198,11 +196,11 @@ class SharedCounters:
         return memoryview(bytearray(_SLOT_BYTES)).cast("Q")
 
     def _take(self, slot: int, name: bytes) -> memoryview:
-        words = self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS]
+        words = self._words_of(slot)
         start = _name_start(slot)
         self._memory[start : start + len(name)] = name
         self._name_lengths[slot] = len(name)
-        words[_STARTED] = sum(words[_ENDED : _ENDED + _STATUSES])  # forget requests that died in flight
+        words[_STARTED] = _completed(words)  # forget requests that died in flight
         words[_CONNECTIONS] = words[_OLDEST] = 0
         if self._claims is not None:
             words[_PID], words[_GROUP] = os.getpid(), os.getpgrp()
@@ -216,8 +214,8 @@ class SharedCounters:
             for slot, length in enumerate(self._name_lengths.tolist()):
                 if not length:
                     continue
-                words = self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS].tolist()
-                in_flight = words[_STARTED] - sum(words[_ENDED : _ENDED + _STATUSES])
+                words = self._words_of(slot).tolist()
+                in_flight = words[_STARTED] - _completed(words)
                 in_flight = in_flight if in_flight > 0 and self.lives(slot) else 0
                 oldest = words[_OLDEST] if in_flight else 0
                 name = self._name(slot).decode("utf-8", "replace")
@@ -230,19 +228,22 @@ class SharedCounters:
         with self._lock:
             for slot, length in enumerate(self._name_lengths.tolist()):
                 if length and slot not in self._own and self.lives(slot):
-                    words = self._words[slot * _SLOT_WORDS :][:_HISTOGRAM].tolist()
-                    completed = sum(words[_ENDED : _ENDED + _STATUSES])
-                    found.append(Activity(words[_PID], words[_GROUP], words[_OLDEST], completed))
+                    words = self._words_of(slot)[:_HISTOGRAM].tolist()
+                    activity = Activity(words[_PID], words[_GROUP], words[_OLDEST], _completed(words))
+                    found.append(activity)
         return found
 
     def of_others(self, name: str) -> list[tuple[int, memoryview]]:
         """The slots of this name, with their words, that this process has not claimed."""
         encoded = name.encode()
         return [
-            (slot, self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS])
+            (slot, self._words_of(slot))
             for slot, length in enumerate(self._name_lengths.tolist())
             if length == len(encoded) and slot not in self._own and self._name(slot) == encoded
         ]
+
+    def _words_of(self, slot: int) -> memoryview:
+        return self._words[slot * _SLOT_WORDS : (slot + 1) * _SLOT_WORDS]
 
     def _name(self, slot: int) -> bytes:
         start = _name_start(slot)
@@ -264,6 +265,10 @@ class SharedCounters:
     def lives(self, slot: int) -> bool:
         """Whether the process that claimed the slot is alive."""
         return slot in self._own or (self._claims is not None and self._claims.is_taken(slot))
+
+
+def _completed(words: Sequence[int] | memoryview) -> int:
+    return sum(words[_ENDED : _ENDED + _STATUSES])
 
 
 def _name_start(slot: int) -> int:

@@ -35,9 +35,7 @@ class Sample(NamedTuple):
     p50_ms: float | None
     p99_ms: float | None
     in_flight: int
-    oldest_request_seconds: (
-        float  # the age of the oldest one whose response has not begun; 0.0: there is none
-    )
+    oldest_request_seconds: float  # of those whose response has not begun; 0.0: there is none
     memory_bytes: int
     cpu_percent: float
     processes: int

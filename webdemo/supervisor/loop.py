@@ -18,17 +18,16 @@ import time
 import traceback
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
 
 Callback = Callable[[], None]
 
 _REST_SECONDS = 1.0  # pause for a descriptor whose callback failed: still ready, it would fail again at once
 _REPEATED_SECONDS = 60.0  # the same failure is reported at most this often
 _MOST_REMEMBERED = 1000
-
-
-class HasDescriptor(Protocol):
-    def fileno(self) -> int: ...
 
 
 class Barrier:
@@ -84,13 +83,13 @@ class Loop:
         self._running = True
         self._signals: dict[int, Any] = {}
 
-    def on_readable(self, source: int | HasDescriptor, callback: Callback) -> None:
+    def on_readable(self, source: FileDescriptorLike, callback: Callback) -> None:
         self._selector.register(source, selectors.EVENT_READ, callback)
 
-    def on_writable(self, source: int | HasDescriptor, callback: Callback) -> None:
+    def on_writable(self, source: FileDescriptorLike, callback: Callback) -> None:
         self._selector.register(source, selectors.EVENT_WRITE, callback)
 
-    def forget(self, source: int | HasDescriptor) -> None:
+    def forget(self, source: FileDescriptorLike) -> None:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(source)
         self._resting = [key for key in self._resting if key.fileobj != source]

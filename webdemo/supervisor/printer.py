@@ -154,38 +154,37 @@ class Printer:
                 return self._failure_lines(event)
 
     def _failure_lines(self, event: events.Failure) -> list[str]:
+        after: list[str] = []
         match event:
             case events.LoadFailed(error, old_code_serves):
-                after = ["The old code keeps running."] if old_code_serves else []
-                return [
+                lines = [
                     *self._said("app", traceback_lines(error)),
                     *problem_lines(error, colour=self._colour),
-                    *after,
                 ]
+                return [*lines, "The old code keeps running."] if old_code_serves else lines
             case events.Died(service, how, again, times, pid):
                 when = "at once" if again == 0 else f"in {format_duration(again)}"
                 who = f"{service} (pid {pid})" if pid else service
                 often = f" ({times} times by now)" if times > 3 else ""
-                return [self._red(f"{who} {how}{often}; it is started again {when}.")]
+                problem = f"{who} {how}{often}; it is started again {when}."
             case events.Hung(service, seconds, pid):
                 problem = f"{service} (pid {pid}) has answered nothing for {seconds:g} s; it is replaced."
-                return [self._red(problem)]
             case events.LoaderLost(how, again):
                 when = "" if again == 0 else f" in {format_duration(again)}"
                 problem = f"The loader {how}; the servers keep running, and the app is loaded again{when}."
-                return [self._red(problem)]
             case events.GivenUp(service, deaths, tail):
                 often = f" after {deaths} deaths in quick succession" if deaths > 1 else ""
                 problem = f"{service} is given up{often}; its port is closed."
-                return [self._red(problem), *self._said(service, tail)]
+                after = self._said(service, tail)
             case events.ReplaceFailed(service, why, tail):
                 problem = f"The new {service} {why}; the old one keeps running."
-                return [self._red(problem), *self._said(service, tail)]
+                after = self._said(service, tail)
             case events.InternalError(what, trace):
                 problem = f"Internal error; the run continues: {what}"
-                return [self._red(problem), *self._said("webdemo", trace.rstrip().split("\n"))]
+                after = self._said("webdemo", trace.rstrip().split("\n"))
             case events.CutOff(grace, pids):
-                return [self._red(f"Requests of process {_listed(pids)} were cut off after {grace:g} s.")]
+                problem = f"Requests of process {_listed(pids)} were cut off after {grace:g} s."
+        return [_red(problem) if self._colour else terminal_line(problem), *after]
 
     def json_lines(self, event: Event) -> list[str]:
         if isinstance(event, events.Output):
@@ -222,9 +221,6 @@ class Printer:
 
     def _bold(self, text: str) -> str:
         return f"\x1b[1m{terminal_line(text)}\x1b[0m" if self._colour else terminal_line(text)
-
-    def _red(self, text: str) -> str:
-        return _red(text) if self._colour else terminal_line(text)
 
 
 def error_lines(error: WebdemoError, *, colour: bool) -> list[str]:

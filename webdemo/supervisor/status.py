@@ -10,7 +10,6 @@ from webdemo.supervisor.desired import Slot
 from webdemo.supervisor.events import Row
 from webdemo.supervisor.executor import Executor, service_of, version_of
 from webdemo.supervisor.reconciler import Reconciler
-from webdemo.supervisor.wording import label
 
 
 class Overview:
@@ -35,16 +34,16 @@ class Overview:
         """The rows of the start table: the app's services."""
         return tuple(
             Row(
-                server=service_of(slot).server,
-                version=version_of(service_of(slot)),
+                server=service.server,
+                version=version_of(service),
                 urls=self._executor.urls(slot),
                 pids=self.pids(slot),
-                workers=service_of(slot).workers,
+                workers=service.workers,
                 state=self._reconciler.state_of(slot),
                 open_urls=self._executor.open_urls(slot),
             )
             for slot in self._reconciler.settled.slots
-            if service_of(slot).is_of_app
+            if (service := service_of(slot)).is_of_app
         )
 
     def served(self) -> list[Served]:
@@ -61,7 +60,6 @@ class Overview:
 
     def _service(self, slot: Slot, figures: Figures) -> ServiceStatus:
         service = service_of(slot)
-        current = self._reconciler.spec_of(slot)
         problem = self._reconciler.problem_of(slot)
         return ServiceStatus(
             server=service.server,
@@ -72,20 +70,17 @@ class Overview:
             urls=self._executor.urls(slot),
             workers=service.workers,
             restarts=self._reconciler.restarts[slot.ports],
-            processes=tuple(
-                ProcessStatus(process.pid, self._reconciler.process_state(number), process.started_at)
-                for number, process in self._executor.processes.items()
-                if process.spec == current
-            ),
+            processes=self._processes(slot, current=True),
             figures=figures.latest(slot.ports),
-            other_processes=tuple(
-                ProcessStatus(process.pid, self._reconciler.process_state(number), process.started_at)
-                for number, process in self._executor.processes.items()
-                if process.spec != current and not set(slot.ports).isdisjoint(process.spec.slot.ports)
-            ),
+            other_processes=self._processes(slot, current=False),
             problem=problem.problem if problem is not None else "",
         )
 
-    def label(self, port: str) -> str:
-        slot = self._reconciler.settled.slot_of(port)
-        return label(slot) if slot is not None else port
+    def _processes(self, slot: Slot, *, current: bool) -> tuple[ProcessStatus, ...]:
+        """Its processes, or the others on its ports."""
+        spec = self._reconciler.spec_of(slot)
+        return tuple(
+            ProcessStatus(process.pid, self._reconciler.process_state(number), process.started_at)
+            for number, process in self._executor.processes.items()
+            if process.spec.slot.has_any(slot.ports) and (process.spec == spec) is current
+        )
