@@ -98,7 +98,8 @@ def test_nothing_is_said_of_servers_when_none_ran() -> None:
     findings = tuple(sample.finding(name, "waitress", "missing") for name in ("GET /", "probe"))
     comparison = sample.comparison((crashed,), findings=findings)
     found = answer(comparison)
-    assert (found.same, found.says, found.quirks) == (None, "Not compared: no server ran it.", "")
+    assert (found.same, found.says) == (None, "Not compared: no server ran it.")
+    assert "The servers themselves:" not in dict(found.details)
     assert (found.choice.server, found.choice.why) == (None, "No server ran.")
     assert "answered wrongly" not in shown(comparison)
 
@@ -176,7 +177,7 @@ def test_the_first_screen_tells_for_each_server_why_it_is_not_chosen_and_its_wro
         "gevent (as fast, but 2 wrong responses); gunicorn (as fast, but 30 MB of memory); "
         "werkzeug (made for development)."
     )
-    assert found.quirks == (
+    assert dict(found.details)["The servers themselves:"] == (
         "Of 2 HTTP and WSGI probes, answered wrongly or not at all: "
         "0 by waitress and gunicorn; 1 by werkzeug; 2 by gevent."
     )

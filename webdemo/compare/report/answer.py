@@ -42,29 +42,35 @@ class Answer:
     same: bool | None  # None: the app's own paths were not compared on two servers or more
     says: str  # does the app behave the same
     differences: tuple[Difference, ...]  # of the app's own paths, without the accepted ones
-    cause: str  # of the differences, as far as it is known
-    meaning: str  # of the differences, for the app
-    problems: tuple[str, ...]  # of servers that were not compared, or did not keep running
     choice: Choice
-    quirks: str  # how the servers themselves did in the probes
+    details: tuple[tuple[str, str], ...]  # a question or topic, and what is to be said of it
     hints: tuple[tuple[str, str], ...]  # the name of a rule, and what follows from it
 
 
 def answer(comparison: Comparison, accepted: Collection[Finding] = ()) -> Answer:
     up = [server for server in comparison.servers if server.state == "up"]
+    own = rows.differences(comparison, "app", leave_out=accepted)
+    choice = _choice(comparison, up, [one for one in own if not _fails_everywhere(one, up)])
+    cause, meaning = _cause_and_meaning(own, up)
     problems = wording.grouped(
         (server.label, f"{'' if server in up else f' ({server.state})'}: {server.problem}")
         for server in comparison.servers
         if server.problem
     )
-    own = rows.differences(comparison, "app", leave_out=accepted)
+    details = (
+        ("Why?", cause),
+        ("What does it mean?", meaning),
+        *(("Problem:", f"{labels}{problem}") for labels, problem in problems),
+        ("Which server?", f"{choice.server}. {choice.why}" if choice.server else choice.why),
+        ("Not chosen:", choice.not_chosen),
+        ("How sure is that?", choice.sure),
+        ("The servers themselves:", _quirks(comparison, up)),
+    )
     return Answer(
         *_same(comparison, up, own, bool(accepted)),
         own,
-        *_cause_and_meaning(own, up),
-        tuple(labels + problem for labels, problem in problems),
-        _choice(comparison, up, [one for one in own if not _fails_everywhere(one, up)]),
-        _quirks(comparison, up),
+        choice,
+        tuple(detail for detail in details if detail[1]),
         tuple((hint.name, text) for hint in HINTS for text in hint.sentences(comparison)),
     )
 

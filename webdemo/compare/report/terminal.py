@@ -56,20 +56,8 @@ def _show_answer(comparison: Comparison, answer: Answer, console: Console) -> No
             console.print(Padding(text, (0, 0, 0, 2)))
     if (more := len(answer.differences) - _MOST_SHOWN) > 0:
         console.print(Text(f"  and {more} more"))
-    if answer.differences:
-        _say(console, "Why?", answer.cause)
-        _say(console, "What does it mean?", answer.meaning)
-    for problem in answer.problems:
-        _say(console, "Problem:", problem, "red")
-    choice = answer.choice
-    named = f"{choice.server}. " if choice.server else ""
-    _say(console, "Which server?", f"{named}{choice.why}", "bold" if named else "")
-    if choice.not_chosen:
-        _say(console, "Not chosen:", choice.not_chosen)
-    if choice.sure:
-        _say(console, "How sure is that?", choice.sure)
-    if answer.quirks:
-        _say(console, "The servers themselves:", answer.quirks)
+    for question, said in answer.details:
+        _say(console, question, said, {"Problem:": "red", "Which server?": "bold"}.get(question, ""))
 
 
 def _say(console: Console, question: str, text: str, style: str = "") -> None:
