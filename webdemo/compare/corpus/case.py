@@ -60,6 +60,7 @@ def case(
     meaning: str,
     judge: Judge,
     *steps: Step,
+    close: bool = True,
     then_hello: float | None = None,
     **more: Any,
 ) -> Case:
@@ -68,7 +69,7 @@ def case(
     Without steps, the probe app's page with the probe's name is requested. With `then_hello`, /probe/hello is
     requested on the same connection, so many seconds after the steps.
     """
-    steps = steps or (request(f"/probe/{name}"),)
+    steps = steps or (request(f"/probe/{name}", close=close),)
     if then_hello is not None:
         steps, more["responses"] = (*steps, then_hello, request("/probe/hello")), 2
     return Case(name, title, section, expected, meaning, judge, steps, **more)

@@ -230,13 +230,17 @@ def failed() -> Iterator[bytes]:
 # -- invalid responses ----------------------------------------------------------------------------
 
 
-def raise_before(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    raise RuntimeError("the probe's: before start_response")
+def starts(*statuses: str, fails: bool = False) -> WSGIApplication:
+    """A page that calls start_response with each status, then raises if it `fails`."""
 
+    def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        for status in statuses:
+            start_response(status, [TEXT])
+        if fails:
+            raise RuntimeError("the probe's: before the body")
+        return [b"hello"]
 
-def raise_after_start(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    start_response("200 OK", [TEXT])
-    raise RuntimeError("the probe's: after start_response, before the body")
+    return page
 
 
 def start_again(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -261,16 +265,6 @@ def _handle_error(start_response: StartResponse) -> None:
         start_response("503 Service Unavailable", [TEXT], sys.exc_info())
 
 
-def start_twice(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    start_response("200 OK", [TEXT])
-    start_response("201 Created", [TEXT])
-    return [b"hello"]
-
-
-def start_never(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    return [b"hello"]
-
-
 PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
     "recall": recall,
     "read": _reads(),
@@ -292,14 +286,14 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
     "closing": closing(lambda: iter([b"one", b"two"])),
     "closing-endless": closing(endless),
     "closing-failed": closing(failed),
-    "raise-before-start": raise_before,
-    "raise-after-start": raise_after_start,
+    "raise-before-start": starts(fails=True),
+    "raise-after-start": starts("200 OK", fails=True),
     "raise-in-body": stream(b"hello", fails=True),
     "raise-in-body-with-length": stream(b"hello", headers=[("Content-Length", "100")], fails=True),
     "start-again": start_again,
     "start-again-late": start_again_late,
-    "start-twice": start_twice,
-    "start-never": start_never,
+    "start-twice": starts("200 OK", "201 Created"),
+    "start-never": starts(),
     "too-short": respond(length=100),
     "too-long": respond(length=3),
     "text-body": respond(body=["hello"], length=None),

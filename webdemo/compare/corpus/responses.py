@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from webdemo.client.wire import Exchange, Response
 from webdemo.compare.corpus.case import (
     RIGHT,
@@ -59,18 +61,32 @@ def _no_made_up_length(response: Response) -> Judgement:
     return RIGHT if length in (None, "5") else wrong(f"sends Content-Length: {length}")
 
 
-def _unfinished(exchange: Exchange) -> Judgement:
-    """A response that is shorter than announced."""
+def _failed(closed: Judgement) -> Callable[[Callable[[Response], Judgement]], Judge]:
+    """A judge of a complete response to an app that fails, where 500 is right, and so is an incomplete one.
+
+    `closed` rates a connection closed without a response.
+    """
+
+    def decorate(judge: Callable[[Response], Judgement]) -> Judge:
+        @when_closed(closed)
+        def judge_first(response: Response, exchange: Exchange) -> Judgement:
+            if response.status == 500:
+                return RIGHT
+            return judge(response) if response.is_whole else _ended(exchange)
+
+        return judge_first
+
+    return decorate
+
+
+def _ended(exchange: Exchange) -> Judgement:
+    """Judge a response that is shorter than announced."""
     return RIGHT if exchange.is_over else wrong("leaves the client waiting")
 
 
-@when_closed(RIGHT)
-def _cut(response: Response, exchange: Exchange) -> Judgement:
+@_failed(RIGHT)
+def _cut(response: Response) -> Judgement:
     """A response that failed midway must not look complete."""
-    if response.status == 500:
-        return RIGHT
-    if not response.is_whole:
-        return _unfinished(exchange)
     if b"sorry" in response.body:
         return wrong("lets the app continue as if nothing had failed")
     if response.body != b"hello":
@@ -80,13 +96,9 @@ def _cut(response: Response, exchange: Exchange) -> Judgement:
     return wrong("ends the body as if it were complete")
 
 
-@when_closed(differs("closes the connection without a response"))
-def _too_short(response: Response, exchange: Exchange) -> Judgement:
-    if response.status == 500:
-        return RIGHT
-    if response.is_whole:
-        return differs("announces a different length than the app")
-    return _unfinished(exchange)
+@_failed(differs("closes the connection without a response"))
+def _too_short(_: Response) -> Judgement:
+    return differs("announces a different length than the app")
 
 
 @when_closed(RIGHT)
@@ -98,9 +110,7 @@ def _too_long(first: Response, exchange: Exchange) -> Judgement:
         return wrong("sends more than was announced, then another response")
     if first.status == 500:
         return RIGHT
-    if not first.is_whole:
-        return _unfinished(exchange)
-    return RIGHT
+    return RIGHT if first.is_whole else _ended(exchange)
 
 
 def _first_part_early(exchange: Exchange) -> Judgement:
@@ -198,12 +208,8 @@ def _odd_status(response: Response) -> Judgement:
     return wrong(f"responds with {response.status}")
 
 
-@when_closed(RIGHT)
-def _text(response: Response, exchange: Exchange) -> Judgement:
-    if response.status == 500:
-        return RIGHT
-    if not response.is_whole:
-        return _unfinished(exchange)
+@_failed(RIGHT)
+def _text(response: Response) -> Judgement:
     return differs(f"responds with {response.status} and {response.body[:40]!r}")
 
 
@@ -231,7 +237,7 @@ CASES = (
             f"A {code} response ends with its headers, whatever they say.",
             _STEP,
             _without_body,
-            request(f"/probe/{code}-with-body", close=False),
+            close=False,
             then_hello=0.1,
         )
         for code in (204, 304)
@@ -350,7 +356,7 @@ CASES = (
         "The response is left incomplete, so that the client knows.",
         _WHOLE,
         _cut,
-        request("/probe/raise-in-body", close=False),
+        close=False,
         judges_breaks=True,
     ),
     case(
@@ -360,7 +366,7 @@ CASES = (
         "The response is left incomplete, so that the client knows.",
         _WHOLE,
         _cut,
-        request("/probe/raise-in-body-with-length", close=False),
+        close=False,
         judges_breaks=True,
     ),
     case(
@@ -378,7 +384,7 @@ CASES = (
         "It raises: the response is left incomplete.",
         _WHOLE,
         _cut,
-        request("/probe/start-again-late", close=False),
+        close=False,
         judges_breaks=True,
     ),
     case(
@@ -404,7 +410,7 @@ CASES = (
         "The connection is closed, so that the client knows.",
         "The client waits for the rest until it times out.",
         _too_short,
-        request("/probe/too-short", close=False),
+        close=False,
         judges_breaks=True,
     ),
     case(
@@ -414,7 +420,7 @@ CASES = (
         "No more is sent than was announced, above all before another response on the same connection.",
         _STEP,
         _too_long,
-        request("/probe/too-long", close=False),
+        close=False,
         then_hello=0.1,
         judges_breaks=True,
     ),
