@@ -14,17 +14,28 @@ import psutil
 import pytest
 
 from tests.raw_http import Connection, Cut, Load, get
-from tests.running import Running, Start
+from tests.running import Running, Start, wait_until
 from tests.servers.kinds import bind
 
 REQUESTS = 2500  # for each of the eight
 
 
-def open_files(run: Running) -> int:
-    """The descriptors of all server processes and their workers."""
+def processes_of(run: Running) -> list[psutil.Process]:
+    """All server processes and their workers."""
     servers = run.servers()
-    workers = [worker for server in servers for worker in server.children()]
-    return sum(process.num_fds() for process in [*servers, *workers])
+    return [*servers, *(worker for server in servers for worker in server.children())]
+
+
+def open_files(run: Running) -> int:
+    return sum(process.num_fds() for process in processes_of(run))
+
+
+def has_connections(run: Running) -> bool:
+    return any(
+        connection.status != psutil.CONN_LISTEN
+        for process in processes_of(run)
+        for connection in process.net_connections("tcp")
+    )
 
 
 def come_down_to(run: Running, most: int) -> bool:
@@ -58,7 +69,7 @@ def test_many_requests_leave_no_descriptor_open(kind: str, serving: Start) -> No
     run = serving("-b", bind(kind), "--no-access-log")
     for _ in range(20):
         get(run.url)
-    time.sleep(0.3)  # their connections are closed by then
+    wait_until(lambda: not has_connections(run), run.log)
     before = open_files(run)
     ask_often(run.url, REQUESTS)
     # A pool may have grown by one. Werkzeug leaves the selector of a disconnected client to the garbage
@@ -70,7 +81,7 @@ def test_many_requests_leave_no_descriptor_open(kind: str, serving: Start) -> No
 @pytest.mark.smoke
 def test_a_limit_of_64_descriptors_is_survived(kind: str, serving: Start) -> None:
     run = serving("-b", bind(kind))
-    for process in [*run.servers(), *(w for s in run.servers() for w in s.children())]:
+    for process in processes_of(run):
         process.rlimit(resource.RLIMIT_NOFILE, (64, 64))
     with contextlib.ExitStack() as stack:
         for _ in range(100):
@@ -93,7 +104,7 @@ def test_a_limit_of_64_descriptors_is_survived(kind: str, serving: Start) -> Non
 )
 def test_at_the_limit_of_descriptors_nobody_spins(kind: str, serving: Start, kept_busy: bool) -> None:
     run = serving("-b", bind(kind))
-    processes = [*run.servers(), *(w for s in run.servers() for w in s.children())]
+    processes = processes_of(run)
     for process in processes:
         process.rlimit(resource.RLIMIT_NOFILE, (64, 64))
     with contextlib.ExitStack() as stack:
@@ -127,7 +138,7 @@ def test_a_start_that_needs_more_descriptors_than_allowed_says_so(serving: Start
 @pytest.mark.smoke
 def test_the_lowest_limit_of_descriptors_leaves_room_for_one_connection(kind: str, serving: Start) -> None:
     run = serving("-b", bind(kind), "--no-access-log")
-    for process in [*run.servers(), *(w for s in run.servers() for w in s.children())]:
+    for process in processes_of(run):
         most = max(map(int, (path.name for path in Path(f"/proc/{process.pid}/fd").iterdir()))) + 4
         process.rlimit(resource.RLIMIT_NOFILE, (most, most))
     for _ in range(5):

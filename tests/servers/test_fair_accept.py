@@ -180,7 +180,8 @@ def test_connections_that_come_at_once_are_spread_over_the_processes(
 def test_single_connections_go_to_the_process_that_has_fewer(server: str, serving: runs.Start) -> None:
     run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
     burst(run.url)
-    time.sleep(1.2)  # the supervisor has taken a sample meanwhile
+    # The supervisor's first sample makes a slot for its notes beside those of the processes.
+    runs.wait_until(lambda: all(service.figures for service in run.control.status().services), run.log)
     emptier = workers_of(run, server)[0]
     with contextlib.ExitStack() as stack:
 

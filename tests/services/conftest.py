@@ -56,6 +56,27 @@ def shared(folder: Path, *binds: str) -> Iterator[Services]:
         webdemo.clean_up()
 
 
+@pytest.fixture(scope="session")
+def mail_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mail")
+
+
+@pytest.fixture(scope="session")
+def services(mail_folder: Path) -> Iterator[Services]:
+    """A mail catcher and the demo site for the tests that need no options and leave both as they were."""
+    with shared(mail_folder, "waitress", "smtp") as started:
+        yield started
+
+
+@pytest.fixture
+def shared_spool(mail_folder: Path) -> Path:
+    """The spool of `services`, empty."""
+    spool = mail_folder / "mail"
+    for file in spool.glob("*"):
+        file.unlink()
+    return spool
+
+
 def _words(binds: Sequence[str], spool: Path) -> list[str]:
     words = []
     for bind in binds:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests import running as runs
-from tests.services.conftest import Serve, Services, shared
+from tests.services.conftest import Serve, Services
 from webdemo.services.spool import Spool
 
 pytestmark = pytest.mark.process
@@ -48,27 +48,6 @@ def only_message(spool: Path) -> bytes:
     content = Spool(spool).read(caught.id)
     assert content is not None
     return content
-
-
-@pytest.fixture(scope="module")
-def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("mail")
-
-
-@pytest.fixture(scope="module")
-def services(parent: Path) -> Iterator[Services]:
-    """One mail catcher for the tests that need no options and leave it as it was."""
-    with shared(parent, "smtp") as started:
-        yield started
-
-
-@pytest.fixture
-def shared_spool(parent: Path) -> Path:
-    """Its spool, empty."""
-    spool = parent / "mail"
-    for file in spool.glob("*"):
-        file.unlink()
-    return spool
 
 
 def test_message_of_smtplib_is_kept_with_its_envelope(services: Services, shared_spool: Path) -> None:

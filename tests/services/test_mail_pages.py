@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.message import EmailMessage, Message
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tests.services.conftest import Serve, Services, shared
+from tests.services.conftest import Serve, Services
 from tests.services.test_message import HOSTILE
 from webdemo.services.spool import Spool
 
@@ -51,28 +51,9 @@ def hostile_mail() -> bytes:
     return message.as_bytes()
 
 
-@pytest.fixture(scope="module")
-def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pages")
-
-
-@pytest.fixture(scope="module")
-def services(parent: Path) -> Iterator[Services]:
-    """One run for all tests."""
-    with shared(parent, "waitress", "smtp") as started:
-        yield started
-
-
-@pytest.fixture
-def spool(parent: Path) -> Path:
-    """The spool of the shared run, empty."""
-    spool = parent / "mail"
-    for file in spool.glob("*"):
-        file.unlink()
-    return spool
-
-
-def test_command_of_the_empty_page_sends_a_mail_that_is_then_shown(services: Services, spool: Path) -> None:
+def test_command_of_the_empty_page_sends_a_mail_that_is_then_shown(
+    services: Services, shared_spool: Path
+) -> None:
     _, text, _ = get(services, "/mail")
     assert "No messages yet" in text
     shown = re.search(r'aria-label="Command: send a mail"><code>(.*?)</code>', text, re.DOTALL)
@@ -111,16 +92,16 @@ def test_mail_is_kept_in_a_folder_of_the_user_unless_told(serve: Serve, tmp_path
         {"Forwarded": "for=192.0.2.1"},
     ],
 )
-def test_remote_clients_see_no_mail(services: Services, spool: Path, headers: dict[str, str]) -> None:
-    name = keep(spool, b"Subject: private\r\n\r\nprivate")
+def test_remote_clients_see_no_mail(services: Services, shared_spool: Path, headers: dict[str, str]) -> None:
+    name = keep(shared_spool, b"Subject: private\r\n\r\nprivate")
     for path in ("/mail", f"/mail/{name}", f"/mail/{name}/source", f"/mail/{name}/parts/0"):
         status, text, _ = get(services, path, **headers)
         assert status == 403, path
         assert "private</bdi>" not in text
 
 
-def test_what_is_not_there_is_404(services: Services, spool: Path) -> None:
-    name = keep(spool, b"\r\n")
+def test_what_is_not_there_is_404(services: Services, shared_spool: Path) -> None:
+    name = keep(shared_spool, b"\r\n")
     for path in (
         "/mail/x",
         "/mail/..%2f..%2fetc",
@@ -130,8 +111,8 @@ def test_what_is_not_there_is_404(services: Services, spool: Path) -> None:
         assert get(services, path)[0] == 404, path
 
 
-def test_downloads_are_saved_and_never_opened(services: Services, spool: Path) -> None:
-    name = keep(spool, hostile_mail())
+def test_downloads_are_saved_and_never_opened(services: Services, shared_spool: Path) -> None:
+    name = keep(shared_spool, hostile_mail())
     for path in ("parts/2", "source"):
         status, text, headers = get(services, f"/mail/{name}/{path}")
         assert status == 200
@@ -145,8 +126,8 @@ def test_downloads_are_saved_and_never_opened(services: Services, spool: Path) -
     assert re.fullmatch(r"[\w][\w. -]*", file[1])
 
 
-def test_no_mail_brings_a_page_down(services: Services, spool: Path) -> None:
-    names = [keep(spool, content) for content in HOSTILE.values()]
+def test_no_mail_brings_a_page_down(services: Services, shared_spool: Path) -> None:
+    names = [keep(shared_spool, content) for content in HOSTILE.values()]
     assert get(services, "/mail")[0] == 200
     for name in names:
         assert get(services, f"/mail/{name}")[0] == 200
@@ -156,9 +137,9 @@ def test_no_mail_brings_a_page_down(services: Services, spool: Path) -> None:
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [360, 1280])
 def test_hostile_mail_does_nothing_in_a_browser(
-    services: Services, spool: Path, open_page: Callable[..., Page], width: int
+    services: Services, shared_spool: Path, open_page: Callable[..., Page], width: int
 ) -> None:
-    name = keep(spool, hostile_mail())
+    name = keep(shared_spool, hostile_mail())
     base = f"http://127.0.0.1:{services.ports['waitress']}"
     page = open_page(viewport={"width": width, "height": 800})
     urls: list[str] = []
