@@ -6,7 +6,6 @@ Names and units follow Prometheus's conventions: base units, and counters that o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from webdemo.stats.counters import Totals
@@ -20,8 +19,7 @@ _BUCKETS_PER_DECADE = 4
 Sample = tuple[str, str, float]  # suffix of the family's name, further labels, value
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """A metric family, and a function for its samples of one service."""
 
     name: str

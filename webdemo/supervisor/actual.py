@@ -91,6 +91,8 @@ class Process:
 
 @dataclass(slots=True, eq=False)
 class Loader:
+    """A loader of a release; with `share` it imports the app."""
+
     number: int
     release: int
     share: bool
@@ -107,6 +109,8 @@ class Loader:
 
 @dataclass(slots=True, eq=False)
 class Port:
+    """The sockets of one bind."""
+
     state: PortState
     since: float = 0.0
     queue: int | None = None  # the connections that wait to be accepted, while it is closing
@@ -128,8 +132,7 @@ class Change:
     again_by: float = 0.0  # or replaces it at this time
 
 
-@dataclass(slots=True, eq=False)
-class Answering:
+class Answering(NamedTuple):
     """A change that is settled; its wishes are answered when clients meet the result."""
 
     edit: Edit
@@ -153,6 +156,8 @@ class History:
 
 @dataclass(slots=True)
 class Retry:
+    """How often something has failed in a row, and when it is tried again."""
+
     failures: int = 0
     at: float = 0.0
 
@@ -172,7 +177,8 @@ class Release:
         return self.failed is not None or self.is_lost
 
 
-@dataclass(slots=True)
-class Stopping:
+class Stopping(NamedTuple):
+    """Since when the run is being ended; an immediate end kills every process."""
+
     since: float
     is_immediate: bool = False

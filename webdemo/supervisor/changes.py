@@ -73,20 +73,18 @@ class FileChanges:
             self._watch(sorted(watched))
             self.watch_current_folder()
 
-    def _live_reload(self) -> LiveReload | None:
-        if not self._plan.features.live_reload:
-            return None
-        return LiveReload(self._executor.counters.board, self._executor.run_name)
+    def _live_reload(self) -> LiveReload:
+        executor = self._executor
+        return LiveReload(executor.counters.board, executor.run_name, is_on=self._plan.features.live_reload)
 
     def close(self) -> None:
         if self._watcher is not None:
             self._watcher.stop()
 
-    # -- what is told of the app -----------------------------------------------------------------
+    # -- what is known of the app ----------------------------------------------------------------
 
     def know_sources(self, sources: Sources) -> None:
-        if self._live is not None:
-            self._reread_folders |= set(sources.reread)
+        self._reread_folders |= set(sources.reread)
         self._watch(sources.folders)
 
     def know_needed(self, modules: tuple[str, ...]) -> None:
@@ -103,13 +101,11 @@ class FileChanges:
 
     def serves(self, release: int) -> None:
         """This release of the code serves."""
-        if self._live is not None:
-            self._live.serves(release)
+        self._live.serves(release)
 
     def failed(self, error: WebdemoError, *, old_code_serves: bool) -> None:
         """The code cannot be loaded."""
-        if self._live is not None:
-            self._live.failed(error)
+        self._live.failed(error)
         if not old_code_serves:
             self.watch_current_folder()
 
@@ -151,7 +147,7 @@ class FileChanges:
             on_note=lambda text: self._loop.post(partial(self._emit, events.Note(text))),
             exclude=self._plan.reload_exclude,
             since=self._load_writes.began,
-            quiet_ms=_QUIET_MS if self._live is None else _QUIET_MS_LIVE,
+            quiet_ms=_QUIET_MS_LIVE if self._live.is_on else _QUIET_MS,
         )
         self._watcher.start()
 
@@ -173,9 +169,9 @@ class FileChanges:
         counting = set(paths)
         versions = [version for version in versions if version.path in counting]
         saved = min(max(version.modified for version in versions) or time.time(), time.time())
-        if self._live is not None and all(path.endswith(".css") for path in paths):
+        if self._live.is_on and all(path.endswith(".css") for path in paths):
             self._live.styles_changed()
-        elif self._live is not None and all(map(self._is_reread, paths)):
+        elif self._live.is_on and all(map(self._is_reread, paths)):
             self._live.files_changed()
         else:
             self._load(versions, saved)
@@ -202,19 +198,19 @@ class FileChanges:
         if not counting:
             return
         paths = tuple(counting)
-        if self._live is None:
-            self._emit(events.Changed(paths))
-        else:
+        if self._live.is_on:
             self.tells_when_loaded = True
             self._live.loads(True)
             interpreter.end_if_old(paths)
+        else:
+            self._emit(events.Changed(paths))
         self._load_writes.load_began(time.time())
         self._load_again(partial(self._loaded, paths, saved))
 
     def _loaded(self, paths: tuple[str, ...], saved: float, error: WebdemoError | None) -> None:
         self._load_writes.load_ended(time.time())
         self.tells_when_loaded = False
-        if self._live is not None:
+        if self._live.is_on:
             self._live.loads(False)
             self._loop.after(_SPARE_SECONDS, self._keep_spare)
             if error is None:
@@ -222,7 +218,7 @@ class FileChanges:
 
     def _keep_spare(self) -> None:
         """Import ahead what the next load needs before the app: with --live-reload."""
-        if self._live is not None and not self._is_stopping():
+        if self._live.is_on and not self._is_stopping():
             adapters = [registry.find(service.server) for service in self._plan.services]
             of_servers = (module for adapter in adapters for module in adapter.modules)
             interpreter.keep_spare((*interpreter.AHEAD, *of_servers, *self._ahead))

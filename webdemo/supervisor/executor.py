@@ -83,14 +83,13 @@ class Executor:
         self._plans: dict[int, Plan] = {}  # by release
         self._hooks = hooks
         self._loaders: dict[int, LoaderProcess] = {}
-        self._failed_loaders: dict[int, WebdemoError] = {}
         self._ended: OrderedDict[int, ServerProcess] = OrderedDict()
         self._logs: dict[tuple[str, ...], LastLines] = {}
         self._placeholder = Placeholder(loop, listeners, plan.features, self.counters.board)
         self._token = os.urandom(24).hex()
         self._mark = mark_of(self._token)
         self.run_name = os.urandom(4).hex()
-        self._draining_read, self._draining_write = os.pipe()
+        self._draining = os.pipe()  # can be read when the run ends
         self._lifeline = os.pipe()  # the write end is closed when this process ends, however it does
         self.hang_watch = HangWatch(plan.hang_seconds)
         self._looks_for_hangs = False
@@ -123,7 +122,7 @@ class Executor:
             case facts.ClosePort(port):
                 self.listeners[port].close()
             case facts.FailReadiness():
-                os.write(self._draining_write, b"!")
+                os.write(self._draining[1], b"!")
             case facts.ServePlaceholder(ports):
                 self._placeholder.serve(ports)
 
@@ -154,10 +153,8 @@ class Executor:
         for loader in self._loaders.values():
             loader.kill()
             loader.wait(0)
-        os.close(self._draining_read)
-        os.close(self._draining_write)
-        for end in self._lifeline:
-            os.close(end)
+        for descriptor in (*self._draining, *self._lifeline):
+            os.close(descriptor)
         self.counters.close()
 
     # -- loaders ---------------------------------------------------------------------------------
@@ -190,7 +187,7 @@ class Executor:
                 self._hooks.on_report(report)
                 self._hooks.on_fact(facts.LoaderReady(number, report.not_shared_because))
             case Failed():
-                self._failed_loaders[number] = report.error()
+                self._loaders[number].failure = report.error()
             case Wrote():
                 self._hooks.on_report(report)
             case Spawned(process):
@@ -213,9 +210,9 @@ class Executor:
                 del self._loaders[number]
                 for process in [process for process in self.processes.values() if process.loader is loader]:
                     self._end_if_unwatched(process)
-                error = self._failed_loaders.pop(number, None)
+                failure = loader.failure
                 self._hooks.on_fact(
-                    facts.LoaderEnded(number, how) if error is None else facts.LoaderFailed(number, error)
+                    facts.LoaderFailed(number, failure) if failure else facts.LoaderEnded(number, how)
                 )
                 return True
         return False
@@ -223,20 +220,17 @@ class Executor:
     # -- server processes ------------------------------------------------------------------------
 
     def _spawn(self, number: int, spec: Spec, loader: int) -> None:
-        error: WebdemoError
         try:
-            self._order(number, spec, self._loaders[loader])
-            return
-        except KeyError:
-            error = WebdemoError("Its loader has ended.", remedy="Try again in a moment.")
+            self._order(number, spec, self._loaders.get(loader))
         except WebdemoError as exc:
-            error = exc
+            self._loop.post(partial(self._refused, number, exc))
         except OSError as exc:
-            error = SystemRefusal(interpreter.NO_PROCESS, exc)
-        self._loop.post(partial(self._refused, number, error))
+            self._loop.post(partial(self._refused, number, SystemRefusal(interpreter.NO_PROCESS, exc)))
 
-    def _order(self, number: int, spec: Spec, loader: LoaderProcess) -> None:
+    def _order(self, number: int, spec: Spec, loader: LoaderProcess | None) -> None:
         """Tell a loader to fork the process; raises OSError or WebdemoError if that is impossible."""
+        if loader is None:
+            raise WebdemoError("Its loader has ended.", remedy="Try again in a moment.")
         service, ports = service_of(spec.slot), spec.slot.ports
         adapter = registry.find(service.server)
         listeners = [self.listeners[port] for port in ports]
@@ -254,7 +248,7 @@ class Executor:
                 [
                     reports[1],
                     output[1],
-                    self._draining_read,
+                    self._draining[0],
                     self._lifeline[0],
                     self.counters.fileno(),
                     *(sock.fileno() for listener in listeners for sock in listener.sockets),

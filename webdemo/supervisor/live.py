@@ -22,8 +22,9 @@ def release_name(run: str, release: int) -> str:
 class LiveReload:
     """A new version reloads pages, a new number of styles exchanges styles, an error is shown over pages."""
 
-    def __init__(self, board: Board, run: str) -> None:
-        """`run` identifies the run: a page of an earlier one is reloaded, too."""
+    def __init__(self, board: Board, run: str, *, is_on: bool) -> None:
+        """`run` identifies the run: a page of an earlier one is reloaded, too. If off, it writes nothing."""
+        self.is_on = is_on
         self._board = board
         self._run = run
         self._state: dict[str, Any] = {"files": 0, "styles": 0, "loading": False}
@@ -50,5 +51,6 @@ class LiveReload:
         self._write(error={"problem": error.problem, "remedy": error.remedy, "traceback": traceback})
 
     def _write(self, **changed: Any) -> None:
-        self._state |= changed
-        self._board.write(json.dumps(self._state).encode())
+        if self.is_on:
+            self._state |= changed
+            self._board.write(json.dumps(self._state).encode())

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
+from webdemo.errors import WebdemoError
 from webdemo.supervisor import events
 from webdemo.supervisor.desired import Spec
 from webdemo.supervisor.log_tail import LastLines
@@ -140,6 +141,7 @@ class LoaderProcess:
         emit: Emit,
     ) -> None:
         self.share = order.share
+        self.failure: WebdemoError | None = None  # why the app cannot be loaded
         self.has_channel = True
         self._loop = loop
         self._on_report = on_report
