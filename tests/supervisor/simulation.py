@@ -220,7 +220,7 @@ class Machine:
     def _start_loader(self, number: int, *, share: bool) -> None:
         if self.failing_loaders:
             self.failing_loaders -= 1
-            self.tell(facts.LoaderFailed(number, ERROR))
+            self.tell(facts.LoaderEnded(number, error=ERROR))
             return
         self.loaders[number] = ModelLoader(share, self.now)
         seconds = 0.1 + (self.number() % 8) / 4
@@ -237,7 +237,7 @@ class Machine:
 
     def _loader_fails(self, number: int) -> None:
         if self.loaders.pop(number, None) is not None:
-            self.tell(facts.LoaderFailed(number, ERROR))
+            self.tell(facts.LoaderEnded(number, error=ERROR))
 
     def _end_loader_after(self, seconds: float, number: int) -> None:
         def end() -> None:

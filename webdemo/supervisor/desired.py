@@ -57,6 +57,12 @@ Services = tuple[tuple[ServiceLike, tuple[str, ...]], ...]
 """Services with their ports."""
 
 
+def changed_ports(before: Services, now: Services) -> set[str]:
+    """The ports that have another service now."""
+    earlier = {port: service for service, ports in before for port in ports}
+    return {port for service, ports in now for port in ports if earlier.get(port) != service}
+
+
 class Desired(NamedTuple):
     release: int
     slots: tuple[Slot, ...]
@@ -78,28 +84,21 @@ class Reload(NamedTuple):
 
     def apply(self, desired: Desired) -> Desired:
         """Where the settings name another service than before, it takes the port; what was swapped stays."""
-        desired = desired._replace(release=self.release)
-        if self.services == desired.services:
-            return desired
-        before = {port: service for service, ports in desired.services for port in ports}
-        changed = [
-            (service, [port for port in ports if before.get(port) != service and port not in self.swapped])
-            for service, ports in self.services
-        ]
-        ports = [port for slot in desired.slots for port in slot.ports]
+        taken = changed_ports(desired.services, self.services) - self.swapped
+        order = [port for slot in desired.slots for port in slot.ports]
         stopped = {port for slot in desired.slots if not slot.is_running for port in slot.ports}
-        taken = {port for _, of_service in changed for port in of_service}
         slots = [
             slot._replace(ports=rest)
             for slot in desired.slots
             if (rest := tuple(port for port in slot.ports if port not in taken))
         ]
-        for service, of_service in changed:
+        for service, ports in self.services:
             for is_running in (True, False):
-                if own := tuple(port for port in of_service if (port not in stopped) is is_running):
-                    slots.append(Slot(service, own, is_running))
-        slots.sort(key=lambda slot: ports.index(slot.ports[0]))
-        return desired._replace(slots=tuple(slots), services=self.services)
+                own = [port for port in ports if port in taken and (port not in stopped) is is_running]
+                if own:
+                    slots.append(Slot(service, tuple(own), is_running))
+        slots.sort(key=lambda slot: order.index(slot.ports[0]))
+        return Desired(self.release, tuple(slots), self.services)
 
 
 class Restart(NamedTuple):
@@ -129,7 +128,7 @@ class Stop(NamedTuple):
     revision: int = 0
 
     def apply(self, desired: Desired) -> Desired:
-        return _split(desired, *self.ports, first=False, is_running=False)
+        return _split(desired, *self.ports, is_running=False)
 
 
 class Swap(NamedTuple):
@@ -140,7 +139,7 @@ class Swap(NamedTuple):
     revision: int = 0
 
     def apply(self, desired: Desired) -> Desired:
-        return _split(desired, *self.ports, first=True, service=self.service, revision=self.revision)
+        return _split(desired, *self.ports, service=self.service, revision=self.revision)
 
 
 PortEdit = Restart | Start | Stop | Swap
@@ -158,8 +157,8 @@ def _edited(desired: Desired, ports: tuple[str, ...], **fields: object) -> Desir
     )
 
 
-def _split(desired: Desired, port: str, *, first: bool, **fields: object) -> Desired:
-    """Give the port its own slot, with these fields, before or after the rest of its slot."""
+def _split(desired: Desired, port: str, **fields: object) -> Desired:
+    """Give the port its own slot, with these fields, apart from the rest of its slot."""
     slots: list[Slot] = []
     for slot in desired.slots:
         if port not in slot.ports:
@@ -168,5 +167,5 @@ def _split(desired: Desired, port: str, *, first: bool, **fields: object) -> Des
         others = tuple(other for other in slot.ports if other != port)
         rest = [slot._replace(ports=others)] if others else []
         own = slot._replace(ports=(port,), **fields)  # type: ignore[arg-type]
-        slots += [own, *rest] if first else [*rest, own]
+        slots += [own, *rest] if port == slot.ports[0] else [*rest, own]
     return desired._replace(slots=tuple(slots))

@@ -176,7 +176,7 @@ class Executor:
                 emit=self._hooks.emit,
             )
         except SystemRefusal as exc:
-            self._hooks.on_fact(facts.LoaderFailed(number, exc))
+            self._hooks.on_fact(facts.LoaderEnded(number, "could not be started", exc))
             return
         self._loaders[number] = loader
 
@@ -210,10 +210,7 @@ class Executor:
                 del self._loaders[number]
                 for process in [process for process in self.processes.values() if process.loader is loader]:
                     self._end_if_unwatched(process)
-                failure = loader.failure
-                self._hooks.on_fact(
-                    facts.LoaderFailed(number, failure) if failure else facts.LoaderEnded(number, how)
-                )
+                self._hooks.on_fact(facts.LoaderEnded(number, how, loader.failure))
                 return True
         return False
 

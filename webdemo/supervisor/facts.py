@@ -18,18 +18,12 @@ class LoaderReady(NamedTuple):
     not_shared_because: str | None = None
 
 
-class LoaderFailed(NamedTuple):
-    """The loader could not be started, or the app could not be imported."""
-
-    loader: int
-    error: WebdemoError
-
-
 class LoaderEnded(NamedTuple):
-    """The loader has exited, or its channel is closed; `how` in words."""
+    """The loader has exited, or could not be started; `how` in words."""
 
     loader: int
     how: str = "ended"
+    error: WebdemoError | None = None  # why, if it could say so
 
 
 class ProcessReady(NamedTuple):
@@ -80,7 +74,6 @@ class QueueLength(NamedTuple):
 
 Fact = (
     LoaderReady
-    | LoaderFailed
     | LoaderEnded
     | ProcessReady
     | ProcessUp

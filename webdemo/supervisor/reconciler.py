@@ -50,6 +50,7 @@ from webdemo.supervisor.desired import (
     Spec,
     Stop,
     Swap,
+    changed_ports,
 )
 from webdemo.supervisor.facts import Action, Fact, ProcessEnded, Tell
 from webdemo.supervisor.wording import (
@@ -110,8 +111,7 @@ class Reconciler:
 
         Each port keeps its kind of server: one that opens its own socket, or one that does not.
         """
-        before = {port: service for service, ports in self._services for port in ports}
-        changed = {port for service, ports in services for port in ports if before.get(port) != service}
+        changed = changed_ports(self._services, services)
         self._services, self.limits = services, limits
         self._swapped -= changed
         for change in list(self.changes):
@@ -270,23 +270,21 @@ class Reconciler:
         match fact:
             case facts.LoaderReady(number, reason):
                 self._loader_ready(number, reason)
-            case facts.LoaderFailed(number, error):
-                self._loader_gone(number, error)
-            case facts.LoaderEnded(number, how):
-                self._loader_gone(number, loader_error(how), how)
+            case facts.LoaderEnded(number, how, error):
+                loader = self.loaders.pop(number, None)
+                if loader is not None and loader.state in (LoaderState.LOADING, LoaderState.READY):
+                    self._loader_failed(loader, how, error or loader_error(how))
             case facts.ProcessReady(number):
-                process = self.processes.get(number)
-                if process is not None and process.state is State.STARTING:
+                if process := self._in_state(State.STARTING, number):
                     process.enter(State.READY, now)
                     self._actions.append(facts.Probe(number))
             case facts.ProcessUp(number):
-                process = self.processes.get(number)
-                if process is not None and process.state is State.READY:
+                if process := self._in_state(State.READY, number):
                     process.enter(State.UP, now)
                     self._history(process.spec).ever_up = True
             case facts.ProcessHung(number, seconds):
-                process = self.processes.get(number)
-                if process is not None and process.state is State.UP and not process.is_hung:
+                process = self._in_state(State.UP, number)
+                if process is not None and not process.is_hung:
                     self._hung(process, seconds)
             case ProcessEnded(number):
                 process = self.processes.pop(number, None)
@@ -300,6 +298,11 @@ class Reconciler:
             case facts.QueueLength(name, connections):
                 self.ports[name].queue, self.ports[name].queue_since = connections, now
 
+    def _in_state(self, state: State, number: int) -> Process | None:
+        """The process with this number, if it is in this state."""
+        process = self.processes.get(number)
+        return process if process is not None and process.state is state else None
+
     def _loader_ready(self, number: int, not_shared_because: str | None) -> None:
         loader = self.loaders.get(number)
         if loader is None or loader.state is not LoaderState.LOADING:
@@ -311,13 +314,7 @@ class Reconciler:
         if not_shared_because is not None:
             release.shares = False
 
-    def _loader_gone(self, number: int, error: WebdemoError, how: str = "") -> None:
-        loader = self.loaders.pop(number, None)
-        if loader is None or loader.state in (LoaderState.CLOSING, LoaderState.KILLED):
-            return
-        self._loader_failed(loader, error, how or "failed")
-
-    def _loader_failed(self, loader: Loader, error: WebdemoError, how: str) -> None:
+    def _loader_failed(self, loader: Loader, how: str, error: WebdemoError) -> None:
         """What follows when a loader has failed: for the changes that need it, and for what is settled."""
         release = self.releases[loader.release]
         for change in list(self.changes):
@@ -458,7 +455,7 @@ class Reconciler:
                 case LoaderState.LOADING if self._is_due(loader.since + limits.start_seconds):
                     self._kill_loader(loader)
                     error = loader_error(f"did not load it within {limits.start_seconds:g} s")
-                    self._loader_failed(loader, error, "took too long")
+                    self._loader_failed(loader, "took too long", error)
                 case LoaderState.CLOSING if self._is_due(loader.since + limits.loader_seconds):
                     self._kill_loader(loader)
                 case LoaderState.KILLED if self._is_due(loader.since + _KILL_AGAIN_SECONDS):
