@@ -134,7 +134,7 @@ class Machine:
         end = self.now + seconds
         self.act()
         while self.exit_code is None:
-            look = self.reconciler.next_look()
+            look = self.reconciler.next_look
             due = self._schedule[0][0] if self._schedule else None
             at = min((t for t in (look, due) if t is not None), default=None)
             if at is None or at > end:

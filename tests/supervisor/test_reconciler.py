@@ -355,10 +355,10 @@ def test_what_is_due_while_actions_are_carried_out_is_looked_at_again() -> None:
     run.freeze_process(0)
     run.reconciler.stop_all("SIGTERM", run.now)
     run.act()
-    due = run.reconciler.next_look()
+    due = run.reconciler.next_look
     assert due is not None
     run.reconciler.next_actions(due - 0.001)
-    assert run.reconciler.next_look() == due, "whatever the time is by then"
+    assert run.reconciler.next_look == due, "whatever the time is by then"
 
 
 def test_requests_that_outlast_the_grace_time_are_cut_off() -> None:

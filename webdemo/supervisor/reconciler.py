@@ -101,7 +101,8 @@ class Reconciler:
         self._placeholder: frozenset[str] = frozenset()
         self._has_ended = False
         self._actions: list[Action] = []
-        self._next_look: float | None = None
+        self.next_look: float | None = None
+        """When `next_actions` must be called again although nothing has happened; None for never."""
         self._now = 0.0  # the time of the call that is under way
 
     # -- wishes ----------------------------------------------------------------------------------
@@ -406,7 +407,7 @@ class Reconciler:
 
     def next_actions(self, now: float) -> list[Action]:
         """Compare, and return what is to be done now, in this order. The state already takes it as done."""
-        self._now, self._next_look = now, None
+        self._now, self.next_look = now, None
         self._expire()
         while self._settle_one():
             pass
@@ -423,15 +424,11 @@ class Reconciler:
         actions, self._actions = self._actions, []
         return actions
 
-    def next_look(self) -> float | None:
-        """When `next_actions` must be called again although nothing has happened; None for never."""
-        return self._next_look
-
     def _is_due(self, at: float) -> bool:
         """Whether this time has come. If not, the comparison depends on it, and is repeated then."""
         if self._now >= at:
             return True
-        self._next_look = at if self._next_look is None else min(at, self._next_look)
+        self.next_look = at if self.next_look is None else min(at, self.next_look)
         return False
 
     def _expire(self) -> None:

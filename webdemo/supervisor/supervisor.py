@@ -240,7 +240,7 @@ class Supervisor:
         finally:
             self._is_acting = False
         self._tell_service_manager()
-        at = self.reconciler.next_look()
+        at = self.reconciler.next_look
         if at is not None and (self._wakes_at is None or at < self._wakes_at):
             self._wakes_at = at
             self.loop.after(max(0.0, at - time.monotonic()), partial(self._wake, at))
