@@ -12,7 +12,7 @@ import click
 
 import webdemo
 from webdemo import deploy
-from webdemo.config.binds import admin_bind, binds_or_default
+from webdemo.config.binds import admin_bind, binds_or_default, is_open
 from webdemo.config.planning import make_plan
 from webdemo.config.settings import FIELDS
 from webdemo.config.sources import DEFAULT, PYPROJECT, SETTINGS_FILE, Resolved, given_folder, read_settings
@@ -125,7 +125,6 @@ def make_site(resolved: Resolved, format_name: str, hosts: tuple[str, ...]) -> S
         )
     admin = admin_bind(resolved)
     is_remote = bool(hosts) or in_container
-    is_admin_near = admin is not None and admin.port is not None and not (is_remote and _is_loopback(admin))
     folder = given_folder()
     return Site(
         name=_name(resolved),
@@ -140,7 +139,7 @@ def make_site(resolved: Resolved, format_name: str, hosts: tuple[str, ...]) -> S
         drain_delay_seconds=plan.drain_delay_seconds,
         grace_seconds=plan.grace_seconds,
         start_seconds=plan.start_seconds,
-        admin_port=admin.port if admin is not None and is_admin_near else None,
+        admin_port=admin.port if admin is not None and (is_open(admin) or not is_remote) else None,
         release=settings.release or release_of(Path.cwd()),
         **_packages(),
     )
@@ -205,7 +204,7 @@ def _backends(resolved: Resolved, binds: list[Bind], *, is_remote: bool) -> tupl
         Backend(bind.port, bind.path, bind.tls)
         for bind in binds
         if registry.find(bind.server or resolved.settings.server).runs_app
-        and not (is_remote and (bind.path is not None or _is_loopback(bind)))
+        and (is_open(bind) or not is_remote)
     )
     if not found:
         raise UsageError(
@@ -213,10 +212,6 @@ def _backends(resolved: Resolved, binds: list[Bind], *, is_remote: bool) -> tupl
             remedy="Give it a port on every address: --host '*'",
         )
     return found
-
-
-def _is_loopback(bind: Bind) -> bool:
-    return bind.port is not None and (bind.host is None or bind.host in (*LOOPBACK, "localhost"))
 
 
 def _listen_texts(bind: Bind) -> list[str]:

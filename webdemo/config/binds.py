@@ -107,15 +107,13 @@ def why_host(resolved: Resolved) -> str | None:
 def development_server_note(resolved: Resolved, binds: Iterable[Bind]) -> str | None:
     """A note if Werkzeug's development server is open to other machines; None otherwise."""
     default = resolved.settings.server
-    is_open = any(
-        (bind.server or default) == plans.DEFAULT_SERVER and bind.host is not None and not is_local(bind.host)
-        for bind in binds
-    )
-    if not is_open:
+    if not any((bind.server or default) == plans.DEFAULT_SERVER and is_open(bind) for bind in binds):
         return None
     why = "PORT is in the environment, and no server is named: " if resolved.on_platform else ""
     return f"{why}Werkzeug's development server is open to other machines; for production: --server gunicorn"
 
 
-def is_local(host: str) -> bool:
-    return host == "localhost" or is_loopback(host.strip("[]"))
+def is_open(bind: Bind) -> bool:
+    """Whether other machines can reach it."""
+    host = bind.host or "localhost"
+    return bind.port is not None and host != "localhost" and not is_loopback(host.strip("[]"))

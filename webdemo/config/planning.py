@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from webdemo import __version__
-from webdemo.config.binds import is_local
+from webdemo.config.binds import is_open
 from webdemo.config.settings import Settings
 from webdemo.config.sources import DEFAULT, Resolved
 from webdemo.errors import UsageError
@@ -145,7 +145,7 @@ def _check_debug(resolved: Resolved, wanted: list[Bind]) -> None:
             remedy="Leave --debug out there; on your own machine unset PORT, and use --port.",
         )
     for bind in wanted:
-        if bind.port is not None and bind.host is not None and not is_local(bind.host):
+        if is_open(bind):
             raise UsageError(
                 f"--debug shows source code and variables, and {bind} can be reached from other machines.",
                 remedy="Leave --debug out, or listen on this machine only: --host 127.0.0.1",
