@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,4 +108,4 @@ def test_errors_that_wrk_counts_are_no_figures() -> None:
     with pytest.raises(RuntimeError, match="2 failed connections"):
         load.checked(found, reconnect=False)
     with pytest.raises(RuntimeError, match="12 error responses"):
-        load.checked(replace(found, error_responses=12), reconnect=True)
+        load.checked(found._replace(error_responses=12), reconnect=True)

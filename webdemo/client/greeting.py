@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from webdemo.client.connection import Deadline, NoResponse, receive
 
@@ -18,8 +18,7 @@ _LAST_LINE = re.compile(rb"^[0-9]{3}(?: [^\n]*+|\r)?\n", re.MULTILINE)
 _START = re.compile(rb"[0-9]{3}[ -]")
 
 
-@dataclass(frozen=True, slots=True)
-class GreetingFacts:
+class GreetingFacts(NamedTuple):
     """The greeting of an SMTP or FTP server; lines without the code."""
 
     code: int

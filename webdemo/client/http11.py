@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import h11
 
@@ -18,8 +19,7 @@ LARGEST_HEAD_BYTES = 128 * 1024
 _LONGEST_FIRST = 200
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(NamedTuple):
     status: int
     reason: str
     http_version: str

@@ -12,9 +12,8 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from webdemo.client.connection import Deadline
 
@@ -26,8 +25,7 @@ Reconnect = Callable[[Deadline], socket.socket]
 _NO_CHECK_TIME = 0x200000
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateFacts:
+class CertificateFacts(NamedTuple):
     """Fields are empty if the certificate cannot be decoded; the fingerprint is always present."""
 
     subject: str
@@ -42,8 +40,7 @@ class CertificateFacts:
         return bool(self.subject) and self.subject == self.issuer
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
+class TlsFacts(NamedTuple):
     version: str
     cipher: str
     alpn: str | None  # the negotiated protocol; http/1.1 is offered

@@ -16,8 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from webdemo.client.endpoint import Endpoint
@@ -39,8 +38,7 @@ _END_SECONDS = 5.0  # beyond the grace
 _ALSO = {"gunicorn": ("gunicorn?threads=1",)}
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A server with its options, as given by the user: `gunicorn?threads=1`."""
 
     label: str

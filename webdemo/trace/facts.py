@@ -6,19 +6,17 @@ Text from a server is stored unchanged: whatever shows it must escape it.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from webdemo.client.greeting import GreetingFacts
 from webdemo.client.http11 import ResponseHead
 from webdemo.client.tls import TlsFacts
 from webdemo.errors import TraceFailed
+from webdemo.worker.codec import plain
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Why a step ended the hop, and what to do."""
 
     kind: str  # one or two words for programs: refused, timed out, name unknown, speaks tls ...
@@ -31,8 +29,7 @@ class Failure:
         return cls(error.kind, error.problem, error.remedy, error.exit_code)
 
 
-@dataclass(frozen=True, slots=True)
-class UrlFacts:
+class UrlFacts(NamedTuple):
     scheme: str
     host: str  # a name or an address, IPv6 without brackets; "" for a Unix socket
     port: int | None  # None for a Unix socket
@@ -42,16 +39,14 @@ class UrlFacts:
     fragment: str  # the part after #; like a browser, a trace does not send it
 
 
-@dataclass(frozen=True, slots=True)
-class NameFacts:
+class NameFacts(NamedTuple):
     host: str
     is_address: bool  # True if no lookup was needed
     addresses: tuple[str, ...]  # in the order of attempts (RFC 6724; families alternate as in RFC 8305)
     withheld: int  # the number of further addresses that may not be contacted from here
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One connection attempt to one address."""
 
     address: str
@@ -63,8 +58,7 @@ class Attempt:
     detail: str  # the system's error text; "" when it connected or was given up
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectFacts:
+class ConnectFacts(NamedTuple):
     """Without a connection, only the attempts."""
 
     attempts: tuple[Attempt, ...]  # staggered by 250 ms, as in RFC 8305; only those that were begun
@@ -75,16 +69,14 @@ class ConnectFacts:
     ephemeral_range: tuple[int, int] | None = None  # first and last port that the kernel assigns, if known
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
+class RequestFacts(NamedTuple):
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class TransferFacts:
+class TransferFacts(NamedTuple):
     body_bytes: int
     bytes_per_second: float | None  # None if nothing arrived, or it took no measurable time
     is_whole: bool  # False if the trace stopped reading at its limit, or the connection ended early
@@ -102,8 +94,7 @@ Facts = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step; `name` is url, name, connect, tls, request, first byte, greeting or transfer."""
 
     name: str
@@ -113,8 +104,7 @@ class Step:
     failure: Failure | None
 
 
-@dataclass(frozen=True, slots=True)
-class AnsweredBy:
+class AnsweredBy(NamedTuple):
     """The process at the other end, if it is on this machine."""
 
     pid: int | None  # None if the system hides it
@@ -125,8 +115,7 @@ class AnsweredBy:
     serves: str = ""  # the app or folder that this webdemo serves
 
 
-@dataclass(frozen=True, slots=True)
-class Redirect:
+class Redirect(NamedTuple):
     status: int
     location: str  # as sent by the server
     url: str = ""  # the absolute target; "" if it is not a valid URL
@@ -135,8 +124,7 @@ class Redirect:
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """The trace of one URL."""
 
     url: str
@@ -163,8 +151,7 @@ class Hop:
         return failed or (self.redirect.failure if self.redirect is not None else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """The hops of a URL and its redirects."""
 
     hops: tuple[Hop, ...]
@@ -181,5 +168,4 @@ class Trace:
 
 def to_json(trace: Trace) -> str:
     """The trace as JSON, by field names; ASCII only, so that no text from a server can control a terminal."""
-    plain: dict[str, Any] = {"exit_code": trace.exit_code, **dataclasses.asdict(trace)}
-    return json.dumps(plain, indent=2)
+    return json.dumps({"exit_code": trace.exit_code, **plain(trace)}, indent=2)

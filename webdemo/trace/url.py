@@ -11,8 +11,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from urllib.parse import SplitResult, quote, quote_from_bytes, unquote_to_bytes, urljoin, urlsplit
 
 from webdemo.errors import BindTextError, UrlRefused
@@ -34,8 +33,7 @@ _PATH = "/:@!$&'()*+,;=-._~%"
 _QUERY = f"{_PATH}?"
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(NamedTuple):
     """A parsed URL and its normalized text."""
 
     text: str

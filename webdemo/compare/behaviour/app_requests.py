@@ -6,9 +6,8 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from webdemo.client.wire import Request
@@ -37,8 +36,7 @@ print("\\n" + json.dumps(result))
 """
 
 
-@dataclass(frozen=True, slots=True)
-class AppRequest:
+class AppRequest(NamedTuple):
     """One request to the app, with a name of its own."""
 
     request: Request

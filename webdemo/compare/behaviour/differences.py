@@ -13,8 +13,7 @@ import json
 import operator
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from webdemo.compare.behaviour.known import Reason, reason_of
 from webdemo.compare.behaviour.observation import Observation
@@ -29,16 +28,14 @@ _LONGEST_RUN = 3  # of equal lines; longer runs are shown as a count
 _PLAIN = ("str", "int", "bool", "tuple", "dict")
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
+class Marked(NamedTuple):
     """A value or a line of text, marked if it is not the majority's."""
 
     text: str
     marked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One aspect of the responses, such as a header, and its value in each."""
 
     name: str
@@ -56,8 +53,7 @@ class Row:
         return self.differs and not (self.reason and self.reason.by_nature)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Cells and texts are in the order of the responses."""
 
     status: Row

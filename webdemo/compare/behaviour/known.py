@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     text: str
     by_nature: bool  # differs between any two responses: clocks, ids, ports
     of_server: bool  # the server decides it, whatever the app does
 
 
-@dataclass(frozen=True, slots=True)
-class Quirks:
+class Quirks(NamedTuple):
     """The quirks of one server."""
 
     version: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from webdemo.client import wire
 from webdemo.client.connection import Deadline
@@ -21,8 +21,7 @@ Headers = tuple[tuple[str, str], ...]
 NO_CONNECTION = Judgement("dropped", "accepts no connection")
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One response, or the failure instead of one."""
 
     status: str  # "200", or the verdict of the failure
@@ -49,7 +48,7 @@ def observe(
         found = Observation(NO_CONNECTION.verdict, failure=NO_CONNECTION, evidence=str(exc))
     else:
         found = _first_response(exchange, most_body_bytes)
-    return replace(found, milliseconds=deadline.milliseconds())
+    return found._replace(milliseconds=deadline.milliseconds())
 
 
 def _first_response(exchange: Exchange, most_body_bytes: int) -> Observation:

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Protocol
 
 from webdemo.client.endpoint import Endpoint
@@ -136,7 +135,7 @@ def _observe(subject: Subject, own: re.Pattern[bytes], request: Request) -> Obse
         for name, value in found.headers
         if not ((reason := known.reason_of(f"header {name}")) and reason.of_server)
     )
-    return replace(found, headers=headers, body=own.sub(_OWN, found.body))
+    return found._replace(headers=headers, body=own.sub(_OWN, found.body))
 
 
 def _findings(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from webdemo.compare.behaviour.differences import usual_lines
 from webdemo.compare.behaviour.observation import Headers, Observation
@@ -40,8 +39,7 @@ def stable(observed: Mapping[str, Sequence[Observation]]) -> dict[str, Observati
     if bodies is None:
         bodies = _stable_lines(values)
     return {
-        label: replace(
-            one,
+        label: one._replace(
             status=" or ".join(statuses[label]),
             headers=headers.get(label, ()),
             body=bodies.get(label, b""),

@@ -9,7 +9,6 @@ app or client.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -30,8 +29,7 @@ class Judgement(NamedTuple):
 Judge = Callable[[Exchange], Judgement]
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One probe. `{id}` in its steps is replaced by a unique name."""
 
     name: str

@@ -7,7 +7,7 @@ sure the choice is follows from what was measured. docs/compare.md lists every s
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from webdemo.compare.report import rows, wording
 from webdemo.compare.report.rows import Difference
@@ -27,8 +27,7 @@ UNEVEN = 0.5
 AS_MUCH = 1.25
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """Which server to choose; none if the results favour none."""
 
     server: str | None
@@ -37,8 +36,7 @@ class Choice:
     not_chosen: str = ""  # all others, each with the reason
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     same: bool | None  # None: the app's own paths were not compared on two servers or more
     says: str  # does the app behave the same
     differences: tuple[Difference, ...]  # of the app's own paths, without the accepted ones
@@ -276,8 +274,7 @@ def _is_uneven(figure: Figure) -> bool:
 # -- hints: each has a rule, and is left out if its condition does not hold -----------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(NamedTuple):
     name: str
     condition: str
     sentences: Callable[[Comparison], Iterator[str]]

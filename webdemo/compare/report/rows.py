@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from webdemo.compare.report import wording
 from webdemo.compare.results import Comparison, Finding, Probe
 
 
-@dataclass(frozen=True, slots=True)
-class GridRow:
+class GridRow(NamedTuple):
     probe: Probe
     cells: tuple[Finding | None, ...]  # in the order of the servers
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """One probe that is not right everywhere; findings with the same text are grouped."""
 
     probe: Probe

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.http11 import KeepAliveClient
@@ -24,8 +24,7 @@ _BACK_SECONDS = 15.0
 _RUN_UP_SECONDS = 0.15
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
+class Life(NamedTuple):
     """One start, kill and stop; None for what did not happen."""
 
     start_seconds: float | None = None

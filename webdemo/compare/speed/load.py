@@ -14,8 +14,8 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from webdemo.errors import WebdemoError
 from webdemo.worker import interpreter
@@ -30,8 +30,7 @@ _END_SECONDS = 15.0
 _NOT_CONNECTED = "unable to connect to "
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """What the clients saw; latencies are 0 without responses."""
 
     requests: int
@@ -57,8 +56,7 @@ class Load:
         return self.received_bytes / self.seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Generator:
+class Generator(NamedTuple):
     """The load generator. `wrk`: its path, or None for our own client. `cpus`: its processors."""
 
     wrk: str | None
