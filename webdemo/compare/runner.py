@@ -43,10 +43,10 @@ class Choice(NamedTuple):
 
     label: str
 
-    def bind_text(self, **more_options: str) -> str:
-        name, _, query = self.label.partition("?")
-        options = "&".join([*filter(None, [query]), *(f"{k}={v}" for k, v in more_options.items())])
-        return f"{name}://127.0.0.1:0" + (f"?{options}" if options else "")
+    @property
+    def bind_text(self) -> str:
+        name, mark, options = self.label.partition("?")
+        return f"{name}://127.0.0.1:0{mark}{options}"
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class Choice(NamedTuple):
 
     @property
     def options(self) -> dict[str, str]:
-        return dict(Bind.parse(self.bind_text()).server_options)
+        return dict(Bind.parse(self.bind_text).server_options)
 
 
 def choose(labels: Sequence[str]) -> list[Choice]:
@@ -72,14 +72,14 @@ def choose(labels: Sequence[str]) -> list[Choice]:
         if not registry.find(choice.name).runs_app:
             raise UsageError(f"The server {choice.name} runs no app.", remedy="See: webdemo servers")
         with contextlib.suppress(ServerUnavailable):
-            plans.services([Bind.parse(choice.bind_text())], default_server=choice.name)
+            plans.services([Bind.parse(choice.bind_text)], default_server=choice.name)
     return choices
 
 
 class Run:
     """One server's run, or why it was not started. `port` and `pids` are set once it is up."""
 
-    def __init__(self, choice: Choice, target: Target, runtime_folder: str, **more_options: str) -> None:
+    def __init__(self, choice: Choice, target: Target, runtime_folder: str) -> None:
         self.choice = choice
         self.state: State = "missing"
         self.problem: str | None = None
@@ -104,7 +104,7 @@ class Run:
                 *interpreter.python(),
                 "-m",
                 "webdemo.compare.one_run",
-                one_run.order(choice.bind_text(**more_options), target, GRACE_SECONDS),
+                one_run.order(choice.bind_text, target, GRACE_SECONDS),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -231,16 +231,13 @@ def _problem(event: dict[str, Any]) -> str | None:
 
 
 @contextlib.contextmanager
-def running(choices: Iterable[Choice], target: Target, **more_options: str) -> Iterator[list[Run]]:
-    """Start all servers in parallel, wait until each is up or has failed, and stop them at the end.
-
-    `more_options` are added to every bind, for example `cpus="1"`.
-    """
+def running(choices: Iterable[Choice], target: Target) -> Iterator[list[Run]]:
+    """Start all servers in parallel, wait until each is up or has failed, and stop them at the end."""
     with tempfile.TemporaryDirectory(prefix="webdemo-compare-") as folder:
         runs: list[Run] = []
         try:
             for choice in choices:
-                runs.append(Run(choice, target, folder, **more_options))
+                runs.append(Run(choice, target, folder))
             deadline = time.monotonic() + START_SECONDS
             for run in runs:
                 run.wait_until_up(deadline)

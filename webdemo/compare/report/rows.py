@@ -35,10 +35,12 @@ class Difference(NamedTuple):
         return all(finding.verdict in ("dropped", "hung") for finding in self.findings)
 
     @property
-    def shared(self) -> str:
-        """Who is right and what it means, if that is the same for all groups; else ""."""
-        said = {f"{group[0].who_is_right} {group[0].meaning}" for group in self.groups}
-        return said.pop() if len(said) == 1 else ""
+    def reasons(self) -> str:
+        """Who is right and what it means, each sentence once."""
+        firsts = [group[0] for group in self.groups]
+        return " ".join(
+            dict.fromkeys(said for one in firsts for said in (one.who_is_right, one.meaning) if said)
+        )
 
     @property
     def level(self) -> str:

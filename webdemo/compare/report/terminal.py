@@ -123,13 +123,12 @@ def _show_differences(comparison: Comparison, console: Console) -> None:
         console.print()
         title = f": {probe.title}. " if probe.title != probe.name else ""
         console.print(Text.assemble((probe.name, "bold"), title, (probe.section, "dim")))
-        firsts = [group[0] for group in difference.groups]
-        for first, group in zip(firsts, difference.groups, strict=True):
+        for group in difference.groups:
             servers = wording.listed([finding.server for finding in group])
-            console.print(Text.assemble("  ", (servers, STYLES[first.verdict]), f": {wording.said(first)}"))
-        tail = " ".join(dict.fromkeys(s for f in firsts for s in (f.who_is_right, f.meaning) if s))
-        if tail:
-            console.print(Text(f"  {tail}", "dim"))
+            said = wording.said(group[0])
+            console.print(Text.assemble("  ", (servers, STYLES[group[0].verdict]), f": {said}"))
+        if difference.reasons:
+            console.print(Text(f"  {difference.reasons}", "dim"))
 
 
 def _show_speed(speed: Speed, console: Console) -> None:

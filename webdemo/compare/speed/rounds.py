@@ -63,7 +63,6 @@ def measure(
     path: str = "/",
     seconds_per_round: float = SECONDS_PER_ROUND,
     rounds: int = ROUNDS,
-    generator: Generator | None = None,
 ) -> Speed:
     """Measure the runs that are up; then, in new runs, how each starts, stops and recovers.
 
@@ -72,7 +71,7 @@ def measure(
     began = time.monotonic()
     up = [run for run in runs if run.state == "up"]
     cpus = processes.split_cpus()
-    generator = generator or find_generator(cpus[1] if cpus else None)
+    generator = find_generator(cpus[1] if cpus else None)
     pids = {run.label: processes.with_descendants(run.pids) for run in up}
     if cpus:
         for own in pids.values():
