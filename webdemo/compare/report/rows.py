@@ -37,10 +37,8 @@ class Difference(NamedTuple):
     @property
     def reasons(self) -> str:
         """Who is right and what it means, each sentence once."""
-        firsts = [group[0] for group in self.groups]
-        return " ".join(
-            dict.fromkeys(said for one in firsts for said in (one.who_is_right, one.meaning) if said)
-        )
+        sentences = (said for first, *_ in self.groups for said in (first.who_is_right, first.meaning))
+        return " ".join(dict.fromkeys(filter(None, sentences)))
 
     @property
     def level(self) -> str:

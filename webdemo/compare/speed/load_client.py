@@ -12,7 +12,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from itertools import chain
 
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.http11 import KeepAliveClient
@@ -20,26 +20,19 @@ from webdemo.client.http11 import KeepAliveClient
 RESPONSE_SECONDS = 10.0
 
 
-@dataclass(slots=True)
-class _Tally:
-    latencies: list[float] = field(default_factory=list)
-    failed_connections: int = 0
-    error_responses: int = 0
-
-
 def load(port: int, path: str, *, connections: int, seconds: float) -> dict[str, float]:
     """Send requests on all connections for `seconds`; returns the figures to be printed as JSON."""
     began = time.perf_counter()
     with ThreadPoolExecutor(connections) as pool:
         running = [pool.submit(_send_requests, port, path, began + seconds) for _ in range(connections)]
-        tallies = [one.result() for one in running]
+        done, failed, refused = zip(*(one.result() for one in running), strict=True)
     took = time.perf_counter() - began
-    latencies = sorted(latency for tally in tallies for latency in tally.latencies)
+    latencies = sorted(chain.from_iterable(done))
     figures = {
         "requests": len(latencies),
         "seconds": took,
-        "failed_connections": sum(tally.failed_connections for tally in tallies),
-        "error_responses": sum(tally.error_responses for tally in tallies),
+        "failed_connections": sum(failed),
+        "error_responses": sum(refused),
     }
     for percent in (50, 90, 99):
         rank = min(len(latencies) * percent // 100, len(latencies) - 1)
@@ -47,25 +40,27 @@ def load(port: int, path: str, *, connections: int, seconds: float) -> dict[str,
     return figures
 
 
-def _send_requests(port: int, path: str, until: float) -> _Tally:
-    """Send requests on one connection until then (time.perf_counter)."""
-    tally = _Tally()
-    client = KeepAliveClient(Endpoint.of_port(port), path, RESPONSE_SECONDS)
-    with closing(client):
+def _send_requests(port: int, path: str, until: float) -> tuple[list[float], int, int]:
+    """Send requests on one connection until then (time.perf_counter).
+
+    Returns the latencies in seconds, and how many connections failed and how many responses were errors.
+    """
+    latencies: list[float] = []
+    failed = refused = 0
+    with closing(KeepAliveClient(Endpoint.of_port(port), path, RESPONSE_SECONDS)) as client:
         while (began := time.perf_counter()) < until:
             # A response after the end does not count: the load must not last longer than requested.
             client.timeout_seconds = max(until - began, 0.05)
             try:
-                if client.get() >= 400:
-                    tally.error_responses += 1
+                refused += client.get() >= 400
             except TimeoutError:
                 break
             except OSError:
-                tally.failed_connections += 1
+                failed += 1
                 time.sleep(0.001)
             else:
-                tally.latencies.append(time.perf_counter() - began)
-    return tally
+                latencies.append(time.perf_counter() - began)
+    return latencies, failed, refused
 
 
 def is_answered(port: int, path: str, seconds: float) -> bool:
