@@ -88,7 +88,7 @@ class Run:
         self.start_seconds = 0.0  # from the start of the run to the first response
         self._began = time.monotonic()
         self._popen: subprocess.Popen[str] | None = None
-        self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._last_problem = "it ended without output"
         self._deaths = 0  # of its processes, after it was up
         adapter = registry.find(choice.name)
@@ -164,22 +164,27 @@ class Run:
             event = self._events.get(timeout=seconds)
         except queue.Empty:
             return False
-        match event and event["event"]:
-            case "Started" if event and self.state == "hung":
-                [row] = event["rows"]
+        match event:
+            case {"event": "Started", "rows": [row], "at": at} if self.state == "hung":
                 self.state, self.problem = "up", None
-                self.start_seconds = event["at"] - self._began
+                self.start_seconds = at - self._began
                 self.port = urlsplit(row["urls"][0]).port or 0
                 self.pids = tuple(row["pids"])
-            case "Died" if event and self.state == "up":
+            case {"event": "Died", "how": how} if self.state == "up":
                 self._deaths += 1
                 times = f", {self._deaths} times in all" if self._deaths > 1 else ""
-                self.problem = f"A process {event['how']} during the comparison and was started again{times}."
-            case None | "LoadFailed" | "GivenUp":
-                how = _problem(event) if event else self._ended() if self.state == "up" else None
-                during = "It ended during the comparison: " if self.state == "up" else ""
-                self.state, self.problem = "crashed", f"{during}{how or self._last_problem}"
+                self.problem = f"A process {how} during the comparison and was started again{times}."
+            case {"event": "LoadFailed", "problem": problem}:
+                self._crash(problem)
+            case {"event": "GivenUp", "last_lines": lines}:
+                self._crash(next(filter(None, map(str.strip, reversed(lines))), None))
+            case {"event": "Ended"}:
+                self._crash(self._ended() if self.state == "up" else None)
         return True
+
+    def _crash(self, how: str | None) -> None:
+        during = "It ended during the comparison: " if self.state == "up" else ""
+        self.state, self.problem = "crashed", f"{during}{how or self._last_problem}"
 
     def _ended(self) -> str | None:
         """How the whole run ended, in words."""
@@ -212,22 +217,16 @@ class Run:
             for line in popen.stdout:
                 try:
                     event = json.loads(line)
-                    kind = event["event"]
-                except (ValueError, KeyError, TypeError):
-                    self._last_problem = line.strip() or self._last_problem
-                    continue
-                if kind == "Output" and event["line"].strip():
-                    self._last_problem = event["line"].strip()
-                elif kind != "Output":
-                    self._events.put(event | {"at": time.monotonic()})
-        self._events.put(None)
-
-
-def _problem(event: dict[str, Any]) -> str | None:
-    """Why the app was not loaded, or the last line of a server that was given up."""
-    if event["event"] == "LoadFailed":
-        return str(event["problem"])
-    return next((text for line in reversed(event["last_lines"]) if (text := line.strip())), None)
+                except ValueError:
+                    event = None
+                match event:
+                    case {"event": "Output", "line": text}:
+                        self._last_problem = text.strip() or self._last_problem
+                    case {"event": _}:
+                        self._events.put(event | {"at": time.monotonic()})
+                    case _:
+                        self._last_problem = line.strip() or self._last_problem
+        self._events.put({"event": "Ended"})
 
 
 @contextlib.contextmanager

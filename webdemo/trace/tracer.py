@@ -290,30 +290,27 @@ def _redirect(url: Url, response: ResponseHead, seen: set[str], *, follow: bool)
     if response.status not in _REDIRECTS or header is None:
         return None
     location = header.encode("latin-1").decode("utf-8", "replace")
+    redirect = Redirect(response.status, location)
     try:
         target = redirected(url, location)
+        leaves_tls = url.facts.scheme == "https" and target.facts.scheme == "http"
+        redirect = redirect._replace(url=target.text, leaves_tls=leaves_tls)
+        if target.text in seen:
+            raise TraceFailed(
+                f"Redirect loop: {target.text} has already been visited.",
+                remedy="The app may want a cookie, which a trace does not keep.",
+                kind="redirect loop",
+            )
+        if len(seen) > MOST_REDIRECTS:
+            raise TraceFailed(
+                f"There are more than {MOST_REDIRECTS} redirects in a row.",
+                remedy="Browsers give up as well: let the app redirect to the target directly.",
+                kind="too many redirects",
+            )
     except UrlRefused as exc:
-        failed = TraceFailed(exc.problem, remedy=exc.remedy, kind="bad redirect")
-        return Redirect(response.status, location, failure=Failure.of(failed) if follow else None)
-    leaves_tls = url.facts.scheme == "https" and target.facts.scheme == "http"
-    failure = None
-    if follow and target.text in seen:
-        failure = TraceFailed(
-            f"Redirect loop: {target.text} has already been visited.",
-            remedy="The app may want a cookie, which a trace does not keep.",
-            kind="redirect loop",
-        )
-    elif follow and len(seen) > MOST_REDIRECTS:
-        failure = TraceFailed(
-            f"There are more than {MOST_REDIRECTS} redirects in a row.",
-            remedy="Browsers give up as well: let the app redirect to the target directly.",
-            kind="too many redirects",
-        )
-    return Redirect(
-        status=response.status,
-        location=location,
-        url=target.text,
-        is_followed=follow and failure is None,
-        leaves_tls=leaves_tls,
-        failure=Failure.of(failure) if failure is not None else None,
-    )
+        failure = TraceFailed(exc.problem, remedy=exc.remedy, kind="bad redirect")
+    except TraceFailed as exc:
+        failure = exc
+    else:
+        return redirect._replace(is_followed=follow)
+    return redirect._replace(failure=Failure.of(failure)) if follow else redirect
