@@ -19,7 +19,7 @@ from webdemo.client.http11 import KeepAliveClient
 from webdemo.compare.runner import choose, running
 from webdemo.compare.speed import processes
 from webdemo.compare.speed.cases import CASES
-from webdemo.compare.speed.lifecycle import live
+from webdemo.compare.speed.lifecycle import run_cycle
 from webdemo.compare.speed.load import Generator, read
 from webdemo.compare.speed.rounds import limit, measure
 from webdemo.compare.speed.slow_clients import slow_clients
@@ -176,20 +176,20 @@ def test_an_error_page_is_not_measured_in_silence(app_folder: Target) -> None:
 @pytest.mark.process
 def test_a_life_is_timed_from_start_to_stop(app_folder: Target) -> None:
     [choice] = choose(["waitress"])
-    life = live(choice, app_folder, "/")
-    assert life.start_seconds is not None
-    assert life.start_seconds > 0
-    assert life.back_seconds is not None
-    assert life.back_seconds > 0
-    assert life.stop_seconds is not None
-    assert life.stop_seconds > 0
-    assert life.lost is not None
+    cycle = run_cycle(choice, app_folder, "/")
+    assert cycle.start_seconds is not None
+    assert cycle.start_seconds > 0
+    assert cycle.back_seconds is not None
+    assert cycle.back_seconds > 0
+    assert cycle.stop_seconds is not None
+    assert cycle.stop_seconds > 0
+    assert cycle.lost is not None
 
 
 @pytest.mark.process
 def test_a_server_that_does_not_start_has_no_life(app_folder: Target) -> None:
     [choice] = choose(["waitress"])
-    assert live(choice, Target(app="no_such_module:app"), "/").start_seconds is None
+    assert run_cycle(choice, Target(app="no_such_module:app"), "/").start_seconds is None
 
 
 @pytest.mark.process

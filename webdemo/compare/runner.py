@@ -200,8 +200,8 @@ class Run:
             return 0.0
         began = time.monotonic()
         assert self._popen.stdin is not None
-        with contextlib.suppress(BrokenPipeError, ValueError), self._popen.stdin as told:  # ended, or closed
-            told.write("stop\n")
+        with contextlib.suppress(BrokenPipeError, ValueError), self._popen.stdin as stdin:  # ended, or closed
+            stdin.write("stop\n")
         try:
             self._popen.wait(GRACE_SECONDS + _END_SECONDS)
         except subprocess.TimeoutExpired:

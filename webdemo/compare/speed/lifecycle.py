@@ -17,14 +17,14 @@ from webdemo.compare.speed.load_client import RESPONSE_SECONDS, is_answered
 from webdemo.compare.speed.processes import with_descendants
 from webdemo.worker.app_import import Target
 
-LIVES = 2
+CYCLES = 2
 _CLIENTS = 8
 _BACK_SECONDS = 15.0
 # How long the clients send requests before the stop, so that some are in flight.
 _RUN_UP_SECONDS = 0.15
 
 
-class Life(NamedTuple):
+class Cycle(NamedTuple):
     """One start, kill and stop; None for what did not happen."""
 
     start_seconds: float | None = None
@@ -33,16 +33,16 @@ class Life(NamedTuple):
     lost: int | None = None
 
 
-def live(choice: Choice, target: Target, path: str) -> Life:
+def run_cycle(choice: Choice, target: Target, path: str) -> Cycle:
     """Start the server, kill its processes, and stop it under requests on eight connections."""
     with running([choice], target) as [run]:
         if run.state != "up":
-            return Life()
+            return Cycle()
         back = _kill(run, path)
         if back is None:
-            return Life(run.start_seconds)
+            return Cycle(run.start_seconds)
         stop_seconds, lost = _stop_under_load(run, path)
-        return Life(run.start_seconds, back, stop_seconds, lost)
+        return Cycle(run.start_seconds, back, stop_seconds, lost)
 
 
 def _kill(run: Run, path: str) -> float | None:

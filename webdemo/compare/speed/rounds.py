@@ -21,7 +21,7 @@ from webdemo.compare.runner import Run
 from webdemo.compare.speed import processes, slow_clients
 from webdemo.compare.speed.cases import CASES, SLOW_CLIENTS, Case
 from webdemo.compare.speed.intervals import FEWEST_ROUNDS, figure, is_significant, order_in_round, ratio
-from webdemo.compare.speed.lifecycle import LIVES, Life, live
+from webdemo.compare.speed.lifecycle import CYCLES, Cycle, run_cycle
 from webdemo.compare.speed.load import Generator, Load, find_generator
 from webdemo.compare.speed.load_client import RESPONSE_SECONDS, is_answered
 from webdemo.worker.app_import import Target
@@ -77,7 +77,7 @@ def measure(
         for own in pids.values():
             processes.pin(own, cpus[0])
     notes = _notes(generator, shared_cpus=cpus is None)
-    steps = _Steps(on_step, total=len(up) * (1 + len(CASES) * rounds + LIVES))
+    steps = _Steps(on_step, total=len(up) * (1 + len(CASES) * rounds + CYCLES))
     for run in up:
         steps.next(f"warming up: {run.label}")
         notes += _warm_up(generator, run, path)
@@ -212,14 +212,14 @@ def _ratios(found: dict[tuple[str, Case], list[_Round]], case: Case) -> Iterator
 def _lifecycles(
     runs: Sequence[Run], target: Target, path: str, steps: _Steps, at_once: int
 ) -> Iterator[Lifecycle]:
-    def one_life(run: Run) -> Life:
+    def run_one(run: Run) -> Cycle:
         steps.next(f"start, kill -9 and stop: {run.label}")
-        return live(run.choice, target, path)
+        return run_cycle(run.choice, target, path)
 
     with ThreadPoolExecutor(at_once) as pool:
-        lives = pool.map(one_life, [run for run in runs for _ in range(LIVES)])
+        cycles = pool.map(run_one, [run for run in runs for _ in range(CYCLES)])
         for run in runs:
-            own = list(islice(lives, LIVES))
+            own = list(islice(cycles, CYCLES))
             lost = [one.lost for one in own if one.lost is not None]
             yield Lifecycle(
                 server=run.label,
