@@ -7,7 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +20,7 @@ from tests.running import Running, Start, lives
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.http11 import KeepAliveClient
 from webdemo.compare.runner import choose, running
+from webdemo.compare.speed import load as load_module
 from webdemo.compare.speed import processes
 from webdemo.compare.speed.cases import CASES
 from webdemo.compare.speed.lifecycle import run_cycle
@@ -116,6 +120,48 @@ def test_a_server_that_never_answers_gives_no_figures_and_no_hang(wrk: str | Non
     with socket.create_server(("127.0.0.1", 0)) as silent:
         load = Generator(wrk).run(silent.getsockname()[1], "/", connections=2, seconds=0.3)
     assert (load.requests, load.p99_ms) == (0, 0.0)
+
+
+@contextmanager
+def full_queue() -> Iterator[tuple[socket.socket, list[socket.socket]]]:
+    """A server that accepts no further connection, and the clients that fill its queue."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket()) for _ in range(4)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield server, clients
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("wrk", GENERATORS)
+def test_a_server_that_accepts_no_connection_is_a_result_and_not_the_end(
+    wrk: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_module, "_END_SECONDS", 1.0)
+    with full_queue() as (server, _):
+        load = Generator(wrk).run(server.getsockname()[1], "/", connections=1, seconds=0.1)
+    assert load.requests == 0
+
+
+@pytest.mark.process
+@pytest.mark.skipif(WRK is None, reason="wrk is not installed")
+def test_an_interrupt_that_wrk_ignored_is_repeated() -> None:
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                accepted.append(server.accept()[0])
+
+    accepted: list[socket.socket] = []
+    with full_queue() as (server, _):
+        accepting = threading.Timer(0.6, accept)  # wrk was interrupted before, and connects then
+        accepting.start()
+        load = Generator(WRK).run(server.getsockname()[1], "/", connections=1, seconds=0.1)
+        server.shutdown(socket.SHUT_RDWR)
+        accepting.join()
+    for connection in accepted:
+        connection.close()
+    assert (load.requests, load.errors) == (0, 0), "an interrupt ended it after it had connected"
 
 
 def test_slow_clients_occupy_a_server_only_meanwhile(running: Start) -> None:

@@ -6,7 +6,7 @@ sure the choice is follows from what was measured. docs/compare.md lists every s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from webdemo.compare.report import rows, wording
@@ -69,7 +69,7 @@ def answer(comparison: Comparison, accepted: Collection[Finding] = ()) -> Answer
         own,
         choice,
         tuple(detail for detail in details if detail[1]),
-        tuple((hint.name, text) for hint in HINTS for text in hint.sentences(comparison)),
+        tuple(_hints(comparison)),
     )
 
 
@@ -271,74 +271,53 @@ def _is_uneven(figure: Figure) -> bool:
     return bool(figure.value) and (figure.high - figure.low) / figure.value > UNEVEN
 
 
-# -- hints: each has a rule, and is left out if its condition does not hold -----------------------------
+# -- hints ----------------------------------------------------------------------------------------------
+
+HINTS = {
+    "the app decides": (
+        f"The processor time for a request differs by at most {AS_MUCH - 1:.0%} between all servers."
+    ),
+    "slow clients": (
+        f"With slow clients a server serves less than {BLOCKED:.0%} of the requests that it serves without."
+    ),
+    "lost at stop": "Requests in flight at a stop got no response.",
+    "errors": "Under load there were failed connections or error responses.",
+    "client was the limit": "The load generator’s processor was busy for 85 % of the time or more.",
+}
+"""When each hint is given."""
 
 
-class Hint(NamedTuple):
-    name: str
-    condition: str
-    sentences: Callable[[Comparison], Iterator[str]]
-
-
-def _app_decides(comparison: Comparison) -> Iterator[str]:
+def _hints(comparison: Comparison) -> Iterator[tuple[str, str]]:
     costs = [m.cpu_us_per_request.value for m in _measured(comparison, TYPICAL) if m.cpu_us_per_request]
     if len(costs) > 1 and max(costs) <= AS_MUCH * min(costs):
         yield (
+            "the app decides",
             "A request costs about the same processor time on every server: the app itself determines the "
-            "speed, and making it faster helps more than another server."
+            "speed, and making it faster helps more than another server.",
         )
-
-
-def _slow_clients(comparison: Comparison) -> Iterator[str]:
     if blocked := _blocked(comparison):
         yield (
+            "slow clients",
             f"Slow clients block {wording.listed(sorted(blocked))}: put a proxy in front that reads the "
-            "whole request before it forwards it, or choose another."
+            "whole request before it forwards it, or choose another.",
         )
-
-
-def _lost(comparison: Comparison) -> Iterator[str]:
     lifecycles = comparison.speed.lifecycles if comparison.speed else ()
     if lost := [f"{one.server} ({one.lost_at_stop})" for one in lifecycles if one.lost_at_stop]:
         yield (
+            "lost at stop",
             f"Requests were lost at a stop on {wording.listed(lost)}: their connections had not been "
-            "accepted. Remove the server from the proxy before you stop it, or swap it for a new one instead."
+            "accepted. Remove the server from the proxy before you stop it, or swap it for a new one.",
         )
-
-
-def _errors(comparison: Comparison) -> Iterator[str]:
     for m in comparison.measurements:
         if m.errors:
             yield (
+                "errors",
                 f"{m.server} had {m.errors} errors with {wording.case_title(m)}: "
-                "those figures are less reliable."
+                "those figures are less reliable.",
             )
-
-
-def _client_limit(comparison: Comparison) -> Iterator[str]:
     if limited := sorted({m.server for m in comparison.measurements if m.limited_by == "client"}):
         yield (
+            "client was the limit",
             f"For {wording.listed(limited)} the load generator was the limit: the server can do more "
-            "than these figures say."
+            "than these figures say.",
         )
-
-
-HINTS = (
-    Hint(
-        "the app decides",
-        f"The processor time for a request differs by at most {AS_MUCH - 1:.0%} between all servers.",
-        _app_decides,
-    ),
-    Hint(
-        "slow clients",
-        f"With slow clients a server serves less than {BLOCKED:.0%} of the requests that it serves without.",
-        _slow_clients,
-    ),
-    Hint("lost at stop", "Requests in flight at a stop got no response.", _lost),
-    Hint("errors", "Under load there were failed connections or error responses.", _errors),
-    Hint(
-        "client was the limit",
-        "The load generator’s processor was busy for 85 % of the time or more.",
-        _client_limit,
-    ),
-)

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ from webdemo.worker import interpreter
 # wrk is interrupted when the time is over, because its -d takes whole seconds only.
 _WRK_SECONDS = "60s"
 _WRK_SCRIPT = Path(__file__).with_name("figures.lua")
+# It ignores an interrupt until it has connected, so it is interrupted again after this time.
+_INTERRUPT_SECONDS = 0.25
 # How long the load generator may take to exit after its time.
 _END_SECONDS = 15.0
 
@@ -91,6 +93,7 @@ class Generator(NamedTuple):
             seconds *= 2  # on a busy machine, the interrupt came before wrk was ready for it
 
     def _output_of(self, command: Sequence[str], seconds: float) -> str:
+        """What it prints; a generator that has not ended in time has not connected."""
         with self._on_its_cpus():
             process = subprocess.Popen(
                 command,
@@ -101,15 +104,17 @@ class Generator(NamedTuple):
             )
         with process:
             try:
+                deadline = time.monotonic() + seconds + _END_SECONDS
                 if self.wrk is not None:
                     time.sleep(seconds)
-                    process.send_signal(signal.SIGINT)
-                output, _ = process.communicate(timeout=seconds + _END_SECONDS)
-            except subprocess.TimeoutExpired as exc:
-                raise _no_load(f"{command[0]} does not end.") from exc
+                while time.monotonic() < deadline:
+                    if self.wrk is not None:
+                        process.send_signal(signal.SIGINT)
+                    with suppress(subprocess.TimeoutExpired):
+                        return process.communicate(timeout=_INTERRUPT_SECONDS)[0]
+                return _NOT_CONNECTED
             finally:
                 process.kill()
-        return output
 
     @contextmanager
     def _on_its_cpus(self) -> Iterator[None]:
@@ -125,10 +130,6 @@ class Generator(NamedTuple):
             os.sched_setaffinity(0, before)
 
 
-def _no_load(problem: str) -> WebdemoError:
-    return WebdemoError(problem, remedy="Install wrk, or compare without it: --only behaviour")
-
-
 def find_generator(cpus: frozenset[int] | None) -> Generator:
     return Generator(shutil.which("wrk"), cpus)
 
@@ -141,7 +142,10 @@ def read(output: str, cpu_seconds: float) -> Load:
     try:
         return Load(**json.loads(lines[-1]), client_cpu_seconds=cpu_seconds)
     except (ValueError, TypeError) as exc:
-        raise _no_load(f"The load generator printed {lines[0]!r}.") from exc
+        raise WebdemoError(
+            f"The load generator printed {lines[0]!r}.",
+            remedy="Install wrk, or compare without it: --only behaviour",
+        ) from exc
 
 
 def _children_cpu_seconds() -> float:
