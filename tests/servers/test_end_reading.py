@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.running import END_SECONDS, wait_until
-from webdemo.servers import Stopping, _draining
+from webdemo.servers import Stopping, _draining, _http_handler
 
 
 @pytest.fixture(params=[None, 5.0], ids=["blocking", "with a time-out"])
@@ -63,10 +63,10 @@ def test_a_connection_that_is_closed_is_no_matter() -> None:
 def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_draining, "LINGER_SECONDS", END_SECONDS)
+    monkeypatch.setattr(_http_handler, "LINGER_SECONDS", END_SECONDS)
     stopping, accepted, may_begin = Stopping(), threading.Event(), threading.Event()
 
-    class Handler(_draining.DrainingHandler, BaseHTTPRequestHandler):
+    class Handler(_http_handler.StrictHandler, BaseHTTPRequestHandler):
         idle = _draining.IdleConnections()
         pause_seconds = END_SECONDS
 
@@ -84,7 +84,7 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     serving = threading.Thread(
-        target=_draining.serve_until_stopped,
+        target=_http_handler.serve_until_stopped,
         args=([server], stopping, Handler.idle, {}, END_SECONDS),
     )
     serving.start()
@@ -105,7 +105,7 @@ def test_a_response_is_sent_for_as_long_as_its_client_reads_on(pause_seconds: fl
     long = b"a" * (4 << 20)
     pause = pause_seconds
 
-    class Handler(_draining.DrainingHandler, BaseHTTPRequestHandler):
+    class Handler(_http_handler.StrictHandler, BaseHTTPRequestHandler):
         idle = _draining.IdleConnections()
         pause_seconds = pause
 

@@ -17,12 +17,8 @@ from webdemo.servers._fields import Malformed, unify
 from webdemo.syntax import FIELD_VALUE, HOST, LENGTH, TOKEN
 
 if TYPE_CHECKING:
-    from http.server import BaseHTTPRequestHandler as _Handler
-
     from _typeshed import WriteableBuffer
     from _typeshed.wsgi import StartResponse
-else:
-    _Handler = object
 
 _LONGEST_LINE = 65536  # as in http.server
 _MOST_FIELDS = 100
@@ -126,39 +122,6 @@ def refuse(exc: Malformed, start_response: StartResponse) -> Iterable[bytes]:
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Connection", "close")]
     start_response("400 Bad Request", headers, sys.exc_info())
     return [body]
-
-
-class StrictHandler(_Handler):
-    """A mixin for handlers of http.server with one request per connection: well-formed heads only.
-
-    http.server reads the header as a mail's, which takes several times as long as this.
-    """
-
-    raw_requestline: bytes
-
-    def parse_request(self) -> bool:
-        self.close_connection = True
-        self.requestline = self.command = ""
-        self.request_version = "HTTP/1.1"
-        try:
-            fields = read_fields(self.raw_requestline, self.rfile)
-        except Incomplete:
-            return False
-        except Malformed as exc:
-            self.send_error(exc.status, explain=str(exc))
-            return False
-        self.requestline = self.raw_requestline.decode("latin-1").rstrip("\r\n")
-        self.command, path, self.request_version = self.requestline.split(" ")
-        if not self.request_version.startswith("HTTP/1."):
-            self.send_error(505)
-            return False
-        # A redirect to a path with two slashes would lead to another host (CVE-2021-28861).
-        self.path = "/" + path.lstrip("/") if path.startswith("//") else path
-        self.headers = self.MessageClass()
-        for line in fields.decode("latin-1").split("\r\n")[:-2]:
-            name, _, value = line.partition(":")
-            self.headers[name] = value.strip(" \t")
-        return True
 
 
 def parse_alone(handler: Any, fields: bytes, parse: Callable[[], bool]) -> bool:

@@ -20,8 +20,9 @@ _READ_AT_ONCE = 1 << 20  # bytes
 def serve(job: Job) -> None:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
-    from webdemo.servers._draining import DrainingHandler, IdleConnections, Threads, serve_until_stopped
-    from webdemo.servers._framing import ChunkedBody, StrictHandler
+    from webdemo.servers._draining import IdleConnections
+    from webdemo.servers._framing import ChunkedBody
+    from webdemo.servers._http_handler import StrictHandler, Threads, serve_until_stopped
     from webdemo.servers._room import Listener, Room
     from webdemo.servers._wsgi_fixes import UNIX, answer, with_an_end
 
@@ -31,7 +32,7 @@ def serve(job: Job) -> None:
     threads: Threads = {}
     room = Room(threads.__len__, connections.close_idle, most=job.options.connections)
 
-    class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
+    class Handler(StrictHandler, WSGIRequestHandler):
         rfile: Any
         idle = connections
         pause_seconds = job.options.body_timeout
@@ -60,9 +61,6 @@ def serve(job: Job) -> None:
                 environ["wsgi.input"] = with_an_end(connection, environ)
             environ["wsgi.input_terminated"] = True
             return environ
-
-        def log_request(self, *_: Any) -> None:
-            """Does nothing: the run layer writes the access log of all servers."""
 
     servers = []
     for sock in job.sockets:
@@ -124,8 +122,7 @@ adapter = Adapter(
         "werkzeug.serving",
         "importlib.metadata",
         "webdemo.servers._wsgi_fixes",
-        "webdemo.servers._draining",
-        "webdemo.servers._framing",
+        "webdemo.servers._http_handler",
         "webdemo.servers._room",
     ),
     options=ConnectionOptions,

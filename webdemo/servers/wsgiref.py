@@ -18,7 +18,8 @@ _LONGEST_LINE = 65536
 def serve(job: Job) -> None:
     from wsgiref.simple_server import WSGIServer
 
-    from webdemo.servers._draining import IdleConnections, Threads, serve_until_stopped
+    from webdemo.servers._draining import IdleConnections
+    from webdemo.servers._http_handler import Threads, serve_until_stopped
     from webdemo.servers._room import Listener, Room
     from webdemo.servers._wsgi_fixes import answer
 
@@ -50,15 +51,14 @@ def strict_handler(job: Job, connections: IdleConnections) -> Any:
     from wsgiref.handlers import SimpleHandler
     from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-    from webdemo.servers._draining import DrainingHandler
-    from webdemo.servers._framing import StrictHandler
+    from webdemo.servers._http_handler import StrictHandler
     from webdemo.servers._wsgi_fixes import with_an_end
 
     class Answer(SimpleHandler):
         os_environ = {}  # noqa: RUF012  # do not expose environment variables in the WSGI environ
         server_software = WSGIRequestHandler.server_version
 
-    class Handler(DrainingHandler, StrictHandler, WSGIRequestHandler):
+    class Handler(StrictHandler, WSGIRequestHandler):
         server: WSGIServer
         idle = connections
         pause_seconds = job.options.body_timeout
@@ -93,9 +93,6 @@ def strict_handler(job: Job, connections: IdleConnections) -> Any:
         def address_string(self) -> str:
             return str(self.client_address[0])
 
-        def log_request(self, *_: Any) -> None:
-            """Does nothing: the run layer writes the access log of all servers."""
-
     return Handler
 
 
@@ -104,8 +101,7 @@ adapter = Adapter(
     serve=serve,
     modules=(
         "wsgiref.simple_server",
-        "webdemo.servers._draining",
-        "webdemo.servers._framing",
+        "webdemo.servers._http_handler",
         "webdemo.servers._room",
     ),
     summary="a thread for each connection; HTTP/1.0, no chunked bodies; for trying things out",
