@@ -42,6 +42,7 @@ _SERVER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*\Z")
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*\Z")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
 _MODE = re.compile(r"0?[0-7]{3}\Z")
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ def _check_host(host: str) -> None:
 def _check_path(path: str) -> None:
     if not path.startswith("/"):
         refuse(f"The path “{shown(path)}” of the Unix socket is not absolute.", "unix:///run/site.sock")
-    if not path.isprintable() and any(ord(character) < 32 or ord(character) == 127 for character in path):
+    if _CONTROL.search(path):
         refuse(f"The path “{shown(path)}” holds control characters.", "unix:///run/site.sock")
     if path.endswith("/"):
         refuse(f"The path “{shown(path)}” names a folder, not a socket.", f"unix://{shown(path)}site.sock")
@@ -233,6 +234,6 @@ def _check_options(options: tuple[tuple[str, str], ...]) -> None:
             refuse(f"“{shown(name)}” is not the name of an option.", "threads=8")
         if name in seen:
             refuse(f"The option {name} is given twice.", f"{name} once")
-        if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        if _CONTROL.search(value):
             refuse(f"The value of {name} holds control characters.", f"{name}=VALUE in plain text")
         seen.add(name)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from werkzeug.wsgi import ClosingIterator
+
 from webdemo.web.request import Request
 from webdemo.web.response import Response, dump_json
 
@@ -37,26 +39,16 @@ def event_stream(request: Request, events: Iterable[Any]) -> Response:
     Yield one of them every few seconds, None if there is no news: only then is it noticed that the client
     has gone, or that the server drains: `while not request.draining.wait(1): yield ...`.
     """
-    return Response(_Stream(events, request.draining.is_set), headers=_HEADERS)
+    chunks = _chunks(events, request.draining.is_set)
+    return Response(ClosingIterator(chunks, getattr(events, "close", None)), headers=_HEADERS)
 
 
-class _Stream:
-    def __init__(self, events: Iterable[Any], is_draining: Callable[[], bool]) -> None:
-        self._events = events
-        self._is_draining = is_draining
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield b":\n\n"  # sends the headers, so that browsers see the stream as open
-        for event in self._events:
-            yield b":\n\n" if event is None else _encode(event)
-            if self._is_draining():
-                return
-
-    def close(self) -> None:
-        """Close the events, so that a generator's `finally` is run."""
-        close = getattr(self._events, "close", None)
-        if close is not None:
-            close()
+def _chunks(events: Iterable[Any], is_draining: Callable[[], bool]) -> Iterator[bytes]:
+    yield b":\n\n"  # sends the headers, so that browsers see the stream as open
+    for event in events:
+        yield b":\n\n" if event is None else _encode(event)
+        if is_draining():
+            return
 
 
 def _encode(event: Any) -> bytes:

@@ -21,12 +21,7 @@ from webdemo.web.visitor import is_at_this_machine, is_from_this_site
 
 View = Callable[..., Any]
 
-_REMOTE = (
-    "This is shown only on the machine itself. Open it there, at 127.0.0.1 or localhost, without a proxy."
-)
-_REMOTE_FORM = (
-    "This form works only on the machine itself. Open it there, at 127.0.0.1 or localhost, without a proxy."
-)
+_REMOTE = "This works only on the machine itself. Open it there, at 127.0.0.1 or localhost, without a proxy."
 _FOREIGN = "This form was sent from another site. Send it from this page."
 
 
@@ -56,8 +51,7 @@ def _check_client(request: Request) -> None:
 
 
 def _check_form(request: Request) -> None:
-    if not is_at_this_machine(request.environ):
-        raise Forbidden(_REMOTE_FORM)
+    _check_client(request)
     if not is_from_this_site(request.environ):
         raise Forbidden(_FOREIGN)
 
