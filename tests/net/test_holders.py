@@ -56,7 +56,7 @@ def test_unix_listener_is_seen_with_its_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_ipv4_address_in_ipv6_dress_is_ipv4() -> None:
+def test_ipv4_mapped_ipv6_address_is_ipv4() -> None:
     with listening("AF_INET6", "::ffff:127.0.0.1", dual=True) as (_, port):
         found = only(tcp_listeners(port))
         assert (found.family, found.host, found.place) == ("ipv4", "127.0.0.1", f"127.0.0.1:{port}")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Options:
     threads: int = option(4, "Threads for each worker; 1 makes it a sync worker.", least=1)
     worker_class: str = option("", "Gunicorn's kind of worker, for example sync, gthread or gevent.")
-    timeout: int = option(30, "Seconds after which a worker that shows no life is replaced.")
+    timeout: int = option(30, "Seconds without a heartbeat after which a worker is replaced.")
     keepalive: int = option(5, "Seconds an idle connection is kept open.")
     connections: int = option(
         1000, "Connections of a worker open at once; further ones wait, and idle ones are closed.", least=1
@@ -84,7 +84,7 @@ def serve(job: Job) -> None:
 
 
 def check_temporary_folder() -> None:
-    """Raise WebdemoError if there is none for the files by which Gunicorn's workers show that they live."""
+    """Raise WebdemoError if there is none for the heartbeat files of Gunicorn's workers."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError as exc:

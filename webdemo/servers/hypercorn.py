@@ -92,19 +92,15 @@ def asgi(job: Job) -> Any:
 
     wsgi = AsyncioWSGIMiddleware(partial(corrected, job), job.options.max_request_body_size)
 
-    async def run(scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
-        """Run the app unless the request body is cut off, which Hypercorn would pass on as complete."""
-
+    async def app(scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         async def receive_part() -> Any:
             part = await receive()
-            if part["type"] == "http.disconnect":
+            if (
+                part["type"] == "http.disconnect"
+            ):  # Hypercorn would pass a body that is cut off on as complete
                 raise BodyEnded
             return part
 
-        with contextlib.suppress(BodyEnded):
-            await wsgi(scope, receive_part, send)
-
-    async def unified(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             given = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
             try:
@@ -115,9 +111,10 @@ def asgi(job: Job) -> Any:
                 await send({"type": "http.response.body", "body": f"{exc}\n".encode(), "more_body": False})
                 return
             scope["headers"] = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in fields]
-        await run(scope, receive, send)
+        with contextlib.suppress(BodyEnded):
+            await wsgi(scope, receive_part, send)
 
-    return unified
+    return app
 
 
 def corrected(job: Job, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

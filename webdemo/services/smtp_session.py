@@ -49,7 +49,7 @@ class _Catcher:
         self._spool = spool
         self._loop = asyncio.get_running_loop()
         self._is_stopped = False
-        self._sessions: set[_Session] = set()
+        self.sessions: set[_Session] = set()
         self._beginning: set[asyncio.Task[Any]] = set()
         self._connections = 0
 
@@ -64,18 +64,15 @@ class _Catcher:
             listener.close()
 
     def is_busy(self) -> bool:
-        return bool(self._sessions or self._beginning)
+        return bool(self.sessions or self._beginning)
 
     def dismiss_idle(self) -> None:
-        for session in [session for session in self._sessions if not session.is_receiving()]:
+        for session in [session for session in self.sessions if not session.is_receiving()]:
             session.dismiss()
-
-    def began(self, session: _Session) -> None:
-        self._sessions.add(session)
 
     def ended(self, session: _Session) -> None:
         self._connections -= 1
-        self._sessions.discard(session)
+        self.sessions.discard(session)
         self.start_accepting()
 
     def _stop_accepting(self) -> None:
@@ -119,7 +116,7 @@ class _Session(SMTP):
         self._catcher = catcher
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._catcher.began(self)
+        self._catcher.sessions.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -1,4 +1,4 @@
-"""The headers of a response: Werkzeug's, which cost no more than a list where they are only added to."""
+"""The headers of a response: Werkzeug's, as cheap as a list while headers are only added."""
 
 from __future__ import annotations
 

@@ -426,7 +426,7 @@ def _replace_headers(headers: WerkzeugHeaders, pairs: Pairs) -> None:
 
 
 def answer_response(response: WerkzeugResponse, request: Request, view: View) -> Answer:
-    if type(response) is not Response:  # a subclass may have its own ways
+    if type(response) is not Response:  # a subclass may override anything
         content, line, pairs = response.get_wsgi_response(request.environ)
         if not (response.is_sequence or response.direct_passthrough):
             content = Stream(content, partial(close_body, content), request, view)

@@ -74,11 +74,7 @@ def split_path(path_info: str) -> list[bytes] | None:
         return None
     if "/." not in path_info and "//" not in path_info:
         return names
-    for position, name in enumerate(names):
-        is_last = position == len(names) - 1
-        if not (name or is_last) or not is_served(name, at_root=position == 0, is_folder=not is_last):
-            return None
-    return names
+    return names if b"" not in names[:-1] and _are_served(names) else None
 
 
 def is_served(name: bytes, *, at_root: bool, is_folder: bool = True) -> bool:
@@ -158,7 +154,8 @@ class Tree:
             raise FileNotFoundError(errno.ENOENT, "outside the root")
         *folders, name = real[len(root) :].strip(_SEPARATOR).split(_SEPARATOR)
         if not _HAS_FOLDER_DESCRIPTORS:
-            _check_served([*folders, name])
+            if not _are_served([*folders, name]):  # Windows has other names for a folder, such as GIT~1
+                raise FileNotFoundError(errno.ENOENT, "not served")
             yield Node(None, real, real, os.lstat(real))
             return
         folder_fd = open_folder(root, folders)
@@ -169,11 +166,10 @@ class Tree:
             os.close(folder_fd)
 
 
-def _check_served(names: list[bytes]) -> None:
-    """Raise FileNotFoundError for a name that is not served: Windows has others for it, such as GIT~1."""
-    for position, name in enumerate(names):
-        if not is_served(name, at_root=position == 0, is_folder=position < len(names) - 1):
-            raise FileNotFoundError(errno.ENOENT, "not served")
+def _are_served(names: list[bytes]) -> bool:
+    """Whether the names of a path, the last one of a file, may be served."""
+    last = len(names) - 1
+    return all(is_served(name, at_root=not depth, is_folder=depth < last) for depth, name in enumerate(names))
 
 
 def open_folder(root: bytes, names: Iterable[bytes], *, folder_fd: int | None = None) -> int:
