@@ -42,7 +42,10 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """Let a wide table scroll by keyboard, named by the heading above it; MkDocs calls this for each page."""
+    """Frame tables, which then scroll by keyboard, and keep short code in one piece; MkDocs calls this for each page.
+
+    A frame has the name of the heading above it.
+    """
     heading = "Table"
 
     def framed(found: re.Match[str]) -> str:
@@ -53,6 +56,7 @@ def on_page_content(html: str, **_: object) -> str:
         label = heading.replace('"', "&quot;")
         return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{found[0]}</div>'
 
+    html = re.sub(r"(?<!<pre>)<code>(?=[^<]{1,28}</code>)", '<code class="short">', html)
     return re.sub(r"<h\d[^>]*>(?P<heading>.*?)</h\d>|<table>.*?</table>", framed, html, flags=re.DOTALL)
 
 
