@@ -77,7 +77,7 @@ def test_the_dashboards_own_server_is_no_card() -> None:
     [
         ("up", ("restart", "swap", "stop", "kill")),
         ("starting", ()),
-        ("waiting", ()),
+        ("waiting", ("swap", "stop")),
         ("stopped", ("start",)),
         ("given up", ("start",)),
     ],

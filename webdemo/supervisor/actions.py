@@ -36,14 +36,14 @@ ACTIONS = {
         "SERVER is a name, with options if needed: webdemo swap 8000 'gunicorn?workers=2'",
         done="swapped",
         event="has taken over",
-        states=("up",),
+        states=("up", "waiting"),
     ),
     "stop": Action(
         Stop,
         "Stop the server on PORT gracefully and close the port; without PORT, stop the whole webdemo.",
         done="stopped",
         event="continues without the port that was stopped",
-        states=("up",),
+        states=("up", "waiting"),
     ),
     "start": Action(
         Start,
