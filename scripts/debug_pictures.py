@@ -1,6 +1,6 @@
 """Takes the pictures of docs/development.md: the page of an exception, and an error over a page.
 
-Run it in the checkout's folder: python -m scripts.debug_pictures
+Called by scripts/picture.py.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def total():
 BROKEN = APP.replace('"coffee": 300}', '"coffee": 300')
 
 
-def main() -> None:
+def take() -> None:
     with tempfile.TemporaryDirectory() as base:
         folder = Path(base, "shop")
         environment = {"XDG_RUNTIME_DIR": base}
@@ -57,7 +57,3 @@ def main() -> None:
                 page.screenshot(path=PICTURES / "debug-error-over-page.png")
         finally:
             run.clean_up()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Takes the guide's screenshots of examples/notes: docs/pictures/notes-light.png and -dark.png.
 
-Run it in the checkout's folder: python -m scripts.notes_picture
+Called by scripts/picture.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write_notes(page: Page, url: str) -> None:
         page.get_by_role("button", name="Save").click()
 
 
-def main() -> None:
+def take() -> None:
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             "PYTHONPATH": str(ROOT / "examples" / "notes"),
@@ -62,7 +62,3 @@ def main() -> None:
                     page.screenshot(path=ROOT / "docs" / "pictures" / f"notes-{scheme}.png")
         finally:
             run.clean_up()
-
-
-if __name__ == "__main__":
-    main()

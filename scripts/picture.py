@@ -1,6 +1,6 @@
-"""Takes the screenshots in docs/pictures/: the dashboard and the lesson, light and dark.
+"""Takes the screenshots in docs/pictures/, light and dark.
 
-Run it in the checkout's folder: python -m scripts.picture
+Run it in the checkout's folder: python -m scripts.picture. A part alone: python -m scripts.picture dashboard
 For the dashboard, three servers get requests at rates that rise and fall, for the time span of its charts.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import tempfile
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page, ViewportSize
 
+from scripts import debug_pictures, notes_picture
 from tests import running
 from tests.browser import launch
 from webdemo.dashboard.chart import WINDOW_SECONDS
@@ -99,10 +101,17 @@ def take_dashboard() -> None:
                 thread.join()
 
 
+PARTS = {
+    "lesson": take_lesson,
+    "dashboard": take_dashboard,
+    "debug": debug_pictures.take,
+    "notes": notes_picture.take,
+}
+
+
 def main() -> None:
-    FOLDER.mkdir(exist_ok=True)
-    take_lesson()
-    take_dashboard()
+    for part in sys.argv[1:] or PARTS:
+        PARTS[part]()
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """Frame tables, which then scroll by keyboard, and keep short code in one piece; MkDocs calls this for each page.
+    """Frame tables, so that they scroll by keyboard, and mark short code; MkDocs calls this for each page.
 
     A frame has the name of the heading above it.
     """
