@@ -253,6 +253,9 @@ def test_without_javascript_there_is_a_readable_table(dashboard: Dashboard, open
         expect(row.get_by_role("link", name=port)).to_be_visible()
         expect(row).to_contain_text("up")
     assert page.get_by_role("button").count() == 0
+    expect(page.locator(".route-map")).to_be_visible()
+    page.set_viewport_size({"width": 180, "height": 900})  # a phone at 200 % zoom
+    expect(page.locator(".route-map")).to_be_hidden()  # its parts would overlap; the table says the same
 
 
 def test_a_run_that_has_ended_is_told(own_dashboard: Dashboard, page: Page) -> None:

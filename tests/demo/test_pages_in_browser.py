@@ -81,6 +81,18 @@ def test_hello_form_leads_to_the_page_of_the_name(site_url: str, open_page: Open
     assert page.url == f"{site_url}/hello/Zo%C3%AB"
 
 
+@behind_one_server
+def test_commands_keep_their_lines_on_a_tablet_without_javascript(site_url: str, open_page: OpenPage) -> None:
+    page = open_page(java_script_enabled=False, viewport={"width": 800, "height": 800})
+    page.goto(site_url)
+    commands = page.locator(".terminal code").all()
+    assert commands
+    for command in commands:
+        height = "code.getBoundingClientRect().height / parseFloat(getComputedStyle(code).lineHeight)"
+        text = command.inner_text()
+        assert command.evaluate(f"code => Math.round({height})") == len(text.splitlines()), text
+
+
 def test_inspect_form_sends_any_method(site_url: str, page: Page) -> None:
     complaints = watch(page)
     page.goto(f"{site_url}/inspect")
