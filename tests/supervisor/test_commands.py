@@ -201,6 +201,7 @@ REFUSED = {
         "The server paste.waitress opens its port itself, so it cannot be swapped without a gap."
     ),
     ("restart", "1"): "Nothing of this webdemo listens on 1.",
+    ("stop", "--pid", "1"): "No webdemo of yours has the pid 1.",
 }
 
 

@@ -95,11 +95,15 @@ swap = _command_of("swap")
 def _send(name: str, command: ActionCommand, pid: int | None) -> None:
     """Send it to the right webdemo and wait until it is done; raises UsageError if that is unclear."""
     port = getattr(command, "port", None)
-    found = [instance for instance in instances() if pid in (None, instance.pid)]
+    running = list(instances())
+    found = [instance for instance in running if pid in (None, instance.pid)]
     if port is not None and len(found) > 1:
         found = [one for one in found if any(port in s.ports for s in one.status().services)] or found
-    if not found:
+    if not running:
         raise UsageError("No webdemo of yours is running.", remedy="Start one: python -m webdemo")
+    if not found:
+        pids = ", ".join(str(instance.pid) for instance in running)
+        raise UsageError(f"No webdemo of yours has the pid {pid}.", remedy=f"These are running: {pids}.")
     if len(found) > 1:
         raise UsageError(
             f"Several webdemos are running: {', '.join(str(i.pid) for i in found)}.",
