@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.web.serving import call
 from webdemo import App, Request, Response, abort
+from webdemo.errors import UsageError
 
 
 def app_with_views() -> App:
@@ -22,6 +24,27 @@ def app_with_views() -> App:
         yield "b"
 
     return app
+
+
+def test_hook_that_cannot_be_called_is_refused_when_it_is_added() -> None:
+    app = App()
+    wrong: Any = lambda *, key: None  # noqa: E731
+    for add, form in (
+        (app.before, "(request)"),
+        (app.after, "(request, response)"),
+        (app.errorhandler(404), "(request, error)"),
+        (app.context_processor, "(context)"),
+        (app.on_worker_start, "()"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            add(wrong)
+        assert refused.value.remedy == f"Write def <lambda>{form}."
+
+
+def test_errorhandler_without_a_code_or_class_is_refused() -> None:
+    for key in (app_with_views, "404"):
+        with pytest.raises(UsageError, match="is not a status code or a class of exceptions"):
+            App().errorhandler(key)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, 
 from werkzeug.routing import BaseConverter
 from werkzeug.wsgi import ClosingIterator
 
-from webdemo.errors import WebdemoError
+from webdemo.errors import UsageError, WebdemoError
 from webdemo.text import terminal_line
 from webdemo.web.http_errors import Handler, answer_by_handler, answer_error, not_found
 from webdemo.web.request import Request, decode_path
@@ -44,6 +44,7 @@ from webdemo.web.routing import (
     RedirectNeeded,
     Router,
     View,
+    check_call,
     encode_path,
     quote_root,
     source,
@@ -164,6 +165,7 @@ class App(Routing):
 
         What it returns, unless None, is sent instead of the view's result. An error is handled as a view's.
         """
+        check_call(hook, "called before requests", "request")
         self._before.append(hook)
         return hook
 
@@ -173,6 +175,7 @@ class App(Routing):
         It is for connections and threads, which a forked process does not have or cannot share. It is called
         by `start_worker`, at the latest before the first request is routed to a view.
         """
+        check_call(hook, "called when a process starts")
         if not self._start_hooks:
             self._before.insert(0, lambda request: self.start_worker())
         self._start_hooks.append(hook)
@@ -199,6 +202,7 @@ class App(Routing):
 
         It may change the response, or return another. Mounted apps have their own hooks.
         """
+        check_call(hook, "called after requests", "request", "response")
         self._after.append(hook)
         return hook
 
@@ -211,8 +215,14 @@ class App(Routing):
         HTTPException, the standard page is sent. An exception that has no handler but that of 500 or
         Exception is logged with its traceback.
         """
+        if not isinstance(error, int) and not (isinstance(error, type) and issubclass(error, Exception)):
+            raise UsageError(
+                f"{error!r} is not a status code or a class of exceptions.",
+                remedy="Write one: @app.errorhandler(404).",
+            )
 
         def register(handler: V) -> V:
+            check_call(handler, f"the handler of {error}", "request", "error")
             self._handlers[error] = handler
             return handler
 
@@ -276,6 +286,7 @@ class App(Routing):
 
     def context_processor(self, processor: C) -> C:
         """Add the values of `processor(context)` to each rendering; those that `render` is given win."""
+        check_call(processor, "a context processor", "context")
         self._context_processors.append(processor)
         return processor
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from webdemo.web.routing import View
+from webdemo.errors import UsageError
+from webdemo.web.routing import View, source
 
 ViewResult = (
     str
@@ -39,6 +40,12 @@ class Routing:
 
         With `methods=None` the view handles every method.
         """
+
+        if not isinstance(rule, str):
+            raise UsageError(
+                f"The decorator of {source(rule)} has no rule.",
+                remedy="Write it with one: @app.get('/path').",
+            )
 
         def register(view: V) -> V:
             self._add(rule, view, methods, name)

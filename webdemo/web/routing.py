@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from inspect import Parameter, signature
+from inspect import Parameter, isasyncgenfunction, iscoroutinefunction, signature
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -133,11 +133,6 @@ class Router:
 
         Raises UsageError if the rule is not a path or already has a view, or if the view cannot be called.
         """
-        if not isinstance(rule, str):
-            raise UsageError(
-                f"The decorator of {source(rule)} has no rule.",
-                remedy="Write it with one: @app.get('/path').",
-            )
         if not rule.startswith("/") or "//" in rule:
             right = "/" + re.sub("/+", "/", rule).lstrip("/")
             raise UsageError(f"The rule {rule!r} is not a path.", remedy=f"Write {right!r}.")
@@ -148,7 +143,7 @@ class Router:
         self._rules_by_path[path] = rule
         self._check_mounts([path])
         self._map.add(added)
-        _check_call(view, rule, added.arguments)
+        check_call(view, f"the view of {rule!r}", "request", parameters=sorted(added.arguments))
         self._add_name(name or _name(view), rule, view)
         self._any_first_segment |= "<" in rule.split("/")[1]
         self._add_to_tree(rule, view, added.methods)
@@ -240,6 +235,7 @@ class Router:
             raise UsageError(
                 f"{prefix!r} is not a prefix to mount at.", remedy="Give a path below /, such as '/api'."
             )
+        check_call(app, f"mounted at {prefix!r}", "environ", "start_response")
         self.mounts.append(Mount(encode_path(prefix.rstrip("/")), app))
         self.mounts.sort(key=lambda mount: -len(mount.prefix))
         self._check_mounts(self._rules_by_path)
@@ -333,7 +329,8 @@ class Router:
     def _build_by_rules(self, endpoint: str | View, values: Mapping[str, Any]) -> str:
         views = self._named.get(endpoint, []) if isinstance(endpoint, str) else [endpoint]
         if len(views) != 1:
-            raise LookupError(f"{len(views)} views are named {endpoint!r}, and url_for needs one")
+            found = f"{len(views)} views are" if views else "no view is"
+            raise LookupError(f"{found} named {endpoint!r}, and url_for needs one")
         return self._matcher.build(views[0], values)
 
 
@@ -346,20 +343,17 @@ def _converter(parameter: re.Match[str]) -> str:
     return "<>" if parameter[1] in _text_converters else f"<{parameter[1]}>"
 
 
-def _check_call(view: View, rule: str, parameters: Iterable[str]) -> None:
-    """Raise UsageError if the view cannot be called with a request and the rule's parameters."""
+def check_call(called: Callable[..., Any], use: str, *given: str, parameters: Sequence[str] = ()) -> None:
+    """Raise UsageError unless it can be called with what is given by position, and `parameters` by name."""
+    wanted = f"def {_name(called)}({', '.join([*given, *parameters])})"
+    if iscoroutinefunction(called) or isasyncgenfunction(called):
+        raise UsageError(f"{source(called)} is async, and so cannot be {use}.", remedy=f"Write {wanted}.")
     try:
-        taken = signature(view, follow_wrapped=False)
-    except ValueError:  # some built-in functions have none
+        signature(called, follow_wrapped=False).bind(*given, **dict.fromkeys(parameters))
+    except ValueError:  # some built-in functions have no signature
         return
-    try:
-        taken.bind(None, **dict.fromkeys(parameters))
     except TypeError as error:
-        wanted = ", ".join(["request", *sorted(parameters)])
-        raise UsageError(
-            f"{source(view)} cannot be the view of {rule!r}: {error}.",
-            remedy=f"Let it take the request and the rule's parameters: def {_name(view)}({wanted}).",
-        ) from None
+        raise UsageError(f"{source(called)} cannot be {use}: {error}.", remedy=f"Write {wanted}.") from None
 
 
 def _takes(view: View, names: list[str]) -> bool:
