@@ -79,6 +79,11 @@ REFUSED = {
         "'office' does not appear to be an IPv4 or IPv6 network.",
         "For example 127.0.0.1,10.0.0.0/8 (or unix for a Unix socket, * for all).",
     ),
+    ("export",): (
+        2,
+        "Missing argument 'FORMAT'. Choose from: systemd, haproxy, nginx, container, kubernetes",
+        "See: python -m webdemo export --help",
+    ),
     ("assets",): (2, "Missing command.", "See: python -m webdemo assets --help"),
     ("compress", "nowhere"): (2, "There is no folder nowhere.", "Name a folder that exists."),
 }

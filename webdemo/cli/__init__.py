@@ -88,7 +88,8 @@ class Commands(click.Group):
             fail(exc)
         except click.UsageError as exc:
             path = exc.ctx.command_path if exc.ctx else "webdemo"
-            fail(UsageError(exc.format_message(), remedy=f"See: {path} --help"))
+            problem = " ".join(exc.format_message().split())  # click lists choices on lines
+            fail(UsageError(problem, remedy=f"See: {path} --help"))
         except (click.Abort, KeyboardInterrupt):
             sys.exit(130)
         except BrokenPipeError:

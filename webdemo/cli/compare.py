@@ -206,7 +206,7 @@ def _compare(
 def _compare_hosts(urls: Sequence[str], requests: Sequence[AppRequest]) -> Comparison:
     found = hosts.reach(urls)
     if len([host for host in found if host.is_up()]) < 2:
-        problem = "; ".join(f"{host.label}: {host.problem}" for host in found if host.problem)
+        problem = " ".join(f"{host.label}: {host.problem}" for host in found if host.problem)
         raise WebdemoError(
             f"Fewer than two hosts can be compared. {problem}",
             remedy="Trace one of them: webdemo trace URL",
