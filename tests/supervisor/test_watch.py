@@ -293,6 +293,7 @@ try:
     pathlib.Path("/proc/sys/user", limit).write_text("3" if "watches" in limit else "0")
 except OSError as error:
     sys.exit(f"not permitted: {error}")
+pathlib.Path(folder, "app.py").touch()  # a new file would change the folder, too
 told = []
 barrier = Barrier(print)
 watcher = Watcher([folder], told.append, on_note=lambda text: print(text, flush=True), barrier=barrier)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -79,7 +77,7 @@ def choose(labels: Sequence[str]) -> list[Choice]:
 class Run:
     """One server's run, or why it was not started. `port` and `pids` are set once it is up."""
 
-    def __init__(self, choice: Choice, target: Target, runtime_folder: str) -> None:
+    def __init__(self, choice: Choice, target: Target) -> None:
         self.choice = choice
         self.state: State = "missing"
         self.problem: str | None = None
@@ -111,7 +109,6 @@ class Run:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=os.environ | {"XDG_RUNTIME_DIR": runtime_folder},  # hidden from `webdemo ps`
             start_new_session=True,  # Ctrl-C reaches only the comparison, which stops its runs in order
         )
         self._reader = threading.Thread(target=self._read, args=(self._popen,), daemon=True)
@@ -232,17 +229,16 @@ class Run:
 @contextlib.contextmanager
 def running(choices: Iterable[Choice], target: Target) -> Iterator[list[Run]]:
     """Start all servers in parallel, wait until each is up or has failed, and stop them at the end."""
-    with tempfile.TemporaryDirectory(prefix="webdemo-compare-") as folder:
-        runs: list[Run] = []
-        try:
-            for choice in choices:
-                runs.append(Run(choice, target, folder))
-            deadline = time.monotonic() + START_SECONDS
-            for run in runs:
-                run.wait_until_up(deadline)
-            yield runs
-        finally:
-            stop_all(runs)
+    runs: list[Run] = []
+    try:
+        for choice in choices:
+            runs.append(Run(choice, target))
+        deadline = time.monotonic() + START_SECONDS
+        for run in runs:
+            run.wait_until_up(deadline)
+        yield runs
+    finally:
+        stop_all(runs)
 
 
 class Stoppable(Protocol):

@@ -58,9 +58,11 @@ class Supervisor:
         emit: Callable[[events.Event], None],
         admin: list[socket.socket] | None = None,
         reread: Callable[[], tuple[Plan, str]] | None = None,
+        is_commanded: bool = True,
     ) -> None:
         """`admin`: the sockets of the admin address, which are closed at the end. `reread`: called before a
-        reload; returns its settings, and what has changed."""
+        reload; returns its settings, and what has changed. Without `is_commanded` there is no control socket,
+        so that no command sees the run."""
         self.emit = emit
         self.since = time.time()
         self.loop = Loop(self._report)
@@ -98,6 +100,7 @@ class Supervisor:
         self._notifier = Notifier()
         self._admin_sockets = admin
         self._reread = reread
+        self._is_commanded = is_commanded
         self._is_reloading = False
         self._hints: set[str] = set()
         self._app_name = str(plan.target)
@@ -114,17 +117,18 @@ class Supervisor:
         """Serve until a command, a signal or a failure ends the run."""
         stays_after_logout = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # started by nohup
         needs_terminal = _has_terminal() and not stays_after_logout
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # The loop restores these handlers when it ends: a late signal must not change the exit code.
-            signal.signal(number, signal.SIG_IGN)
-        self.loop.on_signal(signal.SIGTERM, partial(self._asked_to_stop, "SIGTERM"))
-        self.loop.on_signal(signal.SIGINT, partial(self._asked_to_stop, "Ctrl-C"))
-        self.loop.on_signal(signal.SIGHUP, partial(self._hung_up, needs_terminal))
+        for number, callback in (
+            (signal.SIGTERM, partial(self._asked_to_stop, "SIGTERM")),
+            (signal.SIGINT, partial(self._asked_to_stop, "Ctrl-C")),
+            (signal.SIGHUP, partial(self._hung_up, needs_terminal)),
+        ):
+            # Ignored at the end, because a late one must not change the exit code.
+            self.loop.on_signal(number, callback, ignored_at_end=True)
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         self.act()  # starts the loaders; the rest is done while the app is being imported
         interpreter.end_early()  # unused if no service shares the app
         self.loop.after(_SLOW_LOAD_SECONDS, self._changes.watch_current_folder)
-        control = self._open_control()
+        control = self._open_control() if self._is_commanded else None
         if sys.platform == "linux" and not Path("/proc/self").exists():
             self.emit(events.Note("/proc is not mounted: memory, CPU and who holds a port are not known."))
             self.emit(events.Note("Mount it: mount -t proc proc /proc"))

@@ -88,7 +88,7 @@ def _server_name(environ: Environ) -> Judgement:
 
 @of_environ
 def _nothing_of_the_process(environ: Environ) -> Judgement:
-    shown = [key for key in ("PATH", "HOME", "XDG_RUNTIME_DIR") if key in environ]
+    shown = [key for key in ("PATH", "HOME") if key in environ]
     if shown:
         return differs(f"exposes the process's environment to the app: {', '.join(shown)}")
     return RIGHT
