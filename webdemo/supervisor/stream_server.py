@@ -30,9 +30,9 @@ class StreamServer:
         most_seconds: float | None = None,
     ) -> None:
         """`most_seconds`: how long a connection may last."""
-        self._loop = loop
+        self.loop = loop
+        self.end = end
         self._socket = sock
-        self._end = end
         self._take = take
         self._most_seconds = most_seconds
         self._connections: dict[Connection, None] = {}  # least recently active first
@@ -42,8 +42,15 @@ class StreamServer:
     def close(self) -> None:
         for connection in list(self._connections):
             connection.hang_up()
-        self._loop.forget(self._socket)
+        self.loop.forget(self._socket)
         self._socket.close()
+
+    def taken(self, connection: Connection, message: bytes) -> None:
+        self._connections[connection] = self._connections.pop(connection)  # most recently active
+        self._take(connection, message)
+
+    def gone(self, connection: Connection) -> None:
+        del self._connections[connection]
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
@@ -55,38 +62,26 @@ class StreamServer:
         if len(self._connections) >= _MOST_CONNECTIONS:
             idle = (connection for connection in self._connections if not connection.waits)
             next(idle, next(iter(self._connections))).hang_up()
-        connection = Connection(self._loop, sock, self._end, self._received, self._connections.pop)
+        connection = Connection(self, sock)
         self._connections[connection] = None
         if self._most_seconds is not None:
-            self._loop.after(self._most_seconds, connection.hang_up)
-
-    def _received(self, connection: Connection, message: bytes) -> None:
-        self._connections[connection] = self._connections.pop(connection)  # most recently active
-        self._take(connection, message)
+            self.loop.after(self._most_seconds, connection.hang_up)
 
 
 class Connection:
     """Messages from one client; none is read while output is waiting to be sent."""
 
-    def __init__(
-        self,
-        loop: Loop,
-        sock: socket.socket,
-        end: bytes,
-        take: Callable[[Connection, bytes], None],
-        gone: Callable[[Connection], object],
-    ) -> None:
+    def __init__(self, server: StreamServer, sock: socket.socket) -> None:
         self.waits = 0  # number of responses still owed to the client
-        self._loop = loop
+        self._server = server
+        self._loop = server.loop
+        self._end = server.end
         self._socket = sock
-        self._end = end
-        self._take = take
-        self._gone = gone
         self._received = b""
         self._unsent = b""
         self._is_closed = False
         self._is_last = False
-        loop.on_readable(sock, self._read)
+        self._loop.on_readable(sock, self._read)
 
     def send(self, data: bytes, *, is_last: bool = False) -> None:
         """Send it when the client reads; after the last data nothing more is read."""
@@ -105,7 +100,7 @@ class Connection:
             self._is_closed = True
             self._loop.forget(self._socket)
             self._socket.close()
-            self._gone(self)
+            self._server.gone(self)
 
     def _write(self) -> None:
         try:
@@ -149,4 +144,4 @@ class Connection:
             self._received = rest
             if self._end in rest:
                 self._loop.after(0, self._take_next)
-            self._take(self, message)
+            self._server.taken(self, message)
