@@ -292,9 +292,9 @@ class Executor:
             features=features,
             release=release_name(self.run_name, spec.release),
             services=tuple(
-                stack.ServiceFacts(service_of(slot).server, self.urls(slot), dict(service_of(slot).options))
+                stack.ServiceFacts(app_service.server, self.urls(slot), dict(app_service.options))
                 for slot in self._hooks.services()
-                if service_of(slot).is_of_app
+                if (app_service := service_of(slot)).is_of_app
             ),
         )
 
@@ -319,12 +319,12 @@ class Executor:
         process = self.processes.get(number)
         if process is None:
             return
-        service, ports = service_of(process.spec.slot), set(process.spec.slot.ports)
+        slot = process.spec.slot
+        service = service_of(slot)
         is_alone = not any(
-            other is not process and not ports.isdisjoint(other.spec.slot.ports)
-            for other in self.processes.values()
+            other is not process and other.spec.slot.has_any(slot.ports) for other in self.processes.values()
         )
-        endpoint = self.listeners[process.spec.slot.ports[0]].endpoints[0]
+        endpoint = self.listeners[slot.ports[0]].endpoints[0]
         give_up_at = time.monotonic() + self._newest_plan.start_seconds
 
         def ask() -> None:
