@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -66,6 +67,27 @@ def test_a_timer_may_set_another_one() -> None:
     loop = Loop(fail)
     loop.after(0, lambda: loop.after(0, loop.stop))
     run(loop)
+
+
+def test_what_is_called_every_so_often_goes_on_after_a_failure() -> None:
+    failures: list[BaseException] = []
+    loop = Loop(failures.append)
+    calls: list[float] = []
+
+    def call() -> None:
+        calls.append(time.monotonic())
+        if len(calls) == 3:
+            loop.stop()
+        else:
+            raise ValueError
+
+    began = time.monotonic()
+    loop.every(0.01, call)
+    run(loop)
+    assert len(calls) == 3
+    assert calls[0] >= began + 0.01
+    assert all(later - earlier >= 0.009 for earlier, later in itertools.pairwise(calls))
+    assert list(map(type, failures)) == [ValueError], "a failure that repeats is reported once"
 
 
 def test_what_threads_post_runs_in_the_loops_thread_and_none_is_lost() -> None:

@@ -92,8 +92,7 @@ class Executor:
         self._draining = os.pipe()  # can be read when the run ends
         self._lifeline = os.pipe()  # the write end is closed when this process ends, however it does
         self.hang_watch = HangWatch(plan.hang_seconds)
-        self._looks_for_hangs = False
-        self._watch_for_hangs()
+        loop.every(_LOOK_FOR_HANGS_SECONDS, self._look_for_hangs)
 
     def carry_out(self, action: Action) -> None:
         match action:
@@ -130,7 +129,6 @@ class Executor:
         """Serve the next release with these settings, and forget those of other releases than these."""
         self._newest_plan = plan
         self.hang_watch.seconds = plan.hang_seconds
-        self._watch_for_hangs()
         self._placeholder.features = plan.features
         self._plans = {release: kept for release, kept in self._plans.items() if release in releases}
 
@@ -347,16 +345,9 @@ class Executor:
         if number in self.processes:
             self.processes[number].signal(what)
 
-    def _watch_for_hangs(self) -> None:
-        if self.hang_watch.seconds and not self._looks_for_hangs:
-            self._looks_for_hangs = True
-            self._loop.after(_LOOK_FOR_HANGS_SECONDS, self._look_for_hangs)
-
     def _look_for_hangs(self) -> None:
-        self._looks_for_hangs = False
-        if not self.hang_watch.seconds:  # a reload has switched it off
+        if not self.hang_watch.seconds:
             return
-        self._watch_for_hangs()
         activities = self.counters.activities()
         looks = [
             Look(

@@ -97,6 +97,15 @@ class Loop:
     def after(self, seconds: float, callback: Callback) -> None:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), callback))
 
+    def every(self, seconds: float, callback: Callback) -> None:
+        """Call it again and again, the first time after `seconds`."""
+
+        def again() -> None:
+            self.after(seconds, again)
+            callback()
+
+        self.after(seconds, again)
+
     def post(self, callback: Callback) -> None:
         self._posted.put(callback)
         with contextlib.suppress(BlockingIOError, OSError):  # full: it wakes up anyway; closed: it has ended

@@ -133,9 +133,9 @@ class Supervisor:
             self.emit(events.Note("/proc is not mounted: memory, CPU and who holds a port are not known."))
             self.emit(events.Note("Mount it: mount -t proc proc /proc"))
         admin = self._open_admin()
-        self.loop.after(INTERVAL_SECONDS, self._sample)
+        self.loop.every(INTERVAL_SECONDS, self._sample)
         if self._notifier.watchdog_seconds is not None:
-            self._watchdog()
+            self.loop.every(self._notifier.watchdog_seconds, self._notifier.watchdog)
         try:
             self.loop.run()
         finally:
@@ -329,12 +329,7 @@ class Supervisor:
         self.emit(events.InternalError(problem, text))
 
     def _sample(self) -> None:
-        self.loop.after(INTERVAL_SECONDS, self._sample)
         self.figures.sample(self.overview.served(), monotonic=time.monotonic(), wall=time.time())
-
-    def _watchdog(self) -> None:
-        self.loop.after(self._notifier.watchdog_seconds or 1.0, self._watchdog)
-        self._notifier.watchdog()
 
     def _reap(self) -> None:
         """Reap exited children: loaders and, as PID 1, orphans that were reparented to us."""
