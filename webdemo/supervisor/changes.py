@@ -83,11 +83,11 @@ class FileChanges:
 
     # -- what is known of the app ----------------------------------------------------------------
 
-    def know_sources(self, sources: Sources) -> None:
+    def add_sources(self, sources: Sources) -> None:
         self._reread_folders |= set(sources.reread)
         self._watch(sources.folders)
 
-    def know_needed(self, modules: tuple[str, ...]) -> None:
+    def set_needed(self, modules: tuple[str, ...]) -> None:
         """The newest load needed these modules of webdemo."""
         self._ahead = modules or self._ahead
 

@@ -26,7 +26,7 @@ Respond = Callable[[Reply | WebdemoError], None]
 Obey = Callable[[Command, Respond], None]
 R = TypeVar("R", bound=NamedTuple)
 
-ANSWER_SECONDS = 5.0  # in which a main process that is well answers
+ANSWER_SECONDS = 5.0  # a healthy main process answers within this time
 
 
 def folder() -> Path:

@@ -144,7 +144,7 @@ class Executor:
             process.take_output()
 
     def close(self) -> None:
-        """Give back everything; loaders that have not exited are killed."""
+        """Release everything; loaders that have not exited are killed."""
         self._placeholder.serve(frozenset())
         for listener in self.listeners.values():
             listener.close()

@@ -305,10 +305,10 @@ class Supervisor:
             case Wrote(paths):
                 self._changes.wrote(paths)
             case Ready(sources):
-                self._changes.know_sources(sources)
+                self._changes.add_sources(sources)
             case Loaded():
-                self._changes.know_sources(report.sources)
-                self._changes.know_needed(report.ahead)
+                self._changes.add_sources(report.sources)
+                self._changes.set_needed(report.ahead)
                 if report.app is not None:  # the loader has imported it
                     self._app_name = report.app
                     self.emit(events.Loaded(report.seconds, report.not_shared_because))

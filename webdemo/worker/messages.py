@@ -147,18 +147,14 @@ class Dropped(NamedTuple):
     lines: int
 
 
-ChildReport = Spawned | Refused | Exited
-"""What a loader reports about the processes that it forks."""
-LoaderReport = Loaded | Failed | Wrote | ChildReport
-LOADER_REPORTS: Codec[LoaderReport] = Codec("event", Loaded, Failed, Wrote, Spawned, Refused, Exited)
-
-
 class Hint(NamedTuple):
     """A line for the user, to be printed once in a run."""
 
     text: str
 
 
+LoaderReport = Loaded | Failed | Wrote | Spawned | Refused | Exited
+LOADER_REPORTS: Codec[LoaderReport] = Codec("event", Loaded, Failed, Wrote, Spawned, Refused, Exited)
 ServerReport = Began | Ready | Failed | Wrote | Dropped | Hint
 SERVER_REPORTS: Codec[ServerReport] = Codec("event", Began, Ready, Failed, Wrote, Dropped, Hint)
 
