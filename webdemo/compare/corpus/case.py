@@ -80,6 +80,8 @@ request = partial(encode_request, host=HOST)
 
 
 RIGHT = Judgement("right", "")
+# Statuses that blame the request, or say that it is not implemented.
+REFUSALS = (*range(400, 500), 501)
 differs = partial(Judgement, "differs")
 wrong = partial(Judgement, "wrong")
 
@@ -106,15 +108,24 @@ def must_close(judge: Judge) -> Judge:
     return judge_exchange
 
 
-def of_environ(judge: Callable[[Environ], Judgement]) -> Judge:
-    """A judge of the environ that the app got; a response without one is wrong."""
+def of_page(
+    key: str, *, refusing: Collection[int] = (), also: Collection[int] = (), otherwise: Level = "wrong"
+) -> Callable[[Callable[[Any], Judgement]], Judge]:
+    """A judge of what the app has seen, by its name on the probe app's page: "environ", "start" of the body.
 
-    @of_response
-    def judge_response(response: Response) -> Judgement:
-        environ = environ_of(response)
-        return judge(environ) if environ else wrong(f"responds with {response.status}")
+    Any other response is rated by its status: right if it is in `refusing`, differs if it is in `also`.
+    """
 
-    return judge_response
+    def decorate(judge: Callable[[Any], Judgement]) -> Judge:
+        @of_response
+        def judge_response(response: Response) -> Judgement:
+            if key in response.json:
+                return judge(response.json[key])
+            return rated(response.status, refusing, also, otherwise, f"responds with {response.status}")
+
+        return judge_response
+
+    return decorate
 
 
 def when_closed(closed: Judgement) -> Callable[[Callable[[Response, Exchange], Judgement]], Judge]:
@@ -140,22 +151,17 @@ def app_gets(
     key: str,
     *good: str | None,
     also: Collection[str | None] = (),
-    refusing: Level | None = None,
+    may_refuse: bool = False,
     otherwise: Level = "wrong",
 ) -> Judge:
     """Judge by a key of the environ that the app gets; None means that the key is absent.
 
-    `refusing` is the level of a 4xx or 501; any other response that is not the app's is `otherwise`.
+    If the server `may_refuse`, a 4xx or 501 differs; any other response that is not the app's is `otherwise`.
     """
 
-    @of_response
-    def judge(response: Response) -> Judgement:
-        if "environ" not in response.json:
-            return Judgement(
-                refusing if refusing and is_refusal(response) else otherwise,
-                f"responds with {response.status}",
-            )
-        value = environ_of(response).get(key)
+    @of_page("environ", also=REFUSALS if may_refuse else (), otherwise=otherwise)
+    def judge(environ: Environ) -> Judgement:
+        value = environ.get(key)
         does = f"gives the app no {key}" if value is None else f"gives the app {key} as {value!r}"
         return rated(value, good, also, otherwise, does)
 
@@ -165,16 +171,10 @@ def app_gets(
 def app_reads(
     good: str, *, refusing: Collection[int] = (), also: Collection[int] = (), otherwise: Level = "wrong"
 ) -> Judge:
-    """Judge by the body that the app has read, or by the status of a response that is not the app's.
+    """Judge by the body that the app has read, or by the status of a response that is not the app's."""
 
-    With a status in `refusing` it is right, with one in `also` it differs.
-    """
-
-    @of_response
-    def judge(response: Response) -> Judgement:
-        start = response.json.get("start")
-        if start is None:
-            return rated(response.status, refusing, also, otherwise, f"responds with {response.status}")
+    @of_page("start", refusing=refusing, also=also, otherwise=otherwise)
+    def judge(start: str) -> Judgement:
         does = f"lets the app read {start!r}" if start else "lets the app read nothing"
         return rated(start, [good], (), otherwise, does)
 
@@ -184,13 +184,9 @@ def app_reads(
 def refuses_line(key: str, *as_sent: str) -> Judge:
     """Judge the response to an invalid request line: it SHOULD be 400 or 301 (RFC 9112 section 3.2)."""
 
-    @of_response
-    def judge(response: Response) -> Judgement:
-        if response.status in (301, 400):
-            return RIGHT
-        if "environ" not in response.json:
-            return differs(f"responds with {response.status}")
-        value = environ_of(response).get(key)
+    @of_page("environ", refusing=(301, 400), otherwise="differs")
+    def judge(environ: Environ) -> Judgement:
+        value = environ.get(key)
         return differs(f"gives the app {key} as {value!r}" + ("" if value in as_sent else ", changed"))
 
     return judge
@@ -201,13 +197,3 @@ def rated(
 ) -> Judgement:
     """Right if the value is among the `good`, differs if among `also`."""
     return RIGHT if value in good else Judgement("differs" if value in also else otherwise, does)
-
-
-def is_refusal(response: Response) -> bool:
-    """Whether it blames the request (4xx) or says that it is not implemented (501)."""
-    return 400 <= response.status < 500 or response.status == 501
-
-
-def environ_of(response: Response) -> Environ:
-    environ: Environ = response.json.get("environ", {})
-    return environ

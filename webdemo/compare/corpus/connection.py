@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from webdemo.client.wire import Exchange, Response, chunked
 from webdemo.compare.corpus.case import (
+    REFUSALS,
     RIGHT,
     Judge,
     Judgement,
     app_gets,
     case,
     differs,
-    is_refusal,
     of_response,
     rated,
     request,
@@ -28,7 +28,7 @@ def _both_answered(exchange: Exchange) -> Judgement:
     if len(exchange.responses) > exchange.expected or (others and others[0].status >= 400):
         return wrong("takes the body for a request")
     if first.status >= 400:
-        return (differs if is_refusal(first) else wrong)(f"responds with {first.status}")
+        return rated(first.status, (), REFUSALS, "wrong", f"responds with {first.status}")
     if len(others) == 1:
         return RIGHT
     if not exchange.is_over:

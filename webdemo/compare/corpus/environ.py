@@ -12,8 +12,7 @@ from webdemo.compare.corpus.case import (
     app_reads,
     case,
     differs,
-    environ_of,
-    of_environ,
+    of_page,
     of_response,
     rated,
     request,
@@ -31,9 +30,10 @@ _NEVER_EMPTY = ("REQUEST_METHOD", "SERVER_NAME", "SERVER_PORT")
 
 @of_response
 def _required(response: Response) -> Judgement:
-    environ, seen = environ_of(response), response.json
-    if not environ:
+    seen = response.json
+    if "environ" not in seen:
         return wrong(f"responds with {response.status}")
+    environ = seen["environ"]
     if not seen["is_dict"]:
         return wrong("gives the app an environ that is not a dict")
     missing = [key for key in _REQUIRED if key not in environ]
@@ -52,16 +52,16 @@ def _required(response: Response) -> Judgement:
 
 def _has(key: str) -> Judge:
     """Judge whether the app gets an optional key."""
-    return of_environ(lambda environ: RIGHT if key in environ else differs(f"gives the app no {key}"))
+    return of_page("environ")(lambda environ: RIGHT if key in environ else differs(f"gives the app no {key}"))
 
 
-@of_environ
+@of_page("environ")
 def _raw_target(environ: Environ) -> Judgement:
     found = [key for key in ("RAW_URI", "REQUEST_URI") if key in environ]
     return differs(f"gives the app {' and '.join(found)}") if found else RIGHT
 
 
-@of_environ
+@of_page("environ")
 def _content_keys(environ: Environ) -> Judgement:
     if environ.get("CONTENT_TYPE") != "text/x-probe" or environ.get("CONTENT_LENGTH") != "5":
         return wrong("does not give the app both")
@@ -69,7 +69,7 @@ def _content_keys(environ: Environ) -> Judgement:
     return differs(f"gives the app {' and '.join(doubled)} as well") if doubled else RIGHT
 
 
-@of_environ
+@of_page("environ")
 def _no_guess(environ: Environ) -> Judgement:
     if value := environ.get("CONTENT_TYPE"):
         return wrong(f"gives the app CONTENT_TYPE as {value!r}")
@@ -78,7 +78,7 @@ def _no_guess(environ: Environ) -> Judgement:
     return RIGHT
 
 
-@of_environ
+@of_page("environ")
 def _server_name(environ: Environ) -> Judgement:
     name = environ.get("SERVER_NAME")
     if not name:
@@ -86,7 +86,7 @@ def _server_name(environ: Environ) -> Judgement:
     return rated(name, ("127.0.0.1", "localhost"), (), "differs", f"gives the app SERVER_NAME as {name!r}")
 
 
-@of_environ
+@of_page("environ")
 def _nothing_of_the_process(environ: Environ) -> Judgement:
     shown = [key for key in ("PATH", "HOME") if key in environ]
     if shown:
@@ -94,11 +94,8 @@ def _nothing_of_the_process(environ: Environ) -> Judgement:
     return RIGHT
 
 
-@of_response
-def _lines(response: Response) -> Judgement:
-    parts = response.json.get("parts")
-    if parts is None:
-        return wrong(f"responds with {response.status}")
+@of_page("parts")
+def _lines(parts: list[str]) -> Judgement:
     if "".join(parts) != "one\ntwo\nthree\nfour" or parts[:2] != ["one\n", "tw"]:
         return wrong(f"lets the app read {parts}")
     return RIGHT

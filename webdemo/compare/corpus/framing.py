@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from webdemo.client.wire import HALF_CLOSE, Exchange, Response, chunked
 from webdemo.compare.corpus.case import (
@@ -17,6 +16,7 @@ from webdemo.compare.corpus.case import (
     case,
     differs,
     must_close,
+    of_page,
     of_response,
     rated,
     request,
@@ -67,21 +67,11 @@ def _refuses_body(level: Callable[[str], Level]) -> Judge:
     return judge
 
 
-def _of_body(judge: Callable[[dict[str, Any]], Judgement]) -> Judge:
-    """A judge of what the app saw of the body, which a server may refuse with 411."""
-
-    @of_response
-    def judge_response(response: Response) -> Judgement:
-        if "start" in response.json:
-            return judge(response.json)
+@of_response
+def _sees_length(response: Response) -> Judgement:
+    if "start" not in response.json:
         return rated(response.status, (), (411,), "wrong", f"responds with {response.status}")
-
-    return judge_response
-
-
-@_of_body
-def _sees_length(seen: dict[str, Any]) -> Judgement:
-    length, start = seen["content_length"], seen["start"]
+    length, start = response.json["content_length"], response.json["start"]
     if not length:
         return RIGHT
     if start != "hello":
@@ -89,9 +79,9 @@ def _sees_length(seen: dict[str, Any]) -> Judgement:
     return differs(f"gives the app CONTENT_LENGTH {length}")
 
 
-@_of_body
-def _tells_the_end(seen: dict[str, Any]) -> Judgement:
-    return RIGHT if seen["terminated"] else differs("gives the app no wsgi.input_terminated")
+@of_page("terminated", also=(411,))
+def _tells_the_end(terminated: bool) -> Judgement:
+    return RIGHT if terminated else differs("gives the app no wsgi.input_terminated")
 
 
 _DAMAGED = "The body is invalid: the request is refused, or the app's read fails."

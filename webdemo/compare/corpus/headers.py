@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from webdemo.client.wire import AWAIT_RESPONSE, Exchange, Response
+from webdemo.client.wire import AWAIT_RESPONSE, Exchange
 from webdemo.compare.corpus.case import (
+    REFUSALS,
     RIGHT,
+    Environ,
     Judge,
     Judgement,
     app_gets,
     case,
     differs,
-    environ_of,
-    is_refusal,
-    of_response,
-    rated,
+    of_page,
     request,
     status,
     wrong,
@@ -39,21 +38,15 @@ def _ignores_expect(exchange: Exchange) -> Judgement:
     return wrong("sends 100 to HTTP/1.0") if exchange.responses[0].interim else status(200)(exchange)
 
 
-@of_response
-def _names_kept(response: Response) -> Judgement:
-    if "environ" not in response.json:
-        return (differs if is_refusal(response) else wrong)(f"responds with {response.status}")
-    user = environ_of(response).get("HTTP_X_USER")
+@of_page("environ", also=REFUSALS)
+def _names_kept(environ: Environ) -> Judgement:
+    user = environ.get("HTTP_X_USER")
     return RIGHT if user == "real" else differs(f"gives the app HTTP_X_USER as {user!r}")
 
 
-@of_response
-def _fold(response: Response) -> Judgement:
-    if response.status == 400:
-        return RIGHT
-    if "environ" not in response.json:
-        return wrong(f"responds with {response.status}")
-    value = environ_of(response).get("HTTP_X_FOLDED", "")
+@of_page("environ", refusing=(400,))
+def _fold(environ: Environ) -> Judgement:
+    value = environ.get("HTTP_X_FOLDED", "")
     is_spaces = value.split() == ["one", "two"] and not set(value) & set("\r\n\t")
     return RIGHT if is_spaces else wrong(f"gives the app {value!r}")
 
@@ -61,11 +54,8 @@ def _fold(response: Response) -> Judgement:
 def _control(replaced: str) -> Judge:
     """Judge a control character in X-Odd; `replaced` is the value with a space in its place."""
 
-    @of_response
-    def judge(response: Response) -> Judgement:
-        if "environ" not in response.json:
-            return rated(response.status, _REFUSED, (), "wrong", f"responds with {response.status}")
-        environ = environ_of(response)
+    @of_page("environ", refusing=_REFUSED)
+    def judge(environ: Environ) -> Judgement:
         if "HTTP_X_HIDDEN" in environ:
             return wrong("takes what follows for another header")
         value = environ.get("HTTP_X_ODD")
@@ -76,12 +66,9 @@ def _control(replaced: str) -> Judge:
     return judge
 
 
-@of_response
-def _space_first(response: Response) -> Judgement:
-    if "environ" not in response.json:
-        # A server error refuses it as well.
-        return rated(response.status, _REFUSED, (), "differs", f"responds with {response.status}")
-    return wrong("gives the app the header") if "HTTP_X_FIRST" in environ_of(response) else RIGHT
+@of_page("environ", refusing=_REFUSED, otherwise="differs")  # a server error refuses it as well
+def _space_first(environ: Environ) -> Judgement:
+    return wrong("gives the app the header") if "HTTP_X_FIRST" in environ else RIGHT
 
 
 CASES = (
@@ -110,7 +97,7 @@ CASES = (
         "RFC 9110 section 17.10",
         "It is a valid name; in the environ it cannot be told from one with a hyphen, so most drop it.",
         _FORGED,
-        app_gets("HTTP_X_UNDER", None, also=("1",), refusing="differs"),
+        app_gets("HTTP_X_UNDER", None, also=("1",), may_refuse=True),
         request("/", "X_Under: 1"),
     ),
     case(
@@ -200,7 +187,7 @@ CASES = (
         "PEP 3333, Unicode Issues (must)",
         "It is opaque data: its bytes are passed to the app as Latin-1.",
         _LOST,
-        app_gets("HTTP_X_NAME", "caf\xc3\xa9", refusing="differs"),
+        app_gets("HTTP_X_NAME", "caf\xc3\xa9", may_refuse=True),
         request("/", "X-Name: café"),
     ),
     case(
@@ -272,7 +259,7 @@ CASES = (
         "RFC 3875 section 4.1.18",
         "It is a header like any other; some programs take HTTP_PROXY for their own setting (httpoxy).",
         "CGI programs that the app starts may send their traffic through a client's proxy.",
-        app_gets("HTTP_PROXY", "http://evil.example", also=(None,), refusing="differs"),
+        app_gets("HTTP_PROXY", "http://evil.example", also=(None,), may_refuse=True),
         request("/", "Proxy: http://evil.example"),
     ),
     case(

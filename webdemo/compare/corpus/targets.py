@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from webdemo.client.wire import Exchange, Response
+from webdemo.client.wire import Exchange
 from webdemo.compare.corpus.case import (
     RIGHT,
+    Environ,
     Judgement,
     app_gets,
     case,
     differs,
-    environ_of,
-    of_response,
+    of_page,
     refuses_line,
     request,
     status,
@@ -24,11 +24,8 @@ _ROUTING = (
 )
 
 
-@of_response
-def _absolute(response: Response) -> Judgement:
-    environ = environ_of(response)
-    if not environ:  # 421: the form is accepted, but not this host
-        return (differs if response.status == 421 else wrong)(f"responds with {response.status}")
+@of_page("environ", also=(421,))  # the form is accepted, but not this host
+def _absolute(environ: Environ) -> Judgement:
     path, host = environ.get("PATH_INFO", ""), environ.get("HTTP_HOST")
     if path != "/path":
         return wrong(f"gives the app PATH_INFO as {path!r}")
@@ -74,7 +71,7 @@ CASES = (
         "RFC 9110 section 9.1",
         "A server need not have more than GET and HEAD; what it lets through reaches the app unchanged.",
         _METHODS,
-        app_gets("REQUEST_METHOD", "PROPFIND", refusing="differs"),
+        app_gets("REQUEST_METHOD", "PROPFIND", may_refuse=True),
         request("/x", method="PROPFIND"),
     ),
     case(
@@ -83,7 +80,7 @@ CASES = (
         "RFC 9110 section 9.1 (SHOULD)",
         "The app decides; a server that decides itself responds with 501.",
         _METHODS,
-        app_gets("REQUEST_METHOD", "FROB", refusing="differs"),
+        app_gets("REQUEST_METHOD", "FROB", may_refuse=True),
         request("/x", method="FROB"),
     ),
     case(
@@ -92,7 +89,7 @@ CASES = (
         "RFC 9110 section 9.1",
         "Methods are case-sensitive: get is not GET.",
         _METHODS,
-        app_gets("REQUEST_METHOD", "get", refusing="differs"),
+        app_gets("REQUEST_METHOD", "get", may_refuse=True),
         request("/x", method="get"),
     ),
     case(
@@ -110,7 +107,7 @@ CASES = (
         "RFC 9112 section 3.2.4",
         "The request is for the server as a whole, not a path; what an app gets is not specified.",
         _METHODS,
-        app_gets("PATH_INFO", "*", also=("", "/", "/*"), refusing="differs", otherwise="differs"),
+        app_gets("PATH_INFO", "*", also=("", "/", "/*"), may_refuse=True, otherwise="differs"),
         request("*", method="OPTIONS"),
     ),
     case(
@@ -119,7 +116,7 @@ CASES = (
         "RFC 9110 section 9.3.8",
         "It is optional: the app decides, or it is refused.",
         _METHODS,
-        app_gets("REQUEST_METHOD", "TRACE", refusing="differs"),
+        app_gets("REQUEST_METHOD", "TRACE", may_refuse=True),
         request("/x", method="TRACE"),
     ),
     case(
@@ -137,7 +134,7 @@ CASES = (
         "RFC 3986 section 3.3",
         "A path may have empty segments, which are significant; a server may normalize them.",
         _ROUTING,
-        app_gets("PATH_INFO", "//a//b", refusing="differs", otherwise="differs"),
+        app_gets("PATH_INFO", "//a//b", may_refuse=True, otherwise="differs"),
         request("//a//b"),
     ),
     case(
@@ -146,7 +143,7 @@ CASES = (
         "RFC 3986 section 6.2.2.3",
         "Normalization removes them; whether a server does is its choice, and most leave it to the app.",
         _ROUTING,
-        app_gets("PATH_INFO", "/a/../b/./c", also=("/b/c",), refusing="differs"),
+        app_gets("PATH_INFO", "/a/../b/./c", also=("/b/c",), may_refuse=True),
         request("/a/../b/./c"),
     ),
     case(
@@ -155,7 +152,7 @@ CASES = (
         "RFC 3875 section 4.1.5",
         "PATH_INFO is decoded: the app sees dots, and has to handle them.",
         _ROUTING,
-        app_gets("PATH_INFO", "/a/../b", also=("/b",), refusing="differs"),
+        app_gets("PATH_INFO", "/a/../b", also=("/b",), may_refuse=True),
         request("/a/%2e%2e/b"),
     ),
     case(
@@ -164,7 +161,7 @@ CASES = (
         "PEP 3333, Unicode Issues (must)",
         "Non-ASCII bytes are passed to the app as Latin-1.",
         "Paths in other languages than English lead to 404.",
-        app_gets("PATH_INFO", "/caf\xc3\xa9", refusing="differs"),
+        app_gets("PATH_INFO", "/caf\xc3\xa9", may_refuse=True),
         request("/caf%C3%A9"),
     ),
     case(
@@ -182,7 +179,7 @@ CASES = (
         "RFC 3875 section 4.1.5 (MAY)",
         "It is a valid target; a server may refuse it.",
         "An app that opens files by PATH_INFO gets a NUL, for which open() raises ValueError.",
-        app_gets("PATH_INFO", "/a\0b", refusing="differs", otherwise="differs"),
+        app_gets("PATH_INFO", "/a\0b", may_refuse=True, otherwise="differs"),
         request("/a%00b"),
     ),
     case(
