@@ -22,18 +22,18 @@ _LANGUAGES = {"https": "TLS", "smtp": "SMTP", "ftp": "FTP"}  # of URL schemes; a
 _SERVERS = {"smtp": "a mail server (SMTP)", "ftp": "an FTP server", "ssh": "an SSH server"}
 
 
-def explain(url: Url, cause: OSError, dial: Reconnect, deadline: Deadline) -> TraceFailed:
+def explain(url: Url, cause: OSError, reconnect: Reconnect, deadline: Deadline) -> TraceFailed:
     """The connection was made, but the request, the response or the greeting failed.
 
     To explain a silence takes a few seconds more than the deadline.
     """
     if isinstance(cause, TimeoutError):
-        return _explain_silence(url, dial, deadline)
+        return _explain_silence(url, reconnect, deadline)
     if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
         return _explain_alert(cause)
     first = cause.first if isinstance(cause, NoResponse) else b""
     spoken = recognise(first)
-    if not first and url.facts.scheme != "https" and speaks_tls(dial, deadline):
+    if not first and url.facts.scheme != "https" and speaks_tls(reconnect, deadline):
         spoken = "tls"
     if spoken and spoken != url.facts.scheme:
         return _explain_plain(url, spoken)
@@ -50,10 +50,10 @@ def explain(url: Url, cause: OSError, dial: Reconnect, deadline: Deadline) -> Tr
     )
 
 
-def explain_tls(url: Url, cause: OSError, dial: Reconnect, deadline: Deadline) -> TraceFailed:
+def explain_tls(url: Url, cause: OSError, reconnect: Reconnect, deadline: Deadline) -> TraceFailed:
     """The TLS handshake failed."""
     reason = cause.reason or "" if isinstance(cause, ssl.SSLError) else ""
-    spoken = speaks_plainly(dial, deadline)
+    spoken = speaks_plainly(reconnect, deadline)
     if spoken not in ("", "tls"):
         return _explain_plain(url, spoken)
     if isinstance(cause, TimeoutError):
@@ -104,11 +104,11 @@ def explain_tls_port(url: Url) -> TraceFailed:
     )
 
 
-def _explain_silence(url: Url, dial: Reconnect, deadline: Deadline) -> TraceFailed:
+def _explain_silence(url: Url, reconnect: Reconnect, deadline: Deadline) -> TraceFailed:
     extra = Deadline(deadline.seconds)
-    if url.facts.scheme == "http" and speaks_tls(dial, extra):
+    if url.facts.scheme == "http" and speaks_tls(reconnect, extra):
         return explain_tls_port(url)
-    if url.facts.scheme not in HTTP and (spoken := speaks_plainly(dial, extra)):
+    if url.facts.scheme not in HTTP and (spoken := speaks_plainly(reconnect, extra)):
         return _explain_plain(url, spoken)
     return TraceFailed(
         f"{_server(url)} accepted the connection, but did not answer within {deadline.seconds:g} s.",

@@ -29,11 +29,11 @@ def recognise(first: bytes) -> str:
     return ""
 
 
-def speaks_tls(dial: Reconnect, deadline: Deadline) -> bool:
+def speaks_tls(reconnect: Reconnect, deadline: Deadline) -> bool:
     """Whether a TLS handshake succeeds, whatever the certificate."""
     try:
         deadline = deadline.at_most(QUESTION_SECONDS)
-        with dial(deadline) as sock:
+        with reconnect(deadline) as sock:
             sock.settimeout(deadline.remaining())
             with unverified_context().wrap_socket(sock):
                 return True
@@ -41,11 +41,11 @@ def speaks_tls(dial: Reconnect, deadline: Deadline) -> bool:
         return False
 
 
-def speaks_plainly(dial: Reconnect, deadline: Deadline) -> str:
+def speaks_plainly(reconnect: Reconnect, deadline: Deadline) -> str:
     """The protocol spoken without TLS: http, smtp, ftp, ssh, tls (an alert), or "" if unknown."""
     try:
         deadline = deadline.at_most(QUESTION_SECONDS)
-        with dial(deadline) as sock:
+        with reconnect(deadline) as sock:
             sock.settimeout(deadline.remaining())
             sock.sendall(encode_request(method="HEAD"))
             return recognise(sock.recv(200))

@@ -164,7 +164,7 @@ class _HopRunner:
                 draft.end()
                 self._hang_up()
                 explain = explanation.explain_tls if name == "tls" else explanation.explain
-                raise explain(self.url, exc, self._dial, self.deadline) from exc
+                raise explain(self.url, exc, self._reconnect, self.deadline) from exc
         except TraceFailed as exc:
             failure = Failure.of(exc)
             raise
@@ -219,11 +219,11 @@ class _HopRunner:
         host = self.url.facts.host
         patience = self.deadline.at_most(min(_PATIENCE_SECONDS, self.deadline.remaining() / 2))
         try:
-            return handshake(sock, host, self._dial, patience)
+            return handshake(sock, host, self._reconnect, patience)
         except TimeoutError:
-            if speaks_plainly(self._dial, self.deadline):
+            if speaks_plainly(self._reconnect, self.deadline):
                 raise
-            return handshake(self._dial(self.deadline), host, self._dial, self.deadline)
+            return handshake(self._reconnect(self.deadline), host, self._reconnect, self.deadline)
 
     def _exchange(self, sock: socket.socket) -> None:
         http = HttpConnection(sock, self.deadline)
@@ -235,7 +235,7 @@ class _HopRunner:
             self.response = step.facts = http.read_head(step.end)
             # nginx, Cheroot and others answer 400 to plain HTTP on a TLS port.
             is_suspect = self.response.status == 400 and self.url.facts.scheme == "http"
-            if is_suspect and speaks_tls(self._dial, self.deadline):
+            if is_suspect and speaks_tls(self._reconnect, self.deadline):
                 raise explanation.explain_tls_port(self.url)
         with self._step("transfer", start_ms=step.end()) as step:
             self._read_body(http, step)
@@ -279,7 +279,7 @@ class _HopRunner:
                     kind="refused service",
                 )
 
-    def _dial(self, deadline: Deadline) -> socket.socket:
+    def _reconnect(self, deadline: Deadline) -> socket.socket:
         """Connect again to exactly the address that was allowed and reached. Raises OSError."""
         return self._endpoint.connect(deadline.remaining())
 

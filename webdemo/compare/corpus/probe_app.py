@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
+from wsgiref.util import FileWrapper
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -151,17 +152,12 @@ class Closable:
         return self._parts
 
 
-def _in_parts(file: IO[bytes] | io.RawIOBase, size: int) -> Closable:
-    """What a file is sent as by a server without wsgi.file_wrapper."""
-    return Closable(iter(lambda: file.read(size) or b"", b""), file.close)
-
-
 def sends_file(length: int, open_file: Callable[[str], IO[bytes] | io.RawIOBase]) -> WSGIApplication:
-    """A page that sends a file through the server's wsgi.file_wrapper, if it has one."""
+    """A page that sends a file through the server's wsgi.file_wrapper or, if it has none, in parts."""
 
     def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [TEXT, ("Content-Length", str(length))])
-        wrap: Callable[..., Iterable[bytes]] = environ.get("wsgi.file_wrapper", _in_parts)
+        wrap: Callable[..., Iterable[bytes]] = environ.get("wsgi.file_wrapper", FileWrapper)
         return wrap(open_file(environ["QUERY_STRING"]), 16384)
 
     return page
