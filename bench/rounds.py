@@ -39,6 +39,6 @@ def interleave(count: int, measures: Mapping[str, Callable[[], float]]) -> dict[
     names = list(measures)
     values: dict[str, list[float]] = {name: [] for name in names}
     for number in range(count):
-        for name in intervals.order_in_round(names, number) if names else ():
+        for name in intervals.order_in_round(names, number):
             values[name].append(measures[name]())
     return {name: Sample(tuple(found)) for name, found in values.items()}

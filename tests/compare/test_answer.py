@@ -183,6 +183,14 @@ def test_the_first_screen_tells_for_each_server_why_it_is_not_chosen_and_its_wro
     )
 
 
+def test_a_server_that_was_not_measured_is_not_chosen_among_others_that_were() -> None:
+    comparison = of("waitress", "gunicorn", findings={"probe": {"gunicorn": "wrong"}}, measurements=(
+        sample.measurement("gunicorn", 1000),
+    ))  # fmt: skip
+    choice = answer(comparison).choice
+    assert (choice.server, choice.not_chosen) == ("gunicorn", "waitress (not measured).")
+
+
 def test_without_figures_and_without_a_difference_none_is_chosen() -> None:
     choice = answer(of("waitress", "gunicorn", findings={"GET /": {}})).choice
     assert choice.server is None

@@ -220,6 +220,19 @@ def test_an_error_page_is_not_measured_in_silence(app_folder: Target) -> None:
 
 
 @pytest.mark.process
+def test_a_server_that_does_not_respond_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ending.py").write_text("import os\ndef app(environ, start_response): os._exit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    target = Target(app="ending:app")
+    with running(choose(["waitress"]), target) as runs:
+        speed = measure(runs, target, lambda *_: None, seconds_per_round=0.05, rounds=1)
+    assert (speed.measurements, speed.ratios, speed.lifecycles) == ((), (), ())
+    assert "waitress did not respond to a request for /: its speed was not measured." in speed.notes
+
+
+@pytest.mark.process
 def test_a_life_is_timed_from_start_to_stop(app_folder: Target) -> None:
     [choice] = choose(["waitress"])
     cycle = run_cycle(choice, app_folder, "/")

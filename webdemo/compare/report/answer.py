@@ -6,6 +6,7 @@ sure the choice is follows from what was measured. docs/compare.md lists every s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
@@ -165,6 +166,8 @@ def _best_of(
     def drawbacks(label: str) -> list[tuple[float, str]]:
         """Each as a number to compare, and in words; the most important first."""
         m = measured.get(label)
+        if m is None and measured:
+            return [(math.inf, "not measured")]
         if m is None:
             return [(wrong[label], f"{wrong[label]} wrong responses")]
         rate, memory = m.requests_per_second.value, m.memory_bytes

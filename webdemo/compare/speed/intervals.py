@@ -28,7 +28,7 @@ FEWEST_ROUNDS = 6
 
 def order_in_round(items: Sequence[T], number: int) -> list[T]:
     """The items in a different order in each round: rotated, and reversed in every second round."""
-    start = number % len(items)
+    start = number % len(items) if items else 0
     rotated = [*items[start:], *items[:start]]
     return rotated[::-1] if number % 2 else rotated
 

@@ -64,7 +64,7 @@ def measure(
     seconds_per_round: float = SECONDS_PER_ROUND,
     rounds: int = ROUNDS,
 ) -> Speed:
-    """Measure the runs that are up; then, in new runs, how each starts, stops and recovers.
+    """Measure the runs that are up and respond; then, in new runs, how each starts, stops and recovers.
 
     Each measurement takes `seconds_per_round`. Raises WebdemoError if the load generator fails.
     """
@@ -78,9 +78,14 @@ def measure(
             processes.pin(own, cpus[0])
     notes = _notes(generator, shared_cpus=cpus is None)
     steps = _Steps(on_step, total=len(up) * (1 + len(CASES) * rounds + CYCLES))
-    for run in up:
+    for run in tuple(up):
         steps.next(f"warming up: {run.label}")
-        notes += _warm_up(generator, run, path)
+        status = _warm_up(generator, run, path)
+        if status is None:
+            notes.append(f"{run.label} did not respond to a request for {path}: its speed was not measured.")
+            up.remove(run)
+        elif status >= 400:
+            notes.append(f"{path} responds with status {status}: the figures are those of an error.")
     found: dict[tuple[str, Case], list[_Round]] = {(run.label, case): [] for run in up for case in CASES}
     for number in range(rounds):
         for case in CASES:
@@ -138,19 +143,15 @@ def _notes(generator: Generator, *, shared_cpus: bool) -> list[str]:
     return notes
 
 
-def _warm_up(generator: Generator, run: Run, path: str) -> list[str]:
-    """Warm up the server, and check that the path gets a response; returns notes on problems."""
+def _warm_up(generator: Generator, run: Run, path: str) -> int | None:
+    """Warm up the server; returns the status of a response, or None if there is none."""
+    with contextlib.closing(KeepAliveClient(run.endpoint, path, RESPONSE_SECONDS)) as client:
+        try:
+            status = client.get()
+        except OSError:
+            return None
     generator.run(run.port, path, connections=2, seconds=WARM_UP_SECONDS)
-    client = KeepAliveClient(run.endpoint, path, RESPONSE_SECONDS)
-    try:
-        status = client.get()
-    except OSError:
-        return [f"{run.label} did not respond to a request for {path}."]
-    finally:
-        client.close()
-    return (
-        [f"{path} responds with status {status}: the figures are those of an error."] if status >= 400 else []
-    )
+    return status
 
 
 def _measure_once(
