@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from scripts import reference
+from tests.browser import accessibility_violations
 from tests.running import Start
 from webdemo.config.settings import FIELDS
 
@@ -57,7 +58,7 @@ def test_reference_has_every_setting_and_option(site: Path) -> None:
 
 
 @pytest.mark.browser
-def test_pages_request_nothing_from_other_hosts_and_fit_a_phone(
+def test_pages_request_nothing_from_other_hosts_exclude_nobody_and_fit_a_phone(
     site: Path, running: Start, open_page: Callable[..., Page]
 ) -> None:
     url = running("--directory", str(site)).url
@@ -69,6 +70,9 @@ def test_pages_request_nothing_from_other_hosts_and_fit_a_phone(
         page.goto(f"{url}{path.relative_to(site).as_posix()}")
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             wide.append(path.name)
+    for name in ("servers.html", "framework.html", "404.html"):
+        page.goto(url + name)
+        assert accessibility_violations(page) == [], name
     assert len(requested) > len(pages(site))
     assert [u for u in requested if not u.startswith((url, "data:", "blob:"))] == []
     assert wide == []
