@@ -77,6 +77,8 @@ def test_without_a_writable_folder_it_serves_and_gunicorn_says_what_is_missing(r
 def test_a_folder_that_holds_too_much_is_not_watched_and_that_is_said(running: runs.Start) -> None:
     run = running("--directory", "/", "--live-reload", "-b", "waitress://127.0.0.1:0")
     run.wait_for("^/ holds too much to be watched: .*: --reload-path FOLDER$")
+    without = running("--directory", "/", "-b", "waitress://127.0.0.1:0")
+    assert "holds too much" not in without.log(), "nothing was to be watched"
 
 
 def test_started_in_the_root_it_watches_the_apps_own_files_and_not_the_disk(

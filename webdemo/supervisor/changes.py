@@ -124,6 +124,8 @@ class FileChanges:
 
     def _watch(self, folders: Iterable[str]) -> None:
         """With --reload: watch these folders as well."""
+        if not self._plan.reload or self._is_stopping():
+            return
         target, mounts = self._plan.target, self._plan.features.static
         wanted = {*folders, *self._plan.reload_paths, *(mount.folder for mount in mounts)}
         if target.directory is not None:
@@ -134,7 +136,7 @@ class FileChanges:
                 f"{folder} holds too much to be watched: changes in it reload nothing. "
                 "To watch a part of it: --reload-path FOLDER"
             )
-        if not self._plan.reload or wanted <= self._watched or self._is_stopping():
+        if wanted <= self._watched:
             return
         from webdemo.supervisor.watch import Watcher  # slow to import, and needed with --reload only
 
