@@ -203,6 +203,21 @@ def test_host_may_have_the_brackets_of_its_url(tmp_path: Path) -> None:
     assert wanted_binds(resolved) == [Bind(host="::1", port=1)]
 
 
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"static": ("/s=.", "/s/=..")}, "are both to be served below /s/."),
+        ({"reload_path": ("nowhere",)}, "There is no nowhere, which --reload-path names."),
+    ],
+)
+def test_folders_that_cannot_be_served_or_watched_are_refused(
+    tmp_path: Path, settings: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(UsageError) as excinfo:
+        make_plan(resolve(tmp_path, settings), [])
+    assert message(excinfo)[0].endswith(problem)
+
+
 def test_an_app_and_a_folder_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as excinfo:
         resolve(tmp_path, {"app": "site:app", "directory": "dist"})

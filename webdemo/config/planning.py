@@ -26,6 +26,12 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
     """The Plan for these binds; raises UsageError if a server cannot do what is asked."""
     s = resolved.settings
     _check_seconds(s)
+    for path in s.reload_path:
+        if not Path(path).exists():
+            raise UsageError(
+                f"There is no {path}, which --reload-path names.",
+                remedy="Name a file or a folder that exists.",
+            )
     for networks, what in (
         (s.trusted_proxies, "A trusted proxy"),
         (s.metrics_networks, "A network that may read /metrics"),
@@ -81,7 +87,15 @@ def make_target(s: Settings) -> Target:
 def make_mounts(s: Settings) -> tuple[Mount, ...]:
     """The folders of --static. Raises UsageError."""
     options = _folder_options(s)
-    return tuple(Mount.parse(text, options) for text in s.static)
+    mounts: dict[str, Mount] = {}
+    for text in s.static:
+        mount = Mount.parse(text, options)
+        if (other := mounts.setdefault(mount.prefix, mount)) is not mount:
+            raise UsageError(
+                f"{other.folder} and {mount.folder} are both to be served below {mount.prefix}.",
+                remedy="Give one of them another path.",
+            )
+    return tuple(mounts.values())
 
 
 def _check_seconds(s: Settings) -> None:
