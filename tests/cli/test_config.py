@@ -144,7 +144,7 @@ def test_a_port_in_a_file_is_a_number_or_a_string(tmp_path: Path) -> None:
 REFUSED_FILES = {
     'serer = "waitress"': ("webdemo.toml has a setting that is not known: serer.", "Did you mean server?"),
     "grace = true": ("grace in webdemo.toml cannot be True.", "It is a number."),
-    "grace = -1": ("grace in webdemo.toml cannot be '-1'.", "It is a number, 0 or more."),
+    "grace = -1": ("grace in webdemo.toml cannot be '-1'.", "It is a number from 0 to 1,000,000,000."),
     'access-log = "no"': ("access-log in webdemo.toml cannot be 'no'.", "It is true or false."),
     "admin = true": ("admin in webdemo.toml cannot be True.", "It is a port, or a string."),
     "app = 3": ("app in webdemo.toml cannot be 3.", "It is a string."),
@@ -307,10 +307,13 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
             ("werkzeug://:1", "connections"),
         )
     },
-    ("werkzeug://:1?header_timeout=nan",): (
-        "werkzeug's option header_timeout cannot be 'nan'.",
-        "It is a number, 0 or more.",
-    ),
+    **{
+        (f"werkzeug://:1?body_timeout={seconds}",): (
+            f"werkzeug's option body_timeout cannot be '{seconds}'.",
+            "It is a number from 0 to 1,000,000,000.",
+        )
+        for seconds in ("nan", "inf", "1e300")
+    },
     ("waitress+https://:1",): (
         "The server waitress has no TLS.",
         "These have: cheroot, gevent, gunicorn, hypercorn, werkzeug.",

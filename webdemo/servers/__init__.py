@@ -250,6 +250,9 @@ def unknown_option(server: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"The server {server} has no option {name!r}.", remedy=remedy)
 
 
+_MOST_SECONDS = 10**9  # more overflow a timeout of the system
+
+
 def parse_value(what: str, kind: str, text: str, *, least: int = 0) -> Any:
     """Parse text as `kind`: "int", "float", "bool" or "str". Raises UsageError, which names `what`."""
     try:
@@ -258,14 +261,14 @@ def parse_value(what: str, kind: str, text: str, *, least: int = 0) -> Any:
                     "0": False, "false": False, "no": False, "off": False}[text.lower()]  # fmt: skip
         if kind in ("int", "float"):
             number = int(text) if kind == "int" else float(text)
-            if not number >= least:  # also NaN
+            if not number >= least or (kind == "float" and number > _MOST_SECONDS):  # also NaN
                 raise ValueError
             return number
     except (KeyError, ValueError):
         form = {
             "bool": "true or false",
             "int": f"a whole number, {least} or more",
-            "float": f"a number, {least} or more",
+            "float": f"a number from {least} to {_MOST_SECONDS:,}",
         }
         raise UsageError(f"{what} cannot be {text!r}.", remedy=f"It is {form[kind]}.") from None
     return text
