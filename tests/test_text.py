@@ -343,7 +343,7 @@ def test_no_width_breaks_a_word_or_loses_one(rows: list[list[str]], width: int) 
     lines = table(rows, width=width)
     words = " ".join(lines).split(" ")
     for line in table(rows):
-        for word in filter(None, line.split(" ")):
+        for word in filter(str.strip, line.split(" ")):
             assert word in words
     longest = max(map(len, words))
     lead = max(len(terminal_line(row[0]).replace("\t", r"\t")) for row in rows)

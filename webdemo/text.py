@@ -120,7 +120,7 @@ def _lines(columns: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]
         wrapped = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
         for parts in itertools.zip_longest(*wrapped, fillvalue=""):
             padded = (part.ljust(width) for part, width in zip(parts, widths, strict=True))
-            lines.append(_GAP.join(padded).rstrip())
+            lines.append(_GAP.join(padded).rstrip(" "))
     return lines
 
 
