@@ -95,7 +95,7 @@ class Commands:
                 kind = desired.Restart if self._find(port).is_running else desired.Start
                 run.wish(kind((port,)), done)
             case Stop(None):
-                run.stop("asked to", done)
+                run.stop("webdemo stop", done)
             case Stop(str(port)):
                 self._refuse_stop(port)
                 run.wish(desired.Stop((port,)), done)
