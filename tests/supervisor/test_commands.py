@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -30,17 +27,10 @@ HTTP_SERVERS = ("werkzeug", "waitress", "gunicorn", "wsgiref", "cheroot", "geven
 
 def command(running: runs.Running, *arguments: str, code: int = 0) -> str:
     """Run `webdemo ARGUMENTS` for a running one, and return its output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "webdemo", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        stdin=subprocess.DEVNULL,
-        env=os.environ | {"XDG_RUNTIME_DIR": str(running.log_file.parent)},
-        check=False,
-    )
-    assert done.returncode == code, done.stderr + running.log()
-    return done.stdout + done.stderr
+    with begin(running, *arguments) as process:
+        out, _ = process.communicate(timeout=90)
+    assert process.returncode == code, out + running.log()
+    return out
 
 
 @pytest.fixture
