@@ -180,27 +180,27 @@ def exchange(
     with endpoint.connect(min(seconds, CONNECT_SECONDS)) as sock:
         if endpoint.family != AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        conversation = _Conversation(sock, methods, most_bytes)
+        conversation = _Conversation(sock, deadline, most_bytes)
         for step in steps:
-            conversation.do(step, deadline)
+            conversation.do(step)
             marks.append(len(conversation.raw))
-        while (
-            deadline.left > 0 and not conversation.is_over and conversation.whole_responses() < len(methods)
-        ):
+        while deadline.left > 0 and not conversation.is_over:
+            responses, _ = parse(conversation.raw, methods, at_end=False)
+            if sum(response.is_whole for response in responses) >= len(methods):
+                break
             conversation.read(deadline.left)
         conversation.read_for(Deadline(quiet_seconds))
-        responses, rest = parse(conversation.raw, methods, at_end=conversation.ended == "closed")
-        return Exchange(
-            conversation.raw, responses, rest, conversation.ended, tuple(marks), len(methods), recorded={}
-        )
+    raw, ended = conversation.raw, conversation.ended
+    responses, rest = parse(raw, methods, at_end=ended == "closed")
+    return Exchange(raw, responses, rest, ended, tuple(marks), len(methods), recorded={})
 
 
 class _Conversation:
     """What is sent and received on one connection."""
 
-    def __init__(self, sock: socket.socket, methods: Sequence[str], most_bytes: int) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline, most_bytes: int) -> None:
         self._sock = sock
-        self._methods = methods
+        self._deadline = deadline
         self._most_bytes = most_bytes
         self.raw = b""
         self.ended: Ended = "open"
@@ -209,20 +209,20 @@ class _Conversation:
     def is_over(self) -> bool:
         return self.ended != "open" or len(self.raw) > self._most_bytes
 
-    def do(self, step: Step, deadline: Deadline) -> None:
+    def do(self, step: Step) -> None:
         if isinstance(step, bytes):
-            self._send(step, deadline)
+            self._send(step)
         elif step == AWAIT_RESPONSE:
-            self.read(min(_AWAIT_SECONDS, deadline.left))
+            self.read(min(_AWAIT_SECONDS, self._deadline.left))
         elif step != HALF_CLOSE:
-            self.read_for(deadline.at_most(step))
+            self.read_for(self._deadline.at_most(step))
         elif not self.is_over:
             self._sock.shutdown(socket.SHUT_WR)
 
-    def _send(self, data: bytes, deadline: Deadline) -> None:
+    def _send(self, data: bytes) -> None:
         """Send while reading: a server may respond before it has read everything."""
         view = memoryview(data)
-        while view and not self.is_over and deadline.left > 0:
+        while view and not self.is_over and self._deadline.left > 0:
             readable, writable, _ = select.select([self._sock], [self._sock], [], 0.1)
             if readable:
                 self.read(0)
@@ -256,10 +256,6 @@ class _Conversation:
         """Read until the deadline, or until the connection is over."""
         while not self.is_over and (left := deadline.left) > 0:
             self.read(left)
-
-    def whole_responses(self) -> int:
-        responses, _ = parse(self.raw, self._methods, at_end=False)
-        return sum(response.is_whole for response in responses)
 
 
 def parse(raw: bytes, methods: Sequence[str], *, at_end: bool) -> tuple[tuple[Response, ...], bytes]:
