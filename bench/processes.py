@@ -22,7 +22,7 @@ from typing import BinaryIO
 from bench.answers import Answer
 from webdemo.client import wire
 from webdemo.client.endpoint import Endpoint
-from webdemo.compare.speed import processes
+from webdemo.compare import processes
 
 _PROJECT = Path(__file__).resolve().parents[1]
 

@@ -19,9 +19,9 @@ import pytest
 from tests.running import Running, Start, lives
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.http11 import KeepAliveClient
+from webdemo.compare import processes
 from webdemo.compare.runner import choose, running
 from webdemo.compare.speed import load as load_module
-from webdemo.compare.speed import processes
 from webdemo.compare.speed.cases import CASES
 from webdemo.compare.speed.lifecycle import run_cycle
 from webdemo.compare.speed.load import Generator, read

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 from webdemo.client.endpoint import Endpoint
 from webdemo.compare import one_run
+from webdemo.compare.processes import with_descendants
 from webdemo.compare.results import Server, State
-from webdemo.compare.speed.processes import with_descendants
 from webdemo.errors import ServerUnavailable, UsageError
 from webdemo.net.bind import Bind
 from webdemo.servers import registry

@@ -22,18 +22,18 @@ def path() -> Path:
 
 def save(comparison: Comparison) -> Path:
     """Replace the previous one atomically, and return the path; raises OSError."""
-    place = path()
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = path()
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A temporary file has mode 0600 and keeps it when renamed.
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False) as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as file:
         try:
             file.write(comparison.to_json())
             file.close()
-            Path(file.name).replace(place)
+            Path(file.name).replace(target)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
-    return place
+    return target
 
 
 def newest() -> Comparison | None:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from webdemo.client.endpoint import Endpoint
 from webdemo.client.http11 import KeepAliveClient
+from webdemo.compare.processes import with_descendants
 from webdemo.compare.runner import Choice, Run, running
 from webdemo.compare.speed.load_client import RESPONSE_SECONDS, is_answered
-from webdemo.compare.speed.processes import with_descendants
 from webdemo.worker.app_import import Target
 
 CYCLES = 2

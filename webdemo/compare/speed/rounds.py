@@ -16,9 +16,10 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 from webdemo.client.http11 import KeepAliveClient
+from webdemo.compare import processes
 from webdemo.compare.results import Figure, Lifecycle, Measurement, Ratio, Speed
 from webdemo.compare.runner import Run
-from webdemo.compare.speed import processes, slow_clients
+from webdemo.compare.speed import slow_clients
 from webdemo.compare.speed.cases import CASES, SLOW_CLIENTS, Case
 from webdemo.compare.speed.intervals import FEWEST_ROUNDS, figure, is_significant, order_in_round, ratio
 from webdemo.compare.speed.lifecycle import CYCLES, Cycle, run_cycle
