@@ -56,12 +56,12 @@ def shared(folder: Path, *binds: str) -> Iterator[Services]:
         webdemo.clean_up()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def mail_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("mail")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def services(mail_folder: Path) -> Iterator[Services]:
     """A mail catcher and the demo site for the tests that need no options and leave both as they were."""
     with shared(mail_folder, "waitress", "smtp") as started:
