@@ -42,7 +42,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """Frame tables, so that they scroll by keyboard, and mark short code; MkDocs calls this for each page.
+    """Frame tables, so that they scroll by keyboard, and say where code wraps; called for each page.
 
     A frame has the name of the heading above it.
     """
@@ -57,6 +57,7 @@ def on_page_content(html: str, **_: object) -> str:
         return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{found[0]}</div>'
 
     html = re.sub(r"(?<!<pre>)<code>(?=[^<]{1,28}</code>)", '<code class="short">', html)
+    html = re.sub(r"(?<=<code>)tests/[^<]+", lambda test: re.sub(r"(::|[/_])", r"\1<wbr>", test[0]), html)
     return re.sub(r"<h\d[^>]*>(?P<heading>.*?)</h\d>|<table>.*?</table>", framed, html, flags=re.DOTALL)
 
 
