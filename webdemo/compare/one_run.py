@@ -7,12 +7,12 @@ down like any run, and also when its standard input closes: then the comparison 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
 from dataclasses import replace
+from typing import NamedTuple
 
 from webdemo.errors import WebdemoError
 from webdemo.middleware.stack import Features
@@ -23,26 +23,29 @@ from webdemo.supervisor.events import LoadFailed
 from webdemo.supervisor.printer import Printer
 from webdemo.supervisor.supervisor import Supervisor
 from webdemo.worker.app_import import Target
-from webdemo.worker.codec import build, plain
+from webdemo.worker.codec import build, read_object
 
 
-def order(bind: str, target: Target, grace_seconds: float) -> str:
-    """The command line argument that `main` reads, as JSON."""
-    return json.dumps({"bind": bind, "target": plain(target), "grace_seconds": grace_seconds})
+class Order(NamedTuple):
+    """What to run; the argument of the command line, as JSON."""
+
+    bind: str
+    target: Target
+    grace_seconds: float
 
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the supervisor handles it
-    order = json.loads(sys.argv[1])
+    order = build(Order, read_object(sys.argv[1].encode()))
     printer = Printer(as_json=True)
     try:
-        bind = Bind.parse(order["bind"])
+        bind = Bind.parse(order.bind)
         sockets = listen(bind)
         bind = replace(bind, port=sockets[0].getsockname()[1])
         plan = plans.Plan(
-            target=build(Target, order["target"]),
+            target=order.target,
             services=plans.services([bind], default_server=plans.DEFAULT_SERVER),
-            grace_seconds=order["grace_seconds"],
+            grace_seconds=order.grace_seconds,
             features=Features(access_log=None),
         )
         supervisor = Supervisor(plan, [(bind, sockets)], printer, is_commanded=False)

@@ -27,6 +27,7 @@ from webdemo.servers import registry
 from webdemo.supervisor import plan as plans
 from webdemo.worker import interpreter
 from webdemo.worker.app_import import Target
+from webdemo.worker.codec import plain
 
 START_SECONDS = 20.0
 GRACE_SECONDS = 2.0
@@ -102,7 +103,7 @@ class Run:
                 *interpreter.python(),
                 "-m",
                 "webdemo.compare.one_run",
-                one_run.order(choice.bind_text, target, GRACE_SECONDS),
+                json.dumps(plain(one_run.Order(choice.bind_text, target, GRACE_SECONDS))),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
