@@ -203,7 +203,7 @@ def test_json_is_compared_value_by_value() -> None:
     [row] = [row for row in found.values if row.differs]
     assert row.name == "environ.wsgi.multithread"
     assert row.reason is not None
-    assert "threads" in row.reason.text
+    assert "threads" in row.reason.why
 
 
 def test_lists_of_pairs_count_as_objects_if_no_name_comes_twice() -> None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 
 class Reason(NamedTuple):
-    text: str
-    by_nature: bool  # differs between any two responses: clocks, ids, ports
-    of_server: bool  # the server decides it, whatever the app does
+    where: Sequence[str]  # patterns of the names that `reason_of` is asked for
+    why: str
+    by_nature: bool = False  # differs between any two responses: clocks, ids, ports
+    of_server: bool = False  # the server decides it, whatever the app does
 
 
 class Quirks(NamedTuple):
@@ -29,7 +31,9 @@ class Quirks(NamedTuple):
 def reason_of(where: str) -> Reason | None:
     """The known reason for a difference at `header NAME`, `body NAME` or `status NAME`, or None."""
     found = where.lower()
-    return next((reason for pattern, reason in _reasons() if fnmatchcase(found, pattern)), None)
+    return next(
+        (one for one in _reasons() if any(fnmatchcase(found, pattern) for pattern in one.where)), None
+    )
 
 
 def quirks_of(label: str) -> Quirks | None:
@@ -59,12 +63,8 @@ def quirks() -> dict[str, Quirks]:
 
 
 @functools.cache
-def _reasons() -> list[tuple[str, Reason]]:
-    return [
-        (pattern.lower(), Reason(entry["why"], entry.get("by_nature", False), entry.get("of_server", False)))
-        for entry in _file()["difference"]
-        for pattern in entry["where"]
-    ]
+def _reasons() -> list[Reason]:
+    return [Reason(**entry) for entry in _file()["difference"]]
 
 
 @functools.cache
