@@ -17,10 +17,10 @@ from time import process_time_ns
 from typing import TYPE_CHECKING, Any
 
 from bench import content, instructions
-from bench.answers import Answer, answer, conditions
 from bench.cases import CASES, HANDLERS, Case, environs
 from bench.contestants import BARE, OWN, PEER, Contestant, installed
 from bench.effort import Effort
+from bench.responses import Response, conditions, respond
 from bench.rounds import Sample, interleave
 from bench.tables import Part, Table, column_or_dash
 
@@ -79,9 +79,9 @@ def equal_runners(
             continue
         more = conditions(app, case)
         for _ in range(2):  # the second response may come from a cache
-            found, _ = answer(app, environs(case, 1, more)[0])
+            found, _ = respond(app, environs(case, 1, more)[0])
             if not case.compares_body:
-                found = Answer(found.status, "", "", b"")
+                found = Response(found.status, "", "", b"")
             right = right or found
             difference = found.differs_from(right)
             if difference:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from bench.answers import Answer
+from bench.responses import Response
 from webdemo.client import wire
 from webdemo.client.endpoint import Endpoint
 from webdemo.compare import processes
@@ -160,7 +160,7 @@ def answers(port: int) -> bool:
     return True
 
 
-def ask(port: int, path: str) -> Answer:
+def ask(port: int, path: str) -> Response:
     """Send one GET on a new connection; raises OSError without a complete response."""
     endpoint = Endpoint.of_port(port)
     request = wire.encode_request(path, host=endpoint.authority)
@@ -169,7 +169,7 @@ def ask(port: int, path: str) -> Answer:
         raise ConnectionError(f"Port {port} does not answer.")
     response = exchange.responses[0]
     content_type, length = response.header("Content-Type") or "", response.header("Content-Length") or ""
-    return Answer(str(response.status), content_type, length, response.body)
+    return Response(str(response.status), content_type, length, response.body)
 
 
 def split_cpus() -> tuple[AbstractSet[int], AbstractSet[int]] | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench import cases, content, inproc
-from bench.answers import Answer, answer
 from bench.contestants import BARE, NAMES, OWN, Contestant, find, installed
+from bench.responses import Response, respond
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_limit_answers_what_a_case_is_called(folder: Path) -> None:
     [missing] = [case for case in cases.CASES if case.name == "missing"]
     app = find(BARE).make("pages", folder)
     assert app is not None
-    found, headers = answer(app, cases.environs(missing, 1, {})[0])
+    found, headers = respond(app, cases.environs(missing, 1, {})[0])
     assert found.status == "404"
     assert headers["content-length"] == str(len(found.body))
 
@@ -62,13 +62,16 @@ def test_limit_answers_what_a_case_is_called(folder: Path) -> None:
 )
 def test_answers_that_differ_say_where(changed: dict[str, str], words: str) -> None:
     right = {"status": "200", "content_type": "text/html", "content_length": "5", "body": b"hello"}
-    difference = Answer(**right | changed).differs_from(Answer(**right))  # type: ignore[arg-type]
+    difference = Response(**right | changed).differs_from(Response(**right))  # type: ignore[arg-type]
     assert difference is not None
     assert difference.startswith(words)
 
 
 def test_answers_that_are_the_same_do_not_differ() -> None:
-    assert Answer("200", "text/html", "2", b"ok").differs_from(Answer("200", "text/html", "2", b"ok")) is None
+    assert (
+        Response("200", "text/html", "2", b"ok").differs_from(Response("200", "text/html", "2", b"ok"))
+        is None
+    )
 
 
 def test_contestant_that_differs_is_left_out_and_named(folder: Path) -> None:

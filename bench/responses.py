@@ -15,13 +15,13 @@ NO_CONTENT = ("204", "304")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     status: str  # only the code
     content_type: str
     content_length: str
     body: bytes
 
-    def differs_from(self, other: Answer) -> str | None:
+    def differs_from(self, other: Response) -> str | None:
         """The first part that differs, in words; None if all are equal."""
         for name in ("status", "content_type", "content_length", "body"):
             mine, theirs = getattr(self, name), getattr(other, name)
@@ -30,7 +30,7 @@ class Answer:
         return None
 
 
-def answer(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[Answer, dict[str, str]]:
+def respond(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[Response, dict[str, str]]:
     """The response to one request, and its headers by lower-case name."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
@@ -48,8 +48,8 @@ def answer(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[Answer, dict
     headers = {name.lower(): value for name, value in raw}
     number = status.partition(" ")[0]
     if number in NO_CONTENT:  # headers about content that is not sent are optional
-        return Answer(number, "", "", content), headers
-    return Answer(
+        return Response(number, "", "", content), headers
+    return Response(
         number, headers.get("content-type", ""), headers.get("content-length", ""), content
     ), headers
 
@@ -58,6 +58,6 @@ def conditions(app: WSGIApplication, case: Case) -> dict[str, str]:
     """The headers with which a cache would revalidate the response; empty if the case is not conditional."""
     if not case.conditional:
         return {}
-    _, headers = answer(app, environs(case, 1, {})[0])
+    _, headers = respond(app, environs(case, 1, {})[0])
     known = {"HTTP_IF_NONE_MATCH": "etag", "HTTP_IF_MODIFIED_SINCE": "last-modified"}
     return {condition: headers[name] for condition, name in known.items() if name in headers}
