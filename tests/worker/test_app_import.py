@@ -344,6 +344,11 @@ def test_what_cannot_be_called_is_no_app(module: Module) -> None:
     )
 
 
+def test_an_attribute_behind_a_dot_gets_its_colon(module: Module) -> None:
+    name = module("app = lambda environ, start_response: []\n")
+    assert refusal(WebdemoError, f"{name}.app").remedy == f"Did you mean {name}:app?"
+
+
 def test_a_factory_an_asgi_app_and_another_function_are_told_from_an_app(module: Module) -> None:
     name = module("""
         def make(debug=False): ...

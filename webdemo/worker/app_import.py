@@ -121,7 +121,11 @@ def _import(name: str, text: str) -> ModuleType:
         # The app's module itself is missing only if the missing name is it or a parent package of it.
         if exc.name is None or not (name == exc.name or name.startswith(exc.name + ".")):
             raise failure(name, exc) from exc
-        guess = nearest(exc.name, _modules_beside(exc.name))
+        parent, _, attribute = exc.name.rpartition(".")
+        if hasattr(sys.modules.get(parent), attribute):
+            guess: str | None = f"{parent}:{attribute}"
+        else:
+            guess = nearest(exc.name, _modules_beside(exc.name))
         remedy = (
             f"Did you mean {guess}?"
             if guess
