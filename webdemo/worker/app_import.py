@@ -22,6 +22,7 @@ from webdemo.errors import UsageError, WebdemoError
 from webdemo.middleware.static_mounts import FolderOptions
 from webdemo.servers import nearest
 from webdemo.user_code import failure, is_own
+from webdemo.worker import new_bytecode
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -60,10 +61,11 @@ def load(target: Target) -> Found:
     module_name, colon, expression = target.app.partition(":")
     if not _is_ours(module_name):
         _look_first_in(target.folder)
-    module = _import(module_name, target.app)
-    if not colon:
-        module, module_name, expression = _usual_name(module, module_name)
-    found = _evaluate(module, module_name, expression, target.arguments)
+    with new_bytecode.not_kept():
+        module = _import(module_name, target.app)
+        if not colon:
+            module, module_name, expression = _usual_name(module, module_name)
+        found = _evaluate(module, module_name, expression, target.arguments)
     name = f"{module_name}:{expression}"
     _check_callable(found, name)
     return Found(name, cast("WSGIApplication", found))
