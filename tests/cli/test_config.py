@@ -330,6 +330,10 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
         "A certificate needs TLS, which werkzeug://:1?certificate=a.pem&key=b.pem does not ask for.",
         "Write werkzeug+https:// in front of the address.",
     ),
+    ("waitress://:1?certificate=a.pem&key=b.pem",): (
+        "The server waitress has no TLS.",
+        "These have: cheroot, gevent, gunicorn, hypercorn, werkzeug.",
+    ),
     ("waitress://:1?workers=0",): ("workers cannot be 0.", "Choose from 1 to 512: ?workers=2"),
     ("waitress://:1?cpus=x",): ("cpus cannot be 'x'.", "Write numbers and ranges, or each: ?cpus=0,2-3"),
     ("paste.waitress://*:1",): (

@@ -42,3 +42,8 @@ def test_routes_can_be_included_without_a_prefix_or_twice() -> None:
     assert call(app, "/").body == call(app, "/other/").body == b"posts"
     with pytest.raises(UsageError, match="so has"):
         app.include(blog())
+
+
+def test_another_app_is_not_included_but_mounted() -> None:
+    with pytest.raises(TypeError, match=r"include takes Routes, not App; mount takes another app\."):
+        App().include(App())  # type: ignore[arg-type]

@@ -38,6 +38,10 @@ class CommonOptions:
     key: str = option("", "The certificate's private key, a PEM file.")
 
 
+_OF_TLS = frozenset(("certificate", "key"))
+"""Options for servers that have TLS."""
+
+
 class Service(NamedTuple):
     """One server with its options on its binds: a row of the start table."""
 
@@ -129,6 +133,7 @@ def describe(adapter: Adapter) -> dict[str, Any]:
             {"name": f.name, "type": str(f.type), "default": f.default, "help": f.metadata["help"]}
             for kind in (adapter.options, CommonOptions)
             for f in dataclasses.fields(kind)
+            if adapter.tls or kind is not CommonOptions or f.name not in _OF_TLS
         ],
     }
 
@@ -178,7 +183,7 @@ def service_for(bind: Bind, *, default_server: str, workers: int | None = None) 
     own = {name: text for name, text in given.items() if name not in kinds}
     workers = _workers(common.get("workers"), workers)
     _check_options(adapter, own)
-    _check_abilities(adapter, bind, workers)
+    _check_abilities(adapter, bind, workers, wants_tls=bind.tls or not _OF_TLS.isdisjoint(given))
     _check_certificate(adapter, bind, common)
     return Service(
         server=adapter.name,
@@ -205,10 +210,10 @@ def _check_options(adapter: Adapter, own: dict[str, str]) -> None:
     adapter.parse_options(own)
 
 
-def _check_abilities(adapter: Adapter, bind: Bind, workers: int) -> None:
+def _check_abilities(adapter: Adapter, bind: Bind, workers: int, *, wants_tls: bool) -> None:
     """Raise UsageError if the bind asks for what the adapter does not declare."""
     for wanted, has, what in (
-        (bind.tls, "tls", "TLS"),
+        (wants_tls, "tls", "TLS"),
         (bind.path is not None, "unix", "Unix sockets"),
     ):
         if wanted and not getattr(adapter, has):

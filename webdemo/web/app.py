@@ -133,6 +133,8 @@ class App(Routing):
 
         They share the app's templates, hooks and error handlers.
         """
+        if not isinstance(routes, Routes):
+            raise TypeError(f"include takes Routes, not {type(routes).__name__}; mount takes another app.")
         for rule, view, methods, name in routes.added:
             self._router.add(prefix.rstrip("/") + rule, view, methods, name)
 
