@@ -69,7 +69,7 @@ def shown(comparison: Comparison, width: int = 160) -> str:
 def test_terminal_shows_every_server_case_and_difference() -> None:
     text = shown(sample.everything())
     for words in (
-        "shop:app on 6 servers",
+        "shop:app on 5 servers",
         "RuntimeError: no <loop>",
         "the 17 of 31 probes that are not right on each of the 4 servers that ran",
         "GET /about",

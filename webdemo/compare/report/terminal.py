@@ -44,7 +44,8 @@ def show(comparison: Comparison, answer: Answer, console: Console, *, verbose: b
 
 
 def _show_answer(comparison: Comparison, answer: Answer, console: Console) -> None:
-    count = wording.counted(len(comparison.servers), "server")
+    tried = [server for server in comparison.servers if server.state != "missing"]
+    count = wording.counted(len(tried), "server")
     console.print(Text.assemble((comparison.app, "bold"), f" on {count}"))
     style = {True: "green", False: "yellow", None: ""}[answer.same]
     _say(console, "Does it behave the same?", answer.says, style)
