@@ -223,3 +223,16 @@ def test_a_deleted_current_folder_is_two_lines(tmp_path: Path) -> None:
         "The current folder has been deleted.",
         "Change to one that exists, and start there.",
     ]
+
+
+@pytest.mark.parametrize("descriptors", [8, 14])
+def test_a_start_without_descriptors_is_two_lines(descriptors: int, tmp_path: Path) -> None:
+    command = f"ulimit -n {descriptors}; exec {sys.executable} -m webdemo --port 0"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "The command cannot be carried out: Too many open files.\n"
+        "Raise the limit of open files (ulimit -n), and try again.\n",
+    )

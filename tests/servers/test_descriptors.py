@@ -98,6 +98,23 @@ def test_a_limit_of_64_descriptors_is_survived(kind: str, serving: Start) -> Non
     run.wait_until_gone()
 
 
+NO_THREADS = """
+import threading
+def app(environ, start_response):
+    threading.stack_size(2**46)  # from now on none can be started
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+"""
+
+
+@pytest.mark.parametrize("kind", ["werkzeug", "wsgiref"])  # the servers with a thread for each connection
+def test_without_a_further_thread_clients_are_served_one_after_another(kind: str, running: Start) -> None:
+    run = running("-b", bind(kind), app=NO_THREADS)
+    assert [get(run.url).body for _ in range(4)] == [b"ok"] * 4
+    assert run.log().count("No further thread can be started") == 1
+    assert "Traceback" not in run.log()
+
+
 @pytest.mark.parametrize("kept_busy", [False, True], ids=["idle", "in flight"])
 @pytest.mark.attack(
     "Bounds", "more connections than there are descriptors", "they wait without cost, and it is logged once"

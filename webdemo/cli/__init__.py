@@ -6,6 +6,7 @@ when it is called, so that serving starts fast.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +31,7 @@ from webdemo.config.planning import archive_note, make_plan
 from webdemo.config.reloading import Rereading
 from webdemo.config.settings import FIELDS, Settings
 from webdemo.config.sources import Resolved, env_file_note, given_folder, read_settings, settings_note
-from webdemo.errors import UsageError, WebdemoError
+from webdemo.errors import SystemRefusal, UsageError, WebdemoError
 from webdemo.net.bind import Bind
 from webdemo.portable import CAN_FORK
 from webdemo.servers import registry
@@ -78,6 +79,9 @@ COMMANDS = {
 _NOT_ON_WINDOWS = {"assets", "compare", "compress", "ps", "reload", "restart", "start", "stop", "swap"}
 
 
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 class Commands(click.Group):
     """Imports a command when it is called; prints an error on two lines and exits with its exit code."""
 
@@ -96,6 +100,10 @@ class Commands(click.Group):
             # The reader of our output (head, less) has quit.
             sys.stdout = None
             sys.exit(0)
+        except OSError as exc:
+            if exc.errno not in _SHORTAGES:
+                raise
+            fail(SystemRefusal("The command cannot be carried out", exc))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in COMMANDS if CAN_FORK or name not in _NOT_ON_WINDOWS]

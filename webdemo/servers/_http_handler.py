@@ -128,14 +128,13 @@ def accept(server: Any, threads: Threads) -> None:
         connection, address = server.get_request()
     except OSError:
         return
-    thread = threading.Thread(target=_serve, args=[server, connection, address, threads], daemon=True)
-    threads[connection] = thread
+    served = server, connection, address, threads
+    threads[connection] = thread = threading.Thread(target=_serve, args=served, daemon=True)
     try:
         thread.start()
-    except RuntimeError:  # no further thread can be started
-        del threads[connection]
-        server.handle_error(connection, address)
-        server.shutdown_request(connection)
+    except RuntimeError:
+        server.socket.room.has_no_thread()
+        _serve(*served)
 
 
 def _serve(server: Any, connection: socket.socket, address: Any, threads: Threads) -> None:

@@ -84,6 +84,13 @@ class Room:
         self._close_idle()
         return True
 
+    def has_no_thread(self) -> None:
+        """Log that no further thread can be started, so that connections are served one after another."""
+        self._say(
+            "No further thread can be started: connections are served one after another. "
+            "Raise the limit of processes (ulimit -u, or the container's)."
+        )
+
     def _say(self, text: str) -> None:
         now = time.monotonic()
         if now - self._said_at >= _SAY_AGAIN_SECONDS:

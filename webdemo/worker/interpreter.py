@@ -85,8 +85,11 @@ _early: list[Interpreter] = []
 def fork_early() -> socket.socket | None:
     """Fork one for the first `take_early`. Returns None; in the child, its end of the channel."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if inherited as ignored, exit codes would be lost
-    ours, theirs = socket.socketpair()
-    read, write = os.pipe()
+    try:
+        ours, theirs = socket.socketpair()
+        read, write = os.pipe()
+    except OSError:  # no descriptor is left: `take_early` will raise
+        return None
     gc.freeze()  # garbage collections would write to objects, and so copy shared pages
     try:
         pid = os.fork()
