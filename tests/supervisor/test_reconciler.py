@@ -238,6 +238,20 @@ def test_a_later_command_for_a_port_replaces_an_earlier_one() -> None:
     assert run.answers[restart] is None
 
 
+def test_a_stop_whose_port_is_opened_again_before_its_process_has_ended_is_answered_at_once() -> None:
+    run = machine((SHARING, ("8000",)))
+    run.freeze_process(0)
+    stop = run.wish("stop")
+    run.advance(0.5)
+    start = run.wish("start")
+    error = run.answers[stop]
+    assert error is not None
+    assert error.problem == "Stop 8000: it was replaced by a later command, start 8000."
+    run.advance(5)
+    assert run.answers[start] is None
+    run.check_calm()
+
+
 def test_an_import_that_never_ends_is_given_up_after_the_limit() -> None:
     run = machine((SHARING, ("8000",)))
     run.code = HANGS

@@ -195,6 +195,10 @@ class Reconciler:
                 change.edit = change.edit._replace(ports=rest)
             else:
                 self._drop(change, replaced(change.edit, later))
+        for settled in list(self._settling):  # nobody may ever meet the closed port of a stop
+            if isinstance(settled.edit, Stop) and settled.edit.ports[0] in later.ports:
+                self._settling.remove(settled)
+                self._answer(settled.wishes, replaced(settled.edit, later))
 
     def _pending_reload(self) -> Change | None:
         return next((change for change in self.changes if isinstance(change.edit, Reload)), None)
