@@ -16,7 +16,8 @@ import pytest
 
 from tests import raw_http
 from tests import running as runs
-from webdemo.supervisor.control_messages import ServiceStatus
+from webdemo.errors import WebdemoError
+from webdemo.supervisor.control_messages import Completed, ServiceStatus, Start, Stop
 
 MAIN_SERVERS = ("werkzeug", "waitress", "gunicorn")
 SAYS = """
@@ -280,6 +281,27 @@ def test_a_killed_loader_is_replaced_without_a_lost_request(serving: runs.Start)
     assert load.outcomes["refused"] == load.outcomes["lost"] == 0, load.details
     [replaced] = run.loaders()
     assert replaced != loader
+
+
+def test_a_start_while_a_stop_is_under_way_opens_the_port_again(serving: runs.Start) -> None:
+    run = serving("-b", "waitress://127.0.0.1:0")
+    port = port_of(run)
+
+    def stop() -> None:
+        try:
+            run.control.call(Stop(port), Completed)
+        except WebdemoError as error:
+            assert "replaced by a later command, start" in error.problem  # noqa: PT017
+
+    for _ in range(5):
+        stopping = threading.Thread(target=stop)
+        stopping.start()
+        until(lambda: services(run)[0].state == "stopped", run)
+        run.control.call(
+            Start(port), Completed
+        )  # raised that the port was in use, by the process that drained
+        stopping.join(60)
+        assert raw_http.get(run.url).text == "one"
 
 
 def test_every_command_of_many_at_once_is_answered(serving: runs.Start) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import NamedTuple
 
 from webdemo import servers
-from webdemo.errors import SystemRefusal, WebdemoError
+from webdemo.errors import PortUnavailable, SystemRefusal, WebdemoError
 from webdemo.middleware import stack
 from webdemo.middleware.access_log import mark_of
 from webdemo.net.listener import listen
@@ -54,6 +54,8 @@ from webdemo.worker.messages import (
 _LOOK_AGAIN_SECONDS = 1.0
 _REPORT_SECONDS = 0.25  # for a loader to report the exit code of a process that has exited
 _QUEUE_SECONDS = 0.005  # between two looks at an accept queue
+_HELD_SECONDS = 2.0  # by then a process that drains has closed its listening sockets
+_TRY_AGAIN_SECONDS = 0.05
 _MOST_ENDED = 64
 _LOOK_FOR_HANGS_SECONDS = 1.0
 
@@ -93,6 +95,7 @@ class Executor:
         self._lifeline = os.pipe()  # the write end is closed when this process ends, however it does
         self.hang_watch = HangWatch(plan.hang_seconds)
         loop.every(_LOOK_FOR_HANGS_SECONDS, self._look_for_hangs)
+        self._opening: dict[str, float] = {}  # ports, and until when it is tried
 
     def carry_out(self, action: Action) -> None:
         match action:
@@ -119,6 +122,7 @@ class Executor:
                 self.listeners[port].refuse_new()
                 self._look_at_queue(port)
             case facts.ClosePort(port):
+                self._opening.pop(port, None)
                 self.listeners[port].close()
             case facts.FailReadiness():
                 os.write(self._draining[1], b"!")
@@ -410,13 +414,25 @@ class Executor:
     # -- ports -----------------------------------------------------------------------------------
 
     def _open(self, port: str) -> None:
+        """Open it again; a process that has just been told to drain may still hold its address."""
+        self._opening[port] = time.monotonic() + _HELD_SECONDS
+        self._try_to_open(port)
+
+    def _try_to_open(self, port: str) -> None:
+        if port not in self._opening:  # it is not wanted any more
+            return
         fact: Fact = facts.PortOpened(port)
         try:
             self.listeners[port].open_again()
         except WebdemoError as exc:
+            is_held = any(port in process.spec.slot.ports for process in self.processes.values())
+            if isinstance(exc, PortUnavailable) and is_held and time.monotonic() < self._opening[port]:
+                self._loop.after(_TRY_AGAIN_SECONDS, partial(self._try_to_open, port))
+                return
             fact = facts.PortFailed(port, exc)
         except OSError as exc:
             fact = facts.PortFailed(port, SystemRefusal(f"Port {port} cannot be opened", exc))
+        del self._opening[port]
         self._hooks.on_fact(fact)
 
     def _look_at_queue(self, port: str, before: int | None = None) -> None:
