@@ -46,6 +46,8 @@ def app(environ, start_response):
     if path == "/read":
         print("reading", flush=True)
         environ["wsgi.input"].read()
+    if path == "/line-break":
+        start_response("200 OK", [("X-From-The-Client", "a\\r\\nX-Injected: yes")])
     start_response("200 OK", [("Content-Type", "text/plain")])
     if path == "/stream":
         return stream([])
@@ -97,6 +99,19 @@ def test_an_exit_in_a_view_is_a_500_with_a_traceback_and_costs_no_other_request(
         assert slow == [200]
     assert get(webdemo.url, "/").status == 200
     assert {process.pid for process in webdemo.processes()} == processes
+
+
+@pytest.mark.attack(
+    "Response headers",
+    "a client's text with a line break reaches a header of the app's response",
+    "the response is 500 on every server, and has none of it",
+)
+def test_a_line_break_in_a_header_is_a_500(kind: str, running: runs.Start) -> None:
+    webdemo = running("-b", bind(kind), app=APP)
+    response = get(webdemo.url, "/line-break")
+    assert response.status == 500
+    assert "X-Injected" not in response.headers
+    assert get(webdemo.url).status == 200
 
 
 def test_a_client_that_leaves_amid_its_body_is_no_error_of_the_app(kind: str, running: runs.Start) -> None:

@@ -96,6 +96,8 @@ def test_restart_and_reload_under_load_lose_no_request(serving: runs.Start) -> N
 
 def test_ps_shows_what_runs(serving: runs.Start) -> None:
     running = serving("-b", "waitress://127.0.0.1:0?workers=2", "-b", "werkzeug://127.0.0.1:0")
+    running.signal(signal.SIGUSR1)  # rotates the log of other servers
+    running.wait_for("SIGUSR1 does nothing here")
     out = command(running, "ps")
     header, waitress, werkzeug = out.splitlines()
     assert header.split()[:6] == ["WEBDEMO", "APP", "SERVER", "PORT", "STATE", "PROCESS"]

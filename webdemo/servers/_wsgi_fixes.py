@@ -2,12 +2,14 @@
 
 A request body that ends: some servers pass the bare connection, on which reading past the body blocks.
 The same environ for Unix sockets, for which every server invents its own. No body in the response to
-HEAD, which a client would take for the next response.
+HEAD, which a client would take for the next response. No line break in a header.
 """
 
 from __future__ import annotations
 
 import io
+import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from webdemo.servers._fields import Malformed
@@ -42,6 +44,24 @@ class _Remaining(io.RawIOBase):
         view[: len(data)] = data
         self._left -= len(data)
         return len(data)
+
+
+_has_line_break = re.compile(r"[\r\n]").search
+
+
+def checked(start_response: StartResponse) -> StartResponse:
+    """It raises ValueError for a status or header with a line break (RFC 9110 section 5.5).
+
+    Behind the break, text that an app took from a request would be a header, or the body. For servers that
+    send what they are given.
+    """
+
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        if any(map(_has_line_break, chain((status,), *headers))):
+            raise ValueError("The app's response has a line break in its status or in a header.")
+        return start_response(status, headers, *exc_info)
+
+    return start
 
 
 def with_an_end(connection: Any, environ: WSGIEnvironment) -> io.BufferedIOBase:

@@ -18,7 +18,7 @@ from webdemo.servers import LINGER_SECONDS, Adapter, ConnectionOptions, Job, _fr
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections
 from webdemo.servers._fields import Malformed
 from webdemo.servers._room import Listener, Room
-from webdemo.servers._wsgi_fixes import UNIX, answer
+from webdemo.servers._wsgi_fixes import UNIX, answer, checked
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -80,7 +80,7 @@ def app_for_cheroot(job: Job, environ: WSGIEnvironment, start_response: StartRes
         del environ["REMOTE_PORT"]
     if "HTTP_TRANSFER_ENCODING" in environ:
         environ["wsgi.input"] = io.BufferedReader(_framing.ChunkedBody(environ["wsgi.input"].rfile))
-    return answer(job.app, environ, start_response)
+    return answer(job.app, environ, checked(start_response))
 
 
 def strict_request(job: Job, idle: IdleConnections) -> Any:

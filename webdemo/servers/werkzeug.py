@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import Adapter, Certificate, ConnectionOptions, Job
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterable
     from socket import socket
 
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _READ_AT_ONCE = 1 << 20  # bytes
 
@@ -24,9 +24,11 @@ def serve(job: Job) -> None:
     from webdemo.servers._framing import ChunkedBody
     from webdemo.servers._http_handler import StrictHandler, Threads, serve_until_stopped
     from webdemo.servers._room import Listener, Room
-    from webdemo.servers._wsgi_fixes import UNIX, answer, with_an_end
+    from webdemo.servers._wsgi_fixes import UNIX, answer, checked, with_an_end
 
-    app = partial(answer, job.app)
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return answer(job.app, environ, checked(start_response))
+
     context = _context(job.certificate)
     connections = IdleConnections()
     threads: Threads = {}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
-from functools import partial
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import Adapter, ConnectionOptions, Job
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
     from webdemo.servers._draining import IdleConnections
 
 _LONGEST_LINE = 65536
@@ -21,7 +24,10 @@ def serve(job: Job) -> None:
     from webdemo.servers._draining import IdleConnections
     from webdemo.servers._http_handler import Threads, serve_until_stopped
     from webdemo.servers._room import Listener, Room
-    from webdemo.servers._wsgi_fixes import answer
+    from webdemo.servers._wsgi_fixes import answer, checked
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return answer(job.app, environ, checked(start_response))
 
     idle = IdleConnections()
     threads: Threads = {}
@@ -39,7 +45,7 @@ def serve(job: Job) -> None:
             self.server_name = "localhost" if is_unix else address[0]
             self.server_port = 80 if is_unix else address[1]
             self.setup_environ()
-            self.set_app(partial(answer, job.app))
+            self.set_app(app)
 
     servers = [Server(sock) for sock in job.sockets]
     job.ready()

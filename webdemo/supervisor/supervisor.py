@@ -124,6 +124,9 @@ class Supervisor:
         ):
             # Ignored at the end, because a late one must not change the exit code.
             self.loop.on_signal(number, callback, ignored_at_end=True)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):  # other servers rotate their log by them, or upgrade
+            unused = events.Note(f"{number.name} does nothing here. To reload: SIGHUP, or webdemo reload")
+            self.loop.on_signal(number, partial(self.emit, unused))
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         self.act()  # starts the loaders; the rest is done while the app is being imported
         interpreter.end_early()  # unused if no service shares the app

@@ -37,7 +37,7 @@ _SECRET_WORDS = frozenset(
     {
         *("assertion", "auth", "basic", "bearer", "captcha", "cert", "certificate", "challenge", "code"),
         *("cookie", "credential", "creds", "csrf", "cvc", "cvv", "digest", "dpop", "hash", "hmac", "iban"),
-        *("jwt", "key", "mfa", "nonce", "oauth", "otp", "pass", "passcode", "passkey", "passphrase"),
+        *("jwt", "key", "mfa", "nonce", "oauth", "oidc", "otp", "pass", "passcode", "passkey", "passphrase"),
         *("passwd", "password", "pat", "pin", "private", "psk", "pw", "pwd", "salt", "saml", "secret"),
         *("seed", "sess", "session", "sid", "sig", "signature", "ssn", "state", "ticket", "tok", "token"),
         *("totp", "verifier", "xsrf"),
