@@ -48,6 +48,7 @@ def app(environ, start_response):
         environ["wsgi.input"].read()
     if path == "/line-break":
         start_response("200 OK", [("X-From-The-Client", "a\\r\\nX-Injected: yes")])
+        return [b"ok"]
     start_response("200 OK", [("Content-Type", "text/plain")])
     if path == "/stream":
         return stream([])
