@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,6 +29,10 @@ hypothesis.settings.register_profile(
     "webdemo", deadline=None, print_blob=True, max_examples=100 if os.environ.get("CI") else 25
 )
 hypothesis.settings.load_profile("webdemo")
+
+# A shell starts what runs in the background with SIGINT ignored, which processes under test would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Without --deep, tests that run these servers are run only if marked `smoke`.
 DEEP_SERVERS = {"wsgiref", "cheroot", "gevent", "hypercorn", "granian"}

@@ -20,7 +20,7 @@ import pytest
 from tests import running as runs
 from tests.raw_http import get
 from webdemo.middleware.access_log import AccessLog, Record, coloured, mark_of, text_line
-from webdemo.middleware.observe import watch
+from webdemo.middleware.observe import AppRaised, watch
 from webdemo.stats.counters import RequestCounter, SharedCounters
 from webdemo.worker.output import LossyPipe
 
@@ -275,7 +275,7 @@ def test_the_line_is_written_when_the_bodys_close_fails(log: Make) -> None:
             raise OSError("no")
 
     logged = log(answering(Bad([b"a"])))
-    with pytest.raises(OSError, match="no"):
+    with pytest.raises(AppRaised, match=r"OSError\('no'\)"):
         logged.call()
     assert logged.entry()["bytes"] == 1
 
