@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from webdemo.config.binds import wanted_binds, why_host
-from webdemo.config.planning import make_plan
+from webdemo.config.planning import check_watched, make_plan
 from webdemo.config.settings import FIELDS, Settings
 from webdemo.config.sources import (
     DEFAULT,
@@ -203,19 +203,18 @@ def test_host_may_have_the_brackets_of_its_url(tmp_path: Path) -> None:
     assert wanted_binds(resolved) == [Bind(host="::1", port=1)]
 
 
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"static": ("/s=.", "/s/=..")}, "are both to be served below /s/."),
-        ({"reload_path": ("nowhere",)}, "There is no nowhere, which --reload-path names."),
-    ],
-)
-def test_folders_that_cannot_be_served_or_watched_are_refused(
-    tmp_path: Path, settings: dict[str, Any], problem: str
-) -> None:
+def test_two_folders_at_one_path_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as excinfo:
-        make_plan(resolve(tmp_path, settings), [])
-    assert message(excinfo)[0].endswith(problem)
+        make_plan(resolve(tmp_path, {"static": ("/s=.", "/s/=..")}), [])
+    assert message(excinfo)[0].endswith("are both to be served below /s/.")
+
+
+def test_what_is_to_be_watched_has_to_exist(tmp_path: Path) -> None:
+    settings = {"reload_path": ("nowhere",)}
+    check_watched(make_plan(resolve(tmp_path, settings), []))
+    with pytest.raises(UsageError) as excinfo:
+        check_watched(make_plan(resolve(tmp_path, settings | {"reload": True}), []))
+    assert message(excinfo)[0] == "There is no nowhere, which --reload-path names."
 
 
 def test_an_app_and_a_folder_exclude_each_other(tmp_path: Path) -> None:

@@ -84,9 +84,10 @@ def test_a_server_that_crashes_fails_the_build_and_a_missing_one_does_not() -> N
     ("text", "problem"),
     [
         ("[[accepted]\n", "Expected"),
-        ('[[accepted]]\nserver = "a"\nprobe = "b"\n', "accepted[0].why is missing. It is a reason."),
+        ('[[accepted]]\nserver = "a"\nprobe = "b"\n',
+         "accepted[0].why is missing. It is text that says why."),
         ('[[accepted]]\nserver = "a"\nprobe = "b"\nwhy = ""\n',
-         "accepted[0].why cannot be ''. It is a reason."),
+         "accepted[0].why cannot be ''. It is text that says why."),
         ('[[accepted]]\nsever = "a"\n',
          "There is no field 'accepted[0].sever' here. It takes server, probe, why, verdict."),
         ("[[accepted]]\nserver = 1\n", "accepted[0].server cannot be 1. It is text."),

@@ -297,9 +297,8 @@ def test_a_start_while_a_stop_is_under_way_opens_the_port_again(serving: runs.St
         stopping = threading.Thread(target=stop)
         stopping.start()
         until(lambda: services(run)[0].state == "stopped", run)
-        run.control.call(
-            Start(port), Completed
-        )  # raised that the port was in use, by the process that drained
+        # It raised that the port was in use, by the process that drained.
+        run.control.call(Start(port), Completed)
         stopping.join(60)
         assert raw_http.get(run.url).text == "one"
 

@@ -252,6 +252,18 @@ def test_a_stop_whose_port_is_opened_again_before_its_process_has_ended_is_answe
     run.check_calm()
 
 
+def test_a_stop_is_answered_though_everything_is_restarted_before_its_process_has_ended() -> None:
+    run = machine((SHARING, ("8000",)), (SHARING, ("8001",)))
+    run.freeze_process(0)
+    stop = run.wish("stop")
+    run.advance(0.5)
+    assert stop not in run.answers
+    restart = run.wish("restart all")
+    run.advance(30)
+    assert (run.answers[stop], run.answers[restart]) == (None, None)
+    run.check_calm()
+
+
 def test_an_import_that_never_ends_is_given_up_after_the_limit() -> None:
     run = machine((SHARING, ("8000",)))
     run.code = HANGS

@@ -45,5 +45,5 @@ def test_routes_can_be_included_without_a_prefix_or_twice() -> None:
 
 
 def test_another_app_is_not_included_but_mounted() -> None:
-    with pytest.raises(TypeError, match=r"include takes Routes, not App; mount takes another app\."):
+    with pytest.raises(UsageError, match=r"include takes Routes, not App\."):
         App().include(App())  # type: ignore[arg-type]

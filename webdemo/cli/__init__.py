@@ -27,7 +27,7 @@ from webdemo.config.binds import (
     wanted_binds,
     why_host,
 )
-from webdemo.config.planning import archive_note, make_plan
+from webdemo.config.planning import archive_note, check_watched, make_plan
 from webdemo.config.reloading import Rereading
 from webdemo.config.settings import FIELDS, Settings
 from webdemo.config.sources import Resolved, env_file_note, given_folder, read_settings, settings_note
@@ -217,7 +217,7 @@ def run(flags: dict[str, Any]) -> int:
     # Refuse an impossible plan before any socket is opened.
     dashboard_bind(resolved)
     admin_binds = list(filter(None, [admin_bind(resolved)]))
-    make_plan(resolved, binds_or_default(resolved, activated))
+    check_watched(make_plan(resolved, binds_or_default(resolved, activated)))
     in_process = resolved.settings.in_process or not CAN_FORK
     if in_process:
         refuse_what_needs_supervisor(resolved.settings)

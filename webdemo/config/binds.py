@@ -54,7 +54,8 @@ def _with_host(bind: Bind, resolved: Resolved) -> Bind:
 def default_host(resolved: Resolved, server: str | None = None) -> str | None:
     """The host for binds of this server, or of the default one, that name none; None means loopback."""
     if resolved.settings.host:
-        return Bind(host=resolved.settings.host.removeprefix("[").removesuffix("]"), port=0).host
+        host = resolved.settings.host
+        return Bind(host=host[1:-1] if host[:1] + host[-1:] == "[]" else host, port=0).host
     adapter = registry.find(server or resolved.settings.server)
     # A platform routes HTTP only; SMTP and FTP are opened to other machines only by an explicit host.
     if resolved.on_platform and adapter.runs_app:

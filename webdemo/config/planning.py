@@ -22,16 +22,20 @@ from webdemo.worker.app_import import Target
 FOR_DEBUG = (("FLASK_DEBUG", "1"),)
 
 
+def check_watched(plan: plans.Plan) -> None:
+    """Raise UsageError unless what is to be watched exists; later it may be deleted and made again."""
+    missing = next((path for path in plan.reload_paths if plan.reload and not Path(path).exists()), None)
+    if missing is not None:
+        raise UsageError(
+            f"There is no {missing}, which --reload-path names.",
+            remedy="Name a file or a folder that exists.",
+        )
+
+
 def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
     """The Plan for these binds; raises UsageError if a server cannot do what is asked."""
     s = resolved.settings
     _check_seconds(s)
-    for path in s.reload_path:
-        if not Path(path).exists():
-            raise UsageError(
-                f"There is no {path}, which --reload-path names.",
-                remedy="Name a file or a folder that exists.",
-            )
     for networks, what in (
         (s.trusted_proxies, "A trusted proxy"),
         (s.metrics_networks, "A network that may read /metrics"),

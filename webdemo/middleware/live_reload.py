@@ -160,7 +160,8 @@ class _Page:
         return listed
 
     def _chunks(self, body: Iterable[bytes]) -> Iterator[bytes]:
-        yield from body
+        for chunk in body:  # noqa: UP028  # `yield from` would close the body a second time
+            yield chunk
         if self.tag:
             yield self.tag
 

@@ -249,7 +249,11 @@ class _IterableBody:
                 if not answer.bytes:
                     answer.responds()
                 answer.bytes += len(chunk)
+                if in_apps_process:
+                    _end_apps_process()
                 yield chunk
+            if in_apps_process:
+                _end_apps_process()
         except BaseException as exc:
             if type(exc) is GeneratorExit and not exc.__traceback__.tb_next:  # type: ignore[union-attr]
                 raise  # the server has closed this generator

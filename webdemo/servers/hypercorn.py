@@ -95,9 +95,8 @@ def asgi(job: Job) -> Any:
     async def app(scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         async def receive_part() -> Any:
             part = await receive()
-            if (
-                part["type"] == "http.disconnect"
-            ):  # Hypercorn would pass a body that is cut off on as complete
+            # Hypercorn would pass a body that is cut off on as complete.
+            if part["type"] == "http.disconnect":
                 raise BodyEnded
             return part
 

@@ -38,7 +38,7 @@ from webdemo.supervisor.executor import Executor, service_of
 from webdemo.supervisor.plan import Plan, Service, rebind, service_for
 from webdemo.supervisor.reconciler import Reconciler
 from webdemo.supervisor.status import Overview
-from webdemo.supervisor.wording import label
+from webdemo.supervisor.wording import STOPPING, label
 
 Done = Callable[[WebdemoError | None], None]
 
@@ -125,6 +125,8 @@ class Commands:
 
     def kill(self, port: str) -> tuple[int, ...]:
         """Send SIGKILL to the server processes behind the port, and return their pids; they are restarted."""
+        if self._run.reconciler.stopping is not None:
+            raise STOPPING
         slot = self._find(port)
         pids = self._run.overview.pids(slot)
         if not pids:

@@ -55,7 +55,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 _REPORT_SECONDS = 0.25  # for a loader to report the exit code of a process that has exited
 _QUEUE_SECONDS = 0.005  # between two looks at an accept queue
 _HELD_SECONDS = 2.0  # by then a process that drains has closed its listening sockets
-_TRY_AGAIN_SECONDS = 0.05
+_TRY_AGAIN_SECONDS = 0.2  # each try that fails looks for the holder of the port
 _MOST_ENDED = 64
 _LOOK_FOR_HANGS_SECONDS = 1.0
 

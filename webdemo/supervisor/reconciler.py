@@ -48,6 +48,7 @@ from webdemo.supervisor.desired import (
     Services,
     Slot,
     Spec,
+    Start,
     Stop,
     Swap,
     changed_ports,
@@ -195,7 +196,9 @@ class Reconciler:
                 change.edit = change.edit._replace(ports=rest)
             else:
                 self._drop(change, replaced(change.edit, later))
-        for settled in list(self._settling):  # nobody may ever meet the closed port of a stop
+        if not isinstance(later, Start):
+            return
+        for settled in list(self._settling):  # clients may never meet the closed port of a stop
             if isinstance(settled.edit, Stop) and settled.edit.ports[0] in later.ports:
                 self._settling.remove(settled)
                 self._answer(settled.wishes, replaced(settled.edit, later))

@@ -142,12 +142,14 @@ class Supervisor:
         try:
             self.loop.run()
         finally:
-            if control is not None:
-                control.close()
             if admin is not None:
                 admin.close()
             self._changes.close()
             self.executor.close()
+            for done in self._at_end:  # the ports are free now
+                done(None)
+            if control is not None:
+                control.close()
         return self._exit_code
 
     def _open_admin(self) -> Admin | None:
@@ -274,8 +276,6 @@ class Supervisor:
             case facts.End(exit_code):
                 self._exit_code = exit_code
                 self.loop.stop()
-                for done in self._at_end:
-                    done(None)
             case facts.AnnounceStart():
                 self._announce_start()
             case facts.Tell(event, processes):

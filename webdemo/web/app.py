@@ -134,7 +134,10 @@ class App(Routing):
         They share the app's templates, hooks and error handlers.
         """
         if not isinstance(routes, Routes):
-            raise TypeError(f"include takes Routes, not {type(routes).__name__}; mount takes another app.")
+            raise UsageError(
+                f"include takes Routes, not {type(routes).__name__}.",
+                remedy="Mount another app: app.mount('/path', other).",
+            )
         for rule, view, methods, name in routes.added:
             self._router.add(prefix.rstrip("/") + rule, view, methods, name)
 
@@ -224,7 +227,8 @@ class App(Routing):
             )
 
         def register(handler: V) -> V:
-            check_call(handler, f"the handler of {error}", "request", "error")
+            name = error if isinstance(error, int) else error.__name__
+            check_call(handler, f"the handler of {name}", "request", "error")
             self._handlers[error] = handler
             return handler
 

@@ -27,8 +27,7 @@ class CrossOriginProtection:
 
     def __call__(self, request: Request) -> None:
         environ = request.environ
-        if request.method in _SAFE_METHODS or is_from_this_site(environ):
+        if request.method in _SAFE_METHODS or is_from_this_site(environ, or_user=True):
             return
-        by_user = environ.get("HTTP_SEC_FETCH_SITE") == "none"  # such as a reload of the response to a form
-        if not by_user and environ.get("HTTP_ORIGIN") not in self.trusted:
+        if environ.get("HTTP_ORIGIN") not in self.trusted:
             raise Forbidden("The request comes from a page of another site.")

@@ -52,7 +52,7 @@ def _check_client(request: Request) -> None:
 
 def _check_form(request: Request) -> None:
     _check_client(request)
-    if not is_from_this_site(request.environ):
+    if not is_from_this_site(request.environ, or_user=True):
         raise Forbidden(_FOREIGN)
 
 

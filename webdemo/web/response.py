@@ -430,6 +430,8 @@ def answer_response(response: WerkzeugResponse, request: Request, view: View) ->
         content, line, pairs = response.get_wsgi_response(request.environ)
         if not (response.is_sequence or response.direct_passthrough):
             content = Stream(content, partial(close_body, content), request, view)
+        if response.status_code in _without_content:
+            response.close()
         return _checked(line), sendable(pairs, response.status_code, None), content
     headers: Iterable[tuple[str, str]] | None = response._headers
     if headers is None:

@@ -56,8 +56,11 @@ def forwarded_by(environ: Mapping[str, Any]) -> str | None:
     return known or (UNTRUSTED_PROXY if any(map(_ADDED_BY_PROXIES.match, environ)) else None)
 
 
-def is_from_this_site(environ: Mapping[str, Any]) -> bool:
+def is_from_this_site(environ: Mapping[str, Any], *, or_user: bool = False) -> bool:
     """Whether the request comes from a page of this origin, or from a client that is not a browser.
+
+    `or_user`: or from the user, without a page (Sec-Fetch-Site: none), such as a form that is sent again.
+    Links in other programs do so too, but only with GET.
 
     Sec-Fetch-Site decides where it is sent: to HTTPS and loopback addresses. To others browsers send Origin
     with every POST (Fetch, "append a request Origin header"), which must name the request's host. The port is
@@ -65,7 +68,7 @@ def is_from_this_site(environ: Mapping[str, Any]) -> bool:
     """
     site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
     if site is not None:
-        return bool(site == "same-origin")
+        return site == "same-origin" or (or_user and site == "none")
     host = environ.get("HTTP_HOST")
     return origin is None or bool(host and origin.partition("://")[2] == host)
 

@@ -86,9 +86,14 @@ def fork_early() -> socket.socket | None:
     """Fork one for the first `take_early`. Returns None; in the child, its end of the channel."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if inherited as ignored, exit codes would be lost
     try:
-        ours, theirs = socket.socketpair()
         read, write = os.pipe()
     except OSError:  # no descriptor is left: `take_early` will raise
+        return None
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError:
+        os.close(read)
+        os.close(write)
         return None
     gc.freeze()  # garbage collections would write to objects, and so copy shared pages
     try:

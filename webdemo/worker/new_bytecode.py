@@ -27,11 +27,11 @@ def not_kept() -> Iterator[None]:
         failed = exc
         raise
     finally:
-        files = {getattr(sys.modules[name], "__file__", None) for name in sys.modules.keys() - before}
-        for file in filter(None, files.union(_files_of(failed))):
+        new = [getattr(sys.modules.get(name), "__file__", None) for name in sys.modules.keys() - before]
+        for file in (*new, *_files_of(failed)):
             # NotImplementedError: this Python writes none. ValueError: a file without a name.
             with contextlib.suppress(OSError, NotImplementedError, ValueError):
-                if Path(file).stat().st_mtime >= began:
+                if isinstance(file, str) and Path(file).stat().st_mtime >= began:
                     Path(importlib.util.cache_from_source(file)).unlink()
 
 

@@ -33,7 +33,7 @@ def _reason(_: str, text: str) -> str:
 class Entry(NamedTuple):
     server: str
     probe: str
-    why: Annotated[str, FieldType("a reason", (str,), _reason)]
+    why: Annotated[str, FieldType("text that says why", (str,), _reason)]
     verdict: Literal["differs", "wrong", "dropped", "hung"] | None = None
 
     def covers(self, finding: Finding) -> bool:

@@ -175,7 +175,7 @@ def _best_of(
             (label not in leaders, f"slower, {wording.count(rate)} requests/s"),
             (label in blocked, "as fast, but slow clients block it"),
             (wrong[label], f"as fast, but {wrong[label]} wrong responses"),
-            (memory.value if memory else 0, f"as fast, but {wording.megabytes(memory)} of memory"),
+            (memory.value if memory else math.inf, f"as fast, but {wording.megabytes(memory)} of memory"),
             (-rate, f"as fast within what was measured, {wording.count(rate)} requests/s"),
         ]
 
@@ -195,10 +195,11 @@ def _best_of(
         facts.append(f"{wrong[chosen]} of {len(probes)} probes answered wrongly")
     lead = "Of the servers with nothing against them, it does best"
     if m := measured.get(chosen):
-        lead = "Of the servers with nothing against them, none is faster"
+        lead = "Of the servers with nothing against them, none is measurably faster"
         rate = wording.count(m.requests_per_second.value)
         facts.insert(0, f"{rate} requests/s with {TYPICAL.connections} connections")
-        facts.append(f"{wording.megabytes(m.memory_bytes)} of memory")
+        if m.memory_bytes:
+            facts.append(f"{wording.megabytes(m.memory_bytes)} of memory")
     if len(left) == 1:
         lead = "It is the only server with nothing against it"
     return chosen, f"{': '.join(filter(None, [lead, ', '.join(facts)]))}.", others

@@ -206,8 +206,10 @@ def _ratios(found: dict[tuple[str, Case], list[_Round]], case: Case) -> Iterator
     }
     best = max(rates, key=lambda label: figure(rates[label]).value, default="")
     for label in rates:
+        if label == best:
+            continue
         share = ratio(rates[label], rates[best], comparisons=(len(rates) - 1) * len(CASES))
-        if label != best and share is not None:
+        if share is not None:
             yield Ratio(label, best, *case, share, is_significant(share))
 
 
