@@ -76,7 +76,6 @@ def test_a_quirk_is_known_by_server_and_deed_and_another_deed_is_news() -> None:
         ("header-bare-lf", {"werkzeug", "waitress", "gunicorn", "wsgiref", "cheroot", "gevent"}),
         ("two-lengths-alike", {"werkzeug", "waitress", "gunicorn", "wsgiref", "cheroot", "gevent"}),
         ("chunk-extension-bare-lf", {"gevent"}),
-        ("line-break-in-header", {"werkzeug", "cheroot"}),
         ("wide-header", {"werkzeug"}),
         ("header-name-case", {"waitress"}),
         ("expect-without-body", {"waitress"}),
