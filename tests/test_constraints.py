@@ -11,7 +11,7 @@ PINS = Path(__file__).with_name("constraints.txt").read_text("utf-8").splitlines
 
 def _requires_python(name: str) -> str:
     try:
-        return distribution(name).metadata["Requires-Python"] or ""
+        return "".join(distribution(name).metadata.get_all("Requires-Python", []))
     except PackageNotFoundError:  # an optional one, such as Atheris
         return ""
 
