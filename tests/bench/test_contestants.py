@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,9 +61,14 @@ def test_limit_answers_what_a_case_is_called(folder: Path) -> None:
         ({"body": b"hell"}, "body b'hell'"),
     ],
 )
-def test_answers_that_differ_say_where(changed: dict[str, str], words: str) -> None:
-    right = {"status": "200", "content_type": "text/html", "content_length": "5", "body": b"hello"}
-    difference = Response(**right | changed).differs_from(Response(**right))  # type: ignore[arg-type]
+def test_answers_that_differ_say_where(changed: dict[str, Any], words: str) -> None:
+    right: dict[str, Any] = {
+        "status": "200",
+        "content_type": "text/html",
+        "content_length": "5",
+        "body": b"hello",
+    }
+    difference = Response(**right | changed).differs_from(Response(**right))
     assert difference is not None
     assert difference.startswith(words)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,8 +27,9 @@ def app_with_views() -> App:
 
 
 def test_hook_that_cannot_be_called_is_refused_when_it_is_added() -> None:
-    app = App()
-    wrong: Any = lambda *, key: None  # noqa: E731
+    def needs_key(*, key: object) -> None: ...
+
+    app, wrong = App(), cast("Any", needs_key)
     for add, form in (
         (app.before, "(request)"),
         (app.after, "(request, response)"),
@@ -38,7 +39,7 @@ def test_hook_that_cannot_be_called_is_refused_when_it_is_added() -> None:
     ):
         with pytest.raises(UsageError) as refused:
             add(wrong)
-        assert refused.value.remedy == f"Write def <lambda>{form}."
+        assert refused.value.remedy == f"Write def needs_key{form}."
 
 
 def test_errorhandler_without_a_code_or_class_is_refused() -> None:

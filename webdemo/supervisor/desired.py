@@ -7,7 +7,7 @@ another one, so it can be applied again when something else has changed meanwhil
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class ServiceLike(Protocol):
@@ -147,17 +147,14 @@ PortEdit = Restart | Start | Stop | Swap
 Edit = Reload | PortEdit
 
 
-def _edited(desired: Desired, ports: tuple[str, ...], **fields: object) -> Desired:
+def _edited(desired: Desired, ports: tuple[str, ...], **fields: Any) -> Desired:
     """Give these fields to the slots of the ports."""
     return desired._replace(
-        slots=tuple(
-            slot._replace(**fields) if slot.has_any(ports) else slot  # type: ignore[arg-type]
-            for slot in desired.slots
-        )
+        slots=tuple(slot._replace(**fields) if slot.has_any(ports) else slot for slot in desired.slots)
     )
 
 
-def _split(desired: Desired, port: str, **fields: object) -> Desired:
+def _split(desired: Desired, port: str, **fields: Any) -> Desired:
     """Give the port its own slot, with these fields, apart from the rest of its slot."""
     slots: list[Slot] = []
     for slot in desired.slots:
@@ -166,6 +163,6 @@ def _split(desired: Desired, port: str, **fields: object) -> Desired:
             continue
         others = tuple(other for other in slot.ports if other != port)
         rest = [slot._replace(ports=others)] if others else []
-        own = slot._replace(ports=(port,), **fields)  # type: ignore[arg-type]
+        own = slot._replace(ports=(port,), **fields)
         slots += [own, *rest] if port == slot.ports[0] else [*rest, own]
     return desired._replace(slots=tuple(slots))
