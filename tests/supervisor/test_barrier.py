@@ -239,7 +239,7 @@ def test_a_stolen_port_is_taken_back_when_it_is_free(running: runs.Start, tmp_pa
             if _has_stolen(thief, port, run, attempt):
                 break
         run.wait_for(f"could not be started .*{port}.*; it is started again", times=6)  # it does not give up
-    run.wait_for("is up again after")
+    run.wait_for("is up again after", times=attempt + 1)
     assert body_of(run.url) == b"one"
     assert errors_in(run) == []
 
