@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import select
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,8 @@ from webdemo.config.sources import (
 )
 from webdemo.errors import BindTextError, UsageError
 from webdemo.net.bind import Bind
+from webdemo.servers import MOST, Adapter, registry
+from webdemo.supervisor.plan import CommonOptions, service_for
 
 
 def resolve(
@@ -144,7 +150,7 @@ def test_a_port_in_a_file_is_a_number_or_a_string(tmp_path: Path) -> None:
 REFUSED_FILES = {
     'serer = "waitress"': ("webdemo.toml has a setting that is not known: serer.", "Did you mean server?"),
     "grace = true": ("grace in webdemo.toml cannot be True.", "It is a number."),
-    "grace = -1": ("grace in webdemo.toml cannot be '-1'.", "It is a number from 0 to 1,000,000,000."),
+    "grace = -1": ("grace in webdemo.toml cannot be '-1'.", "It is a number from 0 to 1,000,000."),
     'access-log = "no"': ("access-log in webdemo.toml cannot be 'no'.", "It is true or false."),
     "admin = true": ("admin in webdemo.toml cannot be True.", "It is a port, or a string."),
     "app = 3": ("app in webdemo.toml cannot be 3.", "It is a string."),
@@ -179,7 +185,10 @@ def test_an_unknown_variable_of_ours_is_refused(tmp_path: Path) -> None:
 def test_a_variable_of_the_wrong_form_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as excinfo:
         resolve(tmp_path, environment={"WEB_CONCURRENCY": "many"})
-    assert message(excinfo) == ("WEB_CONCURRENCY cannot be 'many'.", "It is a whole number, 0 or more.")
+    assert message(excinfo) == (
+        "WEB_CONCURRENCY cannot be 'many'.",
+        "It is a whole number from 0 to 1,000,000.",
+    )
 
 
 def test_server_with_options_is_refused_with_the_bind_that_has_them(tmp_path: Path) -> None:
@@ -289,12 +298,12 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
     ),
     ("waitress://:1?threads=many",): (
         "waitress's option threads cannot be 'many'.",
-        "It is a whole number, 1 or more.",
+        "It is a whole number from 1 to 10,000.",
     ),
     **{
         (f"{server}?{name}=0",): (
             f"{server.split(':')[0]}'s option {name} cannot be '0'.",
-            "It is a whole number, 1 or more.",
+            f"It is a whole number from 1 to {'10,000' if name == 'threads' else '1,000,000'}.",
         )
         for server, name in (
             ("waitress://:1", "threads"),
@@ -309,10 +318,14 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
     **{
         (f"werkzeug://:1?body_timeout={seconds}",): (
             f"werkzeug's option body_timeout cannot be '{seconds}'.",
-            "It is a number from 0 to 1,000,000,000.",
+            "It is a number from 0 to 1,000,000.",
         )
-        for seconds in ("nan", "inf", "1e300")
+        for seconds in ("nan", "inf", "1e300", "1e7")
     },
+    ("waitress://:1?cpus=0-99999999999999999999",): (
+        f"There is no processor {max(os.sched_getaffinity(0)) + 1} here.",
+        f"Choose among {','.join(map(str, sorted(os.sched_getaffinity(0))))}.",
+    ),
     ("waitress+https://:1",): (
         "The server waitress has no TLS.",
         "These have: cheroot, gevent, gunicorn, hypercorn, werkzeug.",
@@ -348,6 +361,35 @@ def test_a_bind_that_its_server_cannot_serve_is_refused(binds: tuple[str, ...], 
     with pytest.raises(UsageError) as excinfo:
         make_plan(resolved, wanted_binds(resolved))
     assert message(excinfo) == REFUSED_BINDS[binds]
+
+
+NUMBERS = [
+    (adapter, option)
+    for adapter in registry.installed()
+    for kind in (adapter.options, CommonOptions)
+    for option in dataclasses.fields(kind)
+    if option.type in ("int", "float")
+]
+
+
+@pytest.mark.parametrize(("adapter", "option"), NUMBERS, ids=lambda one: one.name)
+def test_every_number_of_a_server_has_a_range(adapter: Adapter, option: dataclasses.Field[Any]) -> None:
+    for number in ("-1", str(10**30), "9" * 5000):
+        bind = Bind.parse(f"{adapter.name}://127.0.0.1:1?{option.name}={number}")
+        with pytest.raises(UsageError) as excinfo:
+            service_for(bind, default_server="werkzeug")
+        problem, remedy = message(excinfo)
+        assert len(problem) < 200
+        assert " from " in remedy or "Choose" in remedy
+        assert " to " in remedy
+
+
+def test_no_time_of_a_server_overflows_a_wait_of_the_system() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, select.epoll() as poll:
+        poll.register(ours, select.EPOLLIN)
+        theirs.send(b"!")
+        assert poll.poll(MOST)
 
 
 def test_a_bind_without_meaning_is_refused(tmp_path: Path) -> None:

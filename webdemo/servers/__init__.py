@@ -133,9 +133,15 @@ class NoOptions:
     pass
 
 
-def option(default: Any, text: str, *, least: int = 0) -> Any:
-    """An option of a server, as a dataclass field whose annotation is its type; numbers have a minimum."""
-    return field(default=default, metadata={"help": text, "least": least})
+MOST = 1_000_000
+"""Of a number, unless its option says otherwise: epoll_wait(2) overflows at 2,147,484 seconds."""
+MOST_THREADS = 10_000
+MOST_BYTES = 1 << 50
+
+
+def option(default: Any, text: str, *, least: int = 0, most: int = MOST) -> Any:
+    """An option of a server, as a dataclass field whose annotation is its type; numbers have a range."""
+    return field(default=default, metadata={"help": text, "least": least, "most": most})
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +240,7 @@ class Adapter(NamedTuple):
         for name, text in given.items():
             if name not in fields:
                 raise unknown_option(self.name, name, fields)
-            what, f = f"{self.name}'s option {name}", fields[name]
-            values[name] = parse_value(what, str(f.type), text, least=f.metadata.get("least", 0))
+            values[name] = parse_option(f"{self.name}'s option {name}", fields[name], text)
         return self.options(**values)
 
 
@@ -250,10 +255,13 @@ def unknown_option(server: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"The server {server} has no option {name!r}.", remedy=remedy)
 
 
-_MOST_SECONDS = 10**9  # more overflow a timeout of the system
+def parse_option(what: str, option: dataclasses.Field[Any], text: str) -> Any:
+    """Parse the value of an option declared with `option`, or otherwise as a dataclass field."""
+    least, most = option.metadata.get("least", 0), option.metadata.get("most", MOST)
+    return parse_value(what, str(option.type), text, least=least, most=most)
 
 
-def parse_value(what: str, kind: str, text: str, *, least: int = 0) -> Any:
+def parse_value(what: str, kind: str, text: str, *, least: int = 0, most: int = MOST) -> Any:
     """Parse text as `kind`: "int", "float", "bool" or "str". Raises UsageError, which names `what`."""
     try:
         if kind == "bool":
@@ -261,16 +269,14 @@ def parse_value(what: str, kind: str, text: str, *, least: int = 0) -> Any:
                     "0": False, "false": False, "no": False, "off": False}[text.lower()]  # fmt: skip
         if kind in ("int", "float"):
             number = int(text) if kind == "int" else float(text)
-            if not number >= least or (kind == "float" and number > _MOST_SECONDS):  # also NaN
+            if not least <= number <= most:  # also NaN
                 raise ValueError
             return number
     except (KeyError, ValueError):
-        form = {
-            "bool": "true or false",
-            "int": f"a whole number, {least} or more",
-            "float": f"a number from {least} to {_MOST_SECONDS:,}",
-        }
-        raise UsageError(f"{what} cannot be {text!r}.", remedy=f"It is {form[kind]}.") from None
+        numbers = f"number from {least} to {most:,}"
+        form = {"bool": "true or false", "int": f"a whole {numbers}", "float": f"a {numbers}"}
+        shown = text if len(text) <= 100 else f"{text[:99]}…"
+        raise UsageError(f"{what} cannot be {shown!r}.", remedy=f"It is {form[kind]}.") from None
     return text
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from webdemo.servers import Adapter, Job, option
+from webdemo.servers import MOST_THREADS, Adapter, Job, option
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    threads: int = option(4, "Threads that run the app.", least=1)
+    threads: int = option(4, "Threads that run the app.", least=1, most=MOST_THREADS)
 
 
 def serve(job: Job) -> None:

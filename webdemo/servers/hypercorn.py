@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
-from webdemo.servers import LINGER_SECONDS, Adapter, Job, option
+from webdemo.servers import LINGER_SECONDS, MOST_BYTES, Adapter, Job, option
 from webdemo.servers._fields import Malformed, unify
 from webdemo.servers._room import Listener, Room
 from webdemo.servers._wsgi_fixes import with_an_end
@@ -24,7 +24,9 @@ _ACCEPTED_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    max_request_body_size: int = option(1 << 24, "Largest request body, in bytes; it is held in memory.")
+    max_request_body_size: int = option(
+        1 << 24, "Largest request body, in bytes; it is held in memory.", most=MOST_BYTES
+    )
     keepalive: int = option(
         5, "Seconds an idle connection is kept open, and in which a request's header must arrive."
     )

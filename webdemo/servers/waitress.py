@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webdemo.portable import AF_UNIX
-from webdemo.servers import Adapter, Job, option
+from webdemo.servers import MOST_BYTES, MOST_THREADS, Adapter, Job, option
 from webdemo.servers._wsgi_fixes import UNIX, answer
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    threads: int = option(4, "Threads that run the app.", least=1)
+    threads: int = option(4, "Threads that run the app.", least=1, most=MOST_THREADS)
     connection_limit: int = option(
         1000, "Connections open at once; further ones wait, and idle ones are closed.", least=1
     )
@@ -27,7 +27,7 @@ class Options:
     header_timeout: float = option(
         20.0, "Seconds in which a request's header must arrive, once it has begun."
     )
-    max_request_body_size: int = option(1 << 30, "Largest request body, in bytes.")
+    max_request_body_size: int = option(1 << 30, "Largest request body, in bytes.", most=MOST_BYTES)
 
 
 def serve(job: Job) -> None:

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from webdemo.servers import Adapter, Job, option
+from webdemo.servers import MOST_BYTES, Adapter, Job, option
 from webdemo.services.spool import Spool, default_folder
 
 
@@ -19,8 +19,10 @@ from webdemo.services.spool import Spool, default_folder
 class Options:
     spool: str = option("", "Folder for the messages. Default: a private folder of this user.")
     max_messages: int = option(100, "Messages kept; beyond that, the oldest is removed.")
-    max_spool_bytes: int = option(100_000_000, "Bytes kept; beyond that, the oldest message is removed.")
-    max_message_bytes: int = option(10_000_000, "Largest message accepted, in bytes.")
+    max_spool_bytes: int = option(
+        100_000_000, "Bytes kept; beyond that, the oldest message is removed.", most=MOST_BYTES
+    )
+    max_message_bytes: int = option(10_000_000, "Largest message accepted, in bytes.", most=MOST_BYTES)
     max_connections: int = option(20, "Open connections; further ones wait.")
     timeout: int = option(300, "Seconds without a command after which a connection is closed.")
 

@@ -10,6 +10,7 @@ import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,13 +175,13 @@ def service_for(bind: Bind, *, default_server: str, workers: int | None = None) 
     """The service that `bind` asks for, with `binds` left empty; raises UsageError."""
     adapter = registry.find_installed(bind.server or default_server)
     given = dict(bind.server_options)
-    kinds = {f.name: str(f.type) for f in dataclasses.fields(CommonOptions)}
+    fields = {f.name: f for f in dataclasses.fields(CommonOptions)}
     common = {
-        name: servers.parse_value(f"The option {name}", kinds[name], text)
+        name: servers.parse_option(f"The option {name}", fields[name], text)
         for name, text in given.items()
-        if name in kinds
+        if name in fields
     }
-    own = {name: text for name, text in given.items() if name not in kinds}
+    own = {name: text for name, text in given.items() if name not in fields}
     workers = _workers(common.get("workers"), workers)
     _check_options(adapter, own)
     _check_abilities(adapter, bind, workers, wants_tls=bind.tls or not _OF_TLS.isdisjoint(given))
@@ -276,20 +277,21 @@ def _cpus(text: str) -> tuple[int, ...]:
     present = os.sched_getaffinity(0)
     if text == EACH:
         return tuple(sorted(present))
-    chosen: set[int] = set()
     try:
-        for part in filter(None, text.split(",")):
-            first, _, last = part.partition("-")
-            chosen.update(range(int(first), int(last or first) + 1))
+        asked = [part.partition("-") for part in filter(None, text.split(","))]
+        ranges = [range(int(first), int(last or first) + 1) for first, _, last in asked]
     except ValueError:
         raise UsageError(
             f"cpus cannot be {text!r}.", remedy="Write numbers and ranges, or each: ?cpus=0,2-3"
         ) from None
-    if not chosen <= present:
-        raise UsageError(
-            f"There is no processor {min(chosen - present)} here.",
-            remedy=f"Choose among {','.join(map(str, sorted(present)))}.",
-        )
+    chosen: set[int] = set()
+    for cpu in chain.from_iterable(ranges):
+        if cpu not in present:  # the first one ends a range that is far too long
+            raise UsageError(
+                f"There is no processor {cpu} here.",
+                remedy=f"Choose among {','.join(map(str, sorted(present)))}.",
+            )
+        chosen.add(cpu)
     return tuple(sorted(chosen))
 
 
