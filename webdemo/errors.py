@@ -109,10 +109,14 @@ class PortUnavailable(WebdemoError):
 
 
 class PortInUse(PortUnavailable):
-    """`pid`: the holder, if the user may stop it; `free`: a port that was free a moment ago."""
+    """`pid`: the holder, if the user may stop it; `free`: a port that was free a moment ago, for `option`."""
 
-    def __init__(self, problem: str, *, remedy: str, port: int, pid: int | None, free: int | None) -> None:
-        super().__init__(problem, remedy=remedy)
+    def __init__(self, problem: str, *, port: int, pid: int | None, free: int | None, option: str) -> None:
+        remedies = [f"stop it (webdemo port {port} --stop)"] if pid is not None else []
+        if free is not None:
+            remedies.append(f"use {free}, which is free: {option}")
+        text = ", or ".join(remedies) or "choose another port"
+        super().__init__(problem, remedy=text[0].upper() + text[1:])
         self.port = port
         self.pid = pid
         self.free = free

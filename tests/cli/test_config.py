@@ -7,11 +7,15 @@ import os
 import select
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from webdemo.cli import run
+from webdemo.cli.about import config
+from webdemo.cli.opening import open_sockets
 from webdemo.config.binds import wanted_binds, why_host
 from webdemo.config.planning import check_watched, make_plan
 from webdemo.config.settings import FIELDS, Settings
@@ -24,8 +28,9 @@ from webdemo.config.sources import (
     setting_rows,
     settings_note,
 )
-from webdemo.errors import BindTextError, UsageError
+from webdemo.errors import BindTextError, PortInUse, UsageError
 from webdemo.net.bind import Bind
+from webdemo.net.listener import close, listen
 from webdemo.servers import MOST, Adapter, registry
 from webdemo.supervisor.plan import CommonOptions, service_for
 
@@ -415,3 +420,73 @@ def test_options_of_folders_reach_each_folder_and_need_one(tmp_path: Path) -> No
     with pytest.raises(UsageError, match="--spa is for folders") as excinfo:
         make_plan(resolve(tmp_path, flags), [Bind(port=8000)])
     assert "--directory" in message(excinfo)[1]
+
+
+REFUSED_STARTS: dict[tuple[tuple[str, Any], ...], tuple[str, str]] = {
+    (("grace", 0.0),): ("grace cannot be 0 s.", "Choose from 0.1 to 3600 seconds."),
+    (("bind", (":8751",)), ("admin", ":8751")): (
+        ":8751 and --admin :8751 ask for the same port.",
+        "Leave one of them out, or give it another port.",
+    ),
+    (("bind", (":8751",)), ("dashboard", "8751")): (
+        ":8751 and --dashboard 8751 ask for the same port.",
+        "Leave one of them out, or give it another port.",
+    ),
+    (("admin", "8751"), ("dashboard", "8751")): (
+        "--admin 8751 and --dashboard 8751 ask for the same port.",
+        "Leave one of them out, or give it another port.",
+    ),
+    (("bind", ("unix:///run/a.sock",)), ("admin", "unix:///run/../run/a.sock")): (
+        "unix:///run/a.sock and --admin unix:///run/../run/a.sock ask for the same socket.",
+        "Leave one of them out, or change it.",
+    ),
+    (("in_process", True), ("admin", "9180")): (
+        "--admin needs the supervisor, and one server is to run in this process.",
+        "Leave one of them out: --admin or --in-process",
+    ),
+    (("in_process", True), ("workers", 2)): (
+        "One server, without workers, can run in this process.",
+        "Leave out the others.",
+    ),
+    (("directory", "/nowhere"),): (
+        "The folder /nowhere does not exist.",
+        "Make it, or name one that exists.",
+    ),
+    (("bind", ("gunicorn+https://:1?certificate=/a&key=/b",)),): (
+        "There is no certificate /a.",
+        "Check the path; without certificate= and key= one is made at start, self-signed.",
+    ),
+}
+
+
+@pytest.mark.parametrize("flags", REFUSED_STARTS, ids=lambda flags: " ".join(name for name, _ in flags))
+def test_config_refuses_what_a_start_refuses(
+    flags: tuple[tuple[str, Any], ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = REFUSED_STARTS[flags]
+    with pytest.raises(UsageError) as excinfo:
+        run(dict.fromkeys(FIELDS) | dict(flags))
+    assert message(excinfo) == expected
+    with pytest.raises(UsageError) as excinfo:
+        config.main(obj=dict(flags), args=[], standalone_mode=False)
+    assert message(excinfo) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "bind", "advice"),
+    [
+        ("--admin", Bind(host="127.0.0.1", port=0), "--admin {free}"),
+        ("--admin", Bind(host="::1", port=0), "--admin [::1]:{free}"),
+        ("--dashboard", Bind(server="waitress", port=0), "--dashboard {free}"),
+    ],
+)
+def test_a_port_in_use_names_the_option_that_asked_for_it(option: str, bind: Bind, advice: str) -> None:
+    sockets = listen(bind)
+    try:
+        taken = replace(bind, port=sockets[0].getsockname()[1])
+        with pytest.raises(PortInUse) as excinfo:
+            open_sockets([taken], host=None, option=option)
+    finally:
+        close(sockets)
+    assert excinfo.value.remedy.endswith(": " + advice.format(free=excinfo.value.free))

@@ -20,16 +20,15 @@ from webdemo.cli.completing import BY_METAVAR
 from webdemo.config.binds import (
     activated_binds,
     admin_bind,
-    binds_or_default,
-    dashboard_bind,
     default_host,
     development_server_note,
     wanted_binds,
     why_host,
 )
-from webdemo.config.planning import archive_note, check_watched, make_plan
+from webdemo.config.checks import check
+from webdemo.config.planning import archive_note, make_plan
 from webdemo.config.reloading import Rereading
-from webdemo.config.settings import FIELDS, Settings
+from webdemo.config.settings import FIELDS
 from webdemo.config.sources import Resolved, env_file_note, given_folder, read_settings, settings_note
 from webdemo.errors import SystemRefusal, UsageError, WebdemoError
 from webdemo.net.bind import Bind
@@ -214,15 +213,10 @@ def run(flags: dict[str, Any]) -> int:
     activated = activated_binds()
     wanted = wanted_binds(resolved, activated)
     colour = sys.stdout.isatty()
-    # Refuse an impossible plan before any socket is opened.
-    dashboard_bind(resolved)
-    admin_binds = list(filter(None, [admin_bind(resolved)]))
-    check_watched(make_plan(resolved, binds_or_default(resolved, activated)))
-    in_process = resolved.settings.in_process or not CAN_FORK
-    if in_process:
-        refuse_what_needs_supervisor(resolved.settings)
+    check(resolved, activated)  # before any socket is opened
     listeners, note = open_sockets(wanted, host=default_host(resolved))
-    admin, _ = open_sockets(admin_binds, host=None) if admin_binds else ([], None)
+    admin_at = admin_bind(resolved)
+    admin, _ = open_sockets([admin_at], host=None, option="--admin") if admin_at else ([], None)
     with closed_at_the_end(listeners), closed_at_the_end(admin):
         binds = [bind for bind, _ in listeners]
         plan = make_plan(resolved, binds)
@@ -251,7 +245,7 @@ def run(flags: dict[str, Any]) -> int:
                     urls = [dashboard_url or "", *(url for row in event.rows for url in row.urls)]
                     open_browser(urls, lambda text: printer(Note(text)))
 
-        if in_process:
+        if resolved.settings.in_process or not CAN_FORK:
             from webdemo.cli.in_process import serve
 
             printer.close()
@@ -277,15 +271,6 @@ def _notes(resolved: Resolved, binds: Sequence[Bind]) -> list[str | None]:
         why_host(resolved),
         development_server_note(resolved, binds),
     ]
-
-
-def refuse_what_needs_supervisor(settings: Settings) -> None:
-    for name in ("admin", "dashboard"):
-        if getattr(settings, name):
-            raise UsageError(
-                f"--{name} needs the supervisor, and one server is to run in this process.",
-                remedy="Leave one of them out: " + (f"--{name} or --in-process" if CAN_FORK else f"--{name}"),
-            )
 
 
 def _with_certificates(plan: Plan, before: Iterable[Service] = ()) -> tuple[Plan, list[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from webdemo.cli import completing, print_table
+from webdemo.config.checks import check
 from webdemo.config.sources import read_settings, setting_rows
 from webdemo.servers import PROMISES, registry
 from webdemo.supervisor.plan import describe
@@ -17,14 +18,16 @@ from webdemo.supervisor.plan import describe
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def config(flags: dict[str, Any], as_json: bool) -> None:
-    """Show every setting and where its value came from."""
-    rows = setting_rows(read_settings(flags))
+    """Show every setting and where its value came from, and check what a start would refuse."""
+    resolved = read_settings(flags)
+    rows = setting_rows(resolved)
     if as_json:
         click.echo(
             json.dumps({name: {"value": value, "source": source} for name, value, source in rows}, indent=2)
         )
     else:
         print_table([("SETTING", "VALUE", "FROM"), *rows])
+    check(resolved)
 
 
 _ABILITIES = ("tls", "unix", "sockets", "workers", "swap", *PROMISES)

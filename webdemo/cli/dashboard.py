@@ -30,7 +30,7 @@ def add_dashboard(resolved: Resolved, plan: Plan, listeners: Opened) -> tuple[Pl
         if taken:
             note = f"{taken.problem} The dashboard uses {bind.port} instead."
     else:
-        [(bind, sockets)], _ = open_sockets([wanted], host=None)
+        [(bind, sockets)], _ = open_sockets([wanted], host=None, option="--dashboard")
     listeners.append((bind, sockets))
     key = os.urandom(18).hex()
     read_only = resolved.settings.dashboard_read_only

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from webdemo import servers
 from webdemo.cli.opening import Opened, open_browser
-from webdemo.errors import UsageError
 from webdemo.middleware import stack
 from webdemo.middleware.access_log import mark_of
 from webdemo.portable import CAN_FORK
@@ -35,15 +34,6 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool
     interpreter.end_early()
     service = plan.services[0]
     adapter = registry.find(service.server)
-    if len(plan.services) > 1 or service.workers > 1:
-        raise UsageError(
-            "One server, without workers, can run in this process.", remedy="Leave out the others."
-        )
-    if adapter.own_workers or adapter.opens_own_sockets or not adapter.runs_app or service.tls:
-        raise UsageError(
-            f"{service} cannot be served in this process.",
-            remedy="Choose a server without workers of its own, and without TLS: --server waitress",
-        )
     found = app_import.load(plan.target)
     listeners = Listener.of_all(opened)
     stopping = servers.Stopping()

@@ -59,18 +59,12 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
     else:
         holder = "a socket that does not listen, or that is not visible from here"
     pid = process.pid if process is not None and process.is_mine else None
-    remedies = []
-    if pid is not None:
-        remedies.append(f"Stop it (webdemo port {address.port} --stop)")
-    if free is not None:
-        remedies.append(f"use {free}, which is free: {_as_option(replace(bind, port=free))}")
-    text = ", or ".join(remedies) or "choose another port"
     return PortInUse(
         f"Port {address.port} is already in use by {holder}.",
-        remedy=text[0].upper() + text[1:],
         port=address.port,
         pid=pid,
         free=free,
+        option=_as_option(replace(bind, port=free)) if free is not None else "",
     )
 
 

@@ -57,7 +57,7 @@ def listen_all(binds: Iterable[Bind]) -> list[tuple[Bind, list[socket.socket]]]:
     Raises UsageError before anything is opened, and the errors of `listen`.
     """
     wanted = [(bind, _places(bind)) for bind in binds]
-    _refuse_overlaps(wanted)
+    _refuse_overlaps([(str(bind), bind, addresses) for bind, addresses in wanted])
     opened: list[tuple[Bind, list[socket.socket]]] = []
     with ExitStack() as undo:
         inherited: dict[Bind, socket.socket] = {}
@@ -243,15 +243,21 @@ def _explain(bind: Bind, failure: _OpenError) -> WebdemoError:
     return doctor.explain_port_in_use(bind, failure.address, free=next_free_port(bind))
 
 
-def _refuse_overlaps(wanted: Sequence[tuple[Bind, list[Address]]]) -> None:
-    for (one, ones), (other, others) in combinations(wanted, 2):
+def refuse_overlaps(named: Iterable[tuple[str, Bind]]) -> None:
+    """Raise UsageError, with the names, if two of the binds ask for the same port or socket."""
+    _refuse_overlaps([(name, bind, _places(bind)) for name, bind in named])
+
+
+def _refuse_overlaps(wanted: Sequence[tuple[str, Bind, list[Address]]]) -> None:
+    for (name, one, ones), (other_name, other, others) in combinations(wanted, 2):
         if _same_file(one, other) or (one.fd is not None and one.fd == other.fd):
             raise UsageError(
-                f"{one} and {other} ask for the same socket.", remedy="Leave one of them out, or change it."
+                f"{name} and {other_name} ask for the same socket.",
+                remedy="Leave one of them out, or change it.",
             )
         if any(a.port == b.port != 0 and a.overlaps(b) for a in ones for b in others):
             raise UsageError(
-                f"{one} and {other} ask for the same port.",
+                f"{name} and {other_name} ask for the same port.",
                 remedy="Leave one of them out, or give it another port.",
             )
 

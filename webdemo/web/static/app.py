@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from webdemo import assets
 from webdemo.errors import UsageError
+from webdemo.folders import check_folder
 from webdemo.syntax import is_field_value, is_token
 from webdemo.web import freshness
 from webdemo.web.routing import PathApp, quote_root, with_query
@@ -96,7 +97,7 @@ class StaticFiles(PathApp):
         types: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        _check_folder(directory)
+        check_folder(directory)
         self._tree = Tree(directory)
         self._index = None if index is None else os.fsencode(index)
         self._page_assets = StaticFiles(assets.STATIC) if listing else None
@@ -339,18 +340,6 @@ def _with_slash(environ: WSGIEnvironment) -> str:
     """The request's path with a trailing slash, and its query; never `//host`, which is another site."""
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     return with_query(quote_root(path) + "/", environ)
-
-
-def _check_folder(directory: str | os.PathLike[str]) -> None:
-    path = os.fspath(directory)
-    if not os.path.exists(path):  # noqa: PTH110
-        raise UsageError(f"The folder {path} does not exist.", remedy="Make it, or name one that exists.")
-    if not os.path.isdir(path):  # noqa: PTH112
-        raise UsageError(f"{path} is a file, not a folder.", remedy="Name the folder that holds it.")
-    if not os.access(path, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise UsageError(
-            f"The folder {path} may not be read by this user.", remedy=f"Let it: chmod o+rx {path}"
-        )
 
 
 def _checked_types(types: Mapping[str, str]) -> dict[str, str]:
