@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from webdemo.cli import run
+from webdemo.cli import refuse_empty, run
 from webdemo.cli.about import config
 from webdemo.cli.opening import open_sockets
 from webdemo.config.binds import wanted_binds, why_host
@@ -155,6 +155,9 @@ def test_a_port_in_a_file_is_a_number_or_a_string(tmp_path: Path) -> None:
 REFUSED_FILES = {
     'serer = "waitress"': ("webdemo.toml has a setting that is not known: serer.", "Did you mean server?"),
     "grace = true": ("grace in webdemo.toml cannot be True.", "It is a number."),
+    'directory = ""': ("directory in webdemo.toml is empty.", "Give it a value, or leave it out."),
+    'static = [" "]': ("static in webdemo.toml is empty.", "Give it a value, or leave it out."),
+    'dashboard = ""': ("dashboard in webdemo.toml is empty.", "Give it a value, or leave it out."),
     "grace = -1": ("grace in webdemo.toml cannot be '-1'.", "It is a number from 0 to 1,000,000."),
     'access-log = "no"': ("access-log in webdemo.toml cannot be 'no'.", "It is true or false."),
     "admin = true": ("admin in webdemo.toml cannot be True.", "It is a port, or a string."),
@@ -490,3 +493,28 @@ def test_a_port_in_use_names_the_option_that_asked_for_it(option: str, bind: Bin
     finally:
         close(sockets)
     assert excinfo.value.remedy.endswith(": " + advice.format(free=excinfo.value.free))
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        (["--directory", ""], "The argument after --directory"),
+        (["--app="], "--app"),
+        (["-b", " "], "The argument after -b"),
+        (["export", "systemd", "--to", ""], "The argument after --to"),
+        (["servers", ""], "The argument after servers"),
+        ([""], "The argument after webdemo"),
+    ],
+)
+def test_an_empty_argument_is_refused_by_every_command(args: list[str], what: str) -> None:
+    with pytest.raises(UsageError) as excinfo:
+        refuse_empty(args)
+    assert message(excinfo) == (f"{what} is empty.", "Give it a value, or leave it out.")
+
+
+def test_arguments_with_a_value_are_not_empty() -> None:
+    refuse_empty(["-p", "0", "--static", "/static/=x", "trace", "http://[::1]/?a=", "--json"])
+
+
+def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
+    assert resolve(tmp_path, environment={"WEBDEMO_APP": "", "WEBDEMO_PORT": " "}).settings == Settings()

@@ -85,6 +85,12 @@ REFUSED = {
         "See: python -m webdemo export --help",
     ),
     ("assets",): (2, "Missing command.", "See: python -m webdemo assets --help"),
+    ("compress", ""): (2, "The argument after compress is empty.", "Give it a value, or leave it out."),
+    ("--port", "0", "--directory", " "): (
+        2,
+        "The argument after --directory is empty.",
+        "Give it a value, or leave it out.",
+    ),
     ("compress", "nowhere"): (2, "There is no folder nowhere.", "Name a folder that exists."),
 }
 

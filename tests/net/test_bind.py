@@ -123,6 +123,8 @@ REFUSALS = {
     ":80?x": ("“x” is not an option.", "Write x=VALUE."),
     ":80?=1": ("“=1” is not an option.", "Write threads=VALUE."),
     ":80?é=1": ("“é” is not the name of an option.", "Write threads=8."),
+    ":80?a=": ("The option a has no value.", "Write a=VALUE, or leave it out."),
+    ":80?a=%20": ("The option a has no value.", "Write a=VALUE, or leave it out."),
     ":80?a=1&a=2": ("The option a is given twice.", "Write a once."),
     ":80?a=%00": ("The value of a holds control characters.", "Write a=VALUE in plain text."),
     "unix://": ("The path of the Unix socket is missing.", "Write unix:///run/site.sock."),
@@ -200,7 +202,9 @@ _hosts = st.one_of(
 _servers = st.none() | st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,10}", fullmatch=True).filter(
     lambda name: name not in ("http", "https", "unix", "fd")
 )
-_values = st.text(st.characters(codec="utf-8", min_codepoint=32).filter(lambda c: c != "\x7f"), max_size=10)
+_values = st.text(
+    st.characters(codec="utf-8", min_codepoint=32).filter(lambda c: c != "\x7f"), max_size=10
+).filter(str.strip)
 _options = st.dictionaries(
     st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True).filter(lambda name: name != "mode"),
     _values,

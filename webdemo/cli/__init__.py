@@ -10,6 +10,7 @@ import errno
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -104,6 +105,11 @@ class Commands(click.Group):
                 raise
             fail(SystemRefusal("The command cannot be carried out", exc))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:  # as for completion
+            refuse_empty(args)
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in COMMANDS if CAN_FORK or name not in _NOT_ON_WINDOWS]
 
@@ -129,6 +135,16 @@ class Commands(click.Group):
                 remedy = f"To serve a folder: webdemo --directory {name}"
             raise UsageError(f"There is no command {name!r}.", remedy=remedy)
         return super().resolve_command(ctx, args)
+
+
+def refuse_empty(args: Sequence[str]) -> None:
+    """Raise UsageError for an empty argument: nothing takes one, and a variable of the shell may be unset."""
+    for before, given in pairwise(("webdemo", *args)):
+        option, equals, value = given.partition("=")
+        is_option = given.startswith("--") and bool(equals)
+        if not (value if is_option else given).strip():
+            what = option if is_option else f"The argument after {before}"
+            raise UsageError(f"{what} is empty.", remedy="Give it a value, or leave it out.")
 
 
 def fail(error: WebdemoError) -> NoReturn:

@@ -148,8 +148,10 @@ def _read_text(f: dataclasses.Field[Any], source: str, text: str) -> Any:
 def _read_value(f: dataclasses.Field[Any], source: str, value: Any) -> Any:
     """Convert a TOML value to the setting's type; one item counts as a list. Raises UsageError."""
     what = f"{f.name.replace('_', '-')} in {source}"
+    if any(isinstance(item, str) and not item.strip() for item in _items(value)):
+        raise UsageError(f"{what} is empty.", remedy="Give it a value, or leave it out.")
     if f.type == "tuple[str, ...]":
-        items = value if isinstance(value, list) else [value]
+        items = _items(value)
         if all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
             return tuple(map(str, items))
     elif f.type == "str" and isinstance(value, str):
@@ -165,6 +167,10 @@ def _read_value(f: dataclasses.Field[Any], source: str, value: Any) -> Any:
     forms = {"tuple[str, ...]": "a list of strings", "str": "a string", "bool": "true or false"}
     form = "a port, or a string" if f.metadata["is_port"] else forms.get(str(f.type), "a number")
     raise UsageError(f"{what} cannot be {value!r}.", remedy=f"It is {form}.")
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _check_choice(f: dataclasses.Field[Any], source: str, value: Any) -> Any:

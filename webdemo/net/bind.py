@@ -234,6 +234,8 @@ def _check_options(options: tuple[tuple[str, str], ...]) -> None:
             refuse(f"“{shown(name)}” is not the name of an option.", "threads=8")
         if name in seen:
             refuse(f"The option {name} is given twice.", f"{name} once")
+        if not value.strip():
+            refuse(f"The option {name} has no value.", f"{name}=VALUE, or leave it out")
         if _CONTROL.search(value):
             refuse(f"The value of {name} holds control characters.", f"{name}=VALUE in plain text")
         seen.add(name)
