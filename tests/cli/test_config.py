@@ -16,7 +16,7 @@ import pytest
 from webdemo.cli import refuse_empty, run
 from webdemo.cli.about import config
 from webdemo.cli.opening import open_sockets
-from webdemo.config.binds import wanted_binds, why_host
+from webdemo.config.binds import binds_or_default, wanted_binds, why_host
 from webdemo.config.planning import check_watched, make_plan
 from webdemo.config.settings import FIELDS, Settings
 from webdemo.config.sources import (
@@ -518,3 +518,50 @@ def test_arguments_with_a_value_are_not_empty() -> None:
 
 def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
     assert resolve(tmp_path, environment={"WEBDEMO_APP": "", "WEBDEMO_PORT": " "}).settings == Settings()
+
+
+NO_HOSTS = {
+    "/x": "“/x” is not the name of a host.",
+    "10.0.0.0/8": "“10.0.0.0/8” is not the name of a host.",
+    "example.com:80": "“example.com:80” is not an IPv6 address.",
+    "http://example.com": "“http://example.com” is not an IPv6 address.",
+    "1.2.3": "“1.2.3” is not an IPv4 address.",
+    "*": "“*” is not one host.",
+}
+
+
+@pytest.mark.parametrize("text", NO_HOSTS)
+def test_a_host_to_trace_that_is_none_is_refused_by_its_source(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.mkdir()
+    (file / "webdemo.toml").write_text(f'trace-hosts = ["{text}"]\n')
+    for what, resolved in {
+        "--trace-hosts": resolve(tmp_path, {"trace_hosts": ("localhost", text)}),
+        "WEBDEMO_TRACE_HOSTS": resolve(tmp_path, environment={"WEBDEMO_TRACE_HOSTS": text}),
+        "trace-hosts in webdemo.toml": resolve(file),
+    }.items():
+        with pytest.raises(UsageError) as excinfo:
+            make_plan(resolved, [Bind(port=8000)])
+        assert message(excinfo) == (
+            f"{what}: {NO_HOSTS[text]}",
+            "Give a name or an address, without a port: example.com or ::1",
+        )
+
+
+def test_hosts_to_trace_are_names_and_addresses(tmp_path: Path) -> None:
+    given = ("example.com", "[2001:db8::1]", "10.0.0.1", "my_host")
+    plan = make_plan(resolve(tmp_path, {"trace_hosts": given}), [Bind(port=8000)])
+    assert plan.features.trace_hosts == ("example.com", "2001:db8::1", "10.0.0.1", "my_host")
+
+
+def test_a_host_that_is_none_is_refused_with_its_variable(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as excinfo:
+        binds_or_default(resolve(tmp_path, environment={"HOST": "127.0.0.1:8000"}))
+    assert message(excinfo)[0] == "HOST: “127.0.0.1:8000” is not an IPv6 address."
+
+
+def test_an_assets_archive_is_a_folder(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(UsageError, match="is a file, not a folder"):
+        make_plan(resolve(tmp_path, {"assets_archive": str(file)}), [Bind(port=8000)])

@@ -12,7 +12,7 @@ import click
 
 import webdemo
 from webdemo import deploy
-from webdemo.config.binds import admin_bind, binds_or_default, is_open
+from webdemo.config.binds import admin_bind, binds_or_default, host_of, is_open
 from webdemo.config.planning import make_plan
 from webdemo.config.settings import FIELDS
 from webdemo.config.sources import DEFAULT, PYPROJECT, SETTINGS_FILE, Resolved, given_folder, read_settings
@@ -22,7 +22,6 @@ from webdemo.errors import UsageError
 from webdemo.net.addresses import LOOPBACK, WILDCARD
 from webdemo.net.bind import ALL_ADDRESSES, Bind
 from webdemo.net.bindtext import authority
-from webdemo.net.listener import DEFAULT_PORT
 from webdemo.servers import registry
 from webdemo.supervisor.release import release_of
 
@@ -242,7 +241,4 @@ def _packages() -> dict[str, Any]:
 
 
 def _hosts(text: str) -> tuple[str, ...]:
-    hosts = [host.strip() for host in text.split(",") if host.strip()]
-    for host in hosts:
-        Bind(host=host, port=DEFAULT_PORT)  # raises for what is neither a name nor an address
-    return tuple(hosts)
+    return tuple(host_of("--hosts", host.strip()) for host in text.split(",") if host.strip())

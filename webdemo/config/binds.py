@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from webdemo.config.settings import ANY_PORT, DASHBOARD_PORT
-from webdemo.config.sources import FLAG, Resolved
+from webdemo.config.sources import FLAG, Resolved, given_as
 from webdemo.errors import BindTextError, UsageError
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
+from webdemo.net.bindtext import refuse
 from webdemo.net.listener import DEFAULT_PORT
 from webdemo.servers import registry
 from webdemo.supervisor import plan as plans
@@ -54,13 +55,28 @@ def _with_host(bind: Bind, resolved: Resolved) -> Bind:
 def default_host(resolved: Resolved, server: str | None = None) -> str | None:
     """The host for binds of this server, or of the default one, that name none; None means loopback."""
     if resolved.settings.host:
-        host = resolved.settings.host
-        return Bind(host=host[1:-1] if host[:1] + host[-1:] == "[]" else host, port=0).host
+        if resolved.settings.host == ALL_ADDRESSES:
+            return ALL_ADDRESSES
+        return host_of(given_as(resolved, "host"), resolved.settings.host)
     adapter = registry.find(server or resolved.settings.server)
     # A platform routes HTTP only; SMTP and FTP are opened to other machines only by an explicit host.
     if resolved.on_platform and adapter.runs_app:
         return ALL_ADDRESSES
     return None if adapter.several_sockets else LOOPBACK[0]
+
+
+def host_of(what: str, text: str) -> str:
+    """The one host that the text names, IPv6 without brackets. Raises UsageError, beginning with `what`."""
+    host = text[1:-1] if text[:1] + text[-1:] == "[]" else text
+    try:
+        if host == ALL_ADDRESSES:
+            refuse(f"“{host}” is not one host.", "its name")
+        Bind(host=host, port=DEFAULT_PORT)
+    except BindTextError as exc:
+        raise UsageError(
+            f"{what}: {exc.problem}", remedy="Give a name or an address, without a port: example.com or ::1"
+        ) from exc
+    return host
 
 
 def activated_binds() -> list[Bind]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from webdemo import __version__
-from webdemo.config.binds import is_open
+from webdemo.config.binds import host_of, is_open
 from webdemo.config.settings import Settings
-from webdemo.config.sources import DEFAULT, Resolved
+from webdemo.config.sources import DEFAULT, Resolved, given_as
 from webdemo.errors import UsageError
+from webdemo.folders import check_folder
 from webdemo.middleware.stack import Features
 from webdemo.middleware.static_mounts import FolderOptions, Mount
 from webdemo.net.bind import Bind
@@ -63,10 +64,10 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
             access_log=s.log_format if s.access_log else None,
             trusted_proxies=s.trusted_proxies,
             rfc7239=s.forwarded == "forwarded",
-            trace_hosts=s.trace_hosts,
+            trace_hosts=tuple(host_of(given_as(resolved, "trace_hosts"), host) for host in s.trace_hosts),
             buffer_chunked=s.buffer_chunked,
             static=make_mounts(s),
-            assets_archive=str(Path(s.assets_archive).absolute()) if s.assets_archive else None,
+            assets_archive=_archive(s.assets_archive),
             debug=s.debug,
             live_reload=_or_by_debug(resolved, "live_reload"),
         ),
@@ -145,6 +146,15 @@ def _app_folder(text: str) -> str | None:
         raise UsageError(
             f"The folder {text} of --app-dir does not exist.", remedy="Name the folder that holds the app."
         )
+    return str(Path(text).absolute())
+
+
+def _archive(text: str) -> str | None:
+    """The absolute folder of --assets-archive, which need not exist yet. Raises UsageError."""
+    if not text:
+        return None
+    if Path(text).exists():
+        check_folder(text)
     return str(Path(text).absolute())
 
 

@@ -192,6 +192,14 @@ def _with_env_file(resolved: Resolved, folder: Path) -> Resolved:
     return resolved._replace(settings=s, sources=sources)
 
 
+def given_as(resolved: Resolved, name: str) -> str:
+    """What a setting was given as: an option, a variable, or a key in a file."""
+    option, source = f"--{name.replace('_', '-')}", resolved.sources[name]
+    if source in (SETTINGS_FILE, PYPROJECT):
+        return f"{option[2:]} in {source}"
+    return option if source in (FLAG, DEFAULT) else source
+
+
 def given_folder() -> Path:
     """The current folder by the path that the user gave: a symlink to a release stays one."""
     given = Path(os.environ.get("PWD", ""))
