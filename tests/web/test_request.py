@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.datastructures import FileStorage, IfRange, MultiDict
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityError
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request as WerkzeugRequest
 
@@ -386,3 +386,35 @@ def test_url_is_werkzeugs(target: str, host: str, scheme: str) -> None:
         ),
         ["url", "base_url", "host"],
     )
+
+
+class _Trusting(Request):
+    trusted_hosts = ["Example.com", ".sub.org."]  # noqa: RUF012 - as Werkzeug has it
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.com",
+        "EXAMPLE.COM",
+        "Example.com.",
+        "example.com:8080",
+        "eXample.com.:8080",
+        "A.Sub.ORG",
+        "sub.org.",
+    ],
+)
+def test_a_trusted_host_is_trusted_in_each_of_its_spellings(host: str) -> None:
+    assert _Trusting(environ(HTTP_HOST=host)).host == host
+
+
+@pytest.mark.attack("Hosts", "a host that trusted_hosts does not name, in a spelling near to one", "400")
+@pytest.mark.parametrize(
+    "host",
+    ["evil.com", "example.com.evil.com", "example.com..", ".example.com", "xexample.com", "a.example.com",
+     "xsub.org", "evil.com:example.com", "example.com@evil.com", "example.com:99999", ""],
+)  # fmt: skip
+def test_a_host_that_is_not_trusted_is_refused(host: str) -> None:
+    request = _Trusting(environ(HTTP_HOST=host))
+    with pytest.raises(SecurityError):
+        _ = request.host

@@ -20,6 +20,7 @@ from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict,
 from werkzeug.exceptions import BadRequest, ClientDisconnected
 from werkzeug.formparser import FormDataParser, default_stream_factory
 from werkzeug.wrappers import Request as WerkzeugRequest
+from werkzeug.wsgi import get_host
 
 from webdemo.errors import UsageError
 
@@ -39,6 +40,12 @@ _plain_boundary = re.compile("multipart/form-data; boundary=([A-Za-z0-9_-]+)")
 _label = "(?![a-z0-9-]{64})[a-z0-9]+(?:-[a-z0-9]+)*"
 _plain_host = re.compile(rf"(?!.*xn--){_label}(?:\.{_label})*(?::(?!80$|443$)[1-9][0-9]{{1,3}})?")
 _plain_target = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?(?:\?[A-Za-z0-9._~/=&-]+)?")
+
+
+def _normal_host(host: str) -> str:
+    """In lower case, without the dot of the root in front of a port or the end."""
+    name, colon, port = host.lower().partition(":")
+    return f"{name.removesuffix('.')}{colon}{port}"
 
 
 class _Lazy:
@@ -217,11 +224,18 @@ class Request(WerkzeugRequest):
 
     @lazy
     def host(self) -> str:
-        """Host and port as the client wrote them, without a default port; empty if invalid."""
+        """Host and port as the client wrote them, without a default port; empty if invalid.
+
+        Raises SecurityError, a 400, unless it is one of `trusted_hosts`, if the class has any; upper case and
+        the root's dot make no difference (RFC 9110 section 4.2.3, RFC 3986 section 3.2.2).
+        """
         given = self.environ.get("HTTP_HOST", "")
         if self.trusted_hosts is None and _plain_host.fullmatch(given):
             return str(given)
-        host = super().host
+        host = get_host(self.environ)
+        if self.trusted_hosts:
+            names = [_normal_host(name) for name in self.trusted_hosts]
+            get_host(self.environ | ({"HTTP_HOST": _normal_host(given)} if given else {}), names)
         try:  # decoded here, because how Werkzeug handles the error depends on the Python version
             host.partition(":")[0].lower().encode("ascii").decode("idna")
         except UnicodeError:  # not IDNA: no host, as for any other invalid Host
