@@ -253,6 +253,12 @@ def test_errors_are_html_or_json_as_accept_prefers(accept: str, content_type: st
         assert json.loads(reply.body).keys() == {"status", "title", "detail"}
 
 
+def test_the_standard_error_page_follows_the_browsers_colours_under_every_policy() -> None:
+    page = call(App(), "/missing").body
+    assert b'<meta name="color-scheme" content="light dark">' in page
+    assert not re.search(rb"<style|<script|style=|<link", page)
+
+
 def test_abort_takes_a_code_and_a_description_which_is_escaped() -> None:
     def refuse() -> None:
         abort(403, "not <you>")

@@ -115,7 +115,8 @@ def _page(code: int, detail: str, accept: str) -> tuple[str, tuple[tuple[str, st
     else:
         body = (
             '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            '<meta name="color-scheme" content="light dark">\n'  # needs no style, which a policy may forbid
             f"<title>{code} {escape(title)}</title>\n<h1>{escape(title)}</h1>\n<p>{escape(detail)}</p>\n"
         ).encode()
     content_type = type_json if as_json else type_html
