@@ -29,29 +29,47 @@ _REQUEST_KEYS = re.compile(
     r"(wsgi|webdemo|werkzeug|gunicorn|waitress|cheroot|gevent|hypercorn|granian|asgi|paste)\..*"
 )
 _CREDENTIAL_KEYS = frozenset({"HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION"})
+# Registered schemes (RFC 9110 section 11) and usual ones: any other first word may be part of a secret.
+_SCHEMES = frozenset(
+    {"aws4-hmac-sha256", "basic", "bearer", "digest", "dpop", "hawk", "hoba", "negotiate", "ntlm", "token"}
+)
 _COOKIE_KEYS = frozenset({"HTTP_COOKIE", "HTTP_SET_COOKIE"})
 _URL_KEYS = frozenset({"QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER"})
 
 # Words that make a name secret: whole words here; parts of longer words in _SECRET_STEMS and _SECRET_ENDS.
 _SECRET_WORDS = frozenset(
     {
-        *("assertion", "auth", "basic", "bearer", "captcha", "cert", "certificate", "challenge", "code"),
-        *("cookie", "credential", "creds", "csrf", "cvc", "cvv", "digest", "dpop", "hash", "hmac", "iban"),
-        *("jwt", "key", "mfa", "nonce", "oauth", "oidc", "otp", "pass", "passcode", "passkey", "passphrase"),
-        *("passwd", "password", "pat", "pin", "private", "psk", "pw", "pwd", "salt", "saml", "secret"),
-        *("seed", "sess", "session", "sid", "sig", "signature", "ssn", "state", "ticket", "tok", "token"),
-        *("totp", "verifier", "xsrf"),
+        *("activation", "assertion", "auth", "basic", "bearer", "captcha", "card", "cert", "certificate"),
+        *(
+            "challenge",
+            "code",
+            "cookie",
+            "credential",
+            "creds",
+            "csrf",
+            "cvc",
+            "cvv",
+            "digest",
+            "dpop",
+            "dsn",
+        ),
+        *("hash", "hmac", "iban", "invite", "jwt", "key", "mfa", "mnemonic", "negotiate", "nonce", "ntlm"),
+        *("oauth", "oidc", "otp", "pan", "pass", "passcode", "passkey", "passphrase", "passw", "passwd"),
+        *("password", "pat", "pem", "pin", "private", "psk", "psw", "pswd", "pw", "pwd", "pword", "recovery"),
+        *("salt", "saml", "sas", "secret", "seed", "sess", "session", "sid", "sig", "signature"),
+        *("ssn", "state", "ticket", "tok", "token", "totp", "verifier", "voucher", "webhook", "xsrf"),
     }
 )
 _SECRET_STEMS = (
-    *("apikey", "authentic", "authoriz", "bearer", "cookie", "credential", "csrf", "nonce", "oauth"),
-    *("passcode", "passkey", "passphrase", "passwd", "passwor", "secret", "sessid", "session", "signature"),
-    *("token", "verifier", "xsrf"),
+    *("apikey", "authentic", "authoriz", "bearer", "cardnum", "cookie", "credential", "creditcard", "csrf"),
+    *("kennwort", "nonce", "oauth", "passcode", "passkey", "passphrase", "passwd", "passwor", "samlre"),
+    *("secret", "sessid", "session", "signature", "token", "verifier", "xsrf"),
 )
 _SECRET_ENDS = ("code", "jwt", "key", "otp", "pass", "pwd", "sess", "sid")
 _OTHER_WORDS = frozenset({"compass", "donkey", "hockey", "jockey", "monkey", "turkey", "unicode"})
 
 _RUN = re.compile(r"""[^\s/?&=:;,#@|<>"'(){}\\]+""")
+_LETTERS = re.compile(r"[A-Za-z]+")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _BEFORE_VALUE = re.compile(r"""[\])}"'\\]{0,8}\s{0,8}[=:]""")
 _ESCAPE = re.compile(r"(?:%u|\\u)([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})")
@@ -76,7 +94,7 @@ def mask(key: str, value: str) -> str:
         return f"({len(value):,} characters)"
     if key in _CREDENTIAL_KEYS:
         scheme, space, rest = value.partition(" ")
-        return f"{scheme} {MASK}" if space and rest and scheme.isalpha() else MASK
+        return f"{scheme} {MASK}" if space and rest and scheme.lower() in _SCHEMES else MASK
     if key in _COOKIE_KEYS:
         return "; ".join(_mask_cookie(pair) for pair in value.split(";"))
     if key.startswith("HTTP_") and is_secret_name(key.removeprefix("HTTP_")):
@@ -139,14 +157,14 @@ def _userinfo_in(plain: str) -> int:
 
 
 def _is_secret_run(run: str) -> bool:
-    words = [word.lower() for word in _WORD.findall(run)]
-    if any(_is_secret_word(word) for word in words):
-        return True
-    letters = "".join(words)
-    if any(stem in letters for stem in _SECRET_STEMS):
+    parts = _LETTERS.findall(run)
+    letters = "".join(parts).lower()
+    # Judged as camelCase, without it (pAsS), and without separators (p.a.s.s).
+    words = {*_WORD.findall(run), *parts, letters}
+    if any(_is_secret_word(word.lower()) for word in words) or any(stem in letters for stem in _SECRET_STEMS):
         return True
     # A letter of another alphabet among Latin ones may be a lookalike (a homoglyph).
-    return not run.isascii() and bool(words) and any(char.isalpha() and not char.isascii() for char in run)
+    return not run.isascii() and bool(parts) and any(char.isalpha() and not char.isascii() for char in run)
 
 
 def _is_secret_word(word: str) -> bool:
