@@ -172,12 +172,16 @@ def test_a_signal_without_a_name_is_told_by_its_number() -> None:
 
 @pytest.mark.attack(
     "The main process",
-    "kill -40, a signal without a name, of a server process and of the process that imported the app",
-    "the server is restarted; the code is loaded again, and the servers are replaced",
+    "kill -40, a signal without a name, of the main process, of a server process and of the loader",
+    "nothing; the server is restarted; the code is loaded again, and the servers are replaced",
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="real-time signals")
 def test_a_signal_without_a_name_ends_one_process_only(running: runs.Start, tmp_path: Path) -> None:
     run, _ = start(running, tmp_path, "-b", "werkzeug://127.0.0.1:0", "-b", "waitress://127.0.0.1:0")
+    for number in (40, signal.SIGALRM, signal.SIGIO):
+        os.kill(run.pid, number)
+    run.wait_for("signal 40 does nothing here")
+    run.wait_for("SIGIO does nothing here")
     os.kill(run.servers()[0].pid, 40)
     run.wait_for("was killed by signal 40; it is started again")
     run.wait_for("is up again after")

@@ -115,7 +115,7 @@ class Loop:
         """Run `work` in a new thread, through the barrier; raises RuntimeError if none can be started."""
         threading.Thread(target=self.barrier.call, args=(work,), daemon=True).start()
 
-    def on_signal(self, number: signal.Signals, callback: Callback, *, ignored_at_end: bool = False) -> None:
+    def on_signal(self, number: int, callback: Callback, *, ignored_at_end: bool = False) -> None:
         """Call it in this loop. When the loop ends, the signal is ignored or handled as it was before."""
 
         def handle(_number: int, _frame: FrameType | None) -> None:

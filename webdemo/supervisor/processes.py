@@ -323,12 +323,13 @@ def how_it_ended(code: int | None) -> str:
     if code is None:
         return "ended"
     if code < 0:
-        return f"was killed by {_signal_name(-code)}"
+        return f"was killed by {signal_name(-code)}"
     return f"ended with exit code {code}"
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """SIGTERM, or `signal 40`: most real-time signals have no name."""
     try:
         return signal.Signals(number).name
-    except ValueError:  # most real-time signals have no name
+    except ValueError:
         return f"signal {number}"

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,7 @@ from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.loop import Loop
 from webdemo.supervisor.notify import Notifier
 from webdemo.supervisor.plan import Plan, place
+from webdemo.supervisor.processes import signal_name
 from webdemo.supervisor.reconciler import Reconciler
 from webdemo.supervisor.status import Overview
 from webdemo.worker import interpreter, startup
@@ -124,9 +125,11 @@ class Supervisor:
         ):
             # Ignored at the end, because a late one must not change the exit code.
             self.loop.on_signal(number, callback, ignored_at_end=True)
-        for number in (signal.SIGUSR1, signal.SIGUSR2):  # other servers rotate their log by them, or upgrade
-            unused = events.Note(f"{number.name} does nothing here. To reload: SIGHUP, or webdemo reload")
-            self.loop.on_signal(number, partial(self.emit, unused))
+        for other in _unused_signals():
+            unused = events.Note(
+                f"{signal_name(other)} does nothing here. To reload: SIGHUP, or webdemo reload"
+            )
+            self.loop.on_signal(other, partial(self.emit, unused))
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         self.act()  # starts the loaders; the rest is done while the app is being imported
         interpreter.end_early()  # unused if no service shares the app
@@ -355,6 +358,14 @@ def _limited(limits: Limits, plan: Plan) -> Limits:
         drain_delay_seconds=plan.drain_delay_seconds,
         waits_for_fix=plan.reload,
     )
+
+
+def _unused_signals() -> Iterator[int]:
+    """Signals that would end the run, without a drain; by some, other servers rotate their log or upgrade."""
+    yield from (signal.SIGUSR1, signal.SIGUSR2)
+    yield from (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO)
+    if sys.platform == "linux":
+        yield from range(signal.SIGRTMIN, signal.SIGRTMAX + 1)
 
 
 def _has_terminal() -> bool:
