@@ -36,7 +36,7 @@ def test_items_of_many_threads_are_handled_once_each_without_a_call() -> None:
     )
 
 
-def test_a_batch_that_fails_is_reported_and_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_that_fails_is_reported_and_stops_no_other(capfd: pytest.CaptureFixture[str]) -> None:
     found: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
 
     def handle(items: list[str]) -> None:
@@ -48,7 +48,7 @@ def test_a_batch_that_fails_is_reported_and_stops_no_other(capsys: pytest.Captur
     for item in ("bad", "good"):
         batches.add(item)
         assert found.get(timeout=DEADLINE_SECONDS) == [item]
-    assert "ValueError: bad item" in capsys.readouterr().err
+    assert "ValueError: bad item" in capfd.readouterr().err
 
 
 def test_items_are_handled_at_once_where_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,8 @@ def _wrapped(
 
 def _print_lines(mark: bytes, data: bytes) -> None:
     text = data.replace(mark, b"").decode("utf-8", "replace")
-    encoding = sys.stdout.encoding or "utf-8"  # not UTF-8 where Windows redirects it
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
+    if (stdout := sys.__stdout__) is not None:
+        encoding = stdout.encoding or "utf-8"  # not UTF-8 where Windows redirects it
+        with contextlib.suppress(ValueError):  # the app has closed it
+            stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            stdout.flush()

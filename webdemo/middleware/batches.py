@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from webdemo.portable import after_fork_in_child
+from webdemo.standard_streams import write_log
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ class Batches(Generic[T]):
             try:
                 self.flush()
             except Exception:  # noqa: BLE001 - the next batch may be handled
-                traceback.print_exc()
+                write_log(traceback.format_exc())
 
     def flush(self) -> None:
         """Handle now what was added so far."""

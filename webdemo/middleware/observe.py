@@ -14,6 +14,8 @@ from contextlib import suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from webdemo import standard_streams
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -83,9 +85,7 @@ def _end_apps_process(exc: BaseException | None = None) -> NoReturn:
         code = 1
         with suppress(BaseException):
             sys.excepthook(type(exc), exc, exc.__traceback__)
-    with suppress(BaseException):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    standard_streams.flush()
     os._exit(code & 0xFF)
 
 

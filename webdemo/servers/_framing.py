@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from webdemo.servers._fields import Malformed, unify
+from webdemo.standard_streams import write_log
 from webdemo.syntax import FIELD_VALUE, HOST, LENGTH, TOKEN
 
 if TYPE_CHECKING:
@@ -89,11 +90,9 @@ def _malformed(request_line: bytes) -> Malformed:
 
 @functools.cache
 def _tell_of_proxy_protocol() -> None:
-    print(
+    write_log(
         "A connection begins with the PROXY protocol, which is not understood here. Turn it off there: "
-        "send-proxy in HAProxy, proxy_protocol in nginx.",
-        file=sys.stderr,
-        flush=True,
+        "send-proxy in HAProxy, proxy_protocol in nginx."
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from webdemo.net import ListeningSocket
 from webdemo.net.descriptor_limit import most_descriptors
+from webdemo.standard_streams import write_log
 
 # How long a full server waits before it checks again.
 PAUSE_SECONDS = 0.05
@@ -95,7 +96,7 @@ class Room:
         now = time.monotonic()
         if now - self._said_at >= _SAY_AGAIN_SECONDS:
             self._said_at = now
-            print(text, file=sys.stderr, flush=True)
+            write_log(text)
 
 
 def _first_reserved() -> int:
@@ -106,7 +107,7 @@ def _first_reserved() -> int:
 
 def _descriptors_are_left() -> bool:
     try:
-        lowest_free = os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2)
+        lowest_free = os.open(os.devnull, os.O_RDONLY)
     except OSError:
         return False
     os.close(lowest_free)

@@ -23,6 +23,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from webdemo import standard_streams
 from webdemo.errors import SystemRefusal, WebdemoError
 from webdemo.net.descriptors import open_descriptors
 from webdemo.servers import registry
@@ -162,8 +163,7 @@ class Loader:
 
     def _fork(self, order: Spawn, descriptors: list[int]) -> _Child | None:
         """Fork a server process; returns in it what it has to serve, and None in the loader."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        standard_streams.flush()  # else the child would write what is buffered once more
         # Defer a SIGTERM until the child has its handler: server_process.serve unblocks it.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         try:

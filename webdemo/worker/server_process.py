@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from webdemo import servers
+from webdemo import servers, standard_streams
 from webdemo.errors import WebdemoError
 from webdemo.middleware import stack
 from webdemo.net import ListeningSocket
@@ -76,11 +76,10 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
         tell(reports, Failed.of(exc))
         return FAILED
     except Exception:  # noqa: BLE001 - a server's failure, of any kind, goes to its log
-        traceback.print_exc()
+        standard_streams.write_log(traceback.format_exc())
         return FAILED
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        standard_streams.flush()
     return 0
 
 

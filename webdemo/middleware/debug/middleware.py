@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from webdemo import assets
 from webdemo.middleware import observe
 from webdemo.middleware.debug.report import Report
 from webdemo.middleware.debug.reported import Reported
+from webdemo.standard_streams import write_log
 from webdemo.web.masking import mask_url, shown_environ
 from webdemo.web.visitor import is_at_this_machine
 
@@ -133,11 +133,10 @@ def respond(
     try:
         report = Report.of(exc)
         if not is_logged:
-            sys.stderr.write(report.text)
-            sys.stderr.flush()
+            write_log(report.text)
         content_type, text, headers = _written(report, environ)
     except Exception:  # noqa: BLE001 - whatever is wrong with it, the report must not hide the exception
-        traceback.print_exc()
+        write_log(traceback.format_exc())
         raise exc from None
     body = text.encode("utf-8", "backslashreplace")
     start_response(
