@@ -41,7 +41,8 @@ def measure(effort: Effort) -> Part:
             binds={"80": ":80"},
             features=stack.Features(access_log=access_log),
         )
-        return stack.wrap(_hello, settings, partial(os.write, null), print, draining, counter, Stopping())
+        write = partial(os.write, null)
+        return stack.wrap(_hello, settings, write, print, draining, counter, Stopping(), ())
 
     samples = interleave(
         effort.rounds,

@@ -19,8 +19,18 @@ class Options:
     greeting: str = option("hello", "Sent as X-Greeting with every answer.")
 
 
+class Left:
+    """The body of a request whose client has left."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise ConnectionResetError("the client has left")
+
+
 def serve_greeting(job: Job) -> None:
     def app(environ, start_response):  # type: ignore[no-untyped-def]
+        if environ["PATH_INFO"] == "/left":
+            environ["wsgi.input"] = Left()
+
         def start(status, headers, exc_info=None):  # type: ignore[no-untyped-def]
             return start_response(status, [*headers, ("X-Greeting", job.options.greeting)], exc_info)
 

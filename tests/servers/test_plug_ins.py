@@ -94,6 +94,40 @@ def test_a_plugged_in_server_serves_with_its_options(serving: Start, plugged: di
     assert get(run.url).headers["X-Greeting"] == "servus"
 
 
+READER = """
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/database":
+        raise ConnectionResetError("of the app's database")
+    environ["wsgi.input"].read(1)
+    start_response("200 OK", [])
+    return [b"read"]
+"""
+
+
+def test_a_client_that_leaves_is_no_error_of_the_app_for_a_plugged_in_server(
+    running: Start, plugged: dict[str, str]
+) -> None:
+    run = running("-b", "greeter://127.0.0.1:0", app=READER, environment=plugged)
+    with Connection(run.url) as connection:
+        connection.send_head("GET", "/left")
+        assert connection.socket.recv(1) == b"", "the server closes the connection of a client that has left"
+    assert "AppRaised" not in run.log()
+    assert get(run.url, "/database").status == 500
+    run.wait_for("AppRaised")
+
+
+def test_the_modules_of_a_server_are_those_named_like_its_package_unless_it_declares_others() -> None:
+    def of(name: str) -> tuple[str, ...]:
+        return registry.find(name).modules_of_client_io
+
+    assert of("waitress") == ("webdemo.servers", "webdemo.servers.waitress", "waitress")
+    assert of("wsgiref") == ("webdemo.servers", "webdemo.servers.wsgiref", "wsgiref")
+    assert of("werkzeug")[2:] == ("werkzeug.serving",)
+    assert of("paste.waitress")[2:] == ("waitress",)
+    tiny = registry.find("waitress")._replace(distribution="Tiny-Server")
+    assert tiny.modules_of_client_io[2:] == ("tiny_server",)
+
+
 def test_a_plug_in_that_is_the_default_server_serves_one_address(
     serving: Start, plugged: dict[str, str]
 ) -> None:

@@ -79,19 +79,21 @@ def _wrapped(
 ) -> WSGIApplication:
     """The app in the middleware; live reload, which needs the supervisor, is left out."""
     service, names = plan.services[0], tuple(listener.name for listener in listeners)
+    adapter = registry.find(service.server)
     token = os.urandom(24).hex()
     settings = stack.EdgeSettings(
         process_id=0,
         token=token,
         service=service_name(service.server, names),
         server=service.server,
-        version=registry.find(service.server).version() or "",
+        version=adapter.version() or "",
         binds={name: listener.label() for name, listener in zip(names, listeners, strict=True)},
         features=plan.features._replace(live_reload=False),
     )
     counter = RequestCounter(SharedCounters(-1), settings.service)
     write = partial(_print_lines, mark_of(token))
-    return stack.wrap(app, settings, write, say, stopping.fileno(), counter, stopping)
+    modules = adapter.modules_of_client_io
+    return stack.wrap(app, settings, write, say, stopping.fileno(), counter, stopping, modules)
 
 
 def _print_lines(mark: bytes, data: bytes) -> None:

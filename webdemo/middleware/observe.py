@@ -30,18 +30,8 @@ _SENT_AT_ONCE = 65536  # a longer body may have to wait for a slow client
 in_apps_process = False
 """Whether the app has forked this process: see webdemo.worker.app_processes."""
 
-
-# Modules whose code reads the request's body: an OSError raised in them is about the client's connection.
-_SERVERS = (
-    "cheroot.",
-    "gevent.pywsgi",
-    "gunicorn.",
-    "hypercorn.",
-    "waitress.",
-    "webdemo.servers.",
-    "werkzeug.serving",
-    "wsgiref.",
-)
+modules_of_server: tuple[str, ...] = ()
+"""Modules and packages, each with a dot at its end, whose OSErrors are about the client's connection."""
 
 
 class AppRaised(RuntimeError):
@@ -67,7 +57,7 @@ def _misread(exc: BaseException) -> AppRaised | None:
 def _is_of_server(exc: BaseException) -> bool:
     place = exc.__traceback__
     while place is not None:
-        if place.tb_frame.f_globals.get("__name__", "").startswith(_SERVERS):
+        if f"{place.tb_frame.f_globals.get('__name__')}.".startswith(modules_of_server):
             return True
         place = place.tb_next
     return False

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from webdemo.middleware import observe
 from webdemo.middleware.access_log import AccessLog, mark_of
-from webdemo.middleware.observe import watch
 from webdemo.middleware.plain_response import respond
 from webdemo.middleware.static_mounts import MissingHint, Mount, mounted, with_archive
 from webdemo.stats.counters import RequestCounter
@@ -95,13 +95,15 @@ def wrap(
     draining: int,
     counter: RequestCounter,
     stopping: Flag,
+    modules_of_server: Iterable[str],
 ) -> WSGIApplication:
     """Wrap the app in the middleware.
 
     `write`: called with lines of the access log; `hint`: with a line for the user; `draining`: a descriptor
     that becomes readable when the run ends; `stopping`: set when this process begins to drain; apps find it
-    as `webdemo.draining`.
+    as `webdemo.draining`; `modules_of_server`: those whose OSErrors are about the client's connection.
     """
+    observe.modules_of_server = tuple(f"{module}." for module in modules_of_server)
     key = "HTTP_" + PROBE_HEADER.upper().replace("-", "_")
     token = settings.token
     features = settings.features
@@ -185,7 +187,7 @@ def _observed(
 ) -> WSGIApplication:
     """Counts and logs requests; around that, what answers without being counted."""
     features = settings.features
-    app = watch(app, counter, log)
+    app = observe.watch(app, counter, log)
     if features.metrics:
         from webdemo.middleware.metrics import metrics
 

@@ -178,6 +178,7 @@ class Adapter(NamedTuple):
     options: type = NoOptions  # a frozen dataclass of `option` fields
     modules: tuple[str, ...] = ()  # modules that `serve` imports and that may be imported before the fork
     before_import: Callable[[], None] | None = None  # must run before the app is imported
+    io_modules: tuple[str, ...] = ()  # that read requests and write responses; (): those of `distribution`
 
     # What it supports. A bind or a command that asks for more is refused.
     tls: bool = False
@@ -201,6 +202,12 @@ class Adapter(NamedTuple):
     def runs_app(self) -> bool:
         """Whether it serves a WSGI app; a mail or FTP server does not."""
         return self.protocol == HTTP
+
+    @property
+    def modules_of_client_io(self) -> tuple[str, ...]:
+        """Modules and packages in which an OSError is about the client's connection, not the app's."""
+        by_name = (self.distribution or self.name).lower().replace("-", "_")
+        return (__name__, self.serve.__module__, *(self.io_modules or (by_name,)))
 
     @property
     def lapses(self) -> tuple[str, ...]:

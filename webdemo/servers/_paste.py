@@ -38,6 +38,7 @@ def bridge(name: str, entry: EntryPoint) -> Adapter:
         serve=serve,
         summary=f"{entry.value}, through its paste.server_runner entry point",
         distribution=entry.dist.name if entry.dist else entry.module,
+        io_modules=(entry.module.partition(".")[0],),
         unix=False,
         several_sockets=False,
         opens_own_sockets=True,

@@ -170,6 +170,7 @@ adapter = Adapter(
     serve=serve,
     summary="a greenlet for each connection on one event loop; for many slow clients",
     distribution="gevent",
+    io_modules=("gevent.pywsgi",),  # the rest does the I/O of the app as well
     extra="servers",
     options=ConnectionOptions,
     tls=True,

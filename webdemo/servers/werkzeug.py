@@ -127,6 +127,7 @@ adapter = Adapter(
         "webdemo.servers._http_handler",
         "webdemo.servers._room",
     ),
+    io_modules=("werkzeug.serving",),  # the rest is a library, which apps use
     options=ConnectionOptions,
     spread=True,  # each connection has one request
     bounds=True,

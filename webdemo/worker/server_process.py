@@ -67,7 +67,8 @@ def serve(order: Spawn, descriptors: list[int], app: WSGIApplication | None) -> 
             def hint(text: str) -> None:
                 tell(reports, Hint(text))
 
-            return stack.wrap(app, order.settings, write, hint, draining, counter, drain.stopping)
+            modules = registry.find(order.server).modules_of_client_io
+            return stack.wrap(app, order.settings, write, hint, draining, counter, drain.stopping, modules)
 
         loading = _Loading(order, app, wrap, reports)
         with _certificate(order) as certificate:
