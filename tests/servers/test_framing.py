@@ -186,6 +186,8 @@ BODIES = {
     "not a number": _chunked(b"zz\r\nhello\r\n0\r\n\r\n"),
     "no size": _chunked(b"\r\nhello\r\n0\r\n\r\n"),
     "no size but an extension": _chunked(b";a\r\nhello\r\n0\r\n\r\n"),
+    "40 digits": _chunked(b"0" * 39 + b"5\r\nhello\r\n0\r\n\r\n"),
+    "40 digits, none of them 0": _chunked(b"f" * 40 + b"\r\nhello\r\n0\r\n\r\n"),
     "20,000 digits": _chunked(b"0" * 19_999 + b"5\r\nhello\r\n0\r\n\r\n"),
     "space before the size": _chunked(b" 5\r\nhello\r\n0\r\n\r\n"),
     "space behind the size": _chunked(b"5 \r\nhello\r\n0\r\n\r\n", CHUNK_SIZE_SPACE),
@@ -338,6 +340,14 @@ def test_nothing_runs_behind_a_malformed_body_though_an_app_ignores_that_its_rea
     statuses, calls = served.send(kind, BODIES[name], path="careless")
     assert len(statuses) == 1 or not keeps(kind, BODIES[name])
     assert [call for call in calls if call.startswith("smuggled")] == [] or not keeps(kind, BODIES[name])
+
+
+def test_a_line_of_a_chunk_that_is_complete_but_too_long_is_refused(kind: str, served: Served) -> None:
+    longest = {"gevent": 8192, "hypercorn": 200_000}.get(kind, 4096)  # Hypercorn: of what it reads at once
+    probe = _chunked(b"5;" + b"a" * longest + b"\r\nhello\r\n0\r\n\r\n")
+    statuses, calls = served.send(kind, probe)
+    assert statuses == {"wsgiref": [411], "hypercorn": [431]}.get(kind, [400])
+    assert [call for call in calls if call != "probe"] == []
 
 
 @pytest.mark.parametrize("name", EQUAL_LENGTHS)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LONGEST_LINE = 65536  # as in http.server
 _MOST_FIELDS = 100
-_LONGEST_CHUNK_LINE = 4096
+LONGEST_CHUNK_LINE = 4096
 _LONGEST_TRAILER = 65536
 
 # RFC 9112 sections 3, 5 and 5.2: no bare CR or LF, no other control characters, no obsolete line folding. A
@@ -132,6 +132,14 @@ def parse_alone(handler: Any, fields: bytes, parse: Callable[[], bool]) -> bool:
         handler.rfile = connection
 
 
+def chunk_size(line: bytes) -> int:
+    """The size in the line that begins a chunk. Raises Malformed."""
+    chunk = _CHUNK_LINE.fullmatch(line)
+    if not chunk:
+        raise Malformed("A chunk of its body has no valid size.")
+    return int(chunk[1], 16)
+
+
 class Chunks:
     """An incremental decoder of one chunked body (RFC 9112 section 7.1); it discards the trailer."""
 
@@ -159,7 +167,7 @@ class Chunks:
             self._line += data[used:end]
             used = end
             try:
-                if len(self._line) > _LONGEST_CHUNK_LINE:
+                if len(self._line) > LONGEST_CHUNK_LINE:
                     raise Malformed("A line of its chunked body is too long.")
                 if self._line.endswith(b"\n"):
                     self._take(self._line)
@@ -170,10 +178,7 @@ class Chunks:
         return b"".join(content), used
 
     def _take_size(self, line: bytes) -> None:
-        chunk = _CHUNK_LINE.fullmatch(line)
-        if not chunk:
-            raise Malformed("A chunk of its body has no valid size.")
-        self._left = int(chunk[1], 16)
+        self._left = chunk_size(line)
         self._take = self._take_end if self._left else self._take_trailer
 
     def _take_end(self, line: bytes) -> None:

@@ -22,7 +22,6 @@ from webdemo.net.descriptors import open_descriptors
 from webdemo.portable import AF_UNIX
 from webdemo.servers import LINGER_SECONDS, MOST_THREADS, Adapter, Job, Stopping, option
 from webdemo.servers._draining import end_reading
-from webdemo.servers._fields import unify
 from webdemo.servers._sending import HeadWithBody
 
 if TYPE_CHECKING:
@@ -96,6 +95,8 @@ def check_temporary_folder() -> None:
 
 def settings(job: Job, busy: set[int]) -> dict[str, Any]:
     """Gunicorn's settings by their documented names. Hands the sockets over to Gunicorn (detached)."""
+    from webdemo.servers._gunicorn_request import strict_request
+
     options = job.options
     hooks = arbiter_hooks(job) | {
         "post_worker_init": partial(
@@ -208,16 +209,6 @@ def drain_idle(stopping: Stopping, local_parts: set[Any], busy: set[int], worker
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
-def strict_request(worker: Any, request: Any) -> None:
-    """Unify the header fields; refuse what Gunicorn's parser accepts, and RFC 9112 does not."""
-    try:
-        request.headers = unify("1.0" if request.version == (1, 0) else "1.1", request.headers)
-    except ValueError as exc:
-        from gunicorn.http.errors import InvalidHeader
-
-        raise InvalidHeader(str(exc), req=request) from exc
-
-
 def after_request(
     busy: set[int], worker: Any, request: Any, environ: WSGIEnvironment | None, response: Any
 ) -> None:
@@ -267,6 +258,7 @@ adapter = Adapter(
         "gunicorn.arbiter",
         "gunicorn.glogging",
         "concurrent.futures.thread",
+        "webdemo.servers._gunicorn_request",
         "webdemo.servers._gunicorn_worker",
     ),
     options=Options,
