@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from webdemo.cli import refuse_empty, run
+from webdemo.cli import main, refuse_empty, run
 from webdemo.cli.about import config
 from webdemo.cli.opening import open_sockets
 from webdemo.config.binds import binds_or_default, wanted_binds, why_host
@@ -565,3 +566,16 @@ def test_an_assets_archive_is_a_folder(tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(UsageError, match="is a file, not a folder"):
         make_plan(resolve(tmp_path, {"assets_archive": str(file)}), [Bind(port=8000)])
+
+
+def test_the_list_of_commands_cuts_no_description_off() -> None:
+    listed = CliRunner().invoke(main, ["--help"], terminal_width=80).output.partition("Commands:")[2]
+    assert "compress" in listed
+    assert "..." not in listed
+
+
+def test_workers_out_of_their_range_name_the_option(tmp_path: Path) -> None:
+    resolved = resolve(tmp_path, {"workers": -1})
+    with pytest.raises(UsageError) as excinfo:
+        make_plan(resolved, [Bind(port=8000)])
+    assert message(excinfo) == ("workers cannot be -1.", "Choose from 1 to 512: --workers 2")

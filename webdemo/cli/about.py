@@ -18,7 +18,10 @@ from webdemo.supervisor.plan import describe
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def config(flags: dict[str, Any], as_json: bool) -> None:
-    """Show every setting and where its value came from, and check what a start would refuse."""
+    """Show every setting and its source, and check them all.
+
+    What a start would refuse is refused in the same words.
+    """
     resolved = read_settings(flags)
     rows = setting_rows(resolved)
     if as_json:
@@ -51,7 +54,10 @@ def _abilities(fact: dict[str, Any]) -> tuple[str, ...]:
 @click.argument("names", nargs=-1, metavar="[NAME ...]", shell_complete=completing.servers)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def servers(names: tuple[str, ...], as_json: bool) -> None:
-    """List the servers: installed version or how to install it, what each supports and keeps, options."""
+    """List the servers, and what each supports and keeps.
+
+    Each has its installed version, or how to install it; those that are named have their options, too.
+    """
     facts = [describe(adapter) for adapter in (map(registry.find, names) if names else registry.known())]
     if as_json:
         click.echo(json.dumps(facts, indent=2))

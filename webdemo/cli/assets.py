@@ -21,7 +21,7 @@ _MB = 1_000_000
 
 @click.group(no_args_is_help=False)
 def assets() -> None:
-    """Publish a release's assets, for hosts that serve another release."""
+    """Publish a release's assets for hosts that serve another one."""
 
 
 @assets.command()
@@ -43,10 +43,11 @@ def assets() -> None:
 )
 @click.pass_obj
 def publish(flags: dict[str, Any], keep: int, max_size: int) -> None:
-    """Add this release's fingerprinted files to the archive, before any host switches to it.
+    """Add this release's fingerprinted files to the archive.
 
-    They are those of the --static folders and of the app's own StaticFiles, for which the app is loaded:
-    webdemo --app shop:app --assets-archive /srv/shop/assets assets publish
+    Run it before any host switches to the release. The files are those of the --static folders and of the
+    app's own StaticFiles, for which the app is loaded: webdemo --app shop:app --assets-archive
+    /srv/shop/assets assets publish
     """
     settings = read_settings(flags).settings
     if not settings.assets_archive:

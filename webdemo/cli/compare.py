@@ -104,7 +104,9 @@ def compare(
     fail_on_difference: bool,
     verbose: bool,
 ) -> None:
-    """Run the app on every server, send each the same requests, show what differs, and measure.
+    """Run the app on every server, and show where they differ.
+
+    Each gets the same requests, and then a load to measure its speed.
 
     \b
     webdemo compare --app shop:app                        every server, behaviour and speed

@@ -46,10 +46,10 @@ _COMMON_MODULES = ("app", "main", "wsgi", "application", "server", "site")
 @click.option("--force", is_flag=True, help="Overwrite files that were edited by hand, too.")
 @click.pass_obj
 def export(flags: dict[str, Any], format_name: str, hosts: str, to: str, check: bool, force: bool) -> None:
-    """Write the files that another system needs to run this app, made from the settings.
+    """Write the files that another system needs to run this app.
 
-    FORMAT is systemd, haproxy, nginx, container or kubernetes. Give the settings as for serving, in front of
-    the command: webdemo --app shop:app export systemd
+    They are made from the settings. FORMAT is systemd, haproxy, nginx, container or kubernetes. Give the
+    settings as for serving, in front of the command: webdemo --app shop:app export systemd
     """
     site = make_site(read_settings(flags), format_name, _hosts(hosts))
     files = {name: marks.marked(text) for name, text in deploy.FORMATS[format_name](site).items()}

@@ -16,9 +16,10 @@ from webdemo.web.static.compress import compress as compress_folder
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 def compress(directory: Path) -> None:
-    """Create .br, .zst and .gz siblings of the files in DIRECTORY, which are then served in their place.
+    """Create .br, .zst and .gz siblings of the files in DIRECTORY.
 
-    Files that do not shrink, are compressed already or have fresh siblings are left alone.
+    They are then served in place of the files. Files that do not shrink, are compressed already or have
+    fresh siblings are left alone.
     """
     _, missing = codings()
     summary = Summary()

@@ -19,7 +19,7 @@ from webdemo.net import report, stopping
 @click.option("--stop", "end", is_flag=True, help="Stop your program that listens there.")
 @click.option("--yes", is_flag=True, help="With --stop: do not ask for confirmation.")
 def port(ports: tuple[str, ...], as_json: bool, free: bool, end: bool, yes: bool) -> None:
-    """Show what a port is for, which program listens on it, and what to do; without a port, all listeners.
+    """Show what a port is for, and which program listens on it.
 
     \b
     webdemo port               everything that listens on this machine
@@ -72,7 +72,9 @@ def trace(
     insecure: bool,
     max_time: float | None,
 ) -> None:
-    """Follow URL step by step: port, name, address, connection, TLS, request, response, process.
+    """Follow URL step by step to the process that answers.
+
+    The steps are port, name, address, connection, TLS, request, response and process.
 
     \b
     webdemo trace 8000                         http://localhost:8000/

@@ -81,7 +81,9 @@ def _command_of(name: str) -> click.Command:
     for field in reversed(action.command._fields):
         required = field not in action.command._field_defaults
         send = click.argument(field, required=required, shell_complete=_COMPLETIONS[field])(send)
-    option = click.option("--pid", type=int, metavar="PID", help="Which webdemo, if several are running.")
+    option = click.option(
+        "--pid", type=int, metavar="PID", help="The PID of the webdemo, if several are running."
+    )
     return click.command(name, help=action.help)(option(send))
 
 

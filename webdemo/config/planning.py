@@ -142,10 +142,7 @@ def _app_folder(text: str) -> str | None:
     """The absolute folder of --app-dir. Raises UsageError."""
     if not text:
         return None
-    if not Path(text).is_dir():
-        raise UsageError(
-            f"The folder {text} of --app-dir does not exist.", remedy="Name the folder that holds the app."
-        )
+    check_folder(text)
     return str(Path(text).absolute())
 
 

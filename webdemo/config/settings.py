@@ -96,11 +96,11 @@ class Settings:
         metavar="SERVER",
     )
     workers: int = setting(
-        0, "Processes for each server; 0 is one.", flag="-w", metavar="N", variable="WEB_CONCURRENCY"
+        0, "Processes for each server; 0 means 1.", flag="-w", metavar="N", variable="WEB_CONCURRENCY"
     )
     start_timeout: float = setting(
         60.0,
-        "Seconds that importing the app, and starting a server, may take; then it is given up.",
+        "Seconds that importing the app, or starting a server, may take before it is given up.",
         metavar="SECONDS",
     )
     grace: float = setting(
@@ -114,7 +114,7 @@ class Settings:
     )
     hang_timeout: float = setting(
         0.0,
-        "Replace a server process in which a request has waited so long while none was completed; 0: never.",
+        "Replace a server process in which a request has waited this long and none was completed; 0: never.",
         metavar="SECONDS",
     )
     share: bool = setting(
@@ -122,7 +122,7 @@ class Settings:
     )
     reload: bool = setting(False, "Reload the app when its files change.")
     reload_path: tuple[str, ...] = setting(
-        (), "A further folder or file to watch with --reload.", metavar="PATH"
+        (), "Another folder or file to watch with --reload. May be repeated.", metavar="PATH"
     )
     debug: bool = setting(
         False,
@@ -130,11 +130,11 @@ class Settings:
         "and --live-reload.",
     )
     live_reload: bool = setting(
-        False, "Reload pages in the browser when files change; exchange styles without a reload."
+        False, "Reload pages in the browser when files change; replace styles without a reload."
     )
     reload_exclude: tuple[str, ...] = setting(
         (),
-        "Files or folders whose changes reload nothing: names, or paths from a watched folder, with * and ?. "
+        "Files or folders that --reload ignores: names, or paths below a watched folder, with * and ?. "
         "May be repeated, for example --reload-exclude 'data/*'.",
         metavar="PATTERN",
     )
@@ -159,7 +159,7 @@ class Settings:
     )
     metrics_networks: tuple[str, ...] = setting(
         (),
-        "Other clients that may read /metrics: addresses, networks, 'unix', '*' for all. "
+        "More clients that may read /metrics: addresses, networks, 'unix', '*' for all. "
         "For example 10.0.0.0/8. May be repeated.",
         metavar="ADDRESS",
     )
@@ -175,7 +175,7 @@ class Settings:
     )
     trace_hosts: tuple[str, ...] = setting(
         (),
-        "A host that the demo site's /trace may contact, beside this machine; only for visitors of this "
+        "A host that the demo site's /trace may contact, besides this machine; only for visitors of this "
         "machine. May be repeated.",
         metavar="HOST",
     )
@@ -212,21 +212,21 @@ class Settings:
     )
     in_process: bool = setting(
         False,
-        "Serve with one server in this very process, without supervisor and reload: for breakpoint(), "
+        "Serve with one server in this process, without supervisor and reload: for breakpoint(), "
         "debuggers and profilers.",
     )
     open: bool = setting(
-        False, "Open the browser when the servers are up; with --dashboard on the dashboard."
+        False, "Open the browser when the servers are up; with --dashboard, open the dashboard."
     )
     dashboard: str = setting(
         "",
-        "Show the servers side by side, live, on its own port, to local clients only. "
+        "Show the servers side by side, live, on a port of its own, to local clients only. "
         f"Without PORT: {DASHBOARD_PORT}, or the next free port.",
         metavar="[PORT]",
         alone=ANY_PORT,
         is_port=True,
     )
-    dashboard_read_only: bool = setting(False, "Disable the dashboard's restart, swap and stop.")
+    dashboard_read_only: bool = setting(False, "Disable the dashboard's buttons for restart, swap and stop.")
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}

@@ -19,20 +19,20 @@ class Action(NamedTuple):
 ACTIONS = {
     "reload": Action(
         Reload,
-        "Import the app again and replace every server; if the import fails, the old code keeps running.",
+        "Import the app again and replace every server. If the import fails, the old code keeps running.",
         done="reloaded",
         event="has the new code",
     ),
     "restart": Action(
         Restart,
-        "Replace the processes of the server on PORT, or of every server, without refusing a connection.",
+        "Replace the processes of the server on PORT, or of every server. No connection is refused.",
         done="restarted",
         event="has been restarted",
         states=("up",),
     ),
     "swap": Action(
         Swap,
-        "Replace the server on PORT by another one, without refusing a connection.\n\n"
+        "Replace the server on PORT with another one. No connection is refused.\n\n"
         "SERVER is a name, with options if needed: webdemo swap 8000 'gunicorn?workers=2'",
         done="swapped",
         event="has taken over",
@@ -40,7 +40,7 @@ ACTIONS = {
     ),
     "stop": Action(
         Stop,
-        "Stop the server on PORT gracefully and close the port; without PORT, stop the whole webdemo.",
+        "Stop the server on PORT gracefully, and close the port. Without PORT, stop the whole webdemo.",
         done="stopped",
         event="continues without the port that was stopped",
         states=("up", "waiting"),

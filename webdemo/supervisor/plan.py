@@ -262,7 +262,8 @@ def _listed(adapters: list[Adapter]) -> str:
 def _workers(given: int | None, default: int | None) -> int:
     workers = given if given is not None else default if default is not None else 1
     if not 1 <= workers <= 512:
-        raise UsageError(f"workers cannot be {workers}.", remedy="Choose from 1 to 512: ?workers=2")
+        form = "--workers 2" if given is None else "?workers=2"
+        raise UsageError(f"workers cannot be {workers}.", remedy=f"Choose from 1 to 512: {form}")
     return workers
 
 
