@@ -6,6 +6,7 @@ import pytest
 
 from tests.web.serving import call
 from webdemo import App, CrossOriginProtection
+from webdemo.errors import UsageError
 
 
 def guarded() -> App:
@@ -52,3 +53,16 @@ def test_request_of_the_site_or_of_another_client_is_answered(headers: dict[str,
 
 def test_safe_methods_are_answered_whoever_asks() -> None:
     assert call(guarded(), HTTP_HOST="site.example", HTTP_SEC_FETCH_SITE="cross-site").body == b"done"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://admin.example/", "https://Admin.example", "admin.example", "://admin.example", "https://", "h"],
+)
+def test_an_origin_that_no_browser_sends_is_refused_at_once(origin: str) -> None:
+    with pytest.raises(UsageError, match="is not an origin"):
+        CrossOriginProtection(trusted=[origin])
+
+
+def test_origins_may_have_ports_and_addresses() -> None:
+    CrossOriginProtection(trusted=["http://[::1]:8000", "https://127.0.0.1", "https://a.example:8443"])

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from werkzeug.exceptions import Forbidden
 
+from webdemo.errors import UsageError
+from webdemo.syntax import match_plain_host
 from webdemo.web.request import Request
 from webdemo.web.visitor import is_from_this_site
 
@@ -20,10 +22,18 @@ class CrossOriginProtection:
     """A hook for `app.before` that answers requests of other sites' pages with 403.
 
     Safe methods are let through, and pages of the `trusted` origins, such as "https://admin.example.com".
+    Raises UsageError for what is no origin, such as a URL with a path.
     """
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self.trusted = frozenset(trusted)
+        for origin in self.trusted:
+            scheme, separator, host = origin.partition("://")
+            if not (separator and scheme and match_plain_host(host)) or origin != origin.lower():
+                raise UsageError(
+                    f"{origin!r} is not an origin, which browsers send.",
+                    remedy="Write scheme and host in lower case, without a path: https://admin.example.com",
+                )
 
     def __call__(self, request: Request) -> None:
         environ = request.environ
