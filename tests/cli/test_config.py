@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from webdemo.cli import main, refuse_empty, run
 from webdemo.cli.about import config
 from webdemo.cli.opening import open_sockets
+from webdemo.cli.ports import stop_holder
 from webdemo.config.binds import binds_or_default, wanted_binds, why_host
 from webdemo.config.planning import check_watched, make_plan
 from webdemo.config.settings import FIELDS, Settings
@@ -579,3 +580,15 @@ def test_workers_out_of_their_range_name_the_option(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as excinfo:
         make_plan(resolved, [Bind(port=8000)])
     assert message(excinfo) == ("workers cannot be -1.", "Choose from 1 to 512: --workers 2")
+
+
+@pytest.mark.parametrize("args", [["trace", "--max-time", "nan", "1"], ["compare", "--duration", "nan"]])
+def test_a_time_of_a_command_is_a_number(args: list[str]) -> None:
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 2
+    assert "'nan' is not a time." in result.output
+
+
+def test_a_port_to_stop_is_one_that_exists() -> None:
+    with pytest.raises(BindTextError, match="Port 70000 does not exist"):
+        stop_holder(("70000",), yes=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
@@ -80,6 +81,16 @@ _NOT_ON_WINDOWS = {"assets", "compare", "compress", "ps", "reload", "restart", "
 
 
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class Seconds(click.FloatRange):
+    """A time within a range, which NaN is not, although it is on neither side of it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a time.", param, ctx)
+        return seconds
 
 
 class Commands(click.Group):

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from webdemo import __version__
-from webdemo.cli import completing
+from webdemo.cli import Seconds, completing
 from webdemo.compare import runner
 from webdemo.compare.behaviour import hosts, own_paths, probing
 from webdemo.compare.behaviour.app_requests import AppRequest, of_har, of_paths, of_routes
@@ -75,7 +75,7 @@ _output = partial(_file, callback=_writable)
 @click.option("--only", type=click.Choice(["behaviour", "speed"]), help="Compare only this.")
 @click.option(
     "--duration",
-    type=click.FloatRange(0.1, 60),
+    type=Seconds(0.1, 60),
     metavar="SECONDS",
     help="How long each measurement of speed takes. Default: at most 0.5, and 32 s for all together.",
 )

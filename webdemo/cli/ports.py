@@ -7,9 +7,10 @@ import sys
 
 import click
 
-from webdemo.cli import terminal_width
+from webdemo.cli import Seconds, terminal_width
 from webdemo.errors import UsageError
 from webdemo.net import report, stopping
+from webdemo.net.bindtext import read_port
 
 
 @click.command()
@@ -39,7 +40,7 @@ def port(ports: tuple[str, ...], as_json: bool, free: bool, end: bool, yes: bool
 def stop_holder(ports: tuple[str, ...], *, yes: bool) -> None:
     if len(ports) != 1 or not ports[0].isdecimal():
         raise UsageError("--stop takes one port number.", remedy="For example: webdemo port 8000 --stop")
-    processes = stopping.find_stoppable(int(ports[0]))
+    processes = stopping.find_stoppable(read_port(ports[0]))
     for process in processes:
         click.echo(f"{process.command} (pid {process.pid})")
     if not yes:
@@ -58,7 +59,7 @@ def stop_holder(ports: tuple[str, ...], *, yes: bool) -> None:
 @click.option("--insecure", is_flag=True, help="Continue if a certificate is not trusted.")
 @click.option(
     "--max-time",
-    type=click.FloatRange(0.1, 600),
+    type=Seconds(0.1, 600),
     metavar="SECONDS",
     help="Limit for the whole trace.  [default: 10]",
 )
