@@ -323,14 +323,16 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
             ("cheroot://:1", "threads"),
             ("granian://127.0.0.1:1", "threads"),
             ("werkzeug://:1", "connections"),
+            ("gunicorn://:1", "keepalive"),
+            ("waitress://:1", "channel_timeout"),
         )
     },
     **{
         (f"werkzeug://:1?body_timeout={seconds}",): (
             f"werkzeug's option body_timeout cannot be '{seconds}'.",
-            "It is a number from 0 to 1,000,000.",
+            "It is a number from 0.1 to 1,000,000.",
         )
-        for seconds in ("nan", "inf", "1e300", "1e7")
+        for seconds in ("0", "nan", "inf", "1e300", "1e7")
     },
     ("waitress://:1?cpus=0-99999999999999999999",): (
         f"There is no processor {max(os.sched_getaffinity(0)) + 1} here.",

@@ -135,11 +135,13 @@ class NoOptions:
 
 MOST = 1_000_000
 """Of a number, unless its option says otherwise: epoll_wait(2) overflows at 2,147,484 seconds."""
+LEAST_SECONDS = 0.1
+"""Of a time that ends a connection: with 0, connections end before their request is read."""
 MOST_THREADS = 10_000
 MOST_BYTES = 1 << 50
 
 
-def option(default: Any, text: str, *, least: int = 0, most: int = MOST) -> Any:
+def option(default: Any, text: str, *, least: float = 0, most: int = MOST) -> Any:
     """An option of a server, as a dataclass field whose annotation is its type; numbers have a range."""
     return field(default=default, metadata={"help": text, "least": least, "most": most})
 
@@ -152,10 +154,14 @@ class ConnectionOptions:
         1000, "Connections open at once; further ones wait, and idle ones are closed.", least=1
     )
     header_timeout: float = option(
-        20.0, "Seconds in which a request's header must arrive; idle connections are closed after as long."
+        20.0,
+        "Seconds in which a request's header must arrive; idle connections are closed after as long.",
+        least=LEAST_SECONDS,
     )
     body_timeout: float = option(
-        60.0, "Seconds for which a client may pause while it sends a body or reads a response."
+        60.0,
+        "Seconds for which a client may pause while it sends a body or reads a response.",
+        least=LEAST_SECONDS,
     )
 
 
@@ -268,7 +274,7 @@ def parse_option(what: str, option: dataclasses.Field[Any], text: str) -> Any:
     return parse_value(what, str(option.type), text, least=least, most=most)
 
 
-def parse_value(what: str, kind: str, text: str, *, least: int = 0, most: int = MOST) -> Any:
+def parse_value(what: str, kind: str, text: str, *, least: float = 0, most: int = MOST) -> Any:
     """Parse text as `kind`: "int", "float", "bool" or "str". Raises UsageError, which names `what`."""
     try:
         if kind == "bool":

@@ -14,7 +14,16 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webdemo.portable import AF_UNIX, is_readable
-from webdemo.servers import LINGER_SECONDS, MOST_THREADS, Adapter, ConnectionOptions, Job, _framing, option
+from webdemo.servers import (
+    LEAST_SECONDS,
+    LINGER_SECONDS,
+    MOST_THREADS,
+    Adapter,
+    ConnectionOptions,
+    Job,
+    _framing,
+    option,
+)
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections
 from webdemo.servers._fields import Malformed
 from webdemo.servers._room import Listener, Room
@@ -30,7 +39,9 @@ _LARGEST_HEADER = 65536
 class Options(ConnectionOptions):
     threads: int = option(10, "Threads for each listening socket.", least=1, most=MOST_THREADS)
     body_timeout: float = option(
-        10.0, "Seconds for which a client may pause while it sends a body or reads a response."
+        10.0,
+        "Seconds for which a client may pause while it sends a body or reads a response.",
+        least=LEAST_SECONDS,
     )
 
 

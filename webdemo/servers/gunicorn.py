@@ -20,7 +20,7 @@ from webdemo.errors import UsageError, WebdemoError
 from webdemo.net import BACKLOG
 from webdemo.net.descriptors import open_descriptors
 from webdemo.portable import AF_UNIX
-from webdemo.servers import LINGER_SECONDS, MOST_THREADS, Adapter, Job, Stopping, option
+from webdemo.servers import LEAST_SECONDS, LINGER_SECONDS, MOST_THREADS, Adapter, Job, Stopping, option
 from webdemo.servers._draining import end_reading
 from webdemo.servers._sending import HeadWithBody
 
@@ -33,12 +33,12 @@ class Options:
     threads: int = option(4, "Threads for each worker; 1 makes it a sync worker.", least=1, most=MOST_THREADS)
     worker_class: str = option("", "Gunicorn's kind of worker, for example sync, gthread or gevent.")
     timeout: int = option(30, "Seconds without a heartbeat after which a worker is replaced.")
-    keepalive: int = option(5, "Seconds an idle connection is kept open.")
+    keepalive: int = option(5, "Seconds an idle connection is kept open.", least=1)
     connections: int = option(
         1000, "Connections of a worker open at once; further ones wait, and idle ones are closed.", least=1
     )
     header_timeout: float = option(
-        20.0, "Seconds in which a request's header must arrive, once it has begun."
+        20.0, "Seconds in which a request's header must arrive, once it has begun.", least=LEAST_SECONDS
     )
     max_requests: int = option(0, "Requests after which a worker is replaced; 0: never.", most=10**12)
 

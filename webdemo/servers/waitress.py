@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webdemo.portable import AF_UNIX
-from webdemo.servers import MOST_BYTES, MOST_THREADS, Adapter, Job, option
+from webdemo.servers import LEAST_SECONDS, MOST_BYTES, MOST_THREADS, Adapter, Job, option
 from webdemo.servers._wsgi_fixes import UNIX, answer
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ class Options:
     connection_limit: int = option(
         1000, "Connections open at once; further ones wait, and idle ones are closed.", least=1
     )
-    channel_timeout: int = option(120, "Seconds after which an idle connection is closed.")
+    channel_timeout: int = option(120, "Seconds after which an idle connection is closed.", least=1)
     header_timeout: float = option(
-        20.0, "Seconds in which a request's header must arrive, once it has begun."
+        20.0, "Seconds in which a request's header must arrive, once it has begun.", least=LEAST_SECONDS
     )
     max_request_body_size: int = option(1 << 30, "Largest request body, in bytes.", most=MOST_BYTES)
 

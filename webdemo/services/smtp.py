@@ -24,7 +24,7 @@ class Options:
     )
     max_message_bytes: int = option(10_000_000, "Largest message accepted, in bytes.", most=MOST_BYTES)
     max_connections: int = option(20, "Open connections; further ones wait.")
-    timeout: int = option(300, "Seconds without a command after which a connection is closed.")
+    timeout: int = option(300, "Seconds without a command after which a connection is closed.", least=1)
 
 
 def serve(job: Job) -> None:
