@@ -6,7 +6,7 @@ import dataclasses
 import os
 import select
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from webdemo.cli import main, refuse_empty, run
 from webdemo.cli.about import config
 from webdemo.cli.opening import open_sockets
 from webdemo.cli.ports import stop_holder
-from webdemo.config.binds import binds_or_default, wanted_binds, why_host
+from webdemo.config.binds import admin_bind, binds_or_default, dashboard_bind, wanted_binds, why_host
 from webdemo.config.planning import check_watched, make_plan
 from webdemo.config.settings import FIELDS, Settings
 from webdemo.config.sources import (
@@ -594,3 +594,13 @@ def test_a_time_of_a_command_is_a_number(args: list[str]) -> None:
 def test_a_port_to_stop_is_one_that_exists() -> None:
     with pytest.raises(BindTextError, match="Port 70000 does not exist"):
         stop_holder(("70000",), yes=True)
+
+
+@pytest.mark.parametrize(("name", "read"), [("admin", admin_bind), ("dashboard", dashboard_bind)])
+def test_an_address_that_is_refused_names_its_variable(
+    name: str, read: Callable[[Resolved], Bind | None], tmp_path: Path
+) -> None:
+    variable = f"WEBDEMO_{name.upper()}"
+    with pytest.raises(BindTextError) as excinfo:
+        read(resolve(tmp_path, environment={variable: "99999"}))
+    assert message(excinfo)[0] == f"{variable}: Port 99999 does not exist: the highest is 65535."

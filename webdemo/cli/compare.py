@@ -169,7 +169,7 @@ def _compare(
         return runner.running([choice for choice in choices if choice.label in labels], target)
 
     total = len(requests) * len(choices)
-    with _progress(f"starting {target.app} on {len(choices)} servers", total) as update:
+    with _progress(f"starting {target.app} on {counted(len(choices), 'server')}", total) as update:
         with runner.running(choices, target) as runs:
             if not any(run.state == "up" for run in runs):
                 reason = next((run.problem for run in runs if run.problem), "")

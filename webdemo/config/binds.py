@@ -93,7 +93,8 @@ def dashboard_bind(resolved: Resolved) -> Bind | None:
     text = resolved.settings.dashboard
     if not text:
         return None
-    ports = [DASHBOARD_PORT] if text == ANY_PORT else parse_ports(text)
+    with _naming(resolved.sources["dashboard"]):
+        ports = [DASHBOARD_PORT] if text == ANY_PORT else parse_ports(text)
     if len(ports) > 1:
         raise UsageError(
             f"The dashboard has one port, not {text}.", remedy=f"Choose one: --dashboard {ports[0]}"
@@ -106,7 +107,8 @@ def admin_bind(resolved: Resolved) -> Bind | None:
     text = resolved.settings.admin
     if not text:
         return None
-    bind = Bind.parse(f":{text}" if text.isdecimal() else text)
+    with _naming(resolved.sources["admin"]):
+        bind = Bind.parse(f":{text}" if text.isdecimal() else text)
     if bind.server or bind.tls or bind.fd is not None or bind.server_options:
         raise UsageError(f"{text} is no admin address.", remedy="Give a port or a Unix socket: --admin 9180")
     return replace(bind, host=bind.host or LOOPBACK[0]) if bind.port is not None else bind
