@@ -91,7 +91,7 @@ REFUSED = {
         "The argument after --directory is empty.",
         "Give it a value, or leave it out.",
     ),
-    ("compress", "nowhere"): (2, "There is no folder nowhere.", "Name a folder that exists."),
+    ("compress", "nowhere"): (2, "The folder nowhere does not exist.", "Make it, or name one that exists."),
 }
 
 

@@ -22,7 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from webdemo.errors import UsageError, WebdemoError
+from webdemo.errors import WebdemoError
+from webdemo.folders import check_folder
 from webdemo.web.static.content_coding import SUFFIXES
 from webdemo.web.static.media_types import is_compressed
 from webdemo.web.static.tree import is_fresh_sibling, open_file, open_folder, signature
@@ -95,8 +96,7 @@ def compress(directory: str | os.PathLike[str], *, threads: int | None = None) -
     written (a full disk, for example); no partial file is left behind.
     """
     root = Path(directory)
-    if not root.is_dir():
-        raise UsageError(f"There is no folder {root}.", remedy="Name a folder that exists.")
+    check_folder(root)
     available, _ = codings()
     path = root
     with ExitStack() as stack:
