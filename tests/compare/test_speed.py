@@ -146,21 +146,37 @@ def test_a_server_that_accepts_no_connection_is_a_result_and_not_the_end(
 
 @pytest.mark.process
 @pytest.mark.skipif(WRK is None, reason="wrk is not installed")
-def test_an_interrupt_that_wrk_ignored_is_repeated() -> None:
+def test_an_interrupt_that_wrk_ignored_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    ignored = threading.Event()
+
+    class Observed(subprocess.Popen[str]):
+        interrupts = 0
+
+        def send_signal(self, sig: int) -> None:
+            super().send_signal(sig)
+            self.interrupts += sig == signal.SIGINT
+            if self.interrupts == 2:
+                ignored.set()
+
     def accept() -> None:
+        ignored.wait(60)  # wrk connects then
         with suppress(OSError):
             while True:
                 accepted.append(server.accept()[0])
 
+    monkeypatch.setattr(subprocess, "Popen", Observed)
     accepted: list[socket.socket] = []
     with full_queue() as (server, _):
-        accepting = threading.Timer(0.6, accept)  # wrk was interrupted before, and connects then
+        accepting = threading.Thread(target=accept)
         accepting.start()
         load = Generator(WRK).run(server.getsockname()[1], "/", connections=1, seconds=0.1)
+        was_ignored = ignored.is_set()
+        ignored.set()
         server.shutdown(socket.SHUT_RDWR)
         accepting.join()
     for connection in accepted:
         connection.close()
+    assert was_ignored
     assert (load.requests, load.errors) == (0, 0), "an interrupt ended it after it had connected"
 
 

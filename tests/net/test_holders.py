@@ -23,6 +23,11 @@ def only(found: list[Listening]) -> Listening:
     return found[0]
 
 
+def listeners(port: int, host: str = "127.0.0.1") -> list[Listening]:
+    """Those at this address: the system may give a free port of one to another program at another address."""
+    return [one for one in tcp_listeners(port) if one.host == host]
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("family", "host", "name"),
@@ -35,7 +40,7 @@ def only(found: list[Listening]) -> Listening:
 )
 def test_tcp_listener_is_seen_with_its_process(family: str, host: str, name: str) -> None:
     with listening(family, host, extra=["--flag"]) as (process, port):
-        found = only(tcp_listeners(port))
+        found = only(listeners(port, host))
         assert (found.family, found.host, found.port, found.user) == (name, host, port, ME)
         holder = found.processes[0]
         assert (holder.pid, holder.parent) == (process.pid, os.getpid())
@@ -58,7 +63,7 @@ def test_unix_listener_is_seen_with_its_process(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_ipv4_mapped_ipv6_address_is_ipv4() -> None:
     with listening("AF_INET6", "::ffff:127.0.0.1", dual=True) as (_, port):
-        found = only(tcp_listeners(port))
+        found = only(listeners(port))
         assert (found.family, found.host, found.place) == ("ipv4", "127.0.0.1", f"127.0.0.1:{port}")
 
 
@@ -67,8 +72,8 @@ def test_connected_and_unconnected_sockets_are_no_listeners() -> None:
         bound.bind(("127.0.0.1", 0))
         client = socket.create_connection(server.getsockname(), timeout=60)
         try:
-            assert tcp_listeners(client.getsockname()[1]) == []
-            assert tcp_listeners(bound.getsockname()[1]) == []
+            assert listeners(client.getsockname()[1]) == []
+            assert listeners(bound.getsockname()[1]) == []
         finally:
             client.close()
 
@@ -87,7 +92,7 @@ sys.stdin.read()
 os.wait()
 """
     with program(code) as (process, line):
-        found = only(tcp_listeners(int(line)))
+        found = only(listeners(int(line)))
         assert len(found.processes) == 2
         parent, child = found.processes
         assert (parent.pid, child.parent) == (process.pid, process.pid)
@@ -96,7 +101,7 @@ os.wait()
 @pytest.mark.process
 def test_webdemo_is_recognised_by_its_command_line() -> None:
     with listening(extra=["-m", "webdemo", "--port", "8000"]) as (process, port):
-        holder = only(tcp_listeners(port)).processes[0]
+        holder = only(listeners(port)).processes[0]
         assert holder.is_webdemo
         described = holder.describe(now=holder.started + 3 * 3600 + 5)
         assert described == f"a webdemo that you started 3 h ago (pid {process.pid})"
@@ -136,7 +141,7 @@ def test_command_is_shown_on_one_line_without_its_folder() -> None:
 @needs_root
 def test_other_users_process_is_named_as_theirs() -> None:
     with listening(as_nobody=True) as (process, port):
-        found = only(tcp_listeners(port))
+        found = only(listeners(port))
         theirs = pwd.getpwuid(65534).pw_name
         assert found.user == theirs
         assert not found.processes[0].is_mine
@@ -170,9 +175,9 @@ def test_holder_in_another_container_is_said_to_be_out_of_sight(monkeypatch: pyt
 @pytest.mark.process
 def test_psutil_tells_the_same_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening("AF_INET6", "::1") as (_, port):
-        here = only(tcp_listeners(port))
+        here = only(listeners(port, "::1"))
         monkeypatch.setattr(sys, "platform", "darwin")
-        there = only(tcp_listeners(port))
+        there = only(listeners(port, "::1"))
         assert there == here
         assert unix_listeners() == []
 
