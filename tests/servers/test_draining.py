@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
@@ -171,3 +173,39 @@ def test_clients_that_wait_to_be_accepted_are_answered_at_a_stop(kind: str, serv
             with connection:  # closed at once: Gunicorn's sync worker waits for that
                 assert connection.answer().status == 200
     assert run.wait() == 0
+
+
+SIGNALLED_IN_A_THREAD = """
+import os, signal, threading, time
+
+def app(environ, start_response):
+    threading.Thread(target=signal_self, daemon=True).start()
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+
+def waits_without_end():
+    _, *arguments = open(f"/proc/self/task/{os.getpid()}/syscall").read().split()
+    return len(arguments) > 3 and int(arguments[3], 16) & 0xFFFFFFFF == 0xFFFFFFFF  # epoll_wait's timeout
+
+def signal_self():
+    open("client-has-gone").close()  # a FIFO: waits for the test
+    while not waits_without_end():
+        time.sleep(0.01)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/syscall").exists(), reason="system calls are not visible")
+@pytest.mark.parametrize("server", ["werkzeug", "wsgiref", "hypercorn"])
+def test_a_sigterm_that_does_not_interrupt_the_main_threads_wait_is_not_lost(
+    server: str, running: Start
+) -> None:
+    """Like one that comes just before the wait begins. These servers wait without end when they are idle."""
+    run = running("-b", f"{server}://127.0.0.1:0", app=SIGNALLED_IN_A_THREAD)
+    fifo = run.log_file.with_name("client-has-gone")
+    os.mkfifo(fifo)
+    with Connection(run.url) as connection:
+        assert connection.request(headers=[("Connection", "close")]).status == 200
+        assert connection.ended()
+    fifo.open("w").close()
+    run.wait_for("is up again")

@@ -7,12 +7,13 @@ because the next process will serve on the same sockets.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
 import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -43,6 +44,7 @@ class Stopping:
     def __init__(self) -> None:
         self._read, self._write = socket.socketpair()  # not a pipe: Windows can wait for sockets only
         self._write.setblocking(False)
+        self._read.setblocking(False)
         self._is_set = False
 
     def set(self) -> None:
@@ -61,6 +63,19 @@ class Stopping:
     def wake_for_signals(self) -> None:
         """Have each signal wake who waits, on Windows, where it does not interrupt a wait for sockets."""
         signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[socket.socket]:
+        """A socket that each signal makes readable, to be read empty; for the selector of the main thread.
+
+        A signal that comes just before a wait, or in another thread, does not interrupt it: without this
+        socket its handler would run when something else ends the wait.
+        """
+        previous = signal.set_wakeup_fd(self._read.fileno(), warn_on_full_buffer=False)
+        try:
+            yield self._write
+        finally:
+            signal.set_wakeup_fd(previous)
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         """Block until the flag is set or the timeout has passed; returns whether it is set."""

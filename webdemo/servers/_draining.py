@@ -11,10 +11,24 @@ import socket
 import time
 
 from webdemo.portable import MSG_DONTWAIT, is_readable
-from webdemo.servers import LINGER_SECONDS
+from webdemo.servers import LINGER_SECONDS, Stopping
 
 LOOK_FOR_OLD_SECONDS = 1.0
+SIGNALS = 4096  # read at once
 _LONGEST_HEAD = 65536
+
+
+async def stopped(stopping: Stopping) -> None:
+    """Wait for the flag in the main thread's asyncio loop."""
+    import asyncio  # which most servers do not need
+
+    loop, is_set = asyncio.get_running_loop(), asyncio.Event()
+    with stopping.signals() as signals:
+        loop.add_reader(signals, signals.recv, SIGNALS)
+        loop.add_reader(stopping.fileno(), is_set.set)
+        await is_set.wait()
+        loop.remove_reader(stopping.fileno())
+        loop.remove_reader(signals)
 
 
 class IdleConnections:

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from webdemo.servers import LINGER_SECONDS, Stopping
-from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, IdleConnections
+from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, SIGNALS, IdleConnections
 from webdemo.servers._fields import Malformed
 from webdemo.servers._framing import Incomplete, read_fields
 from webdemo.servers._sending import SentAtOnce
@@ -97,8 +97,9 @@ def serve_until_stopped(
     header_timeout: float,
 ) -> None:
     """Accept on all servers (of socketserver.ThreadingMixIn) in this thread until stopped, then drain."""
-    with selectors.DefaultSelector() as selector:
+    with selectors.DefaultSelector() as selector, stopping.signals() as signals:
         selector.register(stopping, selectors.EVENT_READ)
+        selector.register(signals, selectors.EVENT_READ)
         for server in servers:
             selector.register(server, selectors.EVENT_READ, server)
         look_at = time.monotonic() + LOOK_FOR_OLD_SECONDS
@@ -106,6 +107,8 @@ def serve_until_stopped(
             for key, _ in selector.select(LOOK_FOR_OLD_SECONDS if threads else None):
                 if key.data is not None:
                     accept(key.data, threads)
+                elif key.fileobj is signals:
+                    signals.recv(SIGNALS)
             if time.monotonic() > look_at:
                 idle.close_older_than(header_timeout)
                 look_at = time.monotonic() + LOOK_FOR_OLD_SECONDS

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 from webdemo.servers import LINGER_SECONDS, MOST_BYTES, Adapter, Job, option
+from webdemo.servers._draining import stopped
 from webdemo.servers._fields import Malformed, unify
 from webdemo.servers._room import Listener, Room
 from webdemo.servers._wsgi_fixes import with_an_end
@@ -59,11 +60,8 @@ def serve(job: Job) -> None:
         """Hypercorn's shutdown trigger, awaited once it accepts; then it closes idle connections at once."""
         others = asyncio.all_tasks()  # each connection will add a task
         job.ready()
+        await stopped(job.stopping)
         loop = asyncio.get_running_loop()
-        stopped = asyncio.Event()
-        loop.add_reader(job.stopping.fileno(), stopped.set)
-        await stopped.wait()
-        loop.remove_reader(job.stopping.fileno())
         for sock in listening:
             loop.remove_reader(sock.fileno())
         lingers_until = loop.time() + LINGER_SECONDS

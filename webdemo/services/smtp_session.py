@@ -15,6 +15,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP
 
 from webdemo.servers import LINGER_SECONDS, Job
+from webdemo.servers._draining import stopped
 from webdemo.services.spool import Spool
 from webdemo.text import log_field, plain_field
 
@@ -27,13 +28,9 @@ _SECONDS_AFTER_FAILED_ACCEPT = 0.5
 async def catch_mail(job: Job, spool: Spool) -> None:
     """Serve until `job.stopping`, then until the last transaction has ended."""
     catcher = _Catcher(job, spool)
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    loop.add_reader(job.stopping.fileno(), stopping.set)
     catcher.start_accepting()
     job.ready()
-    await stopping.wait()
-    loop.remove_reader(job.stopping.fileno())
+    await stopped(job.stopping)
     catcher.stop()
     await asyncio.sleep(LINGER_SECONDS if catcher.is_busy() else 0)
     while catcher.is_busy():
