@@ -343,6 +343,11 @@ TARGETS = (
         ((b"", b""), (b"gzip", b"x")),
     ),
     Target("Accept", _text(prefers_json), ((b"", b""), (b"text/html;", b"x"))),
+    Target(
+        "Accept of a view",
+        _request(lambda request: request.accept_mimetypes.best_match(["text/html"]), "HTTP_ACCEPT"),
+        ((b"", b""), (b"text/html", b"x"), (b"text/html;", b"x")),
+    ),
     Target("Host", _text(split_host), ((b"", b""), (b"[", b"]:1"), (b"a:", b""))),
     Target("host of a request", _request(lambda request: request.host, "HTTP_HOST")),
     Target("query", _request(lambda request: request.args, "QUERY_STRING")),

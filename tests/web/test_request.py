@@ -418,3 +418,8 @@ def test_a_host_that_is_not_trusted_is_refused(host: str) -> None:
     request = _Trusting(environ(HTTP_HOST=host))
     with pytest.raises(SecurityError):
         _ = request.host
+
+
+def test_credentials_that_are_not_ascii_are_none() -> None:
+    request = Request({"HTTP_AUTHORIZATION": "Basic \xc3\xa9"})
+    assert request.authorization is None

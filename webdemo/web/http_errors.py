@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from markupsafe import escape
-from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import (
     BadRequestKeyError,
     HTTPException,
@@ -19,10 +18,9 @@ from werkzeug.exceptions import (
     default_exceptions,
 )
 from werkzeug.exceptions import abort as werkzeug_abort
-from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from webdemo.web.request import Request
+from webdemo.web.request import Request, parse_accept
 from webdemo.web.response import (
     Answer,
     Pairs,
@@ -37,6 +35,7 @@ from webdemo.web.routing import View
 
 # Caches may keep some errors (RFC 9110 15.1), and during a rolling update the next host may have the page.
 _do_not_reuse = ("Cache-Control", "no-cache")
+_LONGEST_ACCEPT = 1000  # several times what browsers send; it is kept in a cache
 
 Handler = Callable[[Request, Any], Any]
 
@@ -77,11 +76,11 @@ def answer_error(error: Exception, request: Request, view: View) -> Answer:
         or kind.get_body is not HTTPException.get_body
     ):
         return answer(error.get_response(request.environ), request, view)
-    accept = request.environ.get("HTTP_ACCEPT", "")
+    as_json = prefers_json(request.environ.get("HTTP_ACCEPT", ""))
     detail = error.description or ""
     if isinstance(error, BadRequestKeyError) and error.args:
         detail = f"The request has no {error.args[0]!r}."
-    status, headers, body = _page(error.code or 500, detail, accept)
+    status, headers, body = _page(error.code or 500, detail, as_json)
     return status, [*headers, *_own_headers(error, request)], [body]
 
 
@@ -93,23 +92,25 @@ def _own_headers(error: HTTPException, request: Request) -> Pairs:
     return sendable((pair for pair in headers if pair[0].lower() != "content-type"), error.code or 500, None)
 
 
-@lru_cache(maxsize=128)
 def not_found(accept: str) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
     """The standard 404 for an Accept header, cached: status, headers and body."""
-    return _page(404, NotFound.description or "", accept)
+    return _page(404, NotFound.description or "", prefers_json(accept))
 
 
 def prefers_json(accept: str) -> bool:
-    """Whether a client with this Accept header prefers JSON to HTML."""
-    offered = ("text/html", "application/json")
-    return parse_accept_header(accept, MIMEAccept).best_match(offered) == "application/json"
+    """Whether a client with this Accept header prefers JSON to HTML; a very long one is not read."""
+    return len(accept) <= _LONGEST_ACCEPT and _prefers_json(accept)
 
 
 @lru_cache(maxsize=128)
-def _page(code: int, detail: str, accept: str) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
+def _prefers_json(accept: str) -> bool:
+    return parse_accept(accept).best_match(("text/html", "application/json")) == "application/json"
+
+
+@lru_cache(maxsize=128)
+def _page(code: int, detail: str, as_json: bool) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
     status, _ = parse_status(code)
     title = status.partition(" ")[2]
-    as_json = prefers_json(accept)
     if as_json:
         body = dump_json({"status": code, "title": title, "detail": detail})
     else:

@@ -16,9 +16,17 @@ from math import isinf
 from threading import Event
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict, MultiDict
+from werkzeug.datastructures import (
+    Authorization,
+    EnvironHeaders,
+    Headers,
+    ImmutableMultiDict,
+    MIMEAccept,
+    MultiDict,
+)
 from werkzeug.exceptions import BadRequest, ClientDisconnected
 from werkzeug.formparser import FormDataParser, default_stream_factory
+from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Request as WerkzeugRequest
 from werkzeug.wsgi import get_host
 
@@ -31,6 +39,7 @@ T = TypeVar("T")
 
 _no_fields: ImmutableMultiDict[str, Any] = ImmutableMultiDict()
 _never = Event()
+_long_space = re.compile(r"[ \t]{16,}")
 _small_bytes = 64 * 1024
 _form_types = ("application/x-www-form-urlencoded", "multipart/form-data")
 _quoted_cookie = re.compile(r'([^ \t="]*)="([^"\\]*)"')
@@ -137,6 +146,19 @@ class Request(WerkzeugRequest):
         self.environ = environ
         if shallow:
             self.shallow = True
+
+    @lazy
+    def accept_mimetypes(self) -> MIMEAccept:
+        """The media types that the client accepts."""
+        return parse_accept(self.environ.get("HTTP_ACCEPT", ""))
+
+    @lazy
+    def authorization(self) -> Authorization | None:
+        """The credentials of the Authorization header; None if there are none, or they are malformed."""
+        try:
+            return Authorization.from_header(self.environ.get("HTTP_AUTHORIZATION"))
+        except ValueError:  # Basic, with characters that are not ASCII
+            return None
 
     @lazy
     def session(self) -> Session:
@@ -416,3 +438,8 @@ def _read_exactly(stream: IO[bytes], length: int) -> bytes:
             raise ClientDisconnected()
         body += chunk
     return body
+
+
+def parse_accept(text: str) -> MIMEAccept:
+    """The media types of an Accept header, whose long runs of spaces would make a match quadratic."""
+    return parse_accept_header(_long_space.sub(" ", text), MIMEAccept)
