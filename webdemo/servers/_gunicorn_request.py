@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gunicorn.http.body import Body, ChunkedReader
-from gunicorn.http.errors import InvalidChunkSize, InvalidHeader
+from gunicorn.http.errors import InvalidChunkSize, InvalidHeader, NoMoreData
 
 from webdemo.servers._fields import Malformed, unify
 from webdemo.servers._framing import LONGEST_CHUNK_LINE, chunk_size
@@ -29,7 +29,10 @@ class StrictChunks(ChunkedReader):  # type: ignore[misc]
         """
         received = bytearray(data or b"")
         while not (end := received.find(b"\n") + 1) and len(received) <= LONGEST_CHUNK_LINE:
-            self.read_into(unreader, received)
+            data = unreader.read()
+            if not data:
+                raise NoMoreData
+            received += data
         line = bytes(received[: end or None])
         try:
             if len(line) > LONGEST_CHUNK_LINE:
