@@ -455,6 +455,10 @@ REFUSED_STARTS: dict[tuple[tuple[str, Any], ...], tuple[str, str]] = {
         "One server, without workers, can run in this process.",
         "Leave out the others.",
     ),
+    (("release", "5f1c0a9\nready"),): (
+        "The release's name has a line break or a character that cannot be printed: 5f1c0a9\\nready",
+        "Give it a name of one line: --release 5f1c0a9",
+    ),
     (("directory", "/nowhere"),): (
         "The folder /nowhere does not exist.",
         "Make it, or name one that exists.",

@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from webdemo.config.planning import make_mounts, make_target
+from webdemo.config.planning import make_mounts, make_target, release_name
 from webdemo.config.settings import Settings
 from webdemo.config.sources import read_settings
 from webdemo.errors import UsageError
-from webdemo.supervisor.release import release_of
 from webdemo.web.static.app import StaticFiles
 from webdemo.web.static.archive import publish as publish_release
 from webdemo.worker.app_import import load
@@ -52,7 +51,7 @@ def publish(flags: dict[str, Any], keep: int, max_size: int) -> None:
     settings = read_settings(flags).settings
     if not settings.assets_archive:
         raise UsageError("There is no archive to publish to.", remedy="Give its folder: --assets-archive DIR")
-    release = settings.release or release_of(Path.cwd())
+    release = release_name(settings)
     if not release:
         raise UsageError("This release has no name.", remedy="Give it one: --release 5f1c0a9")
     sites = _sites(settings)

@@ -13,7 +13,7 @@ import click
 import webdemo
 from webdemo import deploy
 from webdemo.config.binds import admin_bind, binds_or_default, host_of, is_open
-from webdemo.config.planning import make_plan
+from webdemo.config.planning import make_plan, release_name
 from webdemo.config.settings import FIELDS
 from webdemo.config.sources import DEFAULT, PYPROJECT, SETTINGS_FILE, Resolved, given_folder, read_settings
 from webdemo.deploy import marks
@@ -23,7 +23,6 @@ from webdemo.net.addresses import LOOPBACK, WILDCARD
 from webdemo.net.bind import ALL_ADDRESSES, Bind
 from webdemo.net.bindtext import authority
 from webdemo.servers import registry
-from webdemo.supervisor.release import release_of
 
 _IN_CONTAINERS = ("container", "kubernetes")
 _EXPORT = "export"  # the source of what is set here
@@ -139,7 +138,7 @@ def make_site(resolved: Resolved, format_name: str, hosts: tuple[str, ...]) -> S
         grace_seconds=plan.grace_seconds,
         start_seconds=plan.start_seconds,
         admin_port=admin.port if admin is not None and (is_open(admin) or not is_remote) else None,
-        release=settings.release or release_of(Path.cwd()),
+        release=release_name(settings),
         **_packages(),
     )
 

@@ -17,6 +17,7 @@ from webdemo.middleware.static_mounts import FolderOptions, Mount
 from webdemo.net.bind import Bind
 from webdemo.stats.exposition import About
 from webdemo.supervisor import plan as plans
+from webdemo.text import terminal_line
 from webdemo.worker.app_import import Target
 
 # Variables of frameworks that would otherwise answer an exception themselves, or keep templates.
@@ -58,7 +59,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
         hang_seconds=s.hang_timeout,
         features=Features(
             health=s.health,
-            about=About(__version__, _release(s), socket.gethostname()),
+            about=About(__version__, _shown_release(s), socket.gethostname()),
             metrics=s.metrics,
             metrics_networks=s.metrics_networks,
             access_log=s.log_format if s.access_log else None,
@@ -129,13 +130,23 @@ def _folder_options(s: Settings) -> FolderOptions:
     return options
 
 
-def _release(s: Settings) -> str:
-    """The release, looked up only where it is shown."""
-    if s.release or not (s.health or s.metrics or s.admin):
-        return s.release
+def release_name(s: Settings) -> str:
+    """The release's name as it is given, or else as the folder says; "" without one. Raises UsageError."""
     from webdemo.supervisor.release import release_of
 
-    return release_of(Path.cwd())
+    name = s.release or release_of(Path.cwd())
+    if not name.isprintable():
+        raise UsageError(
+            "The release's name has a line break or a character that cannot be printed: "
+            f"{terminal_line(name, limit=60)}",
+            remedy="Give it a name of one line: --release 5f1c0a9",
+        )
+    return name
+
+
+def _shown_release(s: Settings) -> str:
+    """The release, looked up only where it is shown."""
+    return release_name(s) if s.release or s.health or s.metrics or s.admin else ""
 
 
 def _app_folder(text: str) -> str | None:
