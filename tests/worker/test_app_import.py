@@ -481,3 +481,12 @@ def test_an_env_file_sets_what_is_not_set(
         os.environ.pop(variable)
     with pytest.raises(UsageError, match="cannot be read"):
         read_env_file(str(tmp_path / "none"))
+
+
+def test_an_env_file_without_an_end_is_refused_at_once(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in ("/dev/zero", str(fifo), str(tmp_path)):
+        with pytest.raises(UsageError) as refused:
+            read_env_file(path)
+        assert refused.value.problem == f"The file {path} cannot be read: it is not a regular file."

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import stat
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -85,6 +86,8 @@ def read_env_file(path: str) -> dict[str, str]:
     import dotenv
 
     try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise ValueError("it is not a regular file")  # a device may have no end, a FIFO no writer
         with Path(path).open(encoding="utf-8") as file:
             found = dotenv.dotenv_values(stream=file)
     except (OSError, ValueError) as exc:
