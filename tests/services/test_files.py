@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ import pytest
 from tests import running as runs
 from tests.services.conftest import Serve, Services, shared
 from webdemo import assets
+from webdemo.servers import Job, Stopping
+from webdemo.services.ftp import Options
 
 pytestmark = pytest.mark.process
 
@@ -325,6 +328,45 @@ def test_client_that_waits_for_its_refusal_does_not_hold_up_a_stop(own_ftp: Serv
             sock.sendall(command)
         assert own_ftp.webdemo.terminate() == 0
     assert "Traceback" not in own_ftp.webdemo.log()
+
+
+def in_system_call_without_end() -> bool:
+    """Whether the main thread waits in epoll_wait without a timeout."""
+    _, *arguments = Path(f"/proc/self/task/{os.getpid()}/syscall").read_text().split()
+    return len(arguments) > 3 and int(arguments[3], 16) & 0xFFFFFFFF == 0xFFFFFFFF
+
+
+@pytest.mark.skipif(not Path("/proc/self/syscall").exists(), reason="system calls are not visible")
+def test_a_signal_that_does_not_interrupt_the_main_threads_wait_is_not_lost(folder: Path) -> None:
+    """Like one that comes just before the wait begins."""
+    serve_folder = pytest.importorskip("webdemo.services.ftp_session").serve_folder
+
+    def signal_self() -> None:
+        while not in_system_call_without_end():
+            time.sleep(0.01)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    stopping, thread = Stopping(), threading.Thread(target=signal_self)
+    previous = signal.signal(signal.SIGUSR1, lambda *_: stopping.set())
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            serve_folder(
+                Job(
+                    app=lambda environ, start_response: [],
+                    sockets=[listener],
+                    options=Options(),
+                    workers=1,
+                    certificate=None,
+                    ready=thread.start,
+                    stopping=stopping,
+                    grace_seconds=1,
+                ),
+                folder,
+            )
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    thread.join()
+    stopping.close()
 
 
 HOSTILE = ["a\r\n226 forged", "b\nc", "d\x1b[31mred", "e\x9b31m", "f\u202egnp.exe", "g\u2028h", "i\x7f"]

@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import re
+import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from pyftpdlib.ioloop import IOLoop
 from pyftpdlib.servers import FTPServer
 
 from webdemo.servers import LINGER_SECONDS, Job
+from webdemo.servers._draining import SIGNALS
 from webdemo.text import format_duration, log_field, plain_field, terminal_line
 from webdemo.web.static.tree import Folder, Node, Tree, is_served, open_file
 
@@ -45,12 +47,13 @@ def serve_folder(job: Job, root: Path) -> None:
 
     loop = IOLoop()
     servers = [_Server(listener, Session, loop, job, root) for listener in job.sockets]
-    loop.register(job.stopping.fileno(), _Woken(), loop.READ)
-    job.ready()
-    next_task_seconds = None
-    while not job.stopping.is_set():
-        next_task_seconds = loop.loop(next_task_seconds, blocking=False)
-    loop.unregister(job.stopping.fileno())
+    with job.stopping.signals() as signals:
+        loop.register(signals.fileno(), _Signals(signals), loop.READ)
+        job.ready()
+        next_task_seconds = None
+        while not job.stopping.is_set():
+            next_task_seconds = loop.loop(next_task_seconds, blocking=False)
+        loop.unregister(signals.fileno())
     for server in servers:
         server.close()
     hang_up_at = time.monotonic() + LINGER_SECONDS
@@ -79,14 +82,17 @@ class _Anonymous(DummyAuthorizer):  # type: ignore[misc]
             raise AuthenticationFailed("Log in as anonymous.")
 
 
-class _Woken:
-    """The handler of the descriptor that signals a stop; it only wakes pyftpdlib's loop."""
+class _Signals:
+    """Wakes pyftpdlib's loop at each signal, so that it looks whether it is one to stop."""
+
+    def __init__(self, signals: socket.socket) -> None:
+        self._signals = signals
 
     def readable(self) -> bool:
         return True
 
     def handle_read_event(self) -> None:
-        pass
+        self._signals.recv(SIGNALS)
 
 
 class _Folder(AbstractedFS):  # type: ignore[misc]
