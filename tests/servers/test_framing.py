@@ -66,7 +66,9 @@ class Probe:
 
     @property
     def refusals(self) -> tuple[list[int], ...]:
-        """The right statuses; 501 is for an unknown transfer coding (RFC 9112 section 6.1)."""
+        """The right statuses; 501 is for an unknown transfer coding (RFC 9112 section 6.1), 405 Cheroot's."""
+        if self.line.startswith(b"CONNECT"):
+            return [400], [405]
         codings = re.findall(rb"Transfer-Encoding:([^\r]*)", self.fields)
         return ([400], [501]) if codings not in ([], [b" chunked"]) else ([400],)
 
@@ -169,6 +171,10 @@ HEADS = {
     "a Host with a space": _with(host=b"Host: a b\r\n"),
     "a Host with a path": _with(host=b"Host: a/b\r\n"),
     "a Host with a user": _with(host=b"Host: u@a.example\r\n"),
+    "CONNECT": Probe(b"", line=b"CONNECT a.example:80%.0s HTTP/1.1\r\n"),
+    "CONNECT to a port": Probe(b"", line=b"CONNECT 80%.0s HTTP/1.1\r\n"),
+    "CONNECT to a path": Probe(b"", line=b"CONNECT %s HTTP/1.1\r\n"),
+    "CONNECT, HTTP/1.0": Probe(b"", line=b"CONNECT a.example:80%.0s HTTP/1.0\r\n"),
     "two Hosts, HTTP/1.0": _with(b"Host: b.example", line=b"POST %s HTTP/1.0\r\n"),
 }
 

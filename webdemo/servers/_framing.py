@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 _LONGEST_LINE = 65536  # as in http.server
 _MOST_FIELDS = 100
 LONGEST_CHUNK_LINE = 4096
+NO_TUNNEL = "CONNECT is for proxies, and this server is none."
 _LONGEST_TRAILER = 65536
 
 # RFC 9112 sections 3, 5 and 5.2: no bare CR or LF, no other control characters, no obsolete line folding. A
-# target may contain bytes beyond ASCII, which some clients send.
+# target may contain bytes beyond ASCII, which some clients send. No CONNECT (RFC 9110 section 9.3.6): after a
+# 200, a proxy in front could pass on whatever the client sends.
 _TOKEN, _VALUE, _HOST, _LENGTH = (part.encode() for part in (TOKEN, FIELD_VALUE, HOST, LENGTH))
-_LINE = _TOKEN + rb" [\x21-\x7e\x80-\xff]++ HTTP/([0-9]\.[0-9])"
+_LINE = rb"(?!CONNECT )" + _TOKEN + rb" [\x21-\x7e\x80-\xff]++ HTTP/([0-9]\.[0-9])"
 _REQUEST_LINE = re.compile(_LINE)
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):(" + _VALUE + rb")")
 
@@ -85,6 +87,8 @@ def _malformed(request_line: bytes) -> Malformed:
     """What to raise; if it is the PROXY protocol, the log names the setting of the proxy."""
     if request_line.startswith((b"PROXY ", b"\0")):
         _tell_of_proxy_protocol()
+    if request_line.startswith(b"CONNECT "):
+        return Malformed(NO_TUNNEL)
     return Malformed("Its request line or header is malformed.")
 
 

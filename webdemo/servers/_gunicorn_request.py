@@ -8,12 +8,14 @@ from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.http.errors import InvalidChunkSize, InvalidHeader, NoMoreData
 
 from webdemo.servers._fields import Malformed, unify
-from webdemo.servers._framing import LONGEST_CHUNK_LINE, chunk_size
+from webdemo.servers._framing import LONGEST_CHUNK_LINE, NO_TUNNEL, chunk_size
 
 
 def strict_request(worker: Any, request: Any) -> None:
     """Unify the header fields, and have the body's chunks checked."""
     try:
+        if request.method == "CONNECT":
+            raise Malformed(NO_TUNNEL)
         request.headers = unify("1.0" if request.version == (1, 0) else "1.1", request.headers)
     except Malformed as exc:
         raise InvalidHeader(str(exc), req=request) from exc

@@ -14,6 +14,7 @@ from weakref import WeakSet
 from webdemo.servers import LINGER_SECONDS, MOST_BYTES, Adapter, Job, option
 from webdemo.servers._draining import stopped
 from webdemo.servers._fields import Malformed, unify
+from webdemo.servers._framing import NO_TUNNEL
 from webdemo.servers._room import Listener, Room
 from webdemo.servers._wsgi_fixes import with_an_end
 
@@ -103,6 +104,8 @@ def asgi(job: Job) -> Any:
         if scope["type"] == "http":
             given = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
             try:
+                if scope["method"] == "CONNECT":
+                    raise Malformed(NO_TUNNEL)
                 fields = unify(scope["http_version"], given)
             except Malformed as exc:
                 close = [] if scope["http_version"] == "2" else [(b"connection", b"close")]
