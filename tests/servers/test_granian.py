@@ -18,6 +18,15 @@ from webdemo.supervisor import plan
 
 granian = pytest.importorskip("granian")
 
+APP = """
+import json
+
+def app(environ, start_response):
+    found = {name: environ[name] for name in ("HTTP_X_USER", "HTTP_AUTHORIZATION") if name in environ}
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(found).encode()]
+"""
+
 
 def test_granian_takes_no_open_socket() -> None:
     parameters = inspect.signature(granian.Granian.__init__).parameters
@@ -62,6 +71,13 @@ def test_granian_serves_beside_others_and_comes_back_after_a_kill_and_a_reload(s
     slow.join()
     assert answers == ["slow, and whole"]
     run.wait_until_gone()
+
+
+@pytest.mark.deep
+def test_granian_passes_on_the_header_fields_that_it_declares(running: Start) -> None:
+    run = running("-b", "granian://127.0.0.1:0", app=APP)
+    sent = [("X-User", "1"), ("X_User", "2"), ("Authorization", "a"), ("Authorization", "b")]
+    assert get(run.url, headers=sent).json == {"HTTP_X_USER": "2", "HTTP_AUTHORIZATION": "a,b"}
 
 
 @pytest.mark.deep

@@ -44,5 +44,5 @@ def test_the_command_lists_what_is_declared() -> None:
 def test_what_is_promised_of_every_server_is_kept_by_the_first_tier(name: str) -> None:
     adapter = registry.find(name)
     assert (adapter.several_sockets, adapter.unix, adapter.opens_own_sockets) == (True, True, False)
-    assert (adapter.drain, adapter.spread, adapter.framing) == (True, True, True)
+    assert (adapter.drain, adapter.spread, adapter.framing, adapter.fields) == (True, True, True, True)
     assert adapter.bounds

@@ -166,7 +166,7 @@ def test_a_plugged_in_server_is_listed(running: Start, plugged: dict[str, str]) 
     words = [line.split() for line in run.log().splitlines()]
     about, kept = (" ".join(line) for line in words if line[:1] == ["tiny"])
     assert about == "tiny 1.2.3 http one request at a time"
-    assert kept == "tiny - - one shared yes yes - - -"
+    assert kept == "tiny - - one shared yes yes - - - -"
     assert "later" not in run.log()
 
 

@@ -185,7 +185,7 @@ class ConnectionOptions:
 Keeps = bool | tuple[str, ...]
 
 # The promises of docs/servers.md that not every server keeps, by the name of their field in Adapter.
-PROMISES = ("drain", "spread", "bounds", "framing")
+PROMISES = ("drain", "spread", "bounds", "framing", "fields")
 
 
 class Adapter(NamedTuple):
@@ -213,6 +213,7 @@ class Adapter(NamedTuple):
     spread: Keeps = False  # its workers share lasting connections evenly
     bounds: Keeps = False  # limits connections, sizes, and the time that a client may take
     framing: Keeps = False  # refuses ambiguous and malformed requests (RFC 9112)
+    fields: Keeps = False  # passes header fields on in the form of the other servers
 
     # A server of another protocol than HTTP runs no app.
     protocol: str = HTTP  # the scheme of its URLs

@@ -233,6 +233,7 @@ adapter = Adapter(
     options=Options,
     tls=True,
     framing=True,
+    fields=True,
     bounds=(
         "does not answer beside as many slow clients as it has threads, for `header_timeout` seconds",
         "does not answer beside a client that begins a TLS handshake and pauses, for `body_timeout` seconds",

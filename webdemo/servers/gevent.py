@@ -160,6 +160,7 @@ def bounded_server(job: Job, room: Room) -> Any:
 adapter = Adapter(
     name="gevent",
     bounds=True,
+    fields=True,
     framing=(
         "accepts a bare LF in a chunk extension",
         "accepts control characters in a chunk extension",

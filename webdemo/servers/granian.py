@@ -69,4 +69,8 @@ adapter = Adapter(
     several_sockets=False,
     opens_own_sockets=True,
     drain=False,
+    fields=(  # the environ, which is all that its public API gives, no longer tells them apart
+        "passes on header fields with an underscore in their name, which a proxy in front may not remove",
+        "accepts a second Host, Authorization or Content-Type",
+    ),
 )

@@ -265,6 +265,7 @@ adapter = Adapter(
     tls=True,
     own_workers=True,
     framing=True,
+    fields=True,
     spread=True,
     bounds=(
         "with threads=1, does not answer beside an idle or slow client for `timeout` seconds",

@@ -161,6 +161,7 @@ def chunks(body: Iterable[bytes], written: list[bytes]) -> Iterator[bytes]:
 
 adapter = Adapter(
     name="hypercorn",
+    fields=True,
     framing=(
         "accepts a bare LF as a line's end in the head",
         "accepts a header that is continued on the next line",

@@ -83,4 +83,5 @@ adapter = Adapter(
     spread=True,
     bounds=True,
     framing=True,
+    fields=True,
 )

@@ -132,5 +132,6 @@ adapter = Adapter(
     spread=True,  # each connection has one request
     bounds=True,
     framing=True,
+    fields=True,
     tls=True,
 )

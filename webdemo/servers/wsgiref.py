@@ -115,4 +115,5 @@ adapter = Adapter(
     spread=True,  # each connection has one request
     bounds=True,
     framing=True,
+    fields=True,
 )
