@@ -19,6 +19,8 @@ import sys
 {change}
 
 def app(environ, start_response):
+    if environ["PATH_INFO"] == "/raises":
+        raise RuntimeError("of the app")
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
 """
@@ -33,11 +35,16 @@ CHANGES = {
 def test_servers_start_once_and_serve_whatever_the_app_has_done_to_its_streams(
     change: str, running: Start
 ) -> None:
-    binds = [("-b", f"{name}://127.0.0.1:0") for name in ("werkzeug", "waitress", "gunicorn")]
+    one_thread = ("waitress", "gunicorn", "cheroot")
+    binds = [("-b", f"{name}://127.0.0.1:0?threads=1") for name in one_thread]
+    binds += [("-b", f"{name}://127.0.0.1:0") for name in ("werkzeug", "wsgiref")]
     webdemo = running(*itertools.chain(*binds), app=APP.format(change=CHANGES[change]))
     for url in [url for row in webdemo.rows() for url in row.urls]:
-        assert get(url).body == b"ok"
+        assert [get(url, path).status for path in ("/", "/raises", "/raises", "/")] == [200, 500, 500, 200], (
+            url
+        )
     assert webdemo.terminate() == 0
+    assert webdemo.log().count("RuntimeError: of the app") == 2 * len(binds)
     assert "again" not in webdemo.log()
 
 
@@ -66,6 +73,24 @@ def test_webdemos_own_lines_reach_the_log_beside_a_replaced_stderr(
         standard_streams.write_log("one line")
         standard_streams.write_log("a traceback\nof two lines\n")
     assert capfd.readouterr().err == "one line\na traceback\nof two lines\n"
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+@pytest.mark.parametrize("unusable", [None, object(), io.StringIO("closed")])
+def test_unusable_streams_are_restored_and_others_kept(
+    name: str, unusable: object, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if isinstance(unusable, io.StringIO):
+        unusable.close()
+    mine = io.StringIO()
+    other = {"stdout": "stderr", "stderr": "stdout"}[name]
+    monkeypatch.setattr(sys, name, unusable)
+    monkeypatch.setattr(sys, f"__{name}__", unusable)
+    monkeypatch.setattr(sys, other, mine)
+    standard_streams.restore()
+    print("kept", file=getattr(sys, name))
+    assert getattr(capfd.readouterr(), name.removeprefix("std")) == "kept\n"
+    assert getattr(sys, other) is mine
 
 
 def test_lines_for_a_log_that_the_app_has_closed_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:

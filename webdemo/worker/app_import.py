@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from webdemo import standard_streams
 from webdemo.errors import UsageError, WebdemoError
 from webdemo.middleware.static_mounts import FolderOptions
 from webdemo.servers import nearest
@@ -67,6 +68,7 @@ def load(target: Target) -> Found:
         if not colon:
             module, module_name, expression = _usual_name(module, module_name)
         found = _evaluate(module, module_name, expression, target.arguments)
+    standard_streams.restore()
     name = f"{module_name}:{expression}"
     _check_callable(found, name)
     return Found(name, cast("WSGIApplication", found))
