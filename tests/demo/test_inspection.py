@@ -152,7 +152,20 @@ def test_names_of_secrets_are_known(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["monkey", "keyboard", "author", "inside", "colour", "passage", "größe", "q", "page"]
+    "name",
+    [
+        "monkey",
+        "keyboard",
+        "author",
+        "inside",
+        "colour",
+        "passage",
+        "größe",
+        "q",
+        "page",
+        "class_id",
+        "my_monkey",
+    ],
 )
 def test_names_of_other_things_are_not_taken_for_secrets(name: str) -> None:
     assert not is_secret_name(name)

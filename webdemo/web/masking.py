@@ -40,23 +40,11 @@ _URL_KEYS = frozenset({"QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER"}
 _SECRET_WORDS = frozenset(
     {
         *("activation", "assertion", "auth", "basic", "bearer", "captcha", "card", "cert", "certificate"),
-        *(
-            "challenge",
-            "code",
-            "cookie",
-            "credential",
-            "creds",
-            "csrf",
-            "cvc",
-            "cvv",
-            "digest",
-            "dpop",
-            "dsn",
-        ),
-        *("hash", "hmac", "iban", "invite", "jwt", "key", "mfa", "mnemonic", "negotiate", "nonce", "ntlm"),
-        *("oauth", "oidc", "otp", "pan", "pass", "passcode", "passkey", "passphrase", "passw", "passwd"),
-        *("password", "pat", "pem", "pin", "private", "psk", "psw", "pswd", "pw", "pwd", "pword", "recovery"),
-        *("salt", "saml", "sas", "secret", "seed", "sess", "session", "sid", "sig", "signature"),
+        *("challenge", "code", "cookie", "credential", "creds", "csrf", "cvc", "cvv", "digest", "dpop"),
+        *("dsn", "hash", "hmac", "iban", "invite", "jwt", "key", "mfa", "mnemonic", "negotiate", "nonce"),
+        *("ntlm", "oauth", "oidc", "otp", "pan", "pass", "passcode", "passkey", "passphrase", "passw"),
+        *("passwd", "password", "pat", "pem", "pin", "private", "psk", "psw", "pswd", "pw", "pwd", "pword"),
+        *("recovery", "salt", "saml", "sas", "secret", "seed", "sess", "session", "sid", "sig", "signature"),
         *("ssn", "state", "ticket", "tok", "token", "totp", "verifier", "voucher", "webhook", "xsrf"),
     }
 )
@@ -159,9 +147,11 @@ def _userinfo_in(plain: str) -> int:
 def _is_secret_run(run: str) -> bool:
     parts = _LETTERS.findall(run)
     letters = "".join(parts).lower()
-    # Judged as camelCase, without it (pAsS), and without separators (p.a.s.s).
-    words = {*_WORD.findall(run), *parts, letters}
-    if any(_is_secret_word(word.lower()) for word in words) or any(stem in letters for stem in _SECRET_STEMS):
+    # Judged as camelCase, without it (pAsS), and as a whole without separators (p.a.s.s).
+    words = {*_WORD.findall(run), *parts}
+    if letters in _SECRET_WORDS or any(_is_secret_word(word.lower()) for word in words):
+        return True
+    if any(stem in letters for stem in _SECRET_STEMS):
         return True
     # A letter of another alphabet among Latin ones may be a lookalike (a homoglyph).
     return not run.isascii() and bool(parts) and any(char.isalpha() and not char.isascii() for char in run)
