@@ -324,6 +324,7 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
             ("granian://127.0.0.1:1", "threads"),
             ("werkzeug://:1", "connections"),
             ("gunicorn://:1", "keepalive"),
+            ("hypercorn://:1", "keepalive"),
             ("waitress://:1", "channel_timeout"),
         )
     },

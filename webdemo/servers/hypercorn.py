@@ -30,7 +30,7 @@ class Options:
         1 << 24, "Largest request body, in bytes; it is held in memory.", most=MOST_BYTES
     )
     keepalive: int = option(
-        5, "Seconds an idle connection is kept open, and in which a request's header must arrive."
+        5, "Seconds an idle connection is kept open, and in which a request's header must arrive.", least=1
     )
 
 
