@@ -178,7 +178,7 @@ def test_a_signal_without_a_name_is_told_by_its_number() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="real-time signals")
 def test_a_signal_without_a_name_ends_one_process_only(running: runs.Start, tmp_path: Path) -> None:
     run, _ = start(running, tmp_path, "-b", "werkzeug://127.0.0.1:0", "-b", "waitress://127.0.0.1:0")
-    for number in (40, signal.SIGALRM, signal.SIGIO):
+    for number in (40, signal.SIGALRM, signal.SIGIO, signal.SIGPWR):
         os.kill(run.pid, number)
     run.wait_for("signal 40 does nothing here")
     run.wait_for("SIGIO does nothing here")

@@ -365,6 +365,7 @@ def _unused_signals() -> Iterator[int]:
     yield from (signal.SIGUSR1, signal.SIGUSR2)
     yield from (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO)
     if sys.platform == "linux":
+        yield from (signal.SIGPWR, signal.SIGSTKFLT)
         yield from range(signal.SIGRTMIN, signal.SIGRTMAX + 1)
 
 
