@@ -5,6 +5,7 @@ The plug-in `tiny` is the example of docs/servers.md, run as printed there. The 
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -121,11 +122,13 @@ def test_the_modules_of_a_server_are_those_named_like_its_package_unless_it_decl
         return registry.find(name).modules_of_client_io
 
     assert of("waitress") == ("webdemo.servers", "webdemo.servers.waitress", "waitress")
-    assert of("wsgiref") == ("webdemo.servers", "webdemo.servers.wsgiref", "wsgiref")
+    assert of("wsgiref")[2:] == ("wsgiref.handlers", "wsgiref.simple_server")
     assert of("werkzeug")[2:] == ("werkzeug.serving",)
     assert of("paste.waitress")[2:] == ("waitress",)
     tiny = registry.find("waitress")._replace(distribution="Tiny-Server")
     assert tiny.modules_of_client_io[2:] == ("tiny_server",)
+    bound = tiny._replace(serve=functools.partial(tiny.serve))
+    assert bound.modules_of_client_io == tiny.modules_of_client_io
 
 
 def test_a_plug_in_that_is_the_default_server_serves_one_address(

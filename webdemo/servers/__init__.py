@@ -229,7 +229,11 @@ class Adapter(NamedTuple):
     def modules_of_client_io(self) -> tuple[str, ...]:
         """Modules and packages in which an OSError is about the client's connection, not the app's."""
         by_name = (self.distribution or self.name).lower().replace("-", "_")
-        return (__name__, self.serve.__module__, *(self.io_modules or (by_name,)))
+        return (
+            __name__,
+            getattr(self.serve, "func", self.serve).__module__,
+            *(self.io_modules or (by_name,)),
+        )
 
     @property
     def lapses(self) -> tuple[str, ...]:

@@ -110,6 +110,7 @@ adapter = Adapter(
         "webdemo.servers._http_handler",
         "webdemo.servers._room",
     ),
+    io_modules=("wsgiref.handlers", "wsgiref.simple_server"),  # wsgiref.util reads the app's files
     summary="a thread for each connection; HTTP/1.0, no chunked bodies; for trying things out",
     options=ConnectionOptions,
     spread=True,  # each connection has one request
