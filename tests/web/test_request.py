@@ -420,6 +420,21 @@ def test_a_host_that_is_not_trusted_is_refused(host: str) -> None:
         _ = request.host
 
 
+@pytest.mark.parametrize("trusted", [[], "example.com", ".example.com"])
+@pytest.mark.parametrize("host", ["example.com", "a.example.com", "evil.com", "e", ""])
+def test_one_trusted_host_and_none_mean_what_they_mean_to_werkzeug(
+    trusted: str | list[str], host: str
+) -> None:
+    seen = []
+    for base in (Request, WerkzeugRequest):
+        request = type("Trusting", (base,), {"trusted_hosts": trusted})(environ(HTTP_HOST=host))
+        try:
+            seen.append(request.host)
+        except SecurityError as exc:
+            seen.append(type(exc))
+    assert seen[0] == seen[1]
+
+
 def test_credentials_that_are_not_ascii_are_none() -> None:
     request = Request({"HTTP_AUTHORIZATION": "Basic \xc3\xa9"})
     assert request.authorization is None

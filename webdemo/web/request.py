@@ -255,8 +255,9 @@ class Request(WerkzeugRequest):
         if self.trusted_hosts is None and _plain_host.fullmatch(given):
             return str(given)
         host = get_host(self.environ)
-        if self.trusted_hosts:
-            names = [_normal_host(name) for name in self.trusted_hosts]
+        if self.trusted_hosts is not None:  # what an empty list means is for Werkzeug to say
+            trusted = cast("str | list[str]", self.trusted_hosts)
+            names = [_normal_host(name) for name in ([trusted] if isinstance(trusted, str) else trusted)]
             get_host(self.environ | ({"HTTP_HOST": _normal_host(given)} if given else {}), names)
         try:  # decoded here, because how Werkzeug handles the error depends on the Python version
             host.partition(":")[0].lower().encode("ascii").decode("idna")
