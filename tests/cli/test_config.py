@@ -6,6 +6,7 @@ import dataclasses
 import os
 import select
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -493,7 +494,13 @@ def test_config_refuses_what_a_start_refuses(
         ("--dashboard", Bind(server="waitress", port=0), "--dashboard {free}"),
     ],
 )
-def test_a_port_in_use_names_the_option_that_asked_for_it(option: str, bind: Bind, advice: str) -> None:
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_port_in_use_names_the_option_that_asked_for_it(
+    option: str, bind: Bind, advice: str, is_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stream in (sys.stdin, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+    monkeypatch.setattr("click.prompt", lambda _, *, default, **__: default)  # to give up
     sockets = listen(bind)
     try:
         taken = replace(bind, port=sockets[0].getsockname()[1])

@@ -174,6 +174,23 @@ def test_high_port_that_is_forbidden_points_at_the_security_policy() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("bind", "option", "advice"),
+    [
+        (Bind(host="127.0.0.1", port=1), "--admin", "--admin 8001"),
+        (Bind(server="waitress", port=1), "--dashboard", "--dashboard 8001"),
+        (Bind(server="waitress", port=1), "", "-b waitress://:8001"),
+    ],
+)
+def test_a_low_port_is_advised_against_with_the_option_that_asked_for_it(
+    bind: Bind, option: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webdemo.net.ports.lowest_unprivileged_port", lambda: 1024)
+    refused = PermissionError(errno.EACCES, "Permission denied")
+    error = doctor.explain(bind, LOOPBACK._replace(port=1), refused, option)
+    assert error.remedy.startswith(f"Use a higher port ({advice}), or")
+
+
 def test_any_other_failure_carries_the_systems_words() -> None:
     error = doctor.explain(Bind(port=8000), LOOPBACK, OSError(errno.ENOBUFS, "No buffer space available"))
     assert isinstance(error, PortUnavailable)

@@ -12,9 +12,7 @@ from dataclasses import replace
 import click
 
 from webdemo.errors import PortInUse
-from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import Bind
-from webdemo.net.bindtext import authority
 from webdemo.net.listener import DEFAULT_PORT, listen_all, listen_default
 from webdemo.text import terminal_line
 
@@ -31,19 +29,13 @@ def open_sockets(wanted: Sequence[Bind], *, host: str | None, option: str = "") 
         return [(bind, sockets)], f"{taken.problem} Using {bind.port} instead." if taken else None
     while True:
         try:
-            return [(with_real_port(bind, sockets), sockets) for bind, sockets in listen_all(wanted)], None
+            return [
+                (with_real_port(bind, sockets), sockets) for bind, sockets in listen_all(wanted, option)
+            ], None
         except PortInUse as exc:
             if not (sys.stdin.isatty() and sys.stderr.isatty()):
-                if option:
-                    raise _for_option(option, wanted[0], exc) from exc
                 raise
             wanted = choose_remedy(exc, wanted)
-
-
-def _for_option(option: str, bind: Bind, exc: PortInUse) -> PortInUse:
-    """The error with `option` in its remedy, instead of --bind or --port."""
-    place = exc.free if bind.host in (None, LOOPBACK[0]) else authority(bind.host, exc.free)
-    return PortInUse(exc.problem, port=exc.port, pid=exc.pid, free=exc.free, option=f"{option} {place}")
 
 
 @contextmanager

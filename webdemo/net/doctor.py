@@ -16,15 +16,19 @@ from webdemo.errors import (
     PortUnavailable,
     WebdemoError,
 )
-from webdemo.net.addresses import Address, machine_addresses
+from webdemo.net.addresses import LOOPBACK, Address, machine_addresses
 from webdemo.net.bind import Bind
+from webdemo.net.bindtext import authority
 from webdemo.net.descriptor_limit import most_descriptors
 
 
-def explain(bind: Bind, address: Address, cause: OSError) -> WebdemoError:
-    """The error to raise for a failed bind() or listen(), except for a port in use."""
+def explain(bind: Bind, address: Address, cause: OSError, option: str = "") -> WebdemoError:
+    """The error to raise for a failed bind() or listen(), except for a port in use.
+
+    Here and below, `option` is what the bind was given with, unless that is --bind or --port.
+    """
     if cause.errno in (errno.EACCES, errno.EPERM):
-        return _explain_permission(bind, address)
+        return _explain_permission(bind, address, option)
     if cause.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
         return _explain_address(bind, address)
     if cause.errno in (errno.EMFILE, errno.ENFILE):
@@ -35,7 +39,7 @@ def explain(bind: Bind, address: Address, cause: OSError) -> WebdemoError:
     )
 
 
-def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> PortInUse:
+def explain_port_in_use(bind: Bind, address: Address, *, free: int | None, option: str = "") -> PortInUse:
     """The error to raise for an address that is already in use; `free` is a free port to suggest.
 
     Looks for the program that uses it, which takes some milliseconds.
@@ -64,7 +68,7 @@ def explain_port_in_use(bind: Bind, address: Address, *, free: int | None) -> Po
         port=address.port,
         pid=pid,
         free=free,
-        option=_as_option(replace(bind, port=free)) if free is not None else "",
+        option=_as_option(replace(bind, port=free), option) if free is not None else "",
     )
 
 
@@ -86,7 +90,7 @@ def explain_too_many_files(place: str) -> PortUnavailable:
     )
 
 
-def _explain_permission(bind: Bind, address: Address) -> PortNotPermitted:
+def _explain_permission(bind: Bind, address: Address, option: str) -> PortNotPermitted:
     from webdemo.net.ports import lowest_unprivileged_port
 
     first = lowest_unprivileged_port()
@@ -99,7 +103,7 @@ def _explain_permission(bind: Bind, address: Address) -> PortNotPermitted:
     return PortNotPermitted(
         f"Port {address.port} needs privileges: this user may listen on {first} and above.",
         remedy=(
-            f"Use a higher port ({_as_option(higher)}), or allow it: systemd socket activation, "
+            f"Use a higher port ({_as_option(higher, option)}), or allow it: systemd socket activation, "
             "setcap cap_net_bind_service=+ep on the Python binary, "
             f"or in a container sysctl net.ipv4.ip_unprivileged_port_start={address.port}."
         ),
@@ -119,8 +123,12 @@ def _local(bind: Bind) -> Bind:
     return replace(bind, host="127.0.0.1")
 
 
-def _as_option(bind: Bind) -> str:
+def _as_option(bind: Bind, option: str) -> str:
     """The bind as an option of the command line."""
+    if option:
+        return (
+            f"{option} {bind.port if bind.host in (None, LOOPBACK[0]) else authority(bind.host, bind.port)}"
+        )
     if bind == Bind(port=bind.port):
         return f"--port {bind.port}"
     return f'-b "{bind}"' if any(special in str(bind) for special in "*?&[") else f"-b {bind}"

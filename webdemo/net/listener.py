@@ -49,11 +49,11 @@ def listen(bind: Bind) -> list[socket.socket]:
     return _listen(bind, _places(bind))
 
 
-def listen_all(binds: Iterable[Bind]) -> list[tuple[Bind, list[socket.socket]]]:
+def listen_all(binds: Iterable[Bind], option: str = "") -> list[tuple[Bind, list[socket.socket]]]:
     """Listen on every bind, or on none.
 
     An inherited socket (`fd://3`, or systemd's) whose address another bind asks for is used by that one;
-    several for one port are one bind.
+    several for one port are one bind. `option` is what they were given with, unless that is --bind or --port.
     Raises UsageError before anything is opened, and the errors of `listen`.
     """
     wanted = [(bind, _places(bind)) for bind in binds]
@@ -72,7 +72,7 @@ def listen_all(binds: Iterable[Bind]) -> list[tuple[Bind, list[socket.socket]]]:
             sockets = [inherited.pop(one) for one in taken]
             missing = [a for a in addresses if not any(_has_address(sock, bind, [a]) for sock in sockets)]
             if missing or not sockets:
-                for sock in _listen(bind, missing):
+                for sock in _listen(bind, missing, option):
                     sockets.append(undo.enter_context(sock))
             server = bind.server or next((one.server for one in taken if one.server), None)
             opened.append((replace(bind, server=server), sockets))
@@ -136,7 +136,7 @@ def _places(bind: Bind) -> list[Address]:
     return [] if bind.port is None else resolve(bind)
 
 
-def _listen(bind: Bind, addresses: Sequence[Address]) -> list[socket.socket]:
+def _listen(bind: Bind, addresses: Sequence[Address], option: str = "") -> list[socket.socket]:
     if bind.path is not None:
         return [listen_on_path(bind.path, mode=bind.mode)]
     if bind.fd is not None:
@@ -144,7 +144,7 @@ def _listen(bind: Bind, addresses: Sequence[Address]) -> list[socket.socket]:
     try:
         return _open_all(addresses)
     except _OpenError as exc:
-        raise _explain(bind, exc) from exc.cause
+        raise _explain(bind, exc, option) from exc.cause
 
 
 def _open_all(addresses: Sequence[Address]) -> list[socket.socket]:
@@ -237,10 +237,10 @@ def _adopt(fd: int) -> socket.socket:
     )
 
 
-def _explain(bind: Bind, failure: _OpenError) -> WebdemoError:
+def _explain(bind: Bind, failure: _OpenError, option: str = "") -> WebdemoError:
     if failure.cause.errno != errno.EADDRINUSE:
-        return doctor.explain(bind, failure.address, failure.cause)
-    return doctor.explain_port_in_use(bind, failure.address, free=next_free_port(bind))
+        return doctor.explain(bind, failure.address, failure.cause, option)
+    return doctor.explain_port_in_use(bind, failure.address, free=next_free_port(bind), option=option)
 
 
 def refuse_overlaps(named: Iterable[tuple[str, Bind]]) -> None:
