@@ -17,9 +17,11 @@ from click.testing import CliRunner
 
 from webdemo.cli import main, refuse_empty, run
 from webdemo.cli.about import config
+from webdemo.cli.export import make_site
 from webdemo.cli.opening import open_sockets
 from webdemo.cli.ports import stop_holder
 from webdemo.config.binds import admin_bind, binds_or_default, dashboard_bind, wanted_binds, why_host
+from webdemo.config.checks import check_folders
 from webdemo.config.planning import check_watched, make_plan
 from webdemo.config.settings import FIELDS, Settings
 from webdemo.config.sources import (
@@ -462,8 +464,16 @@ REFUSED_STARTS: dict[tuple[tuple[str, Any], ...], tuple[str, str]] = {
         "Give it a name of one line: --release 5f1c0a9",
     ),
     (("directory", "/nowhere"),): (
-        "The folder /nowhere does not exist.",
+        "--directory: The folder /nowhere does not exist.",
         "Make it, or name one that exists.",
+    ),
+    (("app_dir", "/nowhere"),): (
+        "--app-dir: The folder /nowhere does not exist.",
+        "Make it, or name one that exists.",
+    ),
+    (("assets_archive", "/dev/null"),): (
+        "--assets-archive: /dev/null is a file, not a folder.",
+        "Name the folder that holds it.",
     ),
     (("bind", ("gunicorn+https://:1?certificate=/a&key=/b",)),): (
         "There is no certificate /a.",
@@ -576,11 +586,18 @@ def test_a_host_that_is_none_is_refused_with_its_variable(tmp_path: Path) -> Non
     assert message(excinfo)[0] == "HOST: “127.0.0.1:8000” is not an IPv6 address."
 
 
-def test_an_assets_archive_is_a_folder(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.touch()
-    with pytest.raises(UsageError, match="is a file, not a folder"):
-        make_plan(resolve(tmp_path, {"assets_archive": str(file)}), [Bind(port=8000)])
+@pytest.mark.parametrize("name", ["app_dir", "assets_archive"])
+def test_a_folder_of_another_machine_or_user_can_be_exported(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    for folder in (closed, tmp_path / "missing"):
+        assert str(folder) in str(make_site(resolve(tmp_path, {name: str(folder)}), "systemd", ()))
+    with pytest.raises(UsageError, match="may not be read by this user"):
+        check_folders(resolve(tmp_path, {name: str(closed)}))
 
 
 def test_the_list_of_commands_cuts_no_description_off() -> None:

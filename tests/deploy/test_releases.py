@@ -162,6 +162,10 @@ def test_only_what_has_changed_is_told_and_what_needs_a_restart_is_told_again(
             rereading.read()
     file.write_text('server = "waitress"\n')
     assert rereading.read()[1] == "Settings: grace changed.", "since the settings that could be applied"
+    for name in ("directory", "app-dir"):
+        file.write_text(f'{name} = "none"\n')
+        with pytest.raises(UsageError, match=f"{name} in webdemo.toml: The folder none does not exist"):
+            rereading.read()
     file.write_text("grace = [\n")
     with pytest.raises(UsageError):
         rereading.read()

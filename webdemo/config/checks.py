@@ -6,11 +6,12 @@ The rule: nothing here opens a socket, imports the app or changes anything.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from webdemo.config.binds import admin_bind, binds_or_default, dashboard_bind
 from webdemo.config.planning import check_watched, make_plan
 from webdemo.config.settings import ANY_PORT, Settings
-from webdemo.config.sources import Resolved
+from webdemo.config.sources import Resolved, given_as
 from webdemo.errors import UsageError
 from webdemo.folders import check_folder
 from webdemo.net.bind import Bind
@@ -33,11 +34,18 @@ def check(resolved: Resolved, activated: Iterable[Bind] = ()) -> None:
     if dashboard is not None and settings.dashboard != ANY_PORT:
         named.append((f"--dashboard {settings.dashboard}", dashboard))
     refuse_overlaps(named)
-    if plan.target.directory:
-        check_folder(plan.target.directory)
+    check_folders(resolved)
     _check_certificates(plan)
     if settings.in_process or not CAN_FORK:
         _check_in_process(settings, plan)
+
+
+def check_folders(resolved: Resolved) -> None:
+    """Raise UsageError for a folder that is missing or may not be read; an archive may be made later."""
+    for name in ("directory", "app_dir", "assets_archive"):
+        folder = getattr(resolved.settings, name)
+        if folder and (name != "assets_archive" or Path(folder).exists()):
+            check_folder(folder, given_as(resolved, name))
 
 
 def _check_certificates(plan: Plan) -> None:

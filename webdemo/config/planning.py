@@ -11,7 +11,6 @@ from webdemo.config.binds import host_of, is_open
 from webdemo.config.settings import Settings
 from webdemo.config.sources import DEFAULT, Resolved, given_as
 from webdemo.errors import UsageError
-from webdemo.folders import check_folder
 from webdemo.middleware.stack import Features
 from webdemo.middleware.static_mounts import FolderOptions, Mount
 from webdemo.net.bind import Bind
@@ -68,7 +67,7 @@ def make_plan(resolved: Resolved, wanted: Iterable[Bind]) -> plans.Plan:
             trace_hosts=tuple(host_of(given_as(resolved, "trace_hosts"), host) for host in s.trace_hosts),
             buffer_chunked=s.buffer_chunked,
             static=make_mounts(s),
-            assets_archive=_archive(s.assets_archive),
+            assets_archive=_absolute(s.assets_archive),
             debug=s.debug,
             live_reload=_or_by_debug(resolved, "live_reload"),
         ),
@@ -82,11 +81,11 @@ def make_target(s: Settings) -> Target:
     """What to serve. Raises UsageError."""
     return Target(
         app=s.app,
-        directory=str(Path(s.directory).absolute()) if s.directory else None,
+        directory=_absolute(s.directory),
         folder_options=_folder_options(s) if s.directory else FolderOptions(),
         environment=FOR_DEBUG if s.debug else (),
-        env_file=str(Path(s.env_file).absolute()) if s.env_file else None,
-        folder=_app_folder(s.app_dir),
+        env_file=_absolute(s.env_file),
+        folder=_absolute(s.app_dir),
     )
 
 
@@ -149,21 +148,8 @@ def _shown_release(s: Settings) -> str:
     return release_name(s) if s.release or s.health or s.metrics or s.admin else ""
 
 
-def _app_folder(text: str) -> str | None:
-    """The absolute folder of --app-dir. Raises UsageError."""
-    if not text:
-        return None
-    check_folder(text)
-    return str(Path(text).absolute())
-
-
-def _archive(text: str) -> str | None:
-    """The absolute folder of --assets-archive, which need not exist yet. Raises UsageError."""
-    if not text:
-        return None
-    if Path(text).exists():
-        check_folder(text)
-    return str(Path(text).absolute())
+def _absolute(path: str) -> str | None:
+    return str(Path(path).absolute()) if path else None
 
 
 def _or_by_debug(resolved: Resolved, name: str) -> bool:

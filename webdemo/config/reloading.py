@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from webdemo.config.binds import binds_or_default
+from webdemo.config.checks import check_folders
 from webdemo.config.planning import make_plan
 from webdemo.config.settings import FIELDS
 from webdemo.config.sources import Resolved, read_settings
@@ -69,6 +70,7 @@ class Rereading:
             replace(bind, server=wanted.server or bind.server, options=wanted.options) if wanted else bind
             for bind, wanted in matched
         ]
+        check_folders(now)
         plan = make_plan(now, binds)._replace(folder=str(Path.cwd()))
         self.resolved = now
         told = [
