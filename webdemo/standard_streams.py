@@ -52,3 +52,13 @@ def flush() -> None:
     for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
         with contextlib.suppress(Exception):
             getattr(sys, name).flush()
+
+
+def write_output(text: str) -> None:
+    """Write lines to the stdout that the process started with; they are lost if the app has closed it."""
+    if (stdout := sys.__stdout__) is not None:
+        with contextlib.suppress(Exception):
+            encoding = stdout.encoding or "utf-8"  # not UTF-8 where Windows redirects it
+            lines = text.removesuffix("\n") + "\n"
+            stdout.write(lines.encode(encoding, "backslashreplace").decode(encoding))
+            stdout.flush()

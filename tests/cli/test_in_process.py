@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests import running as runs
 from tests.raw_http import get
+from webdemo.standard_streams import write_output
 
 APP = """
 def app(environ, start_response):
@@ -48,6 +51,26 @@ def test_breakpoint_has_the_terminal_and_a_signal_drains(server: str, tmp_path: 
             assert run.wait(runs.END_SECONDS) == 0
         finally:
             run.kill()
+
+
+@pytest.mark.process
+def test_the_url_and_the_access_log_are_printed_past_an_app_that_replaces_stdout(tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text(f"import sys\nsys.stdout = None\n{APP}")
+    run = runs.Running(tmp_path, ["--app", "served", "--in-process", "-b", "waitress://127.0.0.1:0"], {})
+    try:
+        [line] = run.wait_for(r"^waitress serves \S+ in this process")
+        assert get(line.split()[2], "/").text == "ok"
+        run.wait_for(r" GET / 200 ")
+        assert run.terminate() == 0
+    finally:
+        run.clean_up()
+
+
+def test_output_for_a_stdout_that_the_app_has_closed_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    (closed := io.StringIO()).close()
+    for stream in (closed, None):
+        monkeypatch.setattr(sys, "__stdout__", stream)
+        write_output("lost")
 
 
 def test_breakpoint_elsewhere_says_how_to_have_it(running: runs.Start) -> None:

@@ -276,7 +276,7 @@ def run(flags: dict[str, Any]) -> int:
             from webdemo.cli.in_process import serve
 
             printer.close()
-            return serve(plan, listeners, click.echo, opens=resolved.settings.open)
+            return serve(plan, listeners, opens=resolved.settings.open)
         from webdemo.supervisor.supervisor import Supervisor
 
         try:

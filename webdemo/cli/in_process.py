@@ -8,9 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from webdemo import servers
@@ -19,6 +16,7 @@ from webdemo.middleware import stack
 from webdemo.middleware.access_log import mark_of
 from webdemo.portable import CAN_FORK
 from webdemo.servers import registry
+from webdemo.standard_streams import write_output
 from webdemo.stats.counters import RequestCounter, SharedCounters, service_name
 from webdemo.supervisor.listeners import Listener
 from webdemo.supervisor.plan import Plan
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 
-def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool) -> int:
+def serve(plan: Plan, opened: Opened, *, opens: bool) -> int:
     """Serve until SIGINT or SIGTERM, then drain; returns the exit code. Raises WebdemoError."""
     interpreter.end_early()
     service = plan.services[0]
@@ -43,13 +41,15 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool
 
     def ready() -> None:
         urls = [url for listener in listeners for url in listener.urls(service.scheme)]
-        say(f"App: {found.name}")
+        write_output(f"App: {found.name}")
         listed = " ".join(urls)
-        say(f"{adapter.name} serves {listed} in this process, without reload and restart. Stop with Ctrl-C.")
+        write_output(
+            f"{adapter.name} serves {listed} in this process, without reload and restart. Stop with Ctrl-C."
+        )
         for line in open_lines(url for listener in listeners for url in listener.open_urls(service.scheme)):
-            say(line)
+            write_output(line)
         if opens:
-            open_browser(urls, say)
+            open_browser(urls, write_output)
 
     with contextlib.closing(stopping), contextlib.ExitStack() as cleanup:
         if not CAN_FORK:
@@ -57,7 +57,7 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool
             cleanup.callback(signal.set_wakeup_fd, -1)
         adapter.serve(
             servers.Job(
-                app=_wrapped(found.app, plan, listeners, stopping, say),
+                app=_wrapped(found.app, plan, listeners, stopping),
                 sockets=[cleanup.enter_context(s.dup()) for listener in listeners for s in listener.sockets],
                 options=adapter.parse_options(dict(service.options)),
                 workers=1,
@@ -71,11 +71,7 @@ def serve(plan: Plan, opened: Opened, say: Callable[[str], None], *, opens: bool
 
 
 def _wrapped(
-    app: WSGIApplication,
-    plan: Plan,
-    listeners: list[Listener],
-    stopping: servers.Stopping,
-    say: Callable[[str], None],
+    app: WSGIApplication, plan: Plan, listeners: list[Listener], stopping: servers.Stopping
 ) -> WSGIApplication:
     """The app in the middleware; live reload, which needs the supervisor, is left out."""
     service, names = plan.services[0], tuple(listener.name for listener in listeners)
@@ -91,15 +87,10 @@ def _wrapped(
         features=plan.features._replace(live_reload=False),
     )
     counter = RequestCounter(SharedCounters(-1), settings.service)
-    write = partial(_print_lines, mark_of(token))
+    mark = mark_of(token)
+
+    def write(data: bytes) -> None:
+        write_output(data.replace(mark, b"").decode("utf-8", "replace"))
+
     modules = adapter.modules_of_client_io
-    return stack.wrap(app, settings, write, say, stopping.fileno(), counter, stopping, modules)
-
-
-def _print_lines(mark: bytes, data: bytes) -> None:
-    text = data.replace(mark, b"").decode("utf-8", "replace")
-    if (stdout := sys.__stdout__) is not None:
-        encoding = stdout.encoding or "utf-8"  # not UTF-8 where Windows redirects it
-        with contextlib.suppress(ValueError):  # the app has closed it
-            stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-            stdout.flush()
+    return stack.wrap(app, settings, write, write_output, stopping.fileno(), counter, stopping, modules)
