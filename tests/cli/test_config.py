@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import select
 import socket
@@ -26,6 +27,7 @@ from webdemo.config.planning import check_watched, make_plan
 from webdemo.config.settings import FIELDS, Settings
 from webdemo.config.sources import (
     DEFAULT,
+    PREFIX,
     PYPROJECT,
     SETTINGS_FILE,
     Resolved,
@@ -302,6 +304,7 @@ def test_an_app_on_the_command_line_stands_in_for_the_folder_in_the_file(tmp_pat
     assert resolve(tmp_path, {"app": "site:app"}).settings.directory == ""
 
 
+CPUS = os.sched_getaffinity(0)
 REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("wairtess://:1",): ("There is no server called 'wairtess'.", "Did you mean waitress?"),
     ("waitress://:1?threds=8",): ("The server waitress has no option 'threds'.", "Did you mean threads?"),
@@ -339,8 +342,8 @@ REFUSED_BINDS: dict[tuple[str, ...], tuple[str, str]] = {
         for seconds in ("0", "nan", "inf", "1e300", "1e7")
     },
     ("waitress://:1?cpus=0-99999999999999999999",): (
-        f"There is no processor {max(os.sched_getaffinity(0)) + 1} here.",
-        f"Choose among {','.join(map(str, sorted(os.sched_getaffinity(0))))}.",
+        f"There is no processor {next(n for n in itertools.count() if n not in CPUS)} here.",
+        f"Choose among {','.join(map(str, sorted(CPUS)))}.",
     ),
     ("waitress+https://:1",): (
         "The server waitress has no TLS.",
@@ -487,6 +490,9 @@ def test_config_refuses_what_a_start_refuses(
     flags: tuple[tuple[str, Any], ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    platforms = {f.metadata["variable"] for f in FIELDS.values()}
+    for variable in [name for name in os.environ if name in platforms or name.startswith(PREFIX)]:
+        monkeypatch.delenv(variable)
     expected = REFUSED_STARTS[flags]
     with pytest.raises(UsageError) as excinfo:
         run(dict.fromkeys(FIELDS) | dict(flags))
