@@ -631,11 +631,16 @@ def test_a_port_to_stop_is_one_that_exists() -> None:
         stop_holder(("70000",), yes=True)
 
 
-@pytest.mark.parametrize(("name", "read"), [("admin", admin_bind), ("dashboard", dashboard_bind)])
-def test_an_address_that_is_refused_names_its_variable(
-    name: str, read: Callable[[Resolved], Bind | None], tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("bind", wanted_binds), ("port", wanted_binds), ("admin", admin_bind), ("dashboard", dashboard_bind)],
+)
+def test_an_address_that_is_refused_names_its_variable_or_its_key_in_the_file(
+    name: str, read: Callable[[Resolved], object], tmp_path: Path
 ) -> None:
     variable = f"WEBDEMO_{name.upper()}"
-    with pytest.raises(BindTextError) as excinfo:
-        read(resolve(tmp_path, environment={variable: "99999"}))
-    assert message(excinfo)[0] == f"{variable}: Port 99999 does not exist: the highest is 65535."
+    (tmp_path / "webdemo.toml").write_text(f"{name} = 99999\n")
+    for what, environment in ((variable, {variable: "99999"}), (f"{name} in webdemo.toml", {})):
+        with pytest.raises(BindTextError) as excinfo:
+            read(resolve(tmp_path, environment=environment))
+        assert message(excinfo)[0] == f"{what}: Port 99999 does not exist: the highest is 65535."

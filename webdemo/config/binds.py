@@ -23,22 +23,22 @@ DASHBOARD_SERVER = "waitress"
 def wanted_binds(resolved: Resolved, activated: Iterable[Bind] = ()) -> list[Bind]:
     """Every bind that the settings ask for, with its host; empty means the default port, which may move."""
     settings = resolved.settings
-    with _naming(resolved.sources["bind"]):
+    with _naming(resolved, "bind"):
         wanted = [Bind.parse(text) for text in settings.bind]
-    with _naming(resolved.sources["port"]):
+    with _naming(resolved, "port"):
         wanted += [Bind(port=port) for text in settings.port for port in parse_ports(text)]
     return [*(_with_host(bind, resolved) for bind in wanted), *activated]
 
 
 @contextmanager
-def _naming(source: str) -> Iterator[None]:
-    """Say where a text that is refused came from, unless it is on the command line."""
+def _naming(resolved: Resolved, name: str) -> Iterator[None]:
+    """Say which setting a text that is refused was given as, unless it is on the command line."""
     try:
         yield
     except BindTextError as exc:
-        if source == FLAG:
+        if resolved.sources[name] == FLAG:
             raise
-        raise BindTextError(f"{source}: {exc.problem}", remedy=exc.remedy) from exc
+        raise BindTextError(f"{given_as(resolved, name)}: {exc.problem}", remedy=exc.remedy) from exc
 
 
 def binds_or_default(resolved: Resolved, activated: Iterable[Bind] = ()) -> list[Bind]:
@@ -93,7 +93,7 @@ def dashboard_bind(resolved: Resolved) -> Bind | None:
     text = resolved.settings.dashboard
     if not text:
         return None
-    with _naming(resolved.sources["dashboard"]):
+    with _naming(resolved, "dashboard"):
         ports = [DASHBOARD_PORT] if text == ANY_PORT else parse_ports(text)
     if len(ports) > 1:
         raise UsageError(
@@ -107,7 +107,7 @@ def admin_bind(resolved: Resolved) -> Bind | None:
     text = resolved.settings.admin
     if not text:
         return None
-    with _naming(resolved.sources["admin"]):
+    with _naming(resolved, "admin"):
         bind = Bind.parse(f":{text}" if text.isdecimal() else text)
     if bind.server or bind.tls or bind.fd is not None or bind.server_options:
         raise UsageError(f"{text} is no admin address.", remedy="Give a port or a Unix socket: --admin 9180")
