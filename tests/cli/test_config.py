@@ -22,7 +22,7 @@ from webdemo.cli.export import make_site
 from webdemo.cli.opening import open_sockets
 from webdemo.cli.ports import stop_holder
 from webdemo.config.binds import admin_bind, binds_or_default, dashboard_bind, wanted_binds, why_host
-from webdemo.config.checks import check_folders
+from webdemo.config.checks import check, check_folders
 from webdemo.config.planning import check_watched, make_plan
 from webdemo.config.settings import FIELDS, Settings
 from webdemo.config.sources import (
@@ -439,20 +439,24 @@ def test_options_of_folders_reach_each_folder_and_need_one(tmp_path: Path) -> No
 REFUSED_STARTS: dict[tuple[tuple[str, Any], ...], tuple[str, str]] = {
     (("grace", 0.0),): ("grace cannot be 0 s.", "Choose from 0.1 to 3600 seconds."),
     (("bind", (":8751",)), ("admin", ":8751")): (
-        ":8751 and --admin :8751 ask for the same port.",
+        ":8751 and --admin ask for the same port.",
         "Leave one of them out, or give it another port.",
     ),
     (("bind", (":8751",)), ("dashboard", "8751")): (
-        ":8751 and --dashboard 8751 ask for the same port.",
+        ":8751 and --dashboard ask for the same port.",
         "Leave one of them out, or give it another port.",
     ),
     (("admin", "8751"), ("dashboard", "8751")): (
-        "--admin 8751 and --dashboard 8751 ask for the same port.",
+        "--admin and --dashboard ask for the same port.",
         "Leave one of them out, or give it another port.",
     ),
     (("bind", ("unix:///run/a.sock",)), ("admin", "unix:///run/../run/a.sock")): (
-        "unix:///run/a.sock and --admin unix:///run/../run/a.sock ask for the same socket.",
+        "unix:///run/a.sock and --admin ask for the same socket.",
         "Leave one of them out, or change it.",
+    ),
+    (("admin", "8000"),): (
+        "The default port 8000 and --admin ask for the same port.",
+        "Leave one of them out, or give it another port.",
     ),
     (("in_process", True), ("admin", "9180")): (
         "--admin needs the supervisor, and one server is to run in this process.",
@@ -644,3 +648,10 @@ def test_an_address_that_is_refused_names_its_variable_or_its_key_in_the_file(
         with pytest.raises(BindTextError) as excinfo:
             read(resolve(tmp_path, environment=environment))
         assert message(excinfo)[0] == f"{what}: Port 99999 does not exist: the highest is 65535."
+
+
+def test_a_port_that_is_asked_for_twice_is_named_as_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "webdemo.toml").write_text("admin = 8001\n")
+    with pytest.raises(UsageError) as excinfo:
+        check(resolve(tmp_path, environment={"WEBDEMO_DASHBOARD": "8001"}))
+    assert message(excinfo)[0] == "admin in webdemo.toml and WEBDEMO_DASHBOARD ask for the same port."

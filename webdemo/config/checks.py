@@ -5,34 +5,35 @@ The rule: nothing here opens a socket, imports the app or changes anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
-from webdemo.config.binds import admin_bind, binds_or_default, dashboard_bind
+from webdemo.config.binds import admin_bind, binds_or_default, dashboard_bind, wanted_binds
 from webdemo.config.planning import check_watched, make_plan
 from webdemo.config.settings import ANY_PORT, Settings
 from webdemo.config.sources import Resolved, given_as
 from webdemo.errors import UsageError
 from webdemo.folders import check_folder
 from webdemo.net.bind import Bind
-from webdemo.net.listener import refuse_overlaps
+from webdemo.net.listener import DEFAULT_PORT, refuse_overlaps
 from webdemo.portable import CAN_FORK
 from webdemo.servers import Certificate, registry
 from webdemo.supervisor.plan import Plan
 
 
-def check(resolved: Resolved, activated: Iterable[Bind] = ()) -> None:
+def check(resolved: Resolved, activated: Sequence[Bind] = ()) -> None:
     """Raise WebdemoError, with its remedy, for what cannot be served as the settings ask for."""
     settings = resolved.settings
     binds = binds_or_default(resolved, activated)
     dashboard, admin = dashboard_bind(resolved), admin_bind(resolved)
     plan = make_plan(resolved, binds)
     check_watched(plan)
-    named = [(str(bind), bind) for bind in binds]
+    default = "" if wanted_binds(resolved, activated) else f"The default port {DEFAULT_PORT}"
+    named = [(default or str(bind), bind) for bind in binds]
     if admin is not None:
-        named.append((f"--admin {settings.admin}", admin))
+        named.append((given_as(resolved, "admin"), admin))
     if dashboard is not None and settings.dashboard != ANY_PORT:
-        named.append((f"--dashboard {settings.dashboard}", dashboard))
+        named.append((given_as(resolved, "dashboard"), dashboard))
     refuse_overlaps(named)
     check_folders(resolved)
     _check_certificates(plan)
