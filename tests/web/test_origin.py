@@ -57,7 +57,22 @@ def test_safe_methods_are_answered_whoever_asks() -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    ["https://admin.example/", "https://Admin.example", "admin.example", "://admin.example", "https://", "h"],
+    [
+        "https://admin.example/",
+        "https://Admin.example",
+        "admin.example",
+        "://admin.example",
+        "https://",
+        "h",
+        "https://a.example:443",
+        "http://a:80",
+        "http://a:65536",
+        "http://a:08000",
+        "http://a..b",
+        "http://.a",
+        "http://[::1",
+        "http://[1]",
+    ],
 )
 def test_an_origin_that_no_browser_sends_is_refused_at_once(origin: str) -> None:
     with pytest.raises(UsageError, match="is not an origin"):
@@ -65,4 +80,13 @@ def test_an_origin_that_no_browser_sends_is_refused_at_once(origin: str) -> None
 
 
 def test_origins_may_have_ports_and_addresses() -> None:
-    CrossOriginProtection(trusted=["http://[::1]:8000", "https://127.0.0.1", "https://a.example:8443"])
+    CrossOriginProtection(
+        trusted=[
+            "http://[::1]:8000",
+            "https://127.0.0.1",
+            "https://a.example:8443",
+            "http://a.example:443",
+            "https://a.example.:80",
+            "app://localhost",
+        ]
+    )

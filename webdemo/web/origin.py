@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from werkzeug.exceptions import Forbidden
 
 from webdemo.errors import UsageError
-from webdemo.syntax import match_plain_host
 from webdemo.web.request import Request
-from webdemo.web.visitor import is_from_this_site
+from webdemo.web.visitor import is_from_this_site, split_host
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_DEFAULT_PORTS = (("http", 80), ("https", 443))
 
 
 class CrossOriginProtection:
@@ -28,11 +28,10 @@ class CrossOriginProtection:
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self.trusted = frozenset(trusted)
         for origin in self.trusted:
-            scheme, separator, host = origin.partition("://")
-            if not (separator and scheme and match_plain_host(host)) or origin != origin.lower():
+            if not _is_sent(origin):
                 raise UsageError(
                     f"{origin!r} is not an origin, which browsers send.",
-                    remedy="Write scheme and host in lower case, without a path: https://admin.example.com",
+                    remedy="Write scheme and host in lower case, without path and default port: https://admin.example.com",
                 )
 
     def __call__(self, request: Request) -> None:
@@ -41,3 +40,12 @@ class CrossOriginProtection:
             return
         if environ.get("HTTP_ORIGIN") not in self.trusted:
             raise Forbidden("The request comes from a page of another site.")
+
+
+def _is_sent(origin: str) -> bool:
+    """Whether it is written as browsers write an origin (RFC 6454 section 6.2)."""
+    scheme, _, authority = origin.partition("://")
+    host, port = split_host(authority)
+    if not scheme or host is None or host.startswith(".") or ".." in host or origin != origin.lower():
+        return False
+    return (scheme, port) not in _DEFAULT_PORTS and (port is None or authority.endswith(f":{port}"))
