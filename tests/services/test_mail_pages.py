@@ -78,7 +78,8 @@ def test_site_without_a_mail_server_says_how_to_start_one(serve: Serve, tmp_path
 
 
 def test_mail_is_kept_in_a_folder_of_the_user_unless_told(serve: Serve, tmp_path: Path) -> None:
-    services = serve("waitress", "smtp?spool=", environment={"XDG_RUNTIME_DIR": str(tmp_path)})
+    smtp = ("-b", "smtp://127.0.0.1:0")
+    services = serve("waitress", arguments=smtp, environment={"XDG_RUNTIME_DIR": str(tmp_path)})
     keep(tmp_path / "webdemo-mail", b"Subject: In the runtime folder\r\n\r\n")
     assert "In the runtime folder" in get(services, "/mail")[1]
 
