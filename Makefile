@@ -12,7 +12,9 @@ PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 # Seconds for each target of a fuzz run.
 FUZZ_SECONDS ?= 60
 
-.PHONY: run test deep fuzz check coverage docs dist bench programs clean
+LOWEST_TESTS := $(addprefix tests/,cli client middleware net services servers stats supervisor trace web worker)
+
+.PHONY: run test deep fuzz lowest check coverage docs dist bench programs clean
 
 run: $(VENV)/installed
 	env -u PORT $(BIN)/python -m webdemo --port $(PORT)
@@ -20,15 +22,22 @@ run: $(VENV)/installed
 test: $(VENV)/tested programs
 	$(PYTEST)
 
-# Every test, including the slow ones: all servers, proxies, many clients; then the fuzz run.
+# Every test, including the slow ones: all servers, proxies, many clients; then lowest versions, and the fuzz run.
 deep: $(VENV)/tested programs
 	$(PYTEST) --deep
-	$(MAKE) fuzz
+	$(MAKE) lowest fuzz
 
 # Fuzz every parser of untrusted input: guided by coverage (Atheris) if it can be installed, otherwise hypothesis.
 fuzz: $(VENV)/tested
 	-$(BIN)/pip install --quiet --only-binary :all: --constraint tests/constraints.txt atheris
 	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
+
+# The tests of what imports other packages, with the lowest version of each that pyproject.toml allows.
+lowest: $(VENV)/tested programs
+	$(BIN)/python -m venv build/lowest
+	build/lowest/bin/pip install --quiet --constraint tests/constraints.txt --editable '.[test]'
+	$(BIN)/python -m scripts.lowest | build/lowest/bin/pip install --quiet --no-deps --requirement /dev/stdin
+	build/lowest/bin/python -m pytest -n 3 --dist worksteal $(LOWEST_TESTS)
 
 # The static checks of CI.
 check: $(VENV)/tested
