@@ -83,22 +83,20 @@ def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_re
             """Nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    received = []
-
-    def request_at_the_stop() -> None:
-        with socket.create_connection(("127.0.0.1", server.server_port), timeout=END_SECONDS) as client:
-            accepted.wait(END_SECONDS)
-            stopping.set()
-            wait_until(lambda: server.socket.fileno() == -1)
-            may_begin.set()
-            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            received.append(client.recv(1000))
-
-    requesting = threading.Thread(target=request_at_the_stop)
-    requesting.start()
-    _http_handler.serve_until_stopped([server], stopping, Handler.idle, {}, END_SECONDS)
-    requesting.join(END_SECONDS)
-    assert b" 204 " in received[0]
+    serving = threading.Thread(
+        target=_http_handler.serve_until_stopped,
+        args=([server], stopping, Handler.idle, {}, END_SECONDS),
+    )
+    serving.start()
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=END_SECONDS) as client:
+        assert accepted.wait(END_SECONDS)
+        stopping.set()
+        wait_until(lambda: server.socket.fileno() == -1)
+        may_begin.set()
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert b" 204 " in client.recv(1000)
+    serving.join(END_SECONDS)
+    assert not serving.is_alive()
     stopping.close()
 
 

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,11 +67,15 @@ class Stopping:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[socket.socket]:
-        """A socket that each signal makes readable, to be read empty; for the selector of the main thread.
+        """A socket that each signal makes readable, to be read empty; for a selector.
 
-        A signal that comes just before a wait, or in another thread, does not interrupt it: without this
-        socket its handler would run when something else ends the wait.
+        A signal that comes just before a wait of the main thread, or in another thread, does not interrupt
+        it: without this socket its handler would run when something else ends the wait. Other threads run no
+        handlers, so their waits need not end.
         """
+        if threading.current_thread() is not threading.main_thread():
+            yield self._write
+            return
         previous = signal.set_wakeup_fd(self._read.fileno(), warn_on_full_buffer=False)
         try:
             yield self._write
