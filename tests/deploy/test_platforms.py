@@ -280,7 +280,7 @@ def test_output_of_server_and_app_is_told_apart_and_cannot_steer_the_terminal(ru
     one = running("-b", "waitress://127.0.0.1:0", app=app)
     raw_http.get(one.url)
     one.wait_for("red")
-    assert "app | at import" in one.log()
+    one.wait_for(r"app \| at import")
     port = one.url.rstrip("/").rpartition(":")[2]
     assert re.search(rf"^waitress :{port} \| \\x1b\[31mred\\x07$", one.log(), re.MULTILINE), one.log()
     assert "\x1b" not in one.log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_a_reload_follows_the_symlink_and_reads_the_settings_again(
     assert raw_http.get(url).text == "two"
     assert raw_http.get(admin, "/readyz").text == "ok\nrelease: 2\n"
     assert raw_http.get(url, "/metrics").status == 200, "the setting of the new release holds"
-    assert "Settings: grace, metrics changed." in one.log()
+    one.wait_for("Settings: grace, metrics changed.")
 
     shutil.rmtree(releases / "1")
     (make("3", "1 +") / "webdemo.toml").write_text(settings)
@@ -122,7 +123,7 @@ def test_a_reload_applies_servers_options_and_times_and_leaves_what_was_swapped(
     assert served() == ("gunicorn", "waitress")
     applied = "bind, server, grace, drain-delay, hang-timeout"
     changed = f"Settings: {applied} changed; admin changed, which needs a restart."
-    assert changed in one.log()
+    one.wait_for(re.escape(changed))
     assert changed in reloaded.stdout
 
     port = first.rstrip("/").rpartition(":")[2]

@@ -87,7 +87,8 @@ def test_at_the_limit_of_connections_idle_ones_are_closed(kind: str, option: str
     with crowd(run.url, b""):
         assert is_answered(run.url)
     assert get(run.url).status == 200
-    assert run.log().count(f"option {option}.") == 1, "it is said once, with the option that changes it"
+    said = run.wait_for(rf"option {option}\.")
+    assert len(said) == 1, "it is said once, with the option that changes it"
 
 
 @pytest.mark.parametrize("kind", LIMITED)
