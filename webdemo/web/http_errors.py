@@ -76,11 +76,11 @@ def answer_error(error: Exception, request: Request, view: View) -> Answer:
         or kind.get_body is not HTTPException.get_body
     ):
         return answer(error.get_response(request.environ), request, view)
-    as_json = prefers_json(request.environ.get("HTTP_ACCEPT", ""))
+    accept = request.environ.get("HTTP_ACCEPT", "")
     detail = error.description or ""
     if isinstance(error, BadRequestKeyError) and error.args:
         detail = f"The request has no {error.args[0]!r}."
-    status, headers, body = _page(error.code or 500, detail, as_json)
+    status, headers, body = _page(error.code or 500, detail, accept if len(accept) <= _LONGEST_ACCEPT else "")
     return status, [*headers, *_own_headers(error, request)], [body]
 
 
@@ -94,23 +94,20 @@ def _own_headers(error: HTTPException, request: Request) -> Pairs:
 
 def not_found(accept: str) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
     """The standard 404 for an Accept header, cached: status, headers and body."""
-    return _page(404, NotFound.description or "", prefers_json(accept))
+    return _page(404, NotFound.description or "", accept if len(accept) <= _LONGEST_ACCEPT else "")
 
 
 def prefers_json(accept: str) -> bool:
     """Whether a client with this Accept header prefers JSON to HTML; a very long one is not read."""
-    return len(accept) <= _LONGEST_ACCEPT and _prefers_json(accept)
+    offered = ("text/html", "application/json")
+    return len(accept) <= _LONGEST_ACCEPT and parse_accept(accept).best_match(offered) == "application/json"
 
 
 @lru_cache(maxsize=128)
-def _prefers_json(accept: str) -> bool:
-    return parse_accept(accept).best_match(("text/html", "application/json")) == "application/json"
-
-
-@lru_cache(maxsize=128)
-def _page(code: int, detail: str, as_json: bool) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
+def _page(code: int, detail: str, accept: str) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
     status, _ = parse_status(code)
     title = status.partition(" ")[2]
+    as_json = prefers_json(accept)
     if as_json:
         body = dump_json({"status": code, "title": title, "detail": detail})
     else:
