@@ -80,6 +80,16 @@ class Running:
         return self.popen.pid
 
     def log(self) -> str:
+        """All that it has said, once it has ended.
+
+        While it runs, a line may still be on its way: the log is written by threads, after the responses.
+        A test waits for a line with `wait_for`. That a line comes once, or never, is known at the end.
+        """
+        assert self.popen.poll() is not None, "its log is not complete while it runs: use wait_for()"
+        return self.log_so_far()
+
+    def log_so_far(self) -> str:
+        """What has been written by now: for the message of a failed test, and to be polled."""
         return self.log_file.read_text(errors="replace")
 
     # -- what it says ----------------------------------------------------------------------------
@@ -92,16 +102,16 @@ class Running:
         deadline = time.monotonic() + seconds
         while True:
             ended = self.popen.poll() is not None
-            found = [m.group() for m in re.finditer(pattern, self.log(), re.MULTILINE)]
+            found = [m.group() for m in re.finditer(pattern, self.log_so_far(), re.MULTILINE)]
             if len(found) >= times:
                 return found
-            assert not ended, f"it ended with exit code {self.popen.returncode}:\n{self.log()}"
-            assert time.monotonic() < deadline, f"not within {seconds} s: {pattern}\n{self.log()}"
+            assert not ended, f"it ended with exit code {self.popen.returncode}:\n{self.log_so_far()}"
+            assert time.monotonic() < deadline, f"not within {seconds} s: {pattern}\n{self.log_so_far()}"
             time.sleep(0.02)
 
     def rows(self) -> list[Row]:
         """The start table."""
-        lines = iter(self.log().splitlines())
+        lines = iter(self.log_so_far().splitlines())
         next(line for line in lines if re.match(r"SERVER +VERSION +URL", line))
         rows: list[Row] = []
         for line in lines:
@@ -126,7 +136,7 @@ class Running:
                         int(workers),
                     )
                 )
-        raise AssertionError(f"the start table has no end:\n{self.log()}")
+        raise AssertionError(f"the start table has no end:\n{self.log_so_far()}")
 
     @property
     def urls(self) -> list[str]:
@@ -172,7 +182,7 @@ class Running:
         """Wait until none of its processes is left."""
         deadline = time.monotonic() + seconds
         while left := self.processes():
-            assert time.monotonic() < deadline, f"still there after {seconds} s: {left}\n{self.log()}"
+            assert time.monotonic() < deadline, f"still there after {seconds} s: {left}\n{self.log_so_far()}"
             time.sleep(0.02)
 
     def wait_until_accepted(self, client: socket.socket) -> None:
@@ -184,7 +194,7 @@ class Running:
                 for process in self.processes()
                 for connection in _connections(process)
             ),
-            self.log,
+            self.log_so_far,
         )
 
     # -- its end ---------------------------------------------------------------------------------
@@ -197,7 +207,7 @@ class Running:
         try:
             return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it still runs after {seconds} s:\n{self.log()}") from None
+            raise AssertionError(f"it still runs after {seconds} s:\n{self.log_so_far()}") from None
 
     def terminate(self, seconds: float = END_SECONDS) -> int:
         """Shut it down gracefully with SIGTERM, and return the exit code."""

@@ -69,6 +69,7 @@ def test_the_start_says_which_app_is_served_and_which_could_be(running: runs.Sta
     bind = ("-b", "waitress://127.0.0.1:0")
     demo = runs.start(folder, *bind)
     try:
+        assert demo.terminate() == 0
         assert (
             "This is the demo site. The app of app.py is served with --app 'app:create_app()'" in demo.log()
         )
@@ -76,5 +77,6 @@ def test_the_start_says_which_app_is_served_and_which_could_be(running: runs.Sta
     finally:
         demo.clean_up()
     run = running("--app-dir", str(folder), "--app", "app", "--env-file", str(folder / "vars"), *bind)
-    assert run.log().startswith(f"From {folder}/vars: WORD.\nApp: app:create_app()\n")
     assert get(run.url).text == "one"
+    assert run.terminate() == 0
+    assert run.log().startswith(f"From {folder}/vars: WORD.\nApp: app:create_app()\n")

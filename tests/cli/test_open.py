@@ -23,14 +23,17 @@ def test_a_bind_on_every_address_is_printed_with_each_url_for_other_machines(run
     run = running("-b", "waitress://*:0", "-b", "waitress://127.0.0.1:0?threads=2", app=APP)
     port = int(run.url.rstrip("/").rpartition(":")[2])
     expected = [f"http://{authority(host, port)}/" for host in machine_addresses()]
-    found = re.findall(r"^Open to other machines: (.*)$", run.log(), re.MULTILINE)
-    assert found == ([" ".join(expected)] if expected else [])
     for url in expected:
         assert get(url, "/").text == "ok"
+    assert run.terminate() == 0
+    found = re.findall(r"^Open to other machines: (.*)$", run.log(), re.MULTILINE)
+    assert found == ([" ".join(expected)] if expected else [])
 
 
 def test_a_bind_on_loopback_is_not_open(running: runs.Start) -> None:
-    assert "Open to other machines" not in running("-b", "waitress://:0", app=APP).log()
+    run = running("-b", "waitress://:0", app=APP)
+    assert run.terminate() == 0
+    assert "Open to other machines" not in run.log()
 
 
 @pytest.mark.process
@@ -46,10 +49,9 @@ def test_open_opens_the_dashboard_with_its_key_or_the_app(arguments: tuple[str, 
     )
     try:
         [opened] = run.wait_for(r"^opened \S+$")
-        where = r"Dashboard: (\S+#key=\S+)$" if "--dashboard=0" in arguments else r"(http://127.0.0.1:\d+/)"
-        found = re.search(where, run.log(), re.MULTILINE)
-        assert found
-        assert opened == f"opened {found[1]}"
+        dashboard, page = r"(?<=Dashboard: )\S+#key=\S+$", r"(?<!opened )http://127.0.0.1:\d+/"
+        [url] = run.wait_for(dashboard if "--dashboard=0" in arguments else page)
+        assert opened == f"opened {url}"
     finally:
         run.clean_up()
 

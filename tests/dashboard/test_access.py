@@ -180,7 +180,7 @@ def test_the_dashboard_leaves_the_log_to_the_servers(dashboard: Dashboard) -> No
     dashboard.get("/live")
     raw_http.get(dashboard.run.urls[0], "/after")
     dashboard.run.wait_for(" GET /after ")
-    assert "GET /live" not in dashboard.run.log()
+    assert "GET /live" not in dashboard.run.log_so_far()
 
 
 def test_an_abandoned_connection_does_no_harm(dashboard: Dashboard) -> None:

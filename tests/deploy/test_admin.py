@@ -48,7 +48,7 @@ def test_busy_servers_and_idle_clients_delay_no_answer(running: runs.Start) -> N
         *("60", "--metrics", "--admin", admin.rpartition(":")[2]),
         app=BUSY,
     )
-    assert f"Admin address: {admin.removeprefix('http://')}" in one.log()
+    one.wait_for(f"Admin address: {admin.removeprefix('http://')}")
     address = ("127.0.0.1", int(admin.rpartition(":")[2]))
     with contextlib.ExitStack() as open_connections:
         waiting = [
@@ -58,7 +58,7 @@ def test_busy_servers_and_idle_clients_delay_no_answer(running: runs.Start) -> N
             connection.send_head("GET", "/wait")
         for _ in range(100):
             open_connections.enter_context(socket.create_connection(address))
-        runs.wait_until(lambda: all(count > 0 for count in in_flight(admin)), one.log)
+        runs.wait_until(lambda: all(count > 0 for count in in_flight(admin)), one.log_so_far)
         seconds = []
         for _ in range(5):
             began = time.monotonic()

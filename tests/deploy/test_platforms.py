@@ -233,8 +233,7 @@ def test_it_works_as_pid_1_and_reaps_what_is_left_to_it(tmp_path: Path) -> None:
 def test_logs_as_json_are_a_document_each_line(running: runs.Start) -> None:
     app = "print('the app says hello')\n" + HELLO
     one = running("--log-format", "json", "-b", "waitress://127.0.0.1:0", app=app, wait=False)
-    one.wait_for('"event": "Started"')
-    started = next(e for e in map(json.loads, one.log().splitlines()) if e.get("event") == "Started")
+    started = json.loads(one.wait_for(r'^.*"event": "Started".*$')[0])
     raw_http.get(started["rows"][0]["urls"][0], "/path?query")
     one.wait_for('"path": "/path')
     assert one.terminate() == 0
@@ -279,10 +278,10 @@ def test_output_of_server_and_app_is_told_apart_and_cannot_steer_the_terminal(ru
     )
     one = running("-b", "waitress://127.0.0.1:0", app=app)
     raw_http.get(one.url)
-    one.wait_for("red")
     one.wait_for(r"app \| at import")
     port = one.url.rstrip("/").rpartition(":")[2]
-    assert re.search(rf"^waitress :{port} \| \\x1b\[31mred\\x07$", one.log(), re.MULTILINE), one.log()
+    one.wait_for(rf"^waitress :{port} \| \\x1b\[31mred\\x07$")
+    assert one.terminate() == 0
     assert "\x1b" not in one.log()
 
 
@@ -301,8 +300,7 @@ def test_workers_and_hosts_of_the_environment_are_used(running: runs.Start) -> N
 def test_the_default_port_moves_when_it_is_taken_and_says_so(running: runs.Start) -> None:
     first = running(app=HELLO)
     second = running(app=HELLO)
-    assert "Port 8000 is already in use by" in second.log()
-    moved = re.search(r"Using (\d+) instead\.", second.log())
-    assert moved, second.log()
-    assert second.url.endswith(f":{moved[1]}/")
+    second.wait_for("Port 8000 is already in use by")
+    [moved] = second.wait_for(r"(?<=Using )\d+(?= instead\.)")
+    assert second.url.endswith(f":{moved}/")
     assert first.url != second.url

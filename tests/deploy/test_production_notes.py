@@ -55,6 +55,6 @@ def test_an_untrusted_proxy_and_the_proxy_protocol_are_told_once(running: runs.S
     one.wait_for("send-proxy")
     one.wait_for(re.escape(UNTRUSTED_PROXY))
     one.wait_for("Invalid HTTP request line: 'PROXY TCP4")  # Gunicorn's own parser tells it so
-    assert one.log().count(UNTRUSTED_PROXY) == 1
     assert one.terminate() == 0
+    assert one.log().count(UNTRUSTED_PROXY) == 1
     assert one.log().count("send-proxy") == 1

@@ -103,7 +103,7 @@ class Terminal:
     def close(self) -> None:
         if self.servers is not None:
             try:
-                assert self.servers.terminate() == 0, self.servers.log()
+                assert self.servers.terminate() == 0, self.servers.log_so_far()
             finally:
                 self.servers.clean_up()
 
@@ -122,7 +122,7 @@ class Terminal:
         self.ports = dict(zip(given, [port for found in taken for port in found], strict=True))
         if command.printed:
             self.servers.wait_for("^" + re.escape(command.printed[-1].split()[0]))
-        return self.servers.log()
+        return self.servers.log_so_far()
 
     def _run(self, command: Command) -> str:
         text = re.sub(r"\b\d{4}\b", lambda found: self.ports.get(found[0], found[0]), command.text)

@@ -53,19 +53,19 @@ def test_streams_follow_changes_and_delay_neither_reload_nor_stop(bind: str, sta
     run = start_notes("-b", bind, *GRACE)
     with signed_up(run.url) as client:
         streams = [Stream(client) for _ in range(3)]
-        wait_until(lambda: all(stream.revisions == [0] for stream in streams), run.log)
+        wait_until(lambda: all(stream.revisions == [0] for stream in streams), run.log_so_far)
         client.post("/notes/new", data={"title": "Tea", "body": ""}).raise_for_status()
-        wait_until(lambda: all(stream.revisions == [0, 1] for stream in streams), run.log)
+        wait_until(lambda: all(stream.revisions == [0, 1] for stream in streams), run.log_so_far)
 
         old = run.servers()
         run.signal(signal.SIGHUP)
-        wait_until(lambda: not any(map(lives, old)), run.log)
+        wait_until(lambda: not any(map(lives, old)), run.log_so_far)
         for stream in streams:
             stream.join()
-        assert all(stream.is_complete for stream in streams), run.log()
+        assert all(stream.is_complete for stream in streams), run.log_so_far()
 
         stream = Stream(client)  # on the new process, with the old session
-        wait_until(lambda: stream.revisions == [1], run.log)
+        wait_until(lambda: stream.revisions == [1], run.log_so_far)
         assert run.terminate() == 0
         stream.join()
         assert stream.is_complete, run.log()
@@ -109,8 +109,8 @@ def test_servers_side_by_side_share_sessions_notes_and_events(start_notes: Start
             added = client.post(f"{url}/notes/new", data={"title": "Tea", "body": ""})
             assert added.status_code == 200
         stream = Stream(client)
-        wait_until(lambda: stream.revisions == [3], run.log)
+        wait_until(lambda: stream.revisions == [3], run.log_so_far)
         client.post(f"{urls[2]}/notes/new", data={"title": "Tea", "body": ""}).raise_for_status()
-        wait_until(lambda: stream.revisions == [3, 4], run.log)
+        wait_until(lambda: stream.revisions == [3, 4], run.log_so_far)
         assert run.terminate() == 0
         stream.join()

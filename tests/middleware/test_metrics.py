@@ -149,6 +149,7 @@ def test_any_process_answers_for_all_and_counts_survive_a_kill(running: runs.Sta
     run.wait_for("is up again")
     raw_http.get(waitress.urls[0], "/")
     wait_for_requests(run.urls[1], {"waitress": 5, "gunicorn": 4})
+    assert run.terminate() == 0
     assert "/metrics" not in run.log()
 
 

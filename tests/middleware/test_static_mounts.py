@@ -117,6 +117,7 @@ def test_debug_styles_djangos_admin_without_collectstatic(running: runs.Start) -
     for url in run.urls:
         style = get(url, "/static/admin/css/base.css")
         assert (style.status, style.headers["Content-Type"].partition(";")[0]) == (200, "text/css")
+    assert run.terminate() == 0
     assert "--static" not in run.log()
 
 

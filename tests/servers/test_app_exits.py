@@ -124,8 +124,8 @@ def test_a_client_that_leaves_amid_its_body_is_no_error_of_the_app(kind: str, ru
         if kind not in ("waitress", "hypercorn"):  # which read the body first
             webdemo.wait_for("reading")
     assert get(webdemo.url).status == 200
-    assert "AppRaised" not in webdemo.log()
     assert webdemo.terminate() == 0
+    assert "AppRaised" not in webdemo.log()
 
 
 def _request_to_the_end(url: str) -> None:

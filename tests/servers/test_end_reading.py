@@ -63,7 +63,7 @@ def test_a_connection_that_is_closed_is_no_matter() -> None:
 def test_a_connection_whose_thread_has_not_begun_at_the_stop_has_time_for_its_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_http_handler, "LINGER_SECONDS", END_SECONDS)
+    monkeypatch.setattr(_draining, "LINGER_SECONDS", END_SECONDS)
     stopping, accepted, may_begin = Stopping(), threading.Event(), threading.Event()
 
     class Handler(_http_handler.StrictHandler, BaseHTTPRequestHandler):

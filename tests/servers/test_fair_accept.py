@@ -181,7 +181,7 @@ def test_single_connections_go_to_the_process_that_has_fewer(server: str, servin
     run = serving("-b", f"{server}://127.0.0.1:0?workers=2", "--no-access-log")
     burst(run.url)
     # The supervisor's first sample makes a slot for its notes beside those of the processes.
-    runs.wait_until(lambda: all(service.figures for service in run.control.status().services), run.log)
+    runs.wait_until(lambda: all(service.figures for service in run.control.status().services), run.log_so_far)
     emptier = workers_of(run, server)[0]
     with contextlib.ExitStack() as stack:
 
@@ -244,4 +244,4 @@ def test_a_process_that_was_killed_gets_connections_again_when_it_is_replaced(
     killed.kill()
     deadline = time.monotonic() + runs.START_SECONDS
     while len(answered := burst(run.url)) < 2 or any(name.endswith(f" {killed.pid}") for name in answered):
-        assert time.monotonic() < deadline, run.log()
+        assert time.monotonic() < deadline, run.log_so_far()

@@ -35,7 +35,7 @@ def places(running: runs.Running, server: str, count: int) -> list[list[int]]:
     """The processors of each of `count` workers, sorted, once there are so many."""
     deadline = time.monotonic() + runs.START_SECONDS
     while len(found := workers_of(running, server)) < count:
-        assert time.monotonic() < deadline, running.log()
+        assert time.monotonic() < deadline, running.log_so_far()
         time.sleep(0.02)
     return sorted(sorted(worker.cpu_affinity()) for worker in found)
 

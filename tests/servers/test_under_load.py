@@ -20,7 +20,7 @@ ANSWERS = 60  # between two events, so that each happens in the middle of traffi
 
 def wait_for_a_new_process(run: Running, load: Load, old: set[str]) -> None:
     """Wait until a process answers that did not before, and then for some more responses."""
-    wait_until(lambda: set(load.answered_by) - old, run.log)
+    wait_until(lambda: set(load.answered_by) - old, run.log_so_far)
     load.wait_for(ANSWERS)
 
 
@@ -80,7 +80,7 @@ def test_a_reload_loses_no_request(kind: str, serving: Start) -> None:
             before, old = set(load.answered_by), run.servers()
             run.signal(signal.SIGHUP)
             wait_for_a_new_process(run, load, before)
-            wait_until(lambda: not any(map(lives, old)), run.log)  # noqa: B023
+            wait_until(lambda: not any(map(lives, old)), run.log_so_far)  # noqa: B023
     assert load.outcomes["refused"] == 0, load.details
     assert load.outcomes["lost"] == 0, load.details
     run.wait_for("has the new code", times=2)
@@ -99,9 +99,9 @@ def test_a_swap_through_all_servers_loses_no_request(serving: Start) -> None:
                 [sys.executable, "-m", "webdemo", "swap", port, kind],
                 capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
             )  # fmt: skip
-            assert swap.returncode == 0, swap.stderr + swap.stdout + run.log()
+            assert swap.returncode == 0, swap.stderr + swap.stdout + run.log_so_far()
             load.wait_for(ANSWERS)
-            wait_until(lambda: not any(map(lives, old)), run.log)  # noqa: B023
+            wait_until(lambda: not any(map(lives, old)), run.log_so_far)  # noqa: B023
             assert all(get(run.url).text.startswith(SOFTWARE[kind]) for _ in range(5))
     assert load.outcomes["refused"] == 0, load.details
     assert load.outcomes["lost"] == 0, load.details
@@ -117,7 +117,7 @@ def test_a_killed_loader_is_replaced_and_no_request_lost(serving: Start) -> None
         old = run.servers()
         loader.kill()
         load.wait_for(ANSWERS)
-        wait_until(lambda: not any(map(lives, old)), run.log)
+        wait_until(lambda: not any(map(lives, old)), run.log_so_far)
         load.wait_for(ANSWERS)
     assert load.outcomes["refused"] == 0, load.details
     assert load.outcomes["lost"] == 0, load.details

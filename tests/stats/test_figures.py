@@ -252,7 +252,7 @@ def wait_for(running: runs.Running, holds: Callable[[Sample], bool]) -> Sample:
         figures = instance(running).status().services[0].figures
         if figures is not None and holds(figures):
             return figures
-        assert time.monotonic() < deadline, f"{figures}\n{running.log()}"
+        assert time.monotonic() < deadline, f"{figures}\n{running.log_so_far()}"
         time.sleep(0.1)
 
 

@@ -29,7 +29,7 @@ def command(running: runs.Running, *arguments: str, code: int = 0) -> str:
     """Run `webdemo ARGUMENTS` for a running one, and return its output."""
     with begin(running, *arguments) as process:
         out, _ = process.communicate(timeout=90)
-    assert process.returncode == code, out + running.log()
+    assert process.returncode == code, out + running.log_so_far()
     return out
 
 
@@ -284,5 +284,5 @@ def test_without_a_place_for_the_control_socket_it_serves_all_the_same(
         folder.mkdir()
     one = running("-b", "waitress://127.0.0.1:0", app=APP, environment={"XDG_RUNTIME_DIR": str(folder)})
     assert raw_http.get(one.url).status == 200
-    assert "Commands such as `webdemo ps` do not reach this run." in one.log()
+    one.wait_for("Commands such as `webdemo ps` do not reach this run\\.")
     assert one.terminate() == 0

@@ -110,7 +110,7 @@ def test_an_app_whose_import_runs_a_program_that_writes_is_loaded_a_few_times_on
     (run.log_file.parent / "served.py").write_text(source.format(2))
     run.wait_for(r"^.*stamp\.txt is written whenever the app is loaded.*--reload-exclude stamp\.txt$")
     (run.log_file.parent / "served.py").write_text(source.format(3))
-    runs.wait_until(lambda: get(run.url).text == "3", run.log)
+    runs.wait_until(lambda: get(run.url).text == "3", run.log_so_far)
     assert len(run.wait_for(r"^Changed: ")) <= 4
 
 
@@ -150,10 +150,10 @@ def test_what_an_app_writes_while_it_serves_does_not_reload_it(running: runs.Sta
             assert client.post(run.url, files=form, data={"word": str(number)}).text == "1"
     assert sorted(path.name for path in (folder / "uploads").iterdir()) == ["0.png", "1.png", "2.png"]
     (folder / "served.py").write_text(WRITES.replace('return "1"', 'return "2"'))
-    runs.wait_until(lambda: "served.py" in run.log(), run.log)
+    run.wait_for(r"served\.py")
     changed = run.wait_for(r"^Changed: .*$")
     assert changed == [changed[-1]]
     assert "served.py" in changed[0]
-    assert "is written by the app itself" in run.log()
+    run.wait_for("is written by the app itself")
     for path in ("visits", "app-log.txt", "state.json", "at-import.json", "uploads/0.png"):
         assert f"{path}," not in changed[0], path

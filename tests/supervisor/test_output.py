@@ -52,7 +52,7 @@ def numbers(log: str, word: str) -> list[int]:
 @pytest.mark.parametrize("server", ["werkzeug", "waitress", "gunicorn"])
 def test_lines_come_whole_in_order_and_before_the_end(running: runs.Start, server: str) -> None:
     run = running("--bind", f"{server}://127.0.0.1:0", app=APP, environment={"PYTHONUNBUFFERED": None})
-    assert "app | imported 1" in run.log(), "the app sees no arguments of webdemo's"
+    run.wait_for(r"app \| imported 1$")  # the app sees no arguments of webdemo's
     urllib.request.urlopen(run.url, timeout=60).close()
     run.wait_for(r"\| said 0$")  # print() is not buffered until there is more
     urllib.request.urlopen(f"{run.url}?5000", timeout=60).close()

@@ -77,7 +77,7 @@ def services(run: runs.Running) -> tuple[ServiceStatus, ...]:
 
 
 def until(condition: Callable[[], object], run: runs.Running) -> None:
-    runs.wait_until(condition, run.log)
+    runs.wait_until(condition, run.log_so_far)
 
 
 def serves(run: runs.Running, text: str) -> Callable[[], bool]:
@@ -100,7 +100,7 @@ def test_a_swap_and_a_reload_at_once_end_in_one_release(server: str, serving: ru
         for process in both:
             with process:
                 out, _ = process.communicate(timeout=90)
-                assert process.returncode == 0, out + run.log()
+                assert process.returncode == 0, out + run.log_so_far()
         load.wait_for(20)
     assert load.outcomes["refused"] == load.outcomes["lost"] == 0, load.details
     [service] = services(run)
@@ -212,6 +212,7 @@ def app(environ, start_response):
         with pytest.raises((OSError, raw_http.Cut)):
             raw_http.get(run.url, "/crash")
     until(serves(run, "fine"), run)
+    assert run.terminate() == 0
     assert "given up" not in run.log()
 
 

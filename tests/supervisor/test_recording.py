@@ -41,12 +41,12 @@ def test_a_fresh_reconciler_orders_what_the_one_of_a_real_run_did(
     run.wait_for("SyntaxError")
     assert command(run, "reload")[0] == 2
     save(run, code("two"))
-    runs.wait_until(serves(run, "two"), run.log)
+    runs.wait_until(serves(run, "two"), run.log_so_far)
     assert command(run, "swap", ports[0], "waitress")[0] == 0
     assert command(run, "stop", ports[1])[0] == 0
     for process in runs.children(psutil.Process(run.pid)):
         leftovers.kill_tree(process)
-    runs.wait_until(serves(run, "two"), run.log)
+    runs.wait_until(serves(run, "two"), run.log_so_far)
     assert command(run, "start", ports[1])[0] == 0
     assert command(run, "restart")[0] == 0
     run.signal(signal.SIGHUP)

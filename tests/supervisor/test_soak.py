@@ -255,7 +255,9 @@ class Soak:
 
     def wait_until_settled(self) -> None:
         """Wait until everything is as desired, by webdemo's own word and by the system's."""
-        runs.wait_until(lambda: not self.what_differs(), lambda: f"{self.what_differs()}\n{self.run.log()}")
+        runs.wait_until(
+            lambda: not self.what_differs(), lambda: f"{self.what_differs()}\n{self.run.log_so_far()}"
+        )
 
     def what_differs(self) -> str:
         for url in self.run.urls:

@@ -134,7 +134,7 @@ def test_each_worker_of_each_server_has_its_own_copy_of_an_app_that_is_not_share
         *("-b", "gunicorn://127.0.0.1:0?workers=2"),
         app=OWN,
     )
-    assert "because importing the app made a temporary file or folder." in webdemo.log()
+    webdemo.wait_for(r"because importing the app made a temporary file or folder\.")
     found = [get(url).text.split() for url in webdemo.urls for _ in range(10)]
     assert {(kept, own) for kept, _, own in found} == {("True", "True")}
     assert len({number for _, number, _ in found}) == len(found)
@@ -201,4 +201,5 @@ def test_what_a_server_imports_is_imported_before_the_fork(
     # Python's development mode imports tracemalloc when it warns.
     webdemo = running(*binds, app=LATE, environment={"PYTHONDEVMODE": None})
     assert [get(url).text for url in webdemo.urls] == [""] * len(servers)
+    assert webdemo.terminate() == 0
     assert "imports its own copy" not in webdemo.log()

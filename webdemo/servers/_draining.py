@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
+from collections.abc import Collection
 
 from webdemo.portable import MSG_DONTWAIT, is_readable
 from webdemo.servers import LINGER_SECONDS, Stopping
@@ -53,6 +55,15 @@ class IdleConnections:
         """The connection waits for no header any more."""
         self._since.pop(connection, None)
         self._begun.discard(connection)
+
+    def drain(self, threads: Collection[threading.Thread]) -> None:
+        """Wait until these threads, which serve the connections, have ended. No further thread is needed."""
+        lingers_until = time.monotonic() + LINGER_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, lingers_until - time.monotonic()))
+        self.hang_up()
+        for thread in threads:
+            thread.join()
 
     def hang_up(self) -> None:
         """End the wait for a request, also on connections added later; requests already sent are served."""

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from webdemo.servers import LINGER_SECONDS, Stopping
+from webdemo.servers import Stopping
 from webdemo.servers._draining import LOOK_FOR_OLD_SECONDS, SIGNALS, IdleConnections
 from webdemo.servers._fields import Malformed
 from webdemo.servers._framing import Incomplete, read_fields
@@ -112,14 +112,9 @@ def serve_until_stopped(
             if time.monotonic() > look_at:
                 idle.close_older_than(header_timeout)
                 look_at = time.monotonic() + LOOK_FOR_OLD_SECONDS
-    # Delayed, because a connection accepted just now may not be registered as idle yet.
-    hang_up = threading.Timer(LINGER_SECONDS, idle.hang_up)
-    hang_up.start()
     for server in servers:
         server.server_close()
-    for thread in list(threads.values()):
-        thread.join()
-    hang_up.cancel()
+    idle.drain(list(threads.values()))
 
 
 def accept(server: Any, threads: Threads) -> None:

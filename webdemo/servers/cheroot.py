@@ -61,7 +61,13 @@ def serve(job: Job) -> None:
     listeners = [Listener(sock, room) for sock in job.sockets]
     servers = [server(job, connection_class, listener) for listener in listeners]
     wakers = [waker(server) for server in servers]
-    threads = [threading.Thread(target=server.serve) for server in servers]
+    stop = threading.Event()
+    # All threads are started now: later the system or the app may allow none.
+    threads = [
+        threading.Thread(target=target)
+        for server in servers
+        for target in (server.serve, partial(stop_when, stop, server))
+    ]
     for thread in threads:
         thread.start()
     job.ready()
@@ -72,16 +78,16 @@ def serve(job: Job) -> None:
         time.sleep(0.01)  # responses in flight announce Connection: close
     for listener in listeners:
         listener.close()  # else Cheroot would connect to it, and wait a second for an answer
-    stops = [threading.Thread(target=server.stop) for server in servers]
-    for stop in stops:
-        stop.start()
-    hang_up = threading.Timer(LINGER_SECONDS, idle.hang_up)
-    hang_up.start()
+    stop.set()
     for end in wakers:
         end.close()
-    for thread in [*stops, *threads]:
-        thread.join()
-    hang_up.cancel()
+    idle.drain(threads)
+
+
+def stop_when(told: threading.Event, server: Any) -> None:
+    """Stop a server once this is set; the call returns when its threads have ended."""
+    told.wait()
+    server.stop()
 
 
 def app_for_cheroot(job: Job, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
