@@ -13,8 +13,9 @@ from bench import content, inproc, instructions, load, threads, wire
 from bench.cases import CASES
 from bench.contestants import BARE, OWN, find
 from bench.effort import QUICK
-from bench.processes import Running, ask, free_ports
+from bench.processes import Running, ask
 from bench.tables import Part
+from tests.free_ports import free_port
 
 SECONDS = 60
 
@@ -55,14 +56,14 @@ def test_calls_take_cpu_time(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_running_tells_of_a_command_that_does_not_answer(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('it cannot')"]
-    with pytest.raises(RuntimeError, match="it cannot"), Running([command], free_ports(1), tmp_path / "log"):
+    with pytest.raises(RuntimeError, match="it cannot"), Running([command], [free_port()], tmp_path / "log"):
         raise AssertionError("it answers")
 
 
 @pytest.mark.process
 def test_running_starts_weighs_and_stops_a_server(tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("hello")
-    [port] = free_ports(1)
+    port = free_port()
     command = [sys.executable, "-m", "http.server", "--bind=127.0.0.1", f"--directory={tmp_path}", str(port)]
     with Running([command], [port], tmp_path / "log") as running:
         assert ask(port, "/file.txt").body == b"hello"

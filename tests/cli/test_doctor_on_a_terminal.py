@@ -8,7 +8,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.free_ports import free_port
 
 pytestmark = pytest.mark.process
 
@@ -71,8 +72,7 @@ class Terminal:
 @pytest.fixture
 def held_port() -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """A port held by a program that does nothing else, and that program."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD.format(port=port)], stdout=subprocess.PIPE, text=True
     )

@@ -165,12 +165,6 @@ def hang_up(connection: socket.socket) -> None:
 OK = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
-def closed_port(host: str = "127.0.0.1") -> int:
-    """A port where nothing listens. Another program may take it; no test has seen one do so."""
-    with socket.create_server((host, 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @contextlib.contextmanager
 def deaf(host: str, port: int = 0) -> Iterator[int]:
     """An address that does not answer connection attempts, because its accept queue is full."""

@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from tests.client.peers import closed_port, hang, needs_ipv6, speaking
+from tests.client.peers import hang, needs_ipv6, speaking
+from tests.free_ports import free_port
 from webdemo.client.endpoint import Endpoint
 
 
@@ -35,7 +36,7 @@ def test_listener_is_reached_on_loopback_if_it_is_a_wildcard(host: str, reached:
 
 def test_connection_that_fails_leaves_no_socket_open() -> None:
     with pytest.raises(ConnectionRefusedError):
-        Endpoint.of_port(closed_port()).connect(60)
+        Endpoint.of_port(free_port()).connect(60)
 
 
 def test_timeout_covers_the_tls_handshake() -> None:

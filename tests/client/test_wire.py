@@ -80,7 +80,12 @@ def test_response_that_never_ends_is_cut_at_the_deadline() -> None:
             connection.sendall(b"x")
 
     with speaking(flood) as peer:
-        found = wire.exchange(peer.endpoint, [encode_request()], ["GET"], seconds=0.3, most_bytes=1 << 40)
+        for seconds in (0.3, 3.0, 30.0):  # longer, if a busy machine left no time for the head
+            found = wire.exchange(
+                peer.endpoint, [encode_request()], ["GET"], seconds=seconds, most_bytes=1 << 40
+            )
+            if found.responses:
+                break
     assert (found.ended, found.responses[0].is_whole) == ("open", False)
 
 

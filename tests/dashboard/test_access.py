@@ -111,6 +111,7 @@ def test_it_listens_on_loopback_alone(dashboard: Dashboard) -> None:
 
 def test_without_the_key_there_are_figures_and_neither_logs_nor_buttons(dashboard: Dashboard) -> None:
     raw_http.get(dashboard.run.urls[0], "/secret-in-the-path")
+    dashboard.run.wait_for(" GET /secret-in-the-path ")
     for target in ("/", f"/live?log={dashboard.ports[0]}"):
         answer = dashboard.get(target)
         assert answer.status == 200

@@ -20,13 +20,10 @@ from tests.dashboard.conftest import Dashboard, start
 pytestmark = [pytest.mark.browser]
 OpenPage = Callable[..., Page]
 
-# A change is visible after a second or two, or later on a machine that is busy with other tests.
-SOON_MS = 20_000
-
 
 def open_dashboard(page: Page, dashboard: Dashboard) -> None:
     page.goto(dashboard.url_with_key)
-    expect(page.get_by_role("button", name="Restart").first).to_be_visible(timeout=SOON_MS)
+    expect(page.get_by_role("button", name="Restart").first).to_be_visible()
 
 
 def card_of(page: Page, port: str) -> Locator:
@@ -52,7 +49,7 @@ def test_no_page_complains_excludes_anyone_or_scrolls_sideways(
     assert horizontal_overflow(page) == []
     page.get_by_role("link", name="Twin mode").click()
     page.get_by_role("button", name="Send to 3 servers").click()
-    expect(page.locator("#answers-title")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#answers-title")).to_be_visible()
     for summary in page.locator("#answers summary").all():
         summary.click()
     assert accessibility_violations(page) == []
@@ -73,12 +70,10 @@ def test_cards_fill_and_load_shows_in_the_lines(dashboard: Dashboard, page: Page
             expect(card.get_by_role("link", name=f":{port}")).to_have_attribute(
                 "href", f"http://127.0.0.1:{port}/"
             )
-            expect(figure(card, "requests/s")).to_have_text(re.compile("[1-9]"), timeout=SOON_MS)
-            expect(figure(card, "p50")).to_have_text(re.compile(r"\d [µm]s"), timeout=SOON_MS)
+            expect(figure(card, "requests/s")).to_have_text(re.compile("[1-9]"))
+            expect(figure(card, "p50")).to_have_text(re.compile(r"\d [µm]s"))
             expect(figure(card, "memory")).to_have_text(re.compile("MB"))
-            expect(card.locator("path.line").first).to_have_attribute(
-                "d", re.compile("M.*L.*L"), timeout=SOON_MS
-            )
+            expect(card.locator("path.line").first).to_have_attribute("d", re.compile("M.*L.*L"))
     assert page.evaluate("document.querySelectorAll('[style]').length") == 0
 
 
@@ -87,16 +82,17 @@ def test_a_killed_server_shows_and_comes_back(own_dashboard: Dashboard, page: Pa
     port = own_dashboard.ports[1]
     card = card_of(page, port)
     [pid] = own_dashboard.run.rows()[1].pids
-    expect(card).to_contain_text(str(pid))
+    old = re.compile(rf"\b{pid}\b")
+    expect(card).to_contain_text(old)
     os.kill(pid, signal.SIGKILL)
-    expect(figure(card, "restarts")).to_have_text("1", timeout=SOON_MS)
-    expect(card).not_to_contain_text(str(pid))
-    expect(card.locator(".badge")).to_have_text("up", timeout=SOON_MS)
+    expect(figure(card, "restarts")).to_have_text("1")
+    expect(card).not_to_contain_text(old)
+    expect(card.locator(".badge")).to_have_text("up")
     card.get_by_role("button", name="kill -9").click()
     outcome = page.locator("#outcome")
-    expect(outcome).to_contain_text("Killed, and up again after", timeout=SOON_MS)
+    expect(outcome).to_contain_text("Killed, and up again after")
     expect(outcome).to_contain_text(", 0 refused")
-    expect(figure(card, "restarts")).to_have_text("2", timeout=SOON_MS)
+    expect(figure(card, "restarts")).to_have_text("2")
 
 
 def test_swap_and_restart_under_load_refuse_nobody(own_dashboard: Dashboard, page: Page) -> None:
@@ -109,12 +105,12 @@ def test_swap_and_restart_under_load_refuse_nobody(own_dashboard: Dashboard, pag
         # The selection is kept while the page is updated.
         page.wait_for_timeout(2500)
         card.get_by_role("button", name="Swap").click()
-        expect(outcome).to_contain_text("Swapped after", timeout=SOON_MS)
+        expect(outcome).to_contain_text("Swapped after")
         expect(outcome).to_contain_text(", 0 refused")
-        expect(card.get_by_role("heading")).to_contain_text("waitress", timeout=SOON_MS)
+        expect(card.get_by_role("heading")).to_contain_text("waitress")
         expect(page.locator(".route-map .name").first).to_have_text("waitress")
         card.get_by_role("button", name="Restart").click()
-        expect(outcome).to_contain_text("Restarted after", timeout=SOON_MS)
+        expect(outcome).to_contain_text("Restarted after")
         load.wait_for(20)
     assert load.outcomes["refused"] == 0, load.details
     assert load.outcomes["lost"] == 0, load.details
@@ -125,12 +121,12 @@ def test_a_stopped_server_can_be_started_again(own_dashboard: Dashboard, page: P
     port = own_dashboard.ports[2]
     card = card_of(page, port)
     card.get_by_role("button", name="Stop").click()
-    expect(card.locator(".badge")).to_have_text("stopped", timeout=SOON_MS)
+    expect(card.locator(".badge")).to_have_text("stopped")
     with pytest.raises(ConnectionRefusedError):
         raw_http.get(own_dashboard.run.urls[2])
     expect(card.get_by_role("button", name="kill -9")).to_have_count(0)
     card.get_by_role("button", name="Start").click()
-    expect(card.locator(".badge")).to_have_text("up", timeout=SOON_MS)
+    expect(card.locator(".badge")).to_have_text("up")
     assert raw_http.get(own_dashboard.run.urls[2]).status == 200
 
 
@@ -145,7 +141,7 @@ def test_the_keyboard_is_enough(own_dashboard: Dashboard, page: Page) -> None:
     page.wait_for_timeout(2500)  # the page is updated meanwhile, and the focus stays
     expect(focused).to_have_text("Restart")
     page.keyboard.press("Enter")
-    expect(page.locator("#outcome")).to_contain_text("Restarted after", timeout=SOON_MS)
+    expect(page.locator("#outcome")).to_contain_text("Restarted after")
 
 
 def test_twin_mode_shows_a_real_difference_and_is_a_link(dashboard: Dashboard, page: Page) -> None:
@@ -156,13 +152,13 @@ def test_twin_mode_shows_a_real_difference_and_is_a_link(dashboard: Dashboard, p
     page.get_by_label("Headers, one on each line").fill("X-Seen: yes")
     page.get_by_role("button", name="Send to 3 servers").click()
     row = page.locator(".twin-table tr").filter(has_text="Each server names itself here").first
-    expect(row.locator("td.marked")).to_have_count(3, timeout=SOON_MS)
+    expect(row.locator("td.marked")).to_have_count(3)
     expect(page.locator("#answers mark").filter(has_text="gunicorn")).to_be_visible()
     link = page.url
     assert link.endswith("/twin?method=GET&path=%2Ftwins&headers=X-Seen%3A+yes")
     page.goto("about:blank")
     page.goto(link)
-    expect(page.locator("#answers-title")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#answers-title")).to_be_visible()
     expect(page.get_by_label("Headers, one on each line")).to_have_value("X-Seen: yes")
 
 
@@ -175,7 +171,7 @@ def test_twin_mode_warns_of_what_may_change_something(dashboard: Dashboard, page
     expect(page.locator("#answers-title")).to_have_count(0)
     warning.check()
     page.get_by_role("button", name="Send to 3 servers").click()
-    expect(page.locator("#answers-title")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#answers-title")).to_be_visible()
 
 
 def test_scripts_in_paths_and_log_lines_are_inert(dashboard: Dashboard, page: Page) -> None:
@@ -185,9 +181,9 @@ def test_scripts_in_paths_and_log_lines_are_inert(dashboard: Dashboard, page: Pa
     open_dashboard(page, dashboard)
     card = card_of(page, dashboard.ports[0])
     card.locator("summary").click()
-    expect(card.locator("pre")).to_contain_text("onerror=document.title", timeout=SOON_MS)
+    expect(card.locator("pre")).to_contain_text("onerror=document.title")
     page.goto(f"{dashboard.url}/twin?path=/script")
-    expect(page.get_by_text("The body that all have")).to_be_visible(timeout=SOON_MS)
+    expect(page.get_by_text("The body that all have")).to_be_visible()
     page.get_by_text("The body that all have").click()
     expect(page.locator("#answers pre")).to_contain_text("<script>document.title")
     assert "taken" not in page.title()
@@ -197,18 +193,16 @@ def test_scripts_in_paths_and_log_lines_are_inert(dashboard: Dashboard, page: Pa
 
 def test_without_the_key_the_page_is_for_looking(dashboard: Dashboard, page: Page) -> None:
     page.goto(dashboard.url)
-    expect(figure(card_of(page, dashboard.ports[0]), "memory")).to_have_text(
-        re.compile("MB"), timeout=SOON_MS
-    )
+    expect(figure(card_of(page, dashboard.ports[0]), "memory")).to_have_text(re.compile("MB"))
     page.wait_for_timeout(1500)
     assert page.get_by_role("button").count() == 0
     page.goto(f"{dashboard.url}/twin?path=/")
-    expect(page.locator("#problem")).to_contain_text("This needs the key of the run", timeout=SOON_MS)
+    expect(page.locator("#problem")).to_contain_text("This needs the key of the run")
 
 
 def test_page_without_the_key_says_what_is_missing(dashboard: Dashboard, page: Page) -> None:
     page.goto(dashboard.url)
-    expect(page.locator("#keyless")).to_contain_text("it ends with #key=", timeout=SOON_MS)
+    expect(page.locator("#keyless")).to_contain_text("it ends with #key=")
     open_dashboard(page, dashboard)
     expect(page.locator("#keyless")).to_be_hidden()
 
@@ -238,9 +232,8 @@ def test_a_hidden_tab_asks_nothing(dashboard: Dashboard, page: Page) -> None:
     page.on("request", lambda request: asked.append(request.url))
     page.wait_for_timeout(3000)
     assert asked == []
-    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
-    page.wait_for_timeout(1500)
-    assert asked
+    with page.expect_request(lambda request: "/live" in request.url):
+        page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
 
 
 def test_without_javascript_there_is_a_readable_table(dashboard: Dashboard, open_page: OpenPage) -> None:
@@ -262,7 +255,7 @@ def test_a_run_that_has_ended_is_told(own_dashboard: Dashboard, page: Page) -> N
     open_dashboard(page, own_dashboard)
     own_dashboard.run.terminate()
     lost = page.locator("#lost")
-    expect(lost).to_contain_text("the run may have ended", timeout=SOON_MS)
+    expect(lost).to_contain_text("the run may have ended")
     expect(lost).to_contain_text("This page shows the state at")
 
 
@@ -270,10 +263,10 @@ def test_a_supervisor_that_does_not_answer_is_told(own_dashboard: Dashboard, pag
     open_dashboard(page, own_dashboard)
     own_dashboard.run.signal(signal.SIGSTOP)
     try:
-        expect(page.locator("#lost")).to_be_visible(timeout=SOON_MS)
+        expect(page.locator("#lost")).to_be_visible()
     finally:
         own_dashboard.run.signal(signal.SIGCONT)
-    expect(page.locator("#lost")).to_be_hidden(timeout=SOON_MS)
+    expect(page.locator("#lost")).to_be_hidden()
 
 
 @pytest.mark.deep
@@ -285,9 +278,7 @@ def test_sixteen_servers_stay_readable(tmp_path: Path, open_page: OpenPage) -> N
         began = time.monotonic()
         open_dashboard(page, dashboard)
         assert page.locator(".servers > li").count() == 16
-        expect(figure(page.locator(".servers > li").last, "memory")).to_have_text(
-            re.compile("MB"), timeout=SOON_MS
-        )
+        expect(figure(page.locator(".servers > li").last, "memory")).to_have_text(re.compile("MB"))
         print(f"16 servers shown after {time.monotonic() - began:.1f} s")
         for width in (1600, 360):
             page.set_viewport_size({"width": width, "height": 900})
@@ -307,7 +298,7 @@ def test_the_demo_site_shows_the_same_to_be_looked_at(tmp_path: Path, page: Page
             page.goto(f"{url}servers")
             expect(page.get_by_role("heading", level=1)).to_have_text("2 servers, one app")
             card = card_of(page, url.rstrip("/").rpartition(":")[2])
-            expect(figure(card, "requests/s")).to_have_text(re.compile("[1-9]"), timeout=SOON_MS)
+            expect(figure(card, "requests/s")).to_have_text(re.compile("[1-9]"))
             assert page.locator("#live button").count() == 0
             assert accessibility_violations(page) == []
             assert [text for text in complaints if "/live" not in text] == []

@@ -14,6 +14,7 @@ import pytest
 from tests import raw_http
 from tests import running as runs
 from tests.dashboard.conftest import Dashboard
+from tests.free_ports import free_port
 from webdemo.client.wire import Request
 from webdemo.compare.behaviour.differences import compare
 from webdemo.compare.behaviour.known import reason_of
@@ -138,15 +139,13 @@ def misbehaving() -> Iterator[dict[str, str]]:
             except OSError:
                 return
 
+    urls["refused"] = f"http://127.0.0.1:{free_port()}/"
     for name, data in [*answers.items(), ("dripping", b"HTTP/1.1 200 OK\r\nX: ")]:
         listener = socket.create_server(("127.0.0.1", 0))
         listeners.append(listener)
         urls[name] = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         threads.append(threading.Thread(target=serve, args=(listener, data, name == "dripping")))
         threads[-1].start()
-    closed = socket.create_server(("127.0.0.1", 0))
-    urls["refused"] = f"http://127.0.0.1:{closed.getsockname()[1]}/"
-    closed.close()
     yield urls
     over.set()
     for listener in listeners:
@@ -158,9 +157,11 @@ def misbehaving() -> Iterator[dict[str, str]]:
 def test_answers_are_bounded_in_size_and_time(
     misbehaving: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(twin, "RESPONSE_SECONDS", 1.0)
     cards = [card(name, url) for name, url in misbehaving.items()]
-    responses = {r.card.server: r.observed for r in twin.send_to_all(Request("GET", "/"), cards)}
+    responses: dict[str, Observation] = {}
+    for seconds, some in ((60.0, cards[:-1]), (1.0, cards[-1:])):
+        monkeypatch.setattr(twin, "RESPONSE_SECONDS", seconds)
+        responses |= {r.card.server: r.observed for r in twin.send_to_all(Request("GET", "/"), some)}
     assert len(responses["endless"].body) == twin.MOST_BODY_BYTES
     assert responses["endless"].is_cut
     failures = {name: r.failure.does for name, r in responses.items() if r.failure}

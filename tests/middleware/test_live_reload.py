@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import re
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests import running as runs
+from tests.free_ports import free_port
 from tests.raw_http import get
 from webdemo.middleware.live_reload import SCRIPT_PATH, STATE_PATH, allow, live
 from webdemo.stats.board import BOARD_BYTES, Board
@@ -309,8 +309,7 @@ def test_a_browser_shows_why_an_app_was_never_loaded(
 ) -> None:
     folder = tmp_path / "site"
     write_site(folder)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     run = runs.start(folder, "--debug", "-b", f"waitress://127.0.0.1:{port}", app="x = (\n", wait=False)
     page = browser.new_page()
     try:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.free_ports import free_port
+
 NOBODY = 65534
 
 # Everything is imported before privileges are dropped, because the user nobody may not read Python's own
@@ -76,10 +78,10 @@ def listening(
     as_nobody: bool = False,
     extra: Sequence[str] = (),
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A program that listens, and its port (0 for a Unix socket)."""
+    """A program that listens, and its port (0 for a Unix socket); by default one free on all addresses."""
     options = ("share" if share else "-", "dual" if dual else "-")
     code = (_BECOME_NOBODY if as_nobody else "") + _LISTEN + _WAIT
-    with program(code, family, host, str(port), *options, *extra) as (process, line):
+    with program(code, family, host, str(port or free_port()), *options, *extra) as (process, line):
         yield process, int(line) if family != "AF_UNIX" else 0
 
 

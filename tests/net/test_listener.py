@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.free_ports import free_port
 from tests.net.programs import needs_root, program, run_as_nobody
 from webdemo.errors import (
     PortInUse,
@@ -30,11 +31,6 @@ def opened(bind: Bind | str) -> Iterator[list[socket.socket]]:
         for sock in sockets:
             stack.enter_context(closing(sock))
         yield sockets
-
-
-def free_port() -> int:
-    with opened(":0") as sockets:
-        return int(sockets[0].getsockname()[1])
 
 
 def answers(host: str, port: int) -> bool:
@@ -149,8 +145,8 @@ except WebdemoError as exc:
 
 
 def test_taken_port_is_refused_with_a_free_one_and_nothing_stays_open() -> None:
-    with opened("[::1]:0") as (taken,):
-        port = taken.getsockname()[1]
+    port = free_port()
+    with opened(f"[::1]:{port}"):
         with pytest.raises(PortInUse) as caught:
             listen(Bind(port=port))
         assert caught.value.port == port

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Error
 
+from tests.free_ports import free_port
 from tests.net.programs import listening, needs_root, run_as_nobody
 from webdemo.errors import BindTextError
 from webdemo.net import registry
@@ -260,8 +261,8 @@ def test_two_programs_behind_localhost_are_told() -> None:
 
 def test_one_program_on_both_families_hides_nothing() -> None:
     with ExitStack() as stack:
-        four = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        port = four.getsockname()[1]
+        port = free_port()
+        stack.enter_context(socket.create_server(("127.0.0.1", port)))
         stack.enter_context(socket.create_server(("::1", port), family=socket.AF_INET6))
         assert shadows_of(port) == []
 

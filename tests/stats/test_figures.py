@@ -186,11 +186,11 @@ def test_an_hour_of_figures_does_not_grow_memory(replay: Replay) -> None:
 # -- figures of the system ------------------------------------------------------------------------
 
 BUSY = """
-import os, time
+import os, sys, time
 if os.fork() == 0:
     time.sleep(60)
 print("up", flush=True)
-time.sleep(0.5)
+sys.stdin.readline()
 more = b"x" * 50_000_000
 while True:
     pass
@@ -199,8 +199,11 @@ while True:
 
 @pytest.mark.process
 def test_a_process_group_is_measured_with_its_workers() -> None:
-    leader = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, process_group=0)
+    leader = subprocess.Popen(
+        [sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+    )
     try:
+        assert leader.stdin is not None
         assert leader.stdout is not None
         leader.stdout.readline()
         table = UsageTable()
@@ -209,6 +212,7 @@ def test_a_process_group_is_measured_with_its_workers() -> None:
         assert first[leader.pid].memory_bytes > 1_000_000
         assert first[1] == Usage()  # not one of ours
         usage = first[leader.pid]
+        leader.stdin.close()
         deadline = time.monotonic() + 60
         while not usage.cpu_seconds or usage.memory_bytes < first[leader.pid].memory_bytes + 45_000_000:
             assert time.monotonic() < deadline, usage
@@ -314,20 +318,20 @@ def test_the_history_and_the_log_go_on_when_the_server_is_swapped(
     running = serving("-b", "waitress://127.0.0.1:0")
     port = running.url.rstrip("/").rpartition(":")[2]
     raw_http.get(running.url, "/before")
+    running.wait_for(" GET /before ")
     wait_for(running, lambda f: f.requests == 1)
+    old = running.servers()
     instance(running).call(Swap(port, "gunicorn"), Completed)
 
     def logged() -> list[list[str]]:
         log = instance(running).call(Log(port, 50), LogLines).lines
         return [line.text.split() for line in log if line.access]
 
-    deadline = time.monotonic() + runs.END_SECONDS
-    while logged()[-1][1] != "gunicorn":  # the old one finishes what it has accepted
-        assert time.monotonic() < deadline, logged()
-        raw_http.get(running.url, "/after")
-    first = logged()[0]
-    assert (first[1], first[5]) == ("waitress", "/before")
-    wait_for(running, lambda f: f.requests == len(logged()))
+    runs.wait_until(lambda: not any(map(runs.lives, old)))  # it finishes what it has accepted
+    raw_http.get(running.url, "/after")
+    running.wait_for(" GET /after ")
+    assert [(line[1], line[5]) for line in logged()] == [("waitress", "/before"), ("gunicorn", "/after")]
+    wait_for(running, lambda f: f.requests == 2)
     [service] = instance(running).call(History(60), RunHistory).services
     assert (service.server, service.ports) == ("gunicorn", (port,))
     assert len(service.series.time) >= 2
@@ -347,7 +351,7 @@ def test_hostile_requests_stay_inert_in_the_log(serving: Callable[..., runs.Runn
     running = serving("-b", "waitress://127.0.0.1:0")
     port = running.url.rstrip("/").rpartition(":")[2]
     raw_http.get(running.url, "/%1b%5b2J%0a<script>")
-    wait_for(running, lambda f: f.requests == 1)
+    running.wait_for(r" GET /\S*script")
     text = instance(running).call(Log(port), LogLines).lines[-1].text
     assert json.dumps(text).isascii()
     assert text.isprintable()

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.client.peers import OK, answering, closed_port, greeting, redirecting, speaking
+from tests.client.peers import OK, answering, greeting, redirecting, speaking
+from tests.free_ports import free_port
 from webdemo.trace import Trace, render, trace
 
 PAINT = re.compile(r"\x1b\[[0-9]+m")
@@ -20,7 +21,7 @@ def answered() -> Trace:
 
 
 def refused() -> Trace:
-    return trace(f"http://127.0.0.1:{closed_port()}/")
+    return trace(f"http://127.0.0.1:{free_port()}/")
 
 
 def redirected() -> Trace:

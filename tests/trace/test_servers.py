@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests import running as runs
-from tests.client.peers import SECONDS, closed_port, make_certificate
+from tests.client.peers import SECONDS, make_certificate
+from tests.free_ports import free_port
 from webdemo.trace import AnsweredBy, Trace, trace
 from webdemo.trace.facts import TransferFacts
 
@@ -115,7 +116,7 @@ def test_tls_to_a_plain_server_says_to_use_http(running: runs.Start, server: str
 def test_refused_port_names_a_webdemo_that_runs(running: runs.Start) -> None:
     webdemo = running("-b", "waitress://127.0.0.1:0", app=APP)
     port = int(webdemo.url.rstrip("/").rpartition(":")[2])
-    unused = closed_port("127.0.0.2")
+    unused = free_port()
     failure = trace(f"http://127.0.0.2:{port}/").failure
     assert failure is not None
     assert f"but 127.0.0.1:{port} is a webdemo that you started" in failure.problem
@@ -164,7 +165,7 @@ def nginx(tmp_path: Path) -> Iterator[tuple[int, int]]:
             pytest.fail("nginx is not installed")
         pytest.skip("nginx is not installed")
     made = make_certificate(tmp_path, "127.0.0.1")
-    plain, secure = closed_port(), closed_port()
+    plain, secure = free_port(), free_port()
     (tmp_path / "nginx.conf").write_text(
         NGINX.format(folder=tmp_path, plain=plain, secure=secure, chain=made.chain, key=made.key)
     )
