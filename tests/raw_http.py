@@ -55,6 +55,7 @@ class Connection:
             host = parts.hostname or ""
             self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
             place = (host, parts.port)
+        self.connected_at = time.monotonic()  # at the earliest: it may wait to be accepted
         try:
             self.socket.settimeout(seconds)
             self.socket.connect(place)
@@ -149,8 +150,8 @@ class Load:
     """Clients that request / continuously until they are stopped, and count the outcomes.
 
     Half of them keep their connections alive, the others open a new one for each request. On a busy machine
-    a client may not run for a while: a connection that it has left idle for LONGEST_IDLE_SECONDS may have
-    been closed, by RFC 9112, 9.5, and is no loss.
+    a client may not run for a while: a connection that it has left idle for LONGEST_IDLE_SECONDS, be it a new
+    one, may have been closed, by RFC 9112, 9.5, and is no loss.
     """
 
     def __init__(self, urls: Sequence[str], *, clients: int = 4) -> None:
@@ -208,16 +209,18 @@ class Load:
                 time.sleep(0.01)
                 continue
             try:
-                sent_at = time.monotonic()
-                connection.send_head("GET", "/", headers)
-                sent_at = time.monotonic()
+                try:
+                    connection.send_head("GET", "/", headers)
+                finally:
+                    sent_at = time.monotonic()
                 answer = connection.answer()
                 answered_at = time.monotonic()
                 outcome = "answered" if answer.status == 200 else "lost"
                 self._count(outcome, f"{url} {answer.status} {answer.body[:100]!r}", answer.text)
                 closing = "close" in answer.headers.get("Connection", "").lower() or answer.version == 10
             except (OSError, Cut) as exc:
-                is_idle = reused and sent_at - answered_at > LONGEST_IDLE_SECONDS
+                idle_since = answered_at if reused else connection.connected_at
+                is_idle = sent_at - idle_since > LONGEST_IDLE_SECONDS
                 self._count(
                     "idle" if is_idle else "lost", f"{url} {'kept alive' if reused else 'new'} {exc!r}"
                 )

@@ -12,6 +12,7 @@ from tests import raw_http
 from tests import running as runs
 from tests.deploy.manager import managing, queue_length
 from tests.deploy.visitors import Visitors
+from tests.free_ports import free_port
 from tests.servers.kinds import KINDS, bind
 
 pytestmark = [
@@ -70,8 +71,8 @@ def test_the_first_visitor_gets_the_app_although_health_checks_are_on(folder: Pa
 
 def test_two_sockets_of_one_port_are_one_bind_and_both_are_served(folder: Path) -> None:
     """As `webdemo export systemd` writes them, when the settings name no port."""
-    four = socket.create_server(("127.0.0.1", 0))
-    port = four.getsockname()[1]
+    port = free_port()
+    four = socket.create_server(("127.0.0.1", port))
     six = socket.create_server(("::1", port), family=socket.AF_INET6)
     with managing(folder, "--app", "served:app", "-s", "waitress", sockets=[four, six]) as manager:
         manager.start()
@@ -82,8 +83,8 @@ def test_two_sockets_of_one_port_are_one_bind_and_both_are_served(folder: Path) 
 
 
 def test_an_address_in_the_settings_and_from_the_manager_is_one_bind(folder: Path) -> None:
-    everywhere = socket.create_server(("127.0.0.1", 0))
-    port = everywhere.getsockname()[1]
+    port = free_port()
+    everywhere = socket.create_server(("127.0.0.1", port))
     unix = socket.socket(socket.AF_UNIX)
     path = str(folder / "site.sock")
     unix.bind(path)

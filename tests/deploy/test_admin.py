@@ -14,7 +14,7 @@ import pytest
 
 from tests import raw_http
 from tests import running as runs
-from tests.deploy.test_platforms import free_port
+from tests.free_ports import free_port
 from webdemo.config.binds import admin_bind
 from webdemo.config.sources import resolve_settings
 from webdemo.errors import UsageError

@@ -12,7 +12,7 @@ import pytest
 
 from tests import raw_http
 from tests import running as runs
-from tests.deploy.test_platforms import free_port
+from tests.free_ports import free_port
 from webdemo.config.reloading import Rereading
 from webdemo.config.sources import read_settings
 from webdemo.errors import UsageError
@@ -26,8 +26,13 @@ def app(environ, start_response):
 
 
 def reload(one: runs.Running) -> subprocess.CompletedProcess[str]:
+    """Reload it, and wait until what that has replaced has ended: before, it may take one more connection."""
+    old = one.servers()
     command = [sys.executable, "-m", "webdemo", "reload", "--pid", str(one.pid)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=runs.END_SECONDS, cwd="/")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=runs.END_SECONDS, cwd="/")
+    if done.returncode == 0:
+        runs.wait_until(lambda: not any(map(runs.lives, old)), one.log_so_far)
+    return done
 
 
 def test_a_reload_follows_the_symlink_and_reads_the_settings_again(

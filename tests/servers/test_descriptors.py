@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.raw_http import Connection, Cut, Load, get
-from tests.running import Running, Start, wait_until
+from tests.running import MODULE, Running, Start, wait_until
 from tests.servers.kinds import bind
 
 REQUESTS = 2500  # for each of the eight
@@ -152,9 +152,8 @@ def test_at_the_limit_of_descriptors_nobody_spins(kind: str, serving: Start, kep
 
 def test_a_start_that_needs_more_descriptors_than_allowed_says_so(serving: Start) -> None:
     binds = [argument for _ in range(80) for argument in ("-b", bind("waitress"))]
-    run = serving(*binds, wait=False)
-    # webdemo is still being imported, and has not opened a socket.
-    psutil.Process(run.pid).rlimit(resource.RLIMIT_NOFILE, (64, 64))
+    limited = ("sh", "-c", 'ulimit -n 64; exec "$@"', "-", *MODULE)
+    run = serving(*binds, wait=False, command=limited)
     assert run.wait() == 69
     assert "Traceback" not in run.log()
     assert "open files" in run.log()

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from tests import running as runs
+from tests.supervisor.test_overlaps import until_replaced
 from webdemo.errors import SystemRefusal
 from webdemo.supervisor.processes import how_it_ended
 from webdemo.worker import interpreter
@@ -210,6 +211,7 @@ def test_an_import_error_of_any_length_fails_the_reload_alone(
     assert body_of(run.url) == b"one"
     served.write_text(APP.replace("one", "two"))
     assert control.call(do="reload") == {"ok": True, "note": ""}
+    until_replaced(run)
     assert body_of(run.url) == b"two"
     assert_no_error_until_its_end(run)
 

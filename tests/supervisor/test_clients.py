@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import pytest
 from scripts import states
 from tests import raw_http
 from tests import running as runs
+from tests.free_ports import free_port
 from tests.supervisor.test_overlaps import HANGS, begin, code, command, save, until
 from webdemo.supervisor.clients import MEETINGS
 
@@ -146,17 +146,16 @@ def app(environ, start_response):
 @pytest.mark.parametrize(
     "row", [row for row in MEETINGS if row.situation in SITUATIONS], ids=lambda r: r.situation
 )
-def test_a_client_meets_what_the_table_says(
-    row: object, running: runs.Start, tmp_path: Path, free_port: int
-) -> None:
+def test_a_client_meets_what_the_table_says(row: object, running: runs.Start, tmp_path: Path) -> None:
     meeting = next(each for each in MEETINGS if each is row)
 
     def start(*arguments: str, **options: object) -> runs.Running:
         runtime = {"XDG_RUNTIME_DIR": str(tmp_path / "run1")}
         return running(*arguments, environment=runtime, **options)
 
-    url = f"http://127.0.0.1:{free_port}/"
-    with contextmanager(SITUATIONS[meeting.situation])(start, free_port) as run:
+    port = free_port()  # given, because some situations have no start table to read it from
+    url = f"http://127.0.0.1:{port}/"
+    with contextmanager(SITUATIONS[meeting.situation])(start, port) as run:
         until(lambda: meets(url) == meeting.meets, run)
 
 
@@ -171,12 +170,3 @@ def test_the_connections_in_the_queue_when_a_run_stops_are_tested_elsewhere() ->
 
 def test_picture_of_the_states_is_drawn_from_the_table() -> None:
     assert states.PICTURE.read_text() == states.picture(), "draw it anew: python -m scripts.states"
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A port that nobody uses: some situations have no start table to read it from."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

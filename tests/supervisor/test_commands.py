@@ -13,7 +13,8 @@ import pytest
 
 from tests import raw_http
 from tests import running as runs
-from tests.supervisor.test_overlaps import begin
+from tests.free_ports import free_port
+from tests.supervisor.test_overlaps import begin, until_replaced
 from webdemo.supervisor.control_messages import ServiceStatus
 
 APP = """
@@ -114,19 +115,20 @@ def test_one_port_of_a_shared_process_can_be_swapped_alone(serving: runs.Start) 
     [row] = running.rows()
     first, second = row.urls
     command(running, "swap", port_of(first), "gunicorn?threads=2")
+    until_replaced(running)
     assert raw_http.get(first).text == "gunicorn"
     assert raw_http.get(second).text == "waitress"
     assert {s.server for s in status(running)} == {"gunicorn", "waitress"}
 
 
 def test_one_port_at_two_addresses_is_served_at_both_and_named_with_its_address(serving: runs.Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     four, six = f"127.0.0.1:{port}", f"[::1]:{port}"
     running = serving("-b", f"waitress://{four}", "-b", f"werkzeug://{six}")
     assert [raw_http.get(f"http://{where}").text for where in (four, six)] == ["waitress", "werkzeug"]
     assert f"It has {four}, {six}." in command(running, "stop", str(port), code=2)
     command(running, "swap", six, "gunicorn")
+    until_replaced(running)
     assert [raw_http.get(f"http://{where}").text for where in (four, six)] == ["waitress", "gunicorn"]
 
 
@@ -262,7 +264,6 @@ def test_the_control_socket_is_its_users_alone(serving: runs.Start) -> None:
 
 
 def test_nonsense_on_the_control_socket_is_refused(serving: runs.Start) -> None:
-    import socket
 
     running = serving("-b", "waitress://127.0.0.1:0")
     path = running.log_file.parent / "webdemo" / f"{running.pid}.sock"

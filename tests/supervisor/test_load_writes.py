@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests import running as runs
-from tests.raw_http import get
+from tests.supervisor.test_overlaps import save, serves, until
 from webdemo.supervisor.load_writes import LoadWrites, Version
 from webdemo.supervisor.loop import Barrier
 from webdemo.supervisor.watch import Watcher
@@ -107,10 +107,10 @@ def test_an_app_whose_import_runs_a_program_that_writes_is_loaded_a_few_times_on
         "    start_response('200 OK', [('Content-Length', '1')])\n    return [b'{}']\n"
     )
     run = running("--reload", "-b", "waitress://127.0.0.1:0", app=source.format(1))
-    (run.log_file.parent / "served.py").write_text(source.format(2))
     run.wait_for(r"^.*stamp\.txt is written whenever the app is loaded.*--reload-exclude stamp\.txt$")
-    (run.log_file.parent / "served.py").write_text(source.format(3))
-    runs.wait_until(lambda: get(run.url).text == "3", run.log_so_far)
+    for text in ("2", "3"):
+        save(run, source.format(text))
+        until(serves(run, text), run)
     assert len(run.wait_for(r"^Changed: ")) <= 4
 
 
@@ -149,7 +149,7 @@ def test_what_an_app_writes_while_it_serves_does_not_reload_it(running: runs.Sta
         with httpx.Client() as client:
             assert client.post(run.url, files=form, data={"word": str(number)}).text == "1"
     assert sorted(path.name for path in (folder / "uploads").iterdir()) == ["0.png", "1.png", "2.png"]
-    (folder / "served.py").write_text(WRITES.replace('return "1"', 'return "2"'))
+    save(run, WRITES.replace('return "1"', 'return "2"'))
     run.wait_for(r"served\.py")
     changed = run.wait_for(r"^Changed: .*$")
     assert changed == [changed[-1]]

@@ -80,6 +80,17 @@ def until(condition: Callable[[], object], run: runs.Running) -> None:
     runs.wait_until(condition, run.log_so_far)
 
 
+def until_replaced(run: runs.Running) -> None:
+    """Wait until what a command has replaced has ended: before, it may take one more connection."""
+    until(
+        lambda: (
+            {process.pid for process in run.servers()}
+            == {process.pid for service in services(run) for process in service.processes}
+        ),
+        run,
+    )
+
+
 def serves(run: runs.Running, text: str) -> Callable[[], bool]:
     def answers() -> bool:
         try:
@@ -106,6 +117,7 @@ def test_a_swap_and_a_reload_at_once_end_in_one_release(server: str, serving: ru
     [service] = services(run)
     assert service.server == "wsgiref"
     assert len(service.processes) == 1
+    until_replaced(run)
     assert {raw_http.get(run.url).text for _ in range(20)} == {"two"}
 
 
@@ -117,6 +129,7 @@ def test_reloads_in_quick_succession_leave_one_process(server: str, serving: run
         time.sleep(0.2)
     save(run, code("last"))
     assert command(run, "reload")[0] == 0
+    until_replaced(run)
     assert raw_http.get(run.url).text == "last"
     [service] = services(run)
     assert len(service.processes) == 1
@@ -151,8 +164,14 @@ def test_ps_says_why_an_app_is_not_served(serving: runs.Start) -> None:
     assert services(run)[0].state == "up"
 
 
-def test_an_import_that_never_ends_is_given_up_after_the_start_timeout(serving: runs.Start) -> None:
-    run = serving("-b", "waitress://127.0.0.1:0", "--start-timeout", "1")
+def test_an_import_that_never_ends_is_given_up_after_the_start_timeout(
+    serving: runs.Start, tmp_path: Path
+) -> None:
+    settings = tmp_path / "run1" / "webdemo.toml"
+    settings.parent.mkdir()
+    settings.write_text("start-timeout = 100\n")
+    run = serving("-b", "waitress://127.0.0.1:0")
+    settings.write_text("start-timeout = 1\n")  # for the import that hangs only
     save(run, code("two", HANGS))
     exit_code, out = command(run, "reload")
     assert exit_code == 2
@@ -192,6 +211,7 @@ def test_a_start_that_fails_leaves_the_port_closed(serving: runs.Start) -> None:
     assert [service.state for service in services(run)] == ["stopped", "up"]
     save(run, code("two"))
     assert command(run, "start", port)[0] == 0
+    until_replaced(run)
     assert raw_http.get(run.url).text == "two"
 
 
@@ -327,8 +347,7 @@ def test_every_command_of_many_at_once_is_answered(serving: runs.Start) -> None:
         answered
     )
     assert all(len(service.processes) == 1 for service in services(run))
-    expected = {process.pid for service in services(run) for process in service.processes}
-    until(lambda: {process.pid for process in run.servers()} == expected, run)
+    until_replaced(run)
     for url in run.urls:
         assert raw_http.get(url).text == "one"
     assert psutil.pid_exists(run.pid)

@@ -336,9 +336,8 @@ def soak(running: runs.Start, folder: Path, servers: tuple[str, ...], seconds: f
                 memory, descriptors = supervisor.memory_info().rss, supervisor.num_fds()
     grown = (supervisor.memory_info().rss - memory) / 1e6
     print(f"{one.rounds} rounds, {load.outcomes}, {supervisor.num_fds()} descriptors, {grown:+.1f} MB")
-    runs.wait_until(
-        lambda: supervisor.num_fds() <= descriptors, run.log
-    )  # replaced loaders end within seconds
+    # Replaced loaders end within seconds.
+    runs.wait_until(lambda: supervisor.num_fds() <= descriptors, run.log_so_far)
     assert grown <= MOST_NEW_MEGABYTES
     assert run.terminate() == 0
     run.wait_until_gone()

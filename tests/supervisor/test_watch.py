@@ -33,6 +33,7 @@ class Watched:
         self.bursts: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
         self.messages: list[str] = []
         self._markers = itertools.count()
+        self._quiet_seconds = quiet_ms / 1000
         self._watcher = Watcher(
             map(str, paths),
             self.bursts.put,
@@ -54,7 +55,7 @@ class Watched:
         while time.monotonic() < deadline:
             marker.write_text(str(deadline))  # again and again: it may not watch yet
             with suppress(queue.Empty):
-                burst = self.bursts.get(timeout=0.2)
+                burst = self.bursts.get(timeout=0.2 + 2 * self._quiet_seconds)  # a pause that ends a burst
                 if others := _without_markers(burst):
                     reported.append(others)
                 if str(marker) in burst:
@@ -69,6 +70,14 @@ class Watched:
 
 def _without_markers(burst: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(path for path in burst if not Path(path).name.startswith(MARKER))
+
+
+def save(*paths: Path) -> None:
+    """Write them, and rename them into place: one event for each, so that no pause within it ends a burst."""
+    for path in paths:
+        path.with_name(f"{path.name}.tmp").write_text("1")
+    for path in paths:
+        path.with_name(f"{path.name}.tmp").rename(path)
 
 
 @pytest.fixture(autouse=True)
@@ -95,10 +104,9 @@ def test_a_burst_of_changes_in_any_kind_of_file_is_one_call(
     watch: Callable[..., Watched], tmp_path: Path
 ) -> None:
     (tmp_path / "templates").mkdir()
-    watched = watch(tmp_path, quiet_ms=100)
+    watched = watch(tmp_path, quiet_ms=1000)
     names = ["app.py", "settings.toml", "templates/home.html", "data.csv"]
-    for name in names:
-        (tmp_path / name).write_text("1")
+    save(*(tmp_path / name for name in names))
     [burst] = watched.rest(tmp_path)
     assert {str(tmp_path / name) for name in names} <= set(burst)
 
@@ -205,7 +213,7 @@ def test_a_path_named_inside_an_ignored_folder_counts_all_the_same(tmp_path: Pat
 def test_a_change_in_a_folder_named_twice_is_told_once(watch: Callable[..., Watched], tmp_path: Path) -> None:
     (tmp_path / "pkg").mkdir()
     watched = watch(tmp_path, tmp_path / "pkg", tmp_path)
-    (tmp_path / "pkg" / "a.py").write_text("1")
+    save(tmp_path / "pkg" / "a.py")
     assert watched.rest(tmp_path) == [(str(tmp_path / "pkg" / "a.py"),)]
 
 
