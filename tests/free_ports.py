@@ -1,7 +1,7 @@
 """Ports that stay free until a test uses them.
 
 Port 0 takes one of the system's ephemeral range, and once given back, whoever binds port 0 or connects next
-may get it. These are outside that range, and each pytest worker has its own.
+may get it. These are outside that range, and each pytest worker has its own. None has a known use.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ import random
 import socket
 from collections.abc import Iterator
 
+from webdemo.net.uses import BLOCKED_BY_BROWSERS, uses
+
 _FIRST = 10_000
 _COUNT = 2_000  # for each of ten workers: all are below 32768, where Linux begins, and 49152 of RFC 6335, 6
 
 
 def free_port() -> int:
-    """A port on which nothing listens, on no address of either family."""
+    """A port on which nothing listens, on any address of either family."""
     return next(port for port in _own_ports if _is_free(port))
 
 
 def _ports() -> Iterator[int]:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 10
     first = _FIRST + worker * _COUNT
-    # Not in order, because another run of the tests may be on this machine.
-    return itertools.cycle(random.sample(range(first, first + _COUNT), _COUNT))
+    own = [n for n in range(first, first + _COUNT) if not uses(n) and n not in BLOCKED_BY_BROWSERS]
+    random.shuffle(own)  # because another run of the tests may be on this machine
+    return itertools.cycle(own)
 
 
 def _is_free(port: int) -> bool:

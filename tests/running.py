@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,10 @@ class Running:
         while left := self.processes():
             assert time.monotonic() < deadline, f"still there after {seconds} s: {left}\n{self.log_so_far()}"
             time.sleep(0.02)
+
+    def wait_until_ended(self, processes: Collection[psutil.Process]) -> None:
+        """Wait until these processes of it have ended, such as those that a reload replaces."""
+        wait_until(lambda: not any(map(lives, processes)), self.log_so_far)
 
     def wait_until_accepted(self, client: socket.socket) -> None:
         """Wait until one of its processes has accepted this client's connection."""

@@ -120,7 +120,6 @@ def test_a_server_that_crashes_or_hangs_at_the_start_is_a_row(
     (tmp_path / "crashing.py").write_text("raise RuntimeError('it cannot be')\n")
     (tmp_path / "hanging.py").write_text("import time\ntime.sleep(600)\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runner, "START_SECONDS", 15.0)
     with runner.running(runner.choose(["wsgiref"]), Target("crashing:app")) as [run]:
         assert run.state == "crashed"
         assert "crashing" in str(run.problem)

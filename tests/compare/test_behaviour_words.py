@@ -60,8 +60,10 @@ def test_a_quirk_is_known_by_server_and_deed_and_another_deed_is_news() -> None:
     assert known.seen_in("waitress", *told) == known.quirks()["waitress"].version
     assert known.seen_in("waitress?threads=8", *told) is not None
     assert known.seen_in("gunicorn", *told) is None
-    assert known.is_steady("waitress", told[0])
-    assert not known.is_steady("gunicorn", told[0])
+    version = known.quirks()["waitress"].version
+    assert known.is_steady("waitress", version, told[0])
+    assert not known.is_steady("waitress", "0.1", told[0])
+    assert not known.is_steady("gunicorn", known.quirks()["gunicorn"].version, told[0])
     assert known.seen_in("waitress", "header-name-case", "wrong", "sends X-Mixed-Case") is None
     assert known.seen_in("new-server", *told) is None
 

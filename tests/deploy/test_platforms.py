@@ -146,7 +146,7 @@ def test_sockets_from_systemd_are_served_beside_explicit_binds(tmp_path: Path) -
 
 
 def test_health_tells_alive_from_ready(running: runs.Start) -> None:
-    arguments = ["--health", "--drain-delay", "15", "-b", "waitress://127.0.0.1:0"]
+    arguments = ["--health", "--drain-delay", "8", "-b", "waitress://127.0.0.1:0"]
     one = running(*arguments, app=WAITING_IMPORT, wait=False)
     # The port is open before the app is loaded, so it is found by the listening sockets.
     deadline = time.monotonic() + SECONDS

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests import running as runs
+from tests.free_ports import free_port
 from tests.servers.kinds import KINDS
 from webdemo.servers import registry
 from webdemo.supervisor.self_signed import self_signed
@@ -63,7 +64,7 @@ class Address:
 
     def __init__(self) -> None:
         self.host = f"127.{random.randint(16, 250)}.{random.randint(0, 250)}.{random.randint(1, 250)}"
-        self.port = random.randint(20000, 30000)
+        self.port = free_port()
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

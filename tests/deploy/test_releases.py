@@ -31,7 +31,7 @@ def reload(one: runs.Running) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "webdemo", "reload", "--pid", str(one.pid)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=runs.END_SECONDS, cwd="/")
     if done.returncode == 0:
-        runs.wait_until(lambda: not any(map(runs.lives, old)), one.log_so_far)
+        one.wait_until_ended(old)
     return done
 
 

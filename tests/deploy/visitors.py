@@ -16,19 +16,15 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.raw_http import LONGEST_IDLE_SECONDS
-
-
-class _ClosedIdle(Exception):
-    """The connection had been idle for so long that it may have been closed."""
+from tests.raw_http import ClosedIdle, Connection, Cut
 
 
 @dataclass
 class Count:
     """`lost`: everything but a complete response with status 200; `releases`: X-Release of each response.
 
-    `idle`: on connections that a visitor, which did not run for a while, had left idle for so long that they
-    may have been closed, by RFC 9112, 9.5. These are not lost.
+    `idle`: requests on connections that were closed while they were idle, because the visitor did not run
+    for a while. They are not lost.
     """
 
     total: int = 0
@@ -61,6 +57,7 @@ class Visitors:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._is_ending = False
+        self._url = f"http://{self.host}:{self.port}"
         self._ends_at = time.monotonic() + self.most_seconds
         self._threads = [threading.Thread(target=self._visit, args=(n,)) for n in range(self.clients)]
 
@@ -82,69 +79,46 @@ class Visitors:
         return self.count
 
     def _visit(self, number: int) -> None:
-        connection = self._connection()
+        connection: Connection | None = None
         is_kept = self.kept and number % 2 == 1
         sent = 0
-        answered_at = 0.0
         while not self._stop.is_set() and time.monotonic() < self._ends_at:
             began = time.monotonic()
             is_ending = self._is_ending
             sent += 1
+            method = "POST" if self.posts and sent % 3 == 0 else "GET"
+            lost, release, idle = "", "", 0
             try:
-                lost, release = self._request(
-                    connection,
-                    "POST" if self.posts and sent % 3 == 0 else "GET",
-                    is_kept=is_kept,
-                    answered_at=answered_at,
+                connection = connection or Connection(self._url, seconds=self.timeout_seconds)
+                response = connection.request(
+                    self.path,
+                    method=method,
+                    headers=[("Connection", "keep-alive" if is_kept else "close")],
+                    body=b"x" * 100 if method == "POST" else b"",
                 )
-            except _ClosedIdle:
+                release = response.headers.get("X-Release", "")
+                lost = "" if response.status == 200 else f"{method} {response.status}"
+                is_closing = not is_kept or response.is_last
+            except ClosedIdle:
+                idle, is_closing = 1, True
+            except (OSError, Cut, http.client.HTTPException) as exc:
+                lost, is_closing = f"{method} {type(exc).__name__}: {exc}", True
+            seconds = time.monotonic() - began
+            if connection is not None and is_closing:
                 connection.close()
-                with self._lock:
-                    self.count.idle += 1
-                continue
-            answered_at = time.monotonic()
-            seconds = answered_at - began
-            if lost or not is_kept:
-                connection.close()
+                connection = None
             with self._lock:
-                self.count.total += 1
+                self.count.idle += idle
+                self.count.total += 1 - idle
                 self.count.slowest_seconds = max(self.count.slowest_seconds, seconds)
                 if lost:
                     self.count.lost.append(lost)
-                self._releases[release] += 1
+                self._releases[release] += 1 - idle
                 if is_ending:
-                    self._at_the_end[release] += 1
+                    self._at_the_end[release] += 1 - idle
             self._stop.wait(max(0.0, 1 / self.per_second - seconds))
-        connection.close()
-
-    def _connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self.host, self.port, timeout=self.timeout_seconds)
-
-    def _request(
-        self, connection: http.client.HTTPConnection, method: str, *, is_kept: bool, answered_at: float
-    ) -> tuple[str, str]:
-        idle_since, sent_at = answered_at, 0.0
-        try:
-            if connection.sock is None:
-                idle_since = time.monotonic()
-                connection.connect()
-            try:
-                connection.request(
-                    method,
-                    self.path,
-                    body=b"x" * 100 if method == "POST" else None,
-                    headers={"Connection": "keep-alive" if is_kept else "close"},
-                )
-            finally:
-                sent_at = time.monotonic()
-            response = connection.getresponse()
-            response.read()
-        except (OSError, http.client.HTTPException) as exc:
-            if isinstance(exc, ConnectionError) and sent_at - idle_since > LONGEST_IDLE_SECONDS:
-                raise _ClosedIdle from exc
-            return f"{method} {type(exc).__name__}: {exc}", ""
-        release = response.getheader("X-Release", "")
-        return ("" if response.status == 200 else f"{method} {response.status}"), release
+        if connection is not None:
+            connection.close()
 
 
 def main() -> None:

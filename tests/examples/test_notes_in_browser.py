@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import accessibility_violations, horizontal_overflow, watch
-from tests.running import Start, lives, wait_until
+from tests.running import Start
 
 pytestmark = [pytest.mark.browser]
 
@@ -91,7 +91,7 @@ def test_open_list_follows_what_is_written_on_another_server_also_after_a_reload
     expect(page.get_by_role("link", name="Tea")).to_be_visible()
     old = run.servers()
     run.signal(signal.SIGHUP)
-    wait_until(lambda: not any(map(lives, old)), run.log_so_far)
+    run.wait_until_ended(old)
     page.get_by_role("link", name="Tea").focus()
     other.goto(run.urls[1])
     write(other, "Mate", "")

@@ -11,7 +11,7 @@ from threading import Thread
 import httpx
 import pytest
 
-from tests.running import END_SECONDS, Start, lives, wait_until
+from tests.running import END_SECONDS, Start, wait_until
 
 # Longer than the tests may take, so that they fail if anything waits for it.
 GRACE = ("--grace", "3600")
@@ -59,7 +59,7 @@ def test_streams_follow_changes_and_delay_neither_reload_nor_stop(bind: str, sta
 
         old = run.servers()
         run.signal(signal.SIGHUP)
-        wait_until(lambda: not any(map(lives, old)), run.log_so_far)
+        run.wait_until_ended(old)
         for stream in streams:
             stream.join()
         assert all(stream.is_complete for stream in streams), run.log_so_far()

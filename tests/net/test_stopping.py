@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.free_ports import free_port
 from tests.net.programs import listening, needs_root, program
 from webdemo.errors import PortNotPermitted, PortUnavailable
 from webdemo.net.bind import Bind
 from webdemo.net.holders import tcp_listeners
 from webdemo.net.listener import listen
-from webdemo.net.report import free_port
 from webdemo.net.stopping import find_stoppable, stop
 
 pytestmark = pytest.mark.process

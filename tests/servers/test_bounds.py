@@ -150,6 +150,7 @@ def test_a_client_that_resets_its_connection_is_hardly_news(kind: str, serving: 
             connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     for _ in range(2 * 10 + 1):  # more than the largest pool has threads: earlier requests are finished
         get(run.url)
+    run.wait_for(" GET / 200 ", times=1 + 2 * 10 + 1)
     told = run.log_so_far().splitlines()[lines:]
     # A complete request has a line in the access log; one more line may report that a partial one is refused.
     others = [line for line in told if not re.search(r" GET /\w* ", line)]
@@ -168,6 +169,7 @@ def test_what_is_no_tls_takes_a_line_at_most(kind: str, serving: Start) -> None:
             connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             connection.ended(10)
     assert get(run.url).status == 200
+    run.wait_for(" GET / 200 ")
     told = [line for line in run.log_so_far().splitlines()[lines:] if " GET / " not in line]
     assert len(told) <= times, told
 

@@ -80,7 +80,7 @@ def test_a_reload_loses_no_request(kind: str, serving: Start) -> None:
             before, old = set(load.answered_by), run.servers()
             run.signal(signal.SIGHUP)
             wait_for_a_new_process(run, load, before)
-            wait_until(lambda: not any(map(lives, old)), run.log_so_far)  # noqa: B023
+            run.wait_until_ended(old)
     assert load.outcomes["refused"] == 0, load.details
     assert load.outcomes["lost"] == 0, load.details
     run.wait_for("has the new code", times=2)
@@ -101,7 +101,7 @@ def test_a_swap_through_all_servers_loses_no_request(serving: Start) -> None:
             )  # fmt: skip
             assert swap.returncode == 0, swap.stderr + swap.stdout + run.log_so_far()
             load.wait_for(ANSWERS)
-            wait_until(lambda: not any(map(lives, old)), run.log_so_far)  # noqa: B023
+            run.wait_until_ended(old)
             assert all(get(run.url).text.startswith(SOFTWARE[kind]) for _ in range(5))
     assert load.outcomes["refused"] == 0, load.details
     assert load.outcomes["lost"] == 0, load.details
@@ -117,7 +117,7 @@ def test_a_killed_loader_is_replaced_and_no_request_lost(serving: Start) -> None
         old = run.servers()
         loader.kill()
         load.wait_for(ANSWERS)
-        wait_until(lambda: not any(map(lives, old)), run.log_so_far)
+        run.wait_until_ended(old)
         load.wait_for(ANSWERS)
     assert load.outcomes["refused"] == 0, load.details
     assert load.outcomes["lost"] == 0, load.details

@@ -132,9 +132,8 @@ def test_no_mail_brings_a_page_down(services: Services, shared_spool: Path) -> N
     assert get(services, "/mail")[0] == 200
     for name in names:
         assert get(services, f"/mail/{name}")[0] == 200
-    services.webdemo.wait_for(
-        f" GET /mail/{name} "
-    )  # what is printed before a response comes before its line
+    # What is printed before a response comes before its line.
+    services.webdemo.wait_for(f" GET /mail/{name} ")
     assert "Traceback" not in services.webdemo.log_so_far()
 
 

@@ -327,7 +327,7 @@ def test_the_history_and_the_log_go_on_when_the_server_is_swapped(
         log = instance(running).call(Log(port, 50), LogLines).lines
         return [line.text.split() for line in log if line.access]
 
-    runs.wait_until(lambda: not any(map(runs.lives, old)))  # it finishes what it has accepted
+    running.wait_until_ended(old)  # it finishes what it has accepted
     raw_http.get(running.url, "/after")
     running.wait_for(" GET /after ")
     assert [(line[1], line[5]) for line in logged()] == [("waitress", "/before"), ("gunicorn", "/after")]

@@ -264,7 +264,6 @@ def test_the_control_socket_is_its_users_alone(serving: runs.Start) -> None:
 
 
 def test_nonsense_on_the_control_socket_is_refused(serving: runs.Start) -> None:
-
     running = serving("-b", "waitress://127.0.0.1:0")
     path = running.log_file.parent / "webdemo" / f"{running.pid}.sock"
     for line in (b"nonsense", b"[1]", b'{"do": "dance"}', b"\xff\xfe"):

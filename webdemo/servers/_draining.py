@@ -57,7 +57,10 @@ class IdleConnections:
         self._begun.discard(connection)
 
     def drain(self, threads: Collection[threading.Thread]) -> None:
-        """Wait until these threads, which serve the connections, have ended. No further thread is needed."""
+        """Wait until these threads, which serve the connections, have ended. Starts no thread.
+
+        A connection that was accepted just now may be registered as idle only within LINGER_SECONDS.
+        """
         lingers_until = time.monotonic() + LINGER_SECONDS
         for thread in threads:
             thread.join(max(0.0, lingers_until - time.monotonic()))

@@ -84,9 +84,9 @@ def serve(job: Job) -> None:
     idle.drain(threads)
 
 
-def stop_when(told: threading.Event, server: Any) -> None:
+def stop_when(stop: threading.Event, server: Any) -> None:
     """Stop a server once this is set; the call returns when its threads have ended."""
-    told.wait()
+    stop.wait()
     server.stop()
 
 

@@ -47,10 +47,10 @@ def seen_in(label: str, probe: str, verdict: str, does: str) -> str | None:
     return known.version if known and f"{verdict}: {does}" in known.does.get(probe, ()) else None
 
 
-def is_steady(label: str, probe: str) -> bool:
-    """Whether the server deviates here in each run: its quirk has one form, and `right` is none of them."""
+def is_steady(label: str, version: str | None, probe: str) -> bool:
+    """Whether this version deviates here in each run: exactly one form of its quirk is known."""
     known = quirks_of(label)
-    return known is not None and len(known.does.get(probe, ())) == 1
+    return known is not None and known.version == version and len(known.does.get(probe, ())) == 1
 
 
 @functools.cache

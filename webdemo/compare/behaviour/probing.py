@@ -110,7 +110,7 @@ def _probe(run: Run, case: Case) -> Finding:
     if run.state != "up":
         return missing(server, case.name)
     found = _probe_once(run, server, case, _RESPONSE_SECONDS, wire.QUIET_SECONDS)
-    is_missed = found.verdict == "right" and known.is_steady(server.label, case.name)
+    is_missed = found.verdict == "right" and known.is_steady(server.label, server.version, case.name)
     if found.is_new or is_missed:  # a busy machine may have delayed the server for a moment
         found = _probe_once(run, server, case, _RETRY_RESPONSE_SECONDS, _RETRY_QUIET_SECONDS)
     return found
