@@ -6,6 +6,7 @@ import pytest
 
 from webdemo.web.visitor import (
     FORWARDED_BY,
+    HIDING_PROXY,
     TRUSTED_PROXY,
     UNTRUSTED_PROXY,
     is_at_this_machine,
@@ -123,6 +124,7 @@ def test_header_that_proxies_add_makes_a_client_remote(name: str) -> None:
         {"REMOTE_ADDR": "127.0.0.1, 203.0.113.9"},
         {"REMOTE_ADDR": "unix:"},
         {FORWARDED_BY: TRUSTED_PROXY},
+        {FORWARDED_BY: HIDING_PROXY},
         {FORWARDED_BY: UNTRUSTED_PROXY},
         {"HTTP_HOST": "localhost.example"},
         {"HTTP_HOST": "localhost:8000@evil.example"},

@@ -13,9 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from werkzeug.test import Client
+from werkzeug.wrappers import Response
 
 from tests import raw_http
 from tests import running as runs
+from webdemo.middleware.metrics import metrics
+from webdemo.middleware.proxy_headers import ForwardedHeaders
 from webdemo.stats.counters import RequestCounter, SharedCounters, SystemNotes, Totals
 from webdemo.stats.exposition import About, exposition
 from webdemo.stats.usage import Usage
@@ -195,6 +199,46 @@ def test_metrics_answer_this_machine_and_the_named_networks(running: runs.Start,
     assert status(proxy, **{"X-Forwarded-For": "192.0.2.1, 203.0.113.9"}) == 403
     assert status(proxy, **{"X-Forwarded-For": "127.0.0.1"}) == 403
     assert status(proxy) == 403
+
+
+@pytest.mark.attack(
+    "What remote clients see",
+    "a trusted proxy within `--metrics-networks` forwards `/metrics` and does not name its client "
+    "(`for=unknown`, `for=_hidden`, another header than the configured one, `Via` alone)",
+    "403; without any sign of a client behind it, the proxy's host itself is answered",
+)
+@pytest.mark.parametrize(
+    ("headers", "rfc7239", "status"),
+    [
+        ({}, False, 200),
+        ({}, True, 200),
+        ({"X_FORWARDED_FOR": "10.0.0.9"}, False, 200),
+        ({"X_FORWARDED_FOR": "10.0.0.9, 10.0.0.5"}, False, 200),
+        ({"X_FORWARDED_FOR": "203.0.113.9"}, False, 403),
+        ({"X_FORWARDED_FOR": "unknown"}, False, 403),
+        ({"X_FORWARDED_FOR": "unknown, 10.0.0.5"}, False, 403),
+        ({"X_FORWARDED_FOR": ""}, False, 403),
+        ({"X_FORWARDED_PROTO": "https"}, False, 403),
+        ({"FORWARDED": "for=10.0.0.9"}, False, 403),
+        ({"X_REAL_IP": "203.0.113.9"}, False, 403),
+        ({"VIA": "1.1 squid"}, False, 403),
+        ({"FORWARDED": "for=10.0.0.9"}, True, 200),
+        ({"FORWARDED": "for=_hidden"}, True, 403),
+        ({"FORWARDED": "for=unknown"}, True, 403),
+        ({"FORWARDED": "by=10.0.0.5"}, True, 403),
+        ({"FORWARDED": "for=unknown, for=10.0.0.5"}, True, 403),
+        ({"FORWARDED": "for=(, for=10.0.0.5"}, True, 403),
+        ({"FORWARDED": 'for="10.0.0.9'}, True, 403),
+        ({"X_FORWARDED_FOR": "10.0.0.9"}, True, 403),
+    ],
+)
+def test_a_client_that_its_trusted_proxy_does_not_name_is_in_no_network(
+    counters: SharedCounters, headers: dict[str, str], rfc7239: bool, status: int
+) -> None:
+    guarded = metrics(Response("app"), counters, ["10.0.0.0/8"], About("0", "r1", "web1"))
+    client = Client(ForwardedHeaders(guarded, ["10.0.0.5"], rfc7239=rfc7239))
+    environ = {"REMOTE_ADDR": "10.0.0.5", **{f"HTTP_{name}": text for name, text in headers.items()}}
+    assert client.get("/metrics", environ_base=environ).status_code == status
 
 
 def test_the_app_stays_reachable_beside_metrics(running: runs.Start) -> None:

@@ -14,7 +14,7 @@ from webdemo.middleware.plain_response import respond
 from webdemo.middleware.proxy_headers import Networks
 from webdemo.stats.counters import SharedCounters
 from webdemo.stats.exposition import CONTENT_TYPE, About, exposition
-from webdemo.web.visitor import UNTRUSTED_PROXY, forwarded_by, is_at_this_machine
+from webdemo.web.visitor import client_address, is_at_this_machine
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -36,9 +36,9 @@ def metrics(
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != PATH:
             return app(environ, start_response)
-        is_named = named.includes(environ.get("REMOTE_ADDR") or "")
-        may_read = is_named and forwarded_by(environ) != UNTRUSTED_PROXY
-        if not (may_read or is_at_this_machine(environ)):
+        address = client_address(environ)
+        is_named = address is not None and named.includes(address)
+        if not (is_named or is_at_this_machine(environ)):
             return respond(environ, start_response, "403 Forbidden", _REFUSAL)
         body = exposition(counters.read(), about).encode()
         return respond(environ, start_response, "200 OK", body, content_type=CONTENT_TYPE)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from webdemo.errors import UsageError
 from webdemo.syntax import is_token, match_plain_host, parse_address
-from webdemo.web.visitor import FORWARDED_BY, TRUSTED_PROXY, UNTRUSTED_PROXY
+from webdemo.web.visitor import FORWARDED_BY, HIDING_PROXY, TRUSTED_PROXY, UNTRUSTED_PROXY, forwarded_by
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -102,15 +102,22 @@ class ForwardedHeaders:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         unread = [environ.pop(key, None) for key in self._unread]
         if self._trusted.includes(environ.get("REMOTE_ADDR") or ""):
-            environ[FORWARDED_BY] = TRUSTED_PROXY
-            self._apply(environ)
+            is_named = self._apply(environ)
+            # Without any sign of a client behind it, the peer is the client.
+            is_hidden = not is_named and (_any_given(unread) or forwarded_by(environ))
+            environ[FORWARDED_BY] = HIDING_PROXY if is_hidden else TRUSTED_PROXY
         else:
             unread += [environ.pop(key, None) for key in (*_X_FORWARDED, *_FORWARDED)]
-            if any(text is not None for text in unread):
+            if _any_given(unread):
                 environ[FORWARDED_BY] = UNTRUSTED_PROXY
         return self._app(environ, start_response)
 
-    def _apply(self, environ: WSGIEnvironment) -> None:
+    def _apply(self, environ: WSGIEnvironment) -> bool:
+        """Set what the hops report; return whether REMOTE_ADDR is the client's now.
+
+        If a proxy does not name its client (`for=unknown`, RFC 7239 section 6), it stays the proxy's.
+        """
+        is_named = False
         for hop in self._hops(environ):
             if hop.scheme in _SCHEMES:
                 environ["wsgi.url_scheme"] = hop.scheme
@@ -118,14 +125,20 @@ class ForwardedHeaders:
                 environ["HTTP_HOST"] = hop.host
             client, port = _node(hop.client)
             if client is None:
-                return
+                return False
+            is_named = True
             environ["REMOTE_ADDR"] = client
             environ.pop("REMOTE_HOST", None)
             environ.pop("REMOTE_PORT", None)
             if port:
                 environ["REMOTE_PORT"] = port
             if not self._trusted.includes(client):
-                return
+                break
+        return is_named
+
+
+def _any_given(texts: Iterable[str | None]) -> bool:
+    return any(text is not None for text in texts)
 
 
 def read_x_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
@@ -145,7 +158,7 @@ def read_x_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
 
 
 def read_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
-    """The hops of Forwarded (RFC 7239 section 4), nearest first, up to the first syntax error.
+    """The hops of Forwarded (RFC 7239 section 4), nearest first; a syntax error ends it with an empty hop.
 
     It is parsed from its end, so that a quote left open by the client, to the left of what its proxy added,
     has no effect; at most _LONGEST_FORWARDED characters are read.
@@ -155,6 +168,7 @@ def read_forwarded(environ: WSGIEnvironment) -> Iterator[Hop]:
     while end >= 0:
         element = _last_element(text, end)
         if element is None:
+            yield Hop()
             return
         pairs, end = element
         yield Hop(pairs.get("for", ""), pairs.get("proto", "").lower(), pairs.get("host", ""))

@@ -1,4 +1,4 @@
-"""Whether a request comes from this machine. Only this module decides it.
+"""Whether a request comes from this machine, and which address is its client's. Only this module decides it.
 
 What listens on the machine, and what can be reached from it, is private. Pages that show or change it
 require a client on the loopback interface that also used a loopback name in Host: the address alone
@@ -22,6 +22,7 @@ from webdemo.syntax import is_address, is_loopback, match_plain_host
 
 # The environ key FORWARDED_BY: a proxy forwarded the request, and its headers have been read or removed.
 TRUSTED_PROXY = "a trusted proxy, which set REMOTE_ADDR"
+HIDING_PROXY = "a trusted proxy, which does not name the client"
 UNTRUSTED_PROXY = "an untrusted proxy"
 FORWARDED_BY = "webdemo.forwarded_by"
 
@@ -51,9 +52,15 @@ def is_at_this_machine(environ: Mapping[str, Any]) -> bool:
 
 
 def forwarded_by(environ: Mapping[str, Any]) -> str | None:
-    """TRUSTED_PROXY or UNTRUSTED_PROXY if anything suggests a proxy; None is no proof of the contrary."""
+    """The proxy's kind (see FORWARDED_BY) if anything suggests one; None is no proof of the contrary."""
     known: str | None = environ.get(FORWARDED_BY)
     return known or (UNTRUSTED_PROXY if any(map(_ADDED_BY_PROXIES.match, environ)) else None)
+
+
+def client_address(environ: Mapping[str, Any]) -> str | None:
+    """REMOTE_ADDR ("" on a Unix socket); None if it may be a proxy's: the client is in no network."""
+    is_clients = forwarded_by(environ) in (None, TRUSTED_PROXY)
+    return environ.get("REMOTE_ADDR") or "" if is_clients else None
 
 
 def is_from_this_site(environ: Mapping[str, Any], *, or_user: bool = False) -> bool:
