@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,9 @@ from tests import running as runs
 from tests.free_ports import free_port
 from tests.raw_http import get
 from webdemo.middleware.live_reload import SCRIPT_PATH, STATE_PATH, allow, live
+from webdemo.middleware.stack import EdgeSettings, Features, placeholder, wrap
 from webdemo.stats.board import BOARD_BYTES, Board
+from webdemo.stats.counters import RequestCounter, SharedCounters
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -235,6 +239,32 @@ def test_an_error_is_told_on_this_machine_only(board: Board) -> None:
     for host, more in (("evil.example", {}), ("localhost", {"HTTP_X_FORWARDED_FOR": "1.2.3.4"})):
         body = call(app, **local, HTTP_HOST=host, **more)[2]
         assert json.loads(body) == {"release": "run.2", "files": 0, "styles": 0, "error": None}
+
+
+@pytest.mark.attack(
+    "Debugging",
+    "a remote client comes through a declared local proxy that rewrites `Host` to loopback, without a header",
+    "the version only, also while the app is not loaded",
+)
+def test_an_error_is_not_told_to_clients_of_a_trusted_proxy() -> None:
+    with contextlib.closing(SharedCounters.create()) as counters:
+        state = {"release": "run.1", "files": 0, "styles": 0, "error": {"problem": "secret source"}}
+        counters.board.write(json.dumps(state).encode())
+
+        def apps(features: Features) -> Iterator[WSGIApplication]:
+            settings = EdgeSettings(0, "token", "waitress 8000", "waitress", "1", {}, features)
+            counter = RequestCounter(counters, "waitress 8000")
+            yield wrap(app_of([]), settings, print, print, -1, counter, threading.Event(), ())
+            yield placeholder(features, counters.board)
+
+        def told(app: WSGIApplication) -> bool:
+            asked = {"PATH_INFO": STATE_PATH, "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost:8000"}
+            return b"secret source" in call(app, **asked)[2]
+
+        live_reload = Features(live_reload=True, access_log=None)
+        assert [told(app) for app in apps(live_reload)] == [True, True]
+        behind_proxy = live_reload._replace(trusted_proxies=("127.0.0.1",))
+        assert [told(app) for app in apps(behind_proxy)] == [False, False]
 
 
 def test_the_script_is_served_and_asks_for_the_state(board: Board) -> None:

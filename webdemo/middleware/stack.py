@@ -192,17 +192,20 @@ def _observed(
         from webdemo.middleware.metrics import metrics
 
         app = metrics(app, counter.counters, features.metrics_networks, features.about)
-    if features.trusted_proxies:
-        from webdemo.middleware.proxy_headers import ForwardedHeaders
-
-        app = ForwardedHeaders(app, features.trusted_proxies, rfc7239=features.rfc7239)
-    if features.health:
-        app = health(app, lambda: not select.select([draining], [], [], 0)[0], features.about.release)
     if features.live_reload:
         from webdemo.middleware.live_reload import live
 
         app = live(app, counter.counters.board, settings.release)
-    return app
+    return _outermost(app, features, lambda: not select.select([draining], [], [], 0)[0])
+
+
+def _outermost(app: WSGIApplication, features: Features, is_ready: Callable[[], bool]) -> WSGIApplication:
+    """Trusted proxies and health checks; whatever judges the client belongs within, to know of the proxy."""
+    if features.trusted_proxies:
+        from webdemo.middleware.proxy_headers import ForwardedHeaders
+
+        app = ForwardedHeaders(app, features.trusted_proxies, rfc7239=features.rfc7239)
+    return health(app, is_ready, features.about.release) if features.health else app
 
 
 def _buffered(app: WSGIApplication) -> WSGIApplication:
@@ -235,8 +238,14 @@ def not_loaded(environ: WSGIEnvironment, start_response: StartResponse) -> Itera
     return respond(environ, start_response, _UNAVAILABLE, _NOT_LOADED.encode(), header=_SOON)
 
 
-def not_loaded_live(board: Board) -> WSGIApplication:
-    """The same for a browser, as a page that shows why, and that is reloaded when the app is loaded."""
+def placeholder(features: Features, board: Board) -> WSGIApplication:
+    """What the main process serves where no server can: 503, and with --health live but not ready."""
+    loading = _not_loaded_live(board) if features.live_reload else not_loaded
+    return _outermost(loading, features, lambda: False)
+
+
+def _not_loaded_live(board: Board) -> WSGIApplication:
+    """`not_loaded` for a browser, as a page that shows why, and that is reloaded when the app is loaded."""
     from webdemo.middleware.live_reload import live
 
     body = f"<!doctype html>\n<title>Not loaded</title>\n<p>{_NOT_LOADED}".encode()

@@ -36,10 +36,9 @@ class Placeholder:
     def _start(self, port: str) -> servers.Stopping:
         from webdemo.servers import wsgiref  # few runs need it
 
-        features, stopping = self.features, servers.Stopping()
-        loading = stack.not_loaded_live(self._board) if features.live_reload else stack.not_loaded
+        stopping = servers.Stopping()
         job = servers.Job(
-            app=stack.health(loading, lambda: False, features.about.release) if features.health else loading,
+            app=stack.placeholder(self.features, self._board),
             sockets=[sock.dup() for sock in self._listeners[port].sockets],
             options=wsgiref.adapter.options(),
             workers=1,
