@@ -171,6 +171,24 @@ REFUSED_FILES = {
     "app = 3": ("app in webdemo.toml cannot be 3.", "It is a string."),
     "bind = [1.5]": ("bind in webdemo.toml cannot be [1.5].", "It is a list of strings."),
     'log-format = "xml"': ("log-format in webdemo.toml cannot be 'xml'.", "Choose text or json."),
+    "[grace]\nx = 1": ("grace in webdemo.toml cannot be {'x': 1}.", "It is a number."),
+    "[[grace]]": ("grace in webdemo.toml cannot be [{}].", "It is a number."),
+    "[[bind]]\nport = 1": ("bind in webdemo.toml cannot be [{'port': 1}].", "It is a list of strings."),
+    '[[static]]\n"" = ""': ("static in webdemo.toml cannot be [{'': ''}].", "It is a list of strings."),
+    "[port]": ("port in webdemo.toml cannot be {}.", "It is a list of strings."),
+    "[admin]": ("admin in webdemo.toml cannot be {}.", "It is a port, or a string."),
+    "[debug]": ("debug in webdemo.toml cannot be {}.", "It is true or false."),
+    "[[app]]": ("app in webdemo.toml cannot be [{}].", "It is a string."),
+    "app = 12:30:00": ("app in webdemo.toml cannot be datetime.time(12, 30).", "It is a string."),
+    "PORT = 1": ("webdemo.toml has a setting that is not known: PORT.", "Did you mean port?"),
+    "drain-delay = 3\ndrain_delay = 9": (
+        "drain-delay and drain_delay in webdemo.toml are the same setting.",
+        "Leave one of them out.",
+    ),
+    "metrics_networks = 'unix'\n'metrics-networks' = 'unix'": (
+        "metrics_networks and metrics-networks in webdemo.toml are the same setting.",
+        "Leave one of them out.",
+    ),
 }
 
 
@@ -182,6 +200,27 @@ def test_a_file_that_makes_no_sense_is_refused_with_the_reason(text: str, tmp_pa
     assert message(excinfo) == REFUSED_FILES[text]
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[[tool.webdemo]]\nport = 1", "tool.webdemo"),
+        ("[tool]\nwebdemo = []", "tool.webdemo"),
+        ("[tool]\nwebdemo = 8000", "tool.webdemo"),
+        ('[tool]\nwebdemo = ""', "tool.webdemo"),
+        ('tool = "webdemo"', "tool"),
+        ("[[tool]]\n[tool.webdemo]", "tool"),
+    ],
+)
+def test_a_pyproject_whose_table_is_none_is_refused(text: str, key: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(UsageError) as excinfo:
+        resolve(tmp_path)
+    assert message(excinfo) == (
+        f"{key} in pyproject.toml is not a table.",
+        "Write [tool.webdemo] once, and the settings below it.",
+    )
+
+
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "webdemo.toml").write_text("server = \n")
     with pytest.raises(UsageError, match=r"^webdemo\.toml cannot be read: .*line 1") as excinfo:
@@ -189,12 +228,22 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     assert excinfo.value.remedy == "Fix the TOML syntax, or the file's permissions."
 
 
-def test_an_unknown_variable_of_ours_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("WEBDEMO_SERVR", "WEBDEMO_SERVER"),
+        ("WEBDEMO_Port", "WEBDEMO_PORT"),
+        ("WEBDEMO_port", "WEBDEMO_PORT"),
+        ("WEBDEMO_DRAIN-DELAY", "WEBDEMO_DRAIN_DELAY"),
+        ("WEBDEMO_SECRETKEY", "WEBDEMO_SECRET_KEY"),
+    ],
+)
+def test_an_unknown_variable_of_ours_is_refused(variable: str, meant: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as excinfo:
-        resolve(tmp_path, environment={"WEBDEMO_SERVR": "waitress"})
+        resolve(tmp_path, environment={variable: "9"})
     problem, remedy = message(excinfo)
-    assert problem == "The environment has a setting that is not known: WEBDEMO_SERVR."
-    assert remedy == "Did you mean WEBDEMO_SERVER?"
+    assert problem == f"The environment has a setting that is not known: {variable}."
+    assert remedy == f"Did you mean {meant}?"
 
 
 def test_a_variable_of_the_wrong_form_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,10 +88,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, st
         for variable in (f.metadata["variable"], PREFIX + name.upper()):
             if text := environment.get(variable, "").strip():
                 given[name] = (_read_text(f, variable, text), variable)
+    known = [*(PREFIX + name.upper() for name in FIELDS), SECRET_KEY]
     for variable in environment:
-        name = variable.removeprefix(PREFIX).lower()
-        if variable.startswith(PREFIX) and name not in FIELDS and variable != SECRET_KEY:
-            raise _unknown(variable, (PREFIX + n.upper() for n in FIELDS), "The environment")
+        if variable.startswith(PREFIX) and variable not in known:
+            raise _unknown(variable, known, "The environment")
     return given
 
 
@@ -102,12 +102,28 @@ def _from_file(folder: Path) -> dict[str, tuple[Any, str]]:
             continue
         table = _table(path)
         if name == PYPROJECT:
-            table = table.get("tool", {}).get("webdemo", {})
+            table = _table_within(_table_within(table, "tool", "tool"), "webdemo", "tool.webdemo")
             if not table:
                 continue
-        fields = {key: _field(key, name) for key in table}
-        return {f.name: (_read_value(f, name, table[key]), name) for key, f in fields.items()}
+        keys: dict[str, str] = {}
+        for key in table:
+            first = keys.setdefault(_name_of(key, name), key)
+            if first != key:
+                raise UsageError(
+                    f"{first} and {key} in {name} are the same setting.", remedy="Leave one of them out."
+                )
+        return {field: (_read_value(FIELDS[field], name, table[key]), name) for field, key in keys.items()}
     return {}
+
+
+def _table_within(table: dict[str, Any], key: str, path: str) -> dict[str, Any]:
+    found = table.get(key, {})
+    if not isinstance(found, dict):
+        raise UsageError(
+            f"{path} in {PYPROJECT} is not a table.",
+            remedy="Write [tool.webdemo] once, and the settings below it.",
+        )
+    return found
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -124,15 +140,15 @@ def _table(path: Path) -> dict[str, Any]:
         ) from exc
 
 
-def _field(key: str, source: str) -> dataclasses.Field[Any]:
+def _name_of(key: str, source: str) -> str:
+    """The setting's name, which may be written with dashes."""
     name = key.replace("-", "_")
     if name not in FIELDS:
-        raise _unknown(key, (n.replace("_", "-") for n in FIELDS), source)
-    return FIELDS[name]
+        raise _unknown(key, [n.replace("_", "-") for n in FIELDS], source)
+    return name
 
 
-def _unknown(key: str, known: Iterable[str], source: str) -> UsageError:
-    known = list(known)
+def _unknown(key: str, known: Sequence[str], source: str) -> UsageError:
     guess = nearest(key, known)
     remedy = f"Did you mean {guess}?" if guess else f"These are known: {', '.join(known)}."
     return UsageError(f"{source} has a setting that is not known: {key}.", remedy=remedy)

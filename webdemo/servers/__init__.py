@@ -319,10 +319,12 @@ def parse_value(what: str, kind: str, text: str, *, least: float = 0, most: int 
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `word` is probably a misspelling of, or None."""
+    """The candidate that `word` is probably a misspelling of, in any case, or None."""
     import difflib
 
-    return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)), None)
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
 
 
 _versions: dict[str, str | None] = {}
