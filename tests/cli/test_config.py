@@ -688,15 +688,40 @@ def test_a_port_to_stop_is_one_that_exists() -> None:
     ("name", "read"),
     [("bind", wanted_binds), ("port", wanted_binds), ("admin", admin_bind), ("dashboard", dashboard_bind)],
 )
-def test_an_address_that_is_refused_names_its_variable_or_its_key_in_the_file(
+def test_an_address_that_is_refused_names_its_option_variable_or_key_in_the_file(
     name: str, read: Callable[[Resolved], object], tmp_path: Path
 ) -> None:
     variable = f"WEBDEMO_{name.upper()}"
     (tmp_path / "webdemo.toml").write_text(f"{name} = 99999\n")
-    for what, environment in ((variable, {variable: "99999"}), (f"{name} in webdemo.toml", {})):
+    is_list = name in ("bind", "port")
+    flags: dict[str, Any] = {name: ("99999",) if is_list else "99999"}
+    given: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+        f"--{name}": (flags, {}),
+        variable: ({}, {variable: "99999"}),
+        f"{name} in webdemo.toml": ({}, {}),
+    }
+    for what, (options, environment) in given.items():
         with pytest.raises(BindTextError) as excinfo:
-            read(resolve(tmp_path, environment=environment))
+            read(resolve(tmp_path, options, environment))
         assert message(excinfo)[0] == f"{what}: Port 99999 does not exist: the highest is 65535."
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "read", "problem"),
+    [
+        ("dashboard", "8001-8002", dashboard_bind, "The dashboard has one port, not 8001-8002."),
+        ("admin", "waitress://:9180", admin_bind, "waitress://:9180 is no admin address."),
+    ],
+)
+def test_an_address_of_the_wrong_kind_is_named_as_it_was_given(
+    name: str, text: str, read: Callable[[Resolved], object], problem: str, tmp_path: Path
+) -> None:
+    variable = f"WEBDEMO_{name.upper()}"
+    given = {f"--{name}": resolve(tmp_path, {name: text}), variable: resolve(tmp_path, {}, {variable: text})}
+    for what, resolved in given.items():
+        with pytest.raises(UsageError) as excinfo:
+            read(resolved)
+        assert message(excinfo)[0] == f"{what}: {problem}"
 
 
 def test_a_port_that_is_asked_for_twice_is_named_as_it_was_given(tmp_path: Path) -> None:

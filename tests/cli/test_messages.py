@@ -37,10 +37,10 @@ def webdemo(
 REFUSED = {
     ("--port", "70000"): (
         2,
-        "Port 70000 does not exist: the highest is 65535.",
+        "--port: Port 70000 does not exist: the highest is 65535.",
         "Choose one from 0 to 65535, such as 8000.",
     ),
-    ("--port", "http"): (2, "“http” is not a port number.", "Write digits: 8000."),
+    ("--port", "http"): (2, "--port: “http” is not a port number.", "Write digits: 8000."),
     ("--prt", "8000"): (
         2,
         "No such option '--prt'. (Did you mean one of: '--app', '--port', '--spa'?)",

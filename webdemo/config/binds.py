@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from webdemo.config.settings import ANY_PORT, DASHBOARD_PORT
-from webdemo.config.sources import FLAG, Resolved, given_as
+from webdemo.config.sources import Resolved, given_as
 from webdemo.errors import BindTextError, UsageError
 from webdemo.net.addresses import LOOPBACK
 from webdemo.net.bind import ALL_ADDRESSES, Bind, parse_ports
@@ -32,12 +32,10 @@ def wanted_binds(resolved: Resolved, activated: Iterable[Bind] = ()) -> list[Bin
 
 @contextmanager
 def _naming(resolved: Resolved, name: str) -> Iterator[None]:
-    """Say which setting a text that is refused was given as, unless it is on the command line."""
+    """Say which setting a text that is refused was given as."""
     try:
         yield
     except BindTextError as exc:
-        if resolved.sources[name] == FLAG:
-            raise
         raise BindTextError(f"{given_as(resolved, name)}: {exc.problem}", remedy=exc.remedy) from exc
 
 
@@ -95,10 +93,10 @@ def dashboard_bind(resolved: Resolved) -> Bind | None:
         return None
     with _naming(resolved, "dashboard"):
         ports = [DASHBOARD_PORT] if text == ANY_PORT else parse_ports(text)
-    if len(ports) > 1:
-        raise UsageError(
-            f"The dashboard has one port, not {text}.", remedy=f"Choose one: --dashboard {ports[0]}"
-        )
+        if len(ports) > 1:
+            raise BindTextError(
+                f"The dashboard has one port, not {text}.", remedy=f"Choose one: --dashboard {ports[0]}"
+            )
     return Bind(server=DASHBOARD_SERVER, port=ports[0])
 
 
@@ -109,8 +107,10 @@ def admin_bind(resolved: Resolved) -> Bind | None:
         return None
     with _naming(resolved, "admin"):
         bind = Bind.parse(f":{text}" if text.isdecimal() else text)
-    if bind.server or bind.tls or bind.fd is not None or bind.server_options:
-        raise UsageError(f"{text} is no admin address.", remedy="Give a port or a Unix socket: --admin 9180")
+        if bind.server or bind.tls or bind.fd is not None or bind.server_options:
+            raise BindTextError(
+                f"{text} is no admin address.", remedy="Give a port or a Unix socket: --admin 9180"
+            )
     return replace(bind, host=bind.host or LOOPBACK[0]) if bind.port is not None else bind
 
 
