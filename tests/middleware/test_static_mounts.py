@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from werkzeug.test import Client
@@ -74,6 +76,44 @@ def test_nothing_outside_the_folder_is_served(client: Client, tmp_path: Path) ->
 def test_what_names_no_path_and_no_folder_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         Mount.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "right"),
+    [
+        ("/my%20files/", "/my files/=."),
+        ("/caf%C3%A9", "/café/=."),
+        ("/a%2fb/", "/a/b/=."),
+        ("/a//b", "/a/b/=."),
+        ("//a/b", "/a/b/=."),
+        ("///a", "/a/=."),
+        ("/a/../b", "/b/=."),
+        ("/a/./b/", "/a/b/=."),
+        ("/a/%2e%2e/b", "/b/=."),
+    ],
+)
+def test_a_path_that_is_not_decoded_and_plain_is_refused_with_the_right_one(path: str, right: str) -> None:
+    with pytest.raises(UsageError) as excinfo:
+        Mount.parse(f"{path}=.")
+    assert excinfo.value.remedy == f"Write: --static {shlex.quote(right)}"
+    assert excinfo.value.problem == (
+        f"static cannot be '{path}=.': its path must be decoded, and without '.', '..' and '//'."
+    )
+    assert Mount.parse(right).prefix == right.removesuffix("=.")
+
+
+@pytest.mark.parametrize("path", ["/", "//", "/.", "/a/..", "/%2e/", "/%2F"])
+def test_the_apps_own_root_is_refused_however_it_is_written(path: str) -> None:
+    with pytest.raises(UsageError) as excinfo:
+        Mount.parse(f"{path}=.")
+    assert excinfo.value.remedy == "To serve only a folder: --directory ."
+
+
+@pytest.mark.parametrize("prefix", ["/100%/", "/my files/", "/café/", "/.well-known/", "/a..b/", "/a%zz/"])
+def test_a_decoded_path_is_served_as_it_is_written(prefix: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    client = Client(mounted(app, [Mount.parse(f"{prefix}={tmp_path}")]))
+    assert client.get(quote(prefix) + "a.txt").text == "text"
 
 
 def test_a_path_is_taken_with_and_without_its_last_slash(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ Runs in the server processes.
 from __future__ import annotations
 
 import os
+import posixpath
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import unquote
 
 from webdemo.errors import UsageError
 
@@ -61,10 +63,18 @@ class Mount(NamedTuple):
             raise UsageError(
                 f"static cannot be {text!r}.", remedy="Give a path and a folder: --static /static/=DIR"
             )
-        if prefix == "/":
+        right = posixpath.normpath("/" + unquote(prefix).lstrip("/")).rstrip("/") + "/"
+        if right == "/":
             raise UsageError(
                 f"static cannot be {text!r}: no request would reach the app.",
                 remedy=f"To serve only a folder: --directory {folder}",
+            )
+        if right != prefix:
+            from shlex import quote
+
+            raise UsageError(
+                f"static cannot be {text!r}: its path must be decoded, and without '.', '..' and '//'.",
+                remedy=f"Write: --static {quote(f'{right}={folder}')}",
             )
         path = Path(folder).absolute()
         if not path.is_dir():
