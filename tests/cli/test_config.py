@@ -221,6 +221,13 @@ def test_a_pyproject_whose_table_is_none_is_refused(text: str, key: str, tmp_pat
     )
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000])
+def test_a_number_that_is_too_long_to_be_printed_is_refused(number: str, tmp_path: Path) -> None:
+    (tmp_path / "webdemo.toml").write_text(f"port = {number}\n")
+    with pytest.raises(UsageError, match=r"^webdemo\.toml cannot be read: Exceeds the limit"):
+        resolve(tmp_path)
+
+
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "webdemo.toml").write_text("server = \n")
     with pytest.raises(UsageError, match=r"^webdemo\.toml cannot be read: .*line 1") as excinfo:

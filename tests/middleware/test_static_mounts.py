@@ -71,7 +71,7 @@ def test_nothing_outside_the_folder_is_served(client: Client, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["static", "/static/", "static=x", "=x", "/=tests", "/static/=no-such-folder"]
+    "text", ["static", "/static/", "static=x", "=x", "/=tests", "/static/=no-such-folder", "/\udcff/=tests"]
 )
 def test_what_names_no_path_and_no_folder_is_refused(text: str) -> None:
     with pytest.raises(UsageError):

@@ -133,7 +133,9 @@ def _table(path: Path) -> dict[str, Any]:
             return {}  # skips the import of tomllib: every Python project has this file
         import tomllib
 
-        return tomllib.loads(text)
+        table = tomllib.loads(text)
+        repr(table)  # a hexadecimal number may be too long to be printed
+        return table
     except (ValueError, OSError) as exc:  # not TOML, not UTF-8, or not readable
         raise UsageError(
             f"{path.name} cannot be read: {exc}.", remedy="Fix the TOML syntax, or the file's permissions."

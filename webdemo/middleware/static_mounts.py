@@ -59,7 +59,7 @@ class Mount(NamedTuple):
         """Parse `/static/=DIR`. Raises UsageError."""
         prefix, equals, folder = text.partition("=")
         prefix = prefix.rstrip("/") + "/"
-        if not equals or not folder or not prefix.startswith("/"):
+        if not equals or not folder or not prefix.startswith("/") or not prefix.isprintable():
             raise UsageError(
                 f"static cannot be {text!r}.", remedy="Give a path and a folder: --static /static/=DIR"
             )
