@@ -92,23 +92,69 @@ def test_a_fingerprinted_file_negotiates_its_encoding(either_app: StaticFiles, f
     assert answer["Content-Type"] == "text/css; charset=utf-8"
 
 
-def test_content_of_a_large_file_is_read_once_for_its_hash(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app = StaticFiles(folder)
-    read: list[int] = []
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The descriptors of the large files that were read for their hash."""
+    descriptors: list[int] = []
     original = representations._digest
 
     def read_and_count(descriptor: int, *, pauses: bool) -> str:
-        read.append(descriptor)
+        descriptors.append(descriptor)
         return original(descriptor, pauses=pauses)
 
     monkeypatch.setattr(representations, "_digest", read_and_count)
+    return descriptors
+
+
+def test_content_of_a_large_file_is_read_once_for_its_hash(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, read: list[int]
+) -> None:
+    app = StaticFiles(folder)
     monkeypatch.setattr("webdemo.web.static.app.monotonic", itertools.count(0, 10).__next__)
     for _ in range(3):
         app.url("large.bin")
         call(app, "/large.000000000000.bin", method="HEAD")
         call(app, "/large.bin", method="HEAD")
+    assert len(read) == 1
+
+
+@pytest.mark.attack(
+    "Files and races",
+    "URLs with guessed fingerprints of a file of many GB, so that each of them has the file read",
+    "404 at once; a file over 64 MiB is not read for a fingerprint, and its URL has none",
+)
+def test_no_fingerprint_has_a_file_read_that_is_too_large_for_a_request(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, read: list[int]
+) -> None:
+    right = StaticFiles(folder).url("large.bin")
+    representations._hashes.clear()
+    read.clear()
+    monkeypatch.setattr(representations, "HASHED_BYTES", 2**20 - 1)
+    app = StaticFiles(folder)
+    for url in (right, "large.000000000000.bin"):
+        answer = call(app, "/" + url)
+        assert (answer.status, answer["Cache-Control"]) == (404, "no-store")
+    assert app.url("large.bin") == "large.bin"
+    assert call(app, "/large.bin")["Cache-Control"] == "no-cache"
+    assert "large.bin" in {
+        name.decode() for name, _ in StaticFiles(folder, immutable="large*").fingerprinted()
+    }
+    assert not any(name.startswith(b"large") for name, _ in app.fingerprinted())
+    assert not read
+
+
+def test_fingerprint_of_a_file_that_keeps_changing_is_asked_for_again_unless_a_page_has_named_it(
+    folder: Path, read: list[int]
+) -> None:
+    page, asset = StaticFiles(folder), StaticFiles(folder)
+    page.url("large.bin")
+    (folder / "large.bin").write_bytes(b"changed" * 50_000)
+    read.clear()
+    answer = call(asset, "/large.000000000000.bin")
+    assert (answer.status, answer["Retry-After"], read) == (503, "1", [])
+    page._urls.clear()
+    assert call(asset, "/" + page.url("large.bin"))["Cache-Control"] == IMMUTABLE
+    assert call(asset, "/large.000000000000.bin").status == 404
     assert len(read) == 1
 
 

@@ -121,7 +121,8 @@ class StaticFiles(PathApp):
         """The URL of a file with a hash of its content in the name, relative to where this app is mounted.
 
         `app.css` gives `app.0123456789ab.css`, which is served as `immutable` and changes with the file.
-        The URL of a path without a file has no hash. An edited file has its new URL within a second.
+        The URL of a path without a file has no hash, nor has that of a file over 64 MiB: no request waits
+        until so much is read. An edited file has its new URL within a second.
         """
         known = self._urls.get(path)
         now = monotonic()
@@ -148,11 +149,11 @@ class StaticFiles(PathApp):
         from webdemo.web.static.walk import served_files  # needs descriptors of folders
 
         for names in served_files(self._tree.root):
-            is_immutable = fnmatchcase(b"/".join(names), self._immutable)
+            path = b"/".join(names)
             file = self._read([*names], IMMUTABLE)
-            if is_immutable:
-                yield b"/".join(names), file
-            else:
+            if fnmatchcase(path, self._immutable):
+                yield path, file
+            elif file.fingerprint() is not None:
                 yield b"/".join([*names[:-1], _with_fingerprint(names[-1], file)]), file
 
     def respond(
@@ -217,7 +218,7 @@ class StaticFiles(PathApp):
             if match is None:
                 raise
             file = self._read([*names[:-1], match[1] + (match[3] or b"")], IMMUTABLE)
-            if file.fingerprint().encode() != match[2]:
+            if not file.has_fingerprint(match[2].decode()):
                 raise FileNotFoundError("the name is that of another release's content") from None
         self._kept.keep(path, file)
         return file
@@ -330,8 +331,11 @@ def _is_route(path: str) -> bool:
 
 
 def _with_fingerprint(name: bytes, file: StoredFile) -> bytes:
-    """The name with a hash of the file's content before its suffix. Raises OSError."""
-    mark = b"." + file.fingerprint().encode()
+    """The name with the file's fingerprint, if it has one, before its suffix. Raises OSError."""
+    fingerprint = file.fingerprint()
+    if fingerprint is None:
+        return name
+    mark = b"." + fingerprint.encode()
     stem, dot, suffix = name.rpartition(b".")
     return stem + mark + dot + suffix if stem else name + mark
 

@@ -10,6 +10,7 @@ its inode, size and timestamps. So is that of a file that changes more than once
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -49,6 +50,8 @@ class Content:
     path: bytes
     signature: Signature
     body: bytes | None
+    digest: str | None
+    """The hash of the content, if that has been read."""
     etag: str
 
     @property
@@ -95,9 +98,27 @@ class StoredFile:
         """Bytes of content held in memory."""
         return sum(len(content.body or b"") for content in self.contents.values())
 
-    def fingerprint(self) -> str:
-        """A short hash of the identity content. Raises OSError."""
-        return _content_hash(self.contents[IDENTITY])[:FINGERPRINT_DIGITS]
+    def fingerprint(self) -> str | None:
+        """A short hash of the identity content; None for a file over HASHED_BYTES. Raises OSError.
+
+        Reads a file that has not been read yet.
+        """
+        content = self.contents[IDENTITY]
+        if content.size > HASHED_BYTES:
+            return None
+        return (content.digest or _read_digest(content))[:FINGERPRINT_DIGITS]
+
+    def has_fingerprint(self, fingerprint: str) -> bool:
+        """Whether `fingerprint` gives this one, without reading the file, because any client may ask.
+
+        Raises BlockingIOError if that is not known, because the file keeps changing.
+        """
+        content = self.contents[IDENTITY]
+        if content.size > HASHED_BYTES:
+            return False
+        if content.digest is None:
+            raise BlockingIOError(errno.EAGAIN, "this version of the file has not been read yet")
+        return content.digest[:FINGERPRINT_DIGITS] == fingerprint
 
 
 def look_at(node: Node) -> dict[str, Content]:
@@ -157,31 +178,27 @@ def _content(folder_fd: int | None, name: bytes, path: bytes, mark: str) -> Cont
             raise FileNotFoundError("not a file")
         found = signature(status)
         if found.size > SMALL_BYTES:
-            tag = f"{found.inode:x}-{found.size:x}-{found.modified_ns:x}-{found.changed_ns:x}"
+            digest = None
             known = _hashes.get(path)
             if known is not None and known[0] == found:
-                tag = known[1]
+                digest = known[1]
             elif found.size > HASHED_BYTES:
                 if time.time() - found.changed_ns / 1e9 >= RESTED_SECONDS:
                     _hash_later(path, found)
             elif not _has_just_been_read(path, found):
                 with suppress(FileNotFoundError):  # it is being written
-                    tag = _large_hash(path, found, descriptor)
-            return Content(path, found, None, f'"{tag}{mark}"')
+                    digest = _large_hash(path, found, descriptor)
+            tag = digest or f"{found.inode:x}-{found.size:x}-{found.modified_ns:x}-{found.changed_ns:x}"
+            return Content(path, found, None, digest, f'"{tag}{mark}"')
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             body = file.read(SMALL_BYTES)
-        return Content(path, found, body, f'"{_hash(body)}{mark}"')
+        digest = hashlib.blake2b(body, digest_size=16).hexdigest()
+        return Content(path, found, body, digest, f'"{digest}{mark}"')
     finally:
         os.close(descriptor)
 
 
-def _hash(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def _content_hash(content: Content) -> str:
-    if content.body is not None:
-        return _hash(content.body)
+def _read_digest(content: Content) -> str:
     descriptor = content.open()
     try:
         return _large_hash(content.path, content.signature, descriptor)
