@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -128,6 +129,53 @@ def test_a_root_that_is_a_symlink_is_followed_when_it_moves(tmp_path: Path) -> N
     assert call(app, "/version").body == b"1"
     (tmp_path / "next").symlink_to("2")
     (tmp_path / "next").replace(current)
+    assert call(app, "/version").body == b"2"
+
+
+@pytest.fixture
+def resolved(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The paths that were resolved."""
+    paths: list[bytes] = []
+    original = os.path.realpath
+
+    def resolve_and_note(path: bytes, **options: Any) -> bytes:
+        paths.append(path)
+        return original(path, **options)
+
+    monkeypatch.setattr(os.path, "realpath", resolve_and_note)
+    return paths
+
+
+@pytest.mark.attack(
+    "Files and races",
+    "Many requests for a symlink that leads out of the folder",
+    "404 after the first look; only what has just been replaced is looked at again",
+)
+def test_a_symlink_that_leaves_the_root_is_resolved_once(folder: Path, resolved: list[bytes]) -> None:
+    (folder / "out").symlink_to("/etc/passwd")
+    assert call(StaticFiles(folder), "/out").status == 404
+    assert resolved.count(os.fsencode(folder / "out")) == 1
+
+
+def test_a_root_that_moves_while_a_path_in_it_is_resolved_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for release in ("1", "2"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "version").write_text(release)
+    current = tmp_path / "current"
+    current.symlink_to("1")
+    (tmp_path / "next").symlink_to("2")
+    app = StaticFiles(current)
+    original = os.path.realpath
+
+    def resolve_and_move(path: bytes, **options: Any) -> bytes:
+        resolved = original(path, **options)
+        if (tmp_path / "next").is_symlink():
+            (tmp_path / "next").replace(current)
+        return resolved
+
+    monkeypatch.setattr(os.path, "realpath", resolve_and_move)
     assert call(app, "/version").body == b"2"
 
 

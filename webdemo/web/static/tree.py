@@ -146,16 +146,19 @@ class Tree:
     def enter(self, names: list[bytes]) -> Iterator[Node]:
         """The file or folder at the path of these names; its parent stays open inside the `with`.
 
-        Raises OSError if it does not exist, is outside the root, or is not accessible.
+        Raises OSError if it does not exist, is outside the root, or is not accessible; without an errno if
+        that does not depend on what is being replaced at the moment.
         """
         root = os.path.realpath(self.root)
         real = os.path.realpath(self.path(names), strict=True)
         if real != root and not real.startswith(root.rstrip(_SEPARATOR) + _SEPARATOR):
-            raise FileNotFoundError(errno.ENOENT, "outside the root")
+            if os.path.realpath(self.root) != root:
+                raise FileNotFoundError(errno.ENOENT, "the root has just been replaced")
+            raise FileNotFoundError("outside the root")
         *folders, name = real[len(root) :].strip(_SEPARATOR).split(_SEPARATOR)
         if not _HAS_FOLDER_DESCRIPTORS:
             if not _are_served([*folders, name]):  # Windows has other names for a folder, such as GIT~1
-                raise FileNotFoundError(errno.ENOENT, "not served")
+                raise FileNotFoundError("not served")
             yield Node(None, real, real, os.lstat(real))
             return
         folder_fd = open_folder(root, folders)
