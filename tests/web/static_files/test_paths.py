@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import string
@@ -241,6 +242,17 @@ def test_a_file_that_may_not_be_read_gives_403(public_folder: Path) -> None:
     assert b"small.txt" not in listing
 
 
+def test_an_index_that_may_not_be_read_gives_403_and_no_listing(public_folder: Path) -> None:
+    (public_folder / "sub").mkdir()
+    for folder in (public_folder, public_folder / "sub"):
+        (folder / "index.html").write_text("x")
+        (folder / "index.html").chmod(0)
+    with ordinary_user():
+        for app in (StaticFiles(public_folder, listing=True), StaticFiles(public_folder, spa=True)):
+            assert [call(app, target).status for target in ("/", "/sub", "/sub/")] == [403, 308, 403]
+        assert call(app, "/route").status == 403, "of a single-page app"
+
+
 def test_a_folder_that_may_not_be_read_is_refused_when_the_app_is_made(public_folder: Path) -> None:
     (public_folder / "closed").mkdir(0)
     with ordinary_user(), pytest.raises(UsageError, match="may not be read"):
@@ -270,6 +282,27 @@ def test_no_descriptor_left_gives_503(folder: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [answer.status for answer in answers] == [503, 503]
     assert call(app, "/ten.txt").status == 200
+
+
+@pytest.mark.attack(
+    "Files and races",
+    "So many connections that a folder's index cannot be opened, and the folder would be listed instead",
+    "503; only a folder without an index is listed",
+)
+def test_a_folder_whose_index_cannot_be_opened_now_gives_503_and_no_listing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = os.open
+
+    def open_all_but_the_index(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if path == b"index.html":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return original(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", open_all_but_the_index)
+    assert call(StaticFiles(folder, listing=True), "/").status == 503
+    assert call(StaticFiles(folder, listing=True), "/empty/").status == 200
+    assert call(StaticFiles(folder, spa=True), "/route").status == 503
 
 
 @pytest.mark.parametrize(

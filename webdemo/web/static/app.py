@@ -247,7 +247,8 @@ class StaticFiles(PathApp):
         root = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).removesuffix(path)
         if path == root == "":
             return self.respond(environ, start_response, "/")
-        names = split_path(path) if self._page_assets is not None else None
+        is_absent = isinstance(error, (FileNotFoundError, IsADirectoryError))
+        names = split_path(path) if self._page_assets is not None and is_absent else None
         if names and not names[-1] and self._page_assets is not None:
             try:
                 return folder_listing.answer(
@@ -294,10 +295,11 @@ class StaticFiles(PathApp):
         return self._has_file(path)
 
     def _has_file(self, path: str) -> bool:
+        """Whether there is a file; if it cannot be read now, the response at its own path says why."""
         try:
             self._look_up(path)
-        except OSError:
-            return False
+        except OSError as error:
+            return isinstance(error, PermissionError) or error.errno in _BUSY
         return True
 
     def _frame(self, page_assets: StaticFiles) -> folder_listing.Frame:
