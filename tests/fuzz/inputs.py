@@ -14,6 +14,10 @@ FOUND: dict[str, tuple[str, bytes]] = {
     "port with more digits than int takes": ("X-Forwarded-For", b"192.0.2.1:" + b"1" * 5000),
     "port of a URL with more digits than int takes": ("URL to trace", b"http://a:" + b"0" * 5000 + b"1/"),
     "host that is only a percent sign away from a query": ("Forwarded", b'for="%";host="\\"'),
+    "year of more digits than a date takes": (
+        "dates of a request",
+        b"Mon, 01 Jan " + b"9" * 20 + b" 00:00:00 GMT",
+    ),
     "letters in UTF-8 among Latin-1": ("inspected query", b"\xef\xbd\x94oken=abc"),
 }
 """Inputs that once raised or were slow: the target, and the bytes."""

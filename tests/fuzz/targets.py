@@ -37,7 +37,7 @@ from webdemo.supervisor.control_messages import Command, Completed
 from webdemo.text import plain_text, terminal_line
 from webdemo.trace.recognition import recognise
 from webdemo.trace.url import parse_url, redirected
-from webdemo.web import Request, masking
+from webdemo.web import Request, Response, masking
 from webdemo.web.http_errors import prefers_json
 from webdemo.web.static.conditions import range_applies, status_by_conditions
 from webdemo.web.static.content_coding import choose
@@ -158,6 +158,16 @@ def _behind_proxy(key: str, *, rfc7239: bool) -> Read:
 
 def _conditions(key: str) -> Read:
     return _text(lambda text: status_by_conditions({key: text}, '"tag"', 10**9))
+
+
+def _dates(data: bytes) -> None:
+    text = data.decode("latin-1")
+    conditions = ("DATE", "IF_MODIFIED_SINCE", "IF_UNMODIFIED_SINCE", "IF_RANGE")
+    environ = _environ(HTTP_RANGE="bytes=0-0", **{f"HTTP_{name}": text for name in conditions})
+    request = Request(environ)
+    _ = request.date, request.if_modified_since, request.if_unmodified_since, request.if_range
+    last_modified = "Mon, 01 Jan 2024 00:00:00 GMT"
+    Response("ab", headers={"Last-Modified": last_modified}).make_conditional(request, True, 2)
 
 
 def _line(text: str) -> None:
@@ -350,6 +360,11 @@ TARGETS = (
     ),
     Target("Host", _text(split_host), ((b"", b""), (b"[", b"]:1"), (b"a:", b""))),
     Target("host of a request", _request(lambda request: request.host, "HTTP_HOST")),
+    Target(
+        "dates of a request",
+        _dates,
+        ((b"Mon, 01 Jan ", b" 00:00:00 GMT"), (b"Mon, 01 Jan 2020 00:00:00 +", b""), (b"", b"")),
+    ),
     Target("query", _request(lambda request: request.args, "QUERY_STRING")),
     Target("path", _request(lambda request: (request.path, request.full_path, request.url), "PATH_INFO")),
     Target(

@@ -20,23 +20,27 @@ from werkzeug.datastructures import (
     Authorization,
     EnvironHeaders,
     Headers,
+    IfRange,
     ImmutableMultiDict,
     MIMEAccept,
     MultiDict,
 )
 from werkzeug.exceptions import BadRequest, ClientDisconnected
 from werkzeug.formparser import FormDataParser, default_stream_factory
-from werkzeug.http import parse_accept_header
+from werkzeug.http import parse_accept_header, parse_date, parse_if_range_header
 from werkzeug.wrappers import Request as WerkzeugRequest
 from werkzeug.wsgi import get_host
 
 from webdemo.errors import UsageError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from _typeshed.wsgi import WSGIEnvironment
 
 T = TypeVar("T")
 
+_may_be_dates = "HTTP_DATE", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE"
 _no_fields: ImmutableMultiDict[str, Any] = ImmutableMultiDict()
 _never = Event()
 _long_space = re.compile(r"[ \t]{16,}")
@@ -159,6 +163,26 @@ class Request(WerkzeugRequest):
             return Authorization.from_header(self.environ.get("HTTP_AUTHORIZATION"))
         except ValueError:  # Basic, with characters that are not ASCII
             return None
+
+    @lazy
+    def date(self) -> datetime | None:
+        """When the client sent the request; None if it does not say."""
+        return parse_date(with_valid_dates(self.environ).get("HTTP_DATE"))
+
+    @lazy
+    def if_modified_since(self) -> datetime | None:
+        """The date of If-Modified-Since; None if there is none."""
+        return parse_date(with_valid_dates(self.environ).get("HTTP_IF_MODIFIED_SINCE"))
+
+    @lazy
+    def if_unmodified_since(self) -> datetime | None:
+        """The date of If-Unmodified-Since; None if there is none."""
+        return parse_date(with_valid_dates(self.environ).get("HTTP_IF_UNMODIFIED_SINCE"))
+
+    @lazy
+    def if_range(self) -> IfRange:
+        """The date or the entity tag of If-Range."""
+        return parse_if_range_header(with_valid_dates(self.environ).get("HTTP_IF_RANGE"))
 
     @lazy
     def session(self) -> Session:
@@ -385,6 +409,22 @@ class Request(WerkzeugRequest):
         """Close the uploaded files."""
         for upload in self.uploads:
             upload.close()
+
+
+def with_valid_dates(environ: WSGIEnvironment) -> WSGIEnvironment:
+    """An environ for Werkzeug's reading of dates, which raises for a year or an offset of too many digits.
+
+    Such a value becomes what is neither a date nor an entity tag, and thus ignored (RFC 9110 section 13.1.3).
+    """
+    return environ | {key: "no date" for key in _may_be_dates if _overflows(environ.get(key))}
+
+
+def _overflows(text: str | None) -> bool:
+    try:
+        parse_date(text)
+    except OverflowError:
+        return True
+    return False
 
 
 def decode_path(text: str) -> str:

@@ -30,7 +30,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from webdemo.syntax import FIELD_VALUE, is_field_value, is_token
 from webdemo.web.headers import Headers
-from webdemo.web.request import Request
+from webdemo.web.request import Request, with_valid_dates
 from webdemo.web.routing import View, source
 
 Pairs = list[tuple[str, str]]
@@ -174,6 +174,16 @@ class Response(WerkzeugResponse):
     ) -> None:
         """Let the client forget a cookie, which is the one with this path and domain."""
         self.set_cookie(key, "", 0, _EPOCH, path, domain, secure, httponly, samesite, partitioned)
+
+    def make_conditional(
+        self,
+        request_or_environ: Any,
+        accept_ranges: bool | str = False,
+        complete_length: int | None = None,
+    ) -> WerkzeugResponse:
+        """Make this a 304, 412 or 206 if the request requires it (RFC 9110 section 13), and return it."""
+        environ = with_valid_dates(getattr(request_or_environ, "environ", request_or_environ))
+        return super().make_conditional(environ, accept_ranges, complete_length)
 
     def call_on_close(self, func: Callable[[], Any]) -> Callable[[], Any]:
         """Call `func` when the response has been sent, or the client has gone."""
