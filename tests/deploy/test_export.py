@@ -219,6 +219,17 @@ def test_hosts_that_cannot_be_reached_are_refused_with_a_remedy(project: Path) -
         assert "--host '*'" in result.output
 
 
+@pytest.mark.parametrize("more", [(), ("-b", "waitress://*:8001")])
+def test_systemd_listens_on_no_name(more: tuple[str, ...], project: Path) -> None:
+    named = ("--app", "shop:app", "-b", "gunicorn+https://web1.example:8443?workers=2", *more)
+    result = CliRunner().invoke(cli.main, [*named, "export", "systemd"])
+    assert result.exit_code == 2
+    assert "web1.example is a name" in result.output
+    assert "-b 'gunicorn+https://*:8443?workers=2'\n" in result.output
+    assert not Path("deploy").exists()
+    exported(named, "haproxy")
+
+
 # -- --check and --force --------------------------------------------------------------------------
 
 

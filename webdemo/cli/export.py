@@ -130,7 +130,7 @@ def make_site(resolved: Resolved, format_name: str, hosts: tuple[str, ...]) -> S
         folder=str(folder),
         python=_python(folder),
         backends=_backends(resolved, binds, is_remote=is_remote),
-        listen=tuple(text for bind in binds for text in _listen_texts(bind)),
+        listen=_listen_texts(binds) if format_name == "systemd" else (),
         socket_mode=next((bind.mode for bind in binds if bind.path is not None), None),
         hosts=hosts,
         trusted_proxies=settings.trusted_proxies,
@@ -212,14 +212,23 @@ def _backends(resolved: Resolved, binds: list[Bind], *, is_remote: bool) -> tupl
     return found
 
 
-def _listen_texts(bind: Bind) -> list[str]:
-    """For ListenStream=, which takes addresses; webdemo itself opens what has a host's name."""
-    if bind.path is not None:
-        return [bind.path]
-    hosts = {None: LOOPBACK, "localhost": LOOPBACK, ALL_ADDRESSES: WILDCARD}.get(
-        bind.host, (bind.host or "",)
-    )
-    return [authority(host, bind.port) for host in hosts if re.match(r"[0-9.]+\Z|.*:", host)]
+def _listen_texts(binds: list[Bind]) -> tuple[str, ...]:
+    """For ListenStream=, which takes addresses; a port that systemd does not hold closes at a restart."""
+    texts: list[str] = []
+    for bind in binds:
+        if bind.path is not None:
+            texts.append(bind.path)
+            continue
+        hosts = {None: LOOPBACK, "localhost": LOOPBACK, ALL_ADDRESSES: WILDCARD}.get(
+            bind.host, (bind.host or "",)
+        )
+        if not all(re.match(r"[0-9.]+\Z|.*:", host) for host in hosts):
+            raise UsageError(
+                f"{bind} cannot be exported: systemd listens on addresses, and {bind.host} is a name.",
+                remedy=f"Give its address, or listen on every one: -b '{replace(bind, host=ALL_ADDRESSES)}'",
+            )
+        texts += [authority(host, bind.port) for host in hosts]
+    return tuple(texts)
 
 
 def _python(folder: Path) -> str:
