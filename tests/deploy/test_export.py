@@ -200,6 +200,48 @@ def test_what_the_settings_file_says_is_left_to_it(project: Path) -> None:
     assert "\nTimeoutStopSec=42\n" in service, "8 + 1 + 30 + 3"
 
 
+DEVELOPMENT = ("debug", "live-reload", "reload", "in-process", "open", "dashboard-read-only")
+
+
+@pytest.mark.parametrize("source", ["webdemo.toml", "pyproject.toml", "flags", "environment"])
+def test_what_is_for_development_is_off_in_the_folder_of_the_exported_command(
+    source: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".env").write_text("PORT=8123\n")
+    text = "".join(f"{name} = true\n" for name in DEVELOPMENT) + 'reload-path = "."\n'
+    flags: tuple[str, ...] = ()
+    if source == "flags":
+        flags = (*(f"--{name}" for name in DEVELOPMENT), "--reload-path", ".", "--dashboard")
+    elif source == "environment":
+        for name in DEVELOPMENT:
+            monkeypatch.setenv(f"WEBDEMO_{name.replace('-', '_').upper()}", "1")
+    else:
+        (project / source).write_text(("[tool.webdemo]\n" if source == "pyproject.toml" else "") + text)
+    arguments = arguments_of(("--app", "shop:app", *flags), "systemd")
+    assert [f"--no-{name}" in arguments for name in DEVELOPMENT] == [source.endswith(".toml")] * 6
+    for name in DEVELOPMENT:  # the service does not have this environment
+        monkeypatch.delenv(f"WEBDEMO_{name.replace('-', '_').upper()}", raising=False)
+    shown = export(*arguments, "config").output
+    on = re.findall(r"^(\S+) +true ", shown, re.MULTILINE)
+    assert set(on) & {*DEVELOPMENT, "dashboard"} == set(), shown
+    assert re.search(r"^env-file +- ", shown, re.MULTILINE), ".env is for --debug"
+    assert "8123" not in shown
+    assert re.search(r"^dashboard +- ", shown, re.MULTILINE)
+
+
+def test_a_dashboard_that_no_option_turns_off_is_refused_with_its_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBDEMO_DASHBOARD", "9000")
+    assert "--dashboard" not in arguments_of(("--app", "shop:app"), "systemd")
+    monkeypatch.delenv("WEBDEMO_DASHBOARD")
+    (project / "webdemo.toml").write_text('app = "shop:app"\ndashboard = true\n')
+    result = export("export", "systemd")
+    assert result.exit_code == 2
+    assert "dashboard in webdemo.toml would be on in production" in result.output
+    assert not Path("deploy").exists()
+
+
 def test_the_path_of_a_release_is_the_symlink_that_was_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

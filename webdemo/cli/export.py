@@ -15,7 +15,16 @@ from webdemo import deploy
 from webdemo.config.binds import admin_bind, binds_or_default, host_of, is_open
 from webdemo.config.planning import make_plan, release_name
 from webdemo.config.settings import FIELDS
-from webdemo.config.sources import DEFAULT, PYPROJECT, SETTINGS_FILE, Resolved, given_folder, read_settings
+from webdemo.config.sources import (
+    DEFAULT,
+    ENV_FILE,
+    PYPROJECT,
+    SETTINGS_FILE,
+    Resolved,
+    given_as,
+    given_folder,
+    read_settings,
+)
 from webdemo.deploy import marks
 from webdemo.deploy.site import ADMIN_PORT, DRAIN_DELAY_SECONDS, NOTICE_SECONDS, Backend, Site
 from webdemo.errors import UsageError
@@ -26,7 +35,10 @@ from webdemo.servers import registry
 
 _IN_CONTAINERS = ("container", "kubernetes")
 _EXPORT = "export"  # the source of what is set here
-_NOT_IN_PRODUCTION = ("open", "dashboard", "dashboard_read_only", "reload", "reload_path")
+_NOT_IN_PRODUCTION = (
+    *("open", "dashboard", "dashboard_read_only", "in_process"),
+    *("debug", "live_reload", "reload", "reload_path"),
+)
 _COMMON_MODULES = ("app", "main", "wsgi", "application", "server", "site")
 
 
@@ -162,12 +174,31 @@ def _for_production(resolved: Resolved, *, in_container: bool, hosts: tuple[str,
     missing: dict[str, Any] = {
         name: value for name, value in wanted.items() if resolved.sources[name] == DEFAULT
     }
-    off: dict[str, Any] = {name: FIELDS[name].default for name in _NOT_IN_PRODUCTION}
+    off = [*_NOT_IN_PRODUCTION]
+    if resolved.sources["env_file"] == "debug":  # only --debug reads .env
+        off += [name for name in ("env_file", "port") if resolved.sources[name] in ("debug", ENV_FILE)]
+    defaults: dict[str, Any] = {name: FIELDS[name].default for name in off}
     return Resolved(
-        replace(resolved.settings, **missing, **off),
-        {**resolved.sources, **dict.fromkeys(missing, _EXPORT), **dict.fromkeys(off, DEFAULT)},
+        replace(resolved.settings, **missing, **defaults),
+        {
+            **resolved.sources,
+            **dict.fromkeys(missing, _EXPORT),
+            **{name: _EXPORT if _must_be_negated(resolved, name) else DEFAULT for name in off},
+        },
         on_platform=in_container,
     )
+
+
+def _must_be_negated(resolved: Resolved, name: str) -> bool:
+    """Whether the app's settings file, which the exported command reads too, turns this on."""
+    if resolved.sources[name] not in (SETTINGS_FILE, PYPROJECT) or not getattr(resolved.settings, name):
+        return False
+    if name == "dashboard":
+        raise UsageError(
+            f"{given_as(resolved, name)} would be on in production, and no option turns it off.",
+            remedy="Remove it there; for development, give it on the command line: --dashboard",
+        )
+    return FIELDS[name].type == "bool"
 
 
 def _arguments(resolved: Resolved) -> list[str]:
