@@ -38,8 +38,8 @@ frontend {site.name}
     http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
     http-request set-header X-Request-ID %[uuid()] unless {{ req.hdr(x-request-id) -m found }}
-    # Health and metrics are not for the public.
-    http-request return status 404 if {{ path /livez /readyz /metrics /status }}
+    # Health and metrics are not for the public. Servers decode a path, and some take // for /.
+    http-request return status 404 if {{ path,url_dec -m reg ^/+(livez|readyz|metrics)$ }}
     default_backend {site.name}
 
 backend {site.name}

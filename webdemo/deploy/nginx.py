@@ -29,7 +29,7 @@ server {{
     server_name _;
 
     # Health and metrics are not for the public.
-    location ~ ^/(livez|readyz|metrics|status)$ {{ return 404; }}
+    location ~ ^/(livez|readyz|metrics)$ {{ return 404; }}
 
     location / {{
         proxy_pass {scheme}://{site.name};
