@@ -1,4 +1,4 @@
-"""`webdemo export`: every format passes its validator for six shapes of app, and quoting changes nothing."""
+"""`webdemo export`: every format passes its validator for every shape of app, and quoting changes nothing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from tests import running as runs
 from webdemo import cli, deploy
 from webdemo.cli.export import make_site
 from webdemo.config.sources import read_settings
 from webdemo.deploy import quoting
+from webdemo.deploy.container import CHECK
 from webdemo.errors import UsageError
 
 BIN = Path(sys.executable).parent
@@ -41,6 +43,10 @@ SHAPES = {
     "a Unix socket and a port": (
         *("--app", "shop:app", "-b", "gunicorn+unix:///run/a%20%25b$c'd/s.sock?mode=660"),
         *("-b", "gunicorn://*:8003", "--trusted-proxies", "unix"),
+    ),
+    "TLS alone": (
+        *("--app", "shop:app", "-b", "gunicorn+https://*:8443"),
+        *("--admin", "unix:///run/a.sock"),
     ),
     "TLS on IPv6": ("--app", "shop:app", "-b", "gunicorn+https://[2001:db8::1]:8443", "--admin", "[::]:9180"),
 }
@@ -198,6 +204,68 @@ def test_what_the_settings_file_says_is_left_to_it(project: Path) -> None:
     assert "--grace" not in service
     assert "--server" not in service
     assert "\nTimeoutStopSec=42\n" in service, "8 + 1 + 30 + 3"
+
+
+HTTPS = ("--app", "shop:app", "-b", "gunicorn+https://*:8443")
+
+
+@pytest.mark.parametrize(
+    ("more", "probed", "checked", "port"),
+    [
+        ((), {"port": "admin"}, "http://127.0.0.1:9180", 443),
+        (("--admin", "9180"), {"port": "https", "scheme": "HTTPS"}, "http://127.0.0.1:9180", 443),
+        (
+            ("--admin", "unix:///run/a.sock"),
+            {"port": "https", "scheme": "HTTPS"},
+            "https://127.0.0.1:8443",
+            443,
+        ),
+        (("--admin", "[::]:9180"), {"port": "admin"}, "http://[::1]:9180", 443),
+        (
+            ("--admin", "9180", "-b", "gunicorn://*:8000"),
+            {"port": "http", "scheme": "HTTP"},
+            "http://127.0.0.1:9180",
+            80,
+        ),
+    ],
+)
+def test_health_is_asked_where_it_is_answered_and_over_tls_where_that_is_spoken(
+    more: tuple[str, ...], probed: dict[str, str], checked: str, port: int, project: Path
+) -> None:
+    files = exported((*HTTPS, *more), "kubernetes")
+    pod = yaml.safe_load(files["deployment.yaml"])["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        asked = dict(container[name]["httpGet"])
+        assert asked.pop("path") in ("/livez", "/readyz")
+        assert asked == probed
+    [service] = yaml.safe_load(files["service.yaml"])["spec"]["ports"]
+    assert service["port"] == port
+    ports = {row["name"]: row["containerPort"] for row in container["ports"]}
+    assert ports[service["targetPort"]] == (8443 if port == 443 else 8000)
+    dockerfile = exported((*HTTPS, *more), "container")["Dockerfile"]
+    assert f"u.urlopen('{checked}/livez'" in dockerfile
+
+
+@pytest.mark.process
+def test_the_check_of_a_container_asks_an_app_that_speaks_tls_alone(running: runs.Start) -> None:
+    run = running("-b", "gunicorn+https://127.0.0.1:0", "--health", app="def app(environ, start): ...")
+    check = CHECK.format(url=run.url.rstrip("/"))
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_proxy_speaks_one_way_to_every_backend(project: Path) -> None:
+    both = (*HTTPS, "-b", "gunicorn://*:8000")
+    nginx = exported(both, "nginx")["shop.conf"]
+    assert re.findall(r"^ +server (\S+) max|proxy_pass (\S+);", nginx, re.MULTILINE) == [
+        ("127.0.0.1:8000", ""),
+        ("", "http://shop"),
+    ]
+    haproxy = exported(both, "haproxy")["haproxy.cfg"]
+    assert re.findall(r"^    server (.*)$", haproxy, re.MULTILINE) == ["host1 127.0.0.1:8000"]
+    assert "proxy_pass https://shop;" in exported(HTTPS, "nginx")["shop.conf"]
+    assert "127.0.0.1:8443 ssl verify none" in exported(HTTPS, "haproxy")["haproxy.cfg"]
 
 
 DEVELOPMENT = ("debug", "live-reload", "reload", "in-process", "open", "dashboard-read-only")

@@ -39,6 +39,7 @@ _NOT_IN_PRODUCTION = (
     *("open", "dashboard", "dashboard_read_only", "in_process"),
     *("debug", "live_reload", "reload", "reload_path"),
 )
+_REACHED_AT = {ALL_ADDRESSES: LOOPBACK[0], **dict(zip(WILDCARD, LOOPBACK, strict=True))}
 _COMMON_MODULES = ("app", "main", "wsgi", "application", "server", "site")
 
 
@@ -135,13 +136,14 @@ def make_site(resolved: Resolved, format_name: str, hosts: tuple[str, ...]) -> S
         )
     admin = admin_bind(resolved)
     is_remote = bool(hosts) or in_container
+    balanced = _balanced(resolved, binds, is_remote=is_remote)
     folder = given_folder()
     return Site(
         name=_name(resolved),
         arguments=tuple(_arguments(resolved)),
         folder=str(folder),
         python=_python(folder),
-        backends=_backends(resolved, binds, is_remote=is_remote),
+        backends=tuple(Backend(bind.port, bind.path, bind.tls) for bind in balanced),
         listen=_listen_texts(binds) if format_name == "systemd" else (),
         socket_mode=next((bind.mode for bind in binds if bind.path is not None), None),
         hosts=hosts,
@@ -150,6 +152,7 @@ def make_site(resolved: Resolved, format_name: str, hosts: tuple[str, ...]) -> S
         grace_seconds=plan.grace_seconds,
         start_seconds=plan.start_seconds,
         admin_port=admin.port if admin is not None and (is_open(admin) or not is_remote) else None,
+        health_url=_url([admin, *balanced] if admin is not None else balanced),
         release=release_name(settings),
         **_packages(),
     )
@@ -228,19 +231,29 @@ def _name(resolved: Resolved) -> str:
     return name if name[:1].isalpha() else f"web-{name}".strip("-")
 
 
-def _backends(resolved: Resolved, binds: list[Bind], *, is_remote: bool) -> tuple[Backend, ...]:
-    found = tuple(
-        Backend(bind.port, bind.path, bind.tls)
+def _balanced(resolved: Resolved, binds: list[Bind], *, is_remote: bool) -> list[Bind]:
+    """Where a balancer finds the app. With TLS only if all have it: a balancer speaks one way to them."""
+    found = [
+        bind
         for bind in binds
         if registry.find(bind.server or resolved.settings.server).runs_app
         and (is_open(bind) or not is_remote)
-    )
+    ]
     if not found:
         raise UsageError(
             "Other machines cannot reach this app: it listens on this one only.",
             remedy="Give it a port on every address: --host '*'",
         )
-    return found
+    return [bind for bind in found if not bind.tls] or found
+
+
+def _url(binds: list[Bind]) -> str:
+    """Where this machine reaches the first of these that has a port; empty if none has."""
+    for bind in binds:
+        if bind.port is not None:
+            host = _REACHED_AT.get(bind.host or ALL_ADDRESSES, bind.host or "")
+            return f"{'https' if bind.tls else 'http'}://{authority(host, bind.port)}"
+    return ""
 
 
 def _listen_texts(binds: list[Bind]) -> tuple[str, ...]:

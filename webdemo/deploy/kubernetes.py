@@ -67,7 +67,11 @@ spec:
 
 def _container(site: Site) -> str:
     arguments = ", ".join(map(kubernetes, ("-m", "webdemo", *site.arguments)))
-    port = "admin" if site.admin_port is not None else "http"
+    probed = (
+        "port: admin"
+        if site.admin_port is not None
+        else f"port: {site.scheme}, scheme: {site.scheme.upper()}"
+    )
     admin = f"\n            - {{name: admin, containerPort: {site.admin_port}}}" if site.admin_port else ""
     release = site.release or "latest"
     return f"""\
@@ -80,19 +84,19 @@ def _container(site: Site) -> str:
             - {{name: WEBDEMO_RELEASE, value: {yaml(release)}}}
             - {{name: XDG_RUNTIME_DIR, value: /tmp}}
           ports:
-            - {{name: http, containerPort: {site.first_port}}}{admin}
+            - {{name: {site.scheme}, containerPort: {site.first_port}}}{admin}
           startupProbe:
-            httpGet: {{path: /readyz, port: {port}}}
+            httpGet: {{path: /readyz, {probed}}}
             periodSeconds: 1
             failureThreshold: {int(2 * site.start_seconds)}
           readinessProbe:
-            httpGet: {{path: /readyz, port: {port}}}
+            httpGet: {{path: /readyz, {probed}}}
             periodSeconds: {CHECK_SECONDS}
             timeoutSeconds: 2
             failureThreshold: {CHECK_FALLS}
           # Fails only when requests wait and none is completed any more: a busy pod is not killed.
           livenessProbe:
-            httpGet: {{path: /livez, port: {port}}}
+            httpGet: {{path: /livez, {probed}}}
             periodSeconds: 10
             timeoutSeconds: 5
             failureThreshold: 3
@@ -124,7 +128,7 @@ metadata:
 spec:
   selector: {_labels(site)}
   ports:
-    - {{name: http, port: 80, targetPort: http}}
+    - {{name: {site.scheme}, port: {443 if site.scheme == "https" else 80}, targetPort: {site.scheme}}}
 """
 
 

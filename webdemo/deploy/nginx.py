@@ -12,7 +12,6 @@ def files(site: Site) -> dict[str, str]:
         for host in site.hosts or ("127.0.0.1",)
         for backend in site.backends
     )
-    scheme = "https" if any(backend.tls for backend in site.backends) else "http"
     return {
         f"{site.name}.conf": f"""\
 # {site.trust}
@@ -32,7 +31,7 @@ server {{
     location ~ ^/(livez|readyz|metrics)$ {{ return 404; }}
 
     location / {{
-        proxy_pass {scheme}://{site.name};
+        proxy_pass {site.scheme}://{site.name};
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         proxy_set_header Host $http_host;

@@ -29,7 +29,7 @@ class Site(NamedTuple):
     arguments: tuple[str, ...]  # of `python -m webdemo`
     folder: str  # the current folder, by the path that the user gave
     python: str
-    backends: tuple[Backend, ...]
+    backends: tuple[Backend, ...]  # all with TLS, or none
     listen: tuple[str, ...]  # for ListenStream=
     socket_mode: int | None  # of Unix sockets
     hosts: tuple[str, ...]  # addresses or names; none: the balancer runs on the same machine
@@ -37,7 +37,8 @@ class Site(NamedTuple):
     drain_delay_seconds: float
     grace_seconds: float
     start_seconds: float
-    admin_port: int | None  # of the admin address, if other machines can reach it
+    admin_port: int | None  # of the admin address, if the balancer can reach it
+    health_url: str  # where the site's own machine asks for /livez, without a path
     release: str
     packages: str  # what a container installs: the options of `pip install`
     package_files: tuple[str, ...]  # the files that names
@@ -57,6 +58,11 @@ class Site(NamedTuple):
     @property
     def first_port(self) -> int:
         return next(backend.port for backend in self.backends if backend.port is not None)
+
+    @property
+    def scheme(self) -> str:
+        """How a balancer speaks to every backend: http or https."""
+        return "https" if self.backends[0].tls else "http"
 
     @property
     def trust(self) -> str:
