@@ -174,6 +174,47 @@ def test_a_control_character_is_refused(project: Path) -> None:
             quoting.yaml(control)
 
 
+ON_LINES = """\
+app = "shop:app"
+trusted-proxies = \"\"\"
+10.0.0.1
+10.0.0.2, 10.1.0.0/16
+\"\"\"
+metrics-networks = ["10.2.0.1\\n10.2.0.2"]
+"""
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_addresses_on_several_lines_are_exported_as_words(format_name: str, project: Path) -> None:
+    (project / "webdemo.toml").write_text(ON_LINES)
+    on_lines = exported((), format_name)
+    (project / "webdemo.toml").write_text(
+        'app = "shop:app"\ntrusted-proxies = ["10.0.0.1", "10.0.0.2", "10.1.0.0/16"]\n'
+        'metrics-networks = ["10.2.0.1", "10.2.0.2"]\n'
+    )
+    assert exported((), format_name) == on_lines
+    (project / "webdemo.toml").unlink()
+    given = ("--app", "shop:app", "--trusted-proxies", "10.0.0.1\n10.0.0.2")
+    assert "10.0.0.1\n" not in "".join(arguments_of(given, format_name))
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_no_value_with_a_control_character_gets_into_a_file(format_name: str, project: Path) -> None:
+    resolved = read_settings({"app": "shop:app", "bind": ("gunicorn://*:8000",)})
+    site = make_site(resolved, format_name, ())._replace(socket_mode=0o600)
+    texts = {
+        **{name: f"x\n{name}" for name in ("folder", "python", "release")},
+        **{name: (f"x\n{name}",) for name in ("arguments", "listen", "trusted_proxies")},
+        "backends": (site.backends[0]._replace(path="/run/x\nbackends"),),
+    }
+    for name, value in texts.items():
+        try:
+            files = deploy.FORMATS[format_name](site._replace(**{name: value}))  # type: ignore[arg-type]
+        except UsageError:
+            continue
+        assert f"\n{name}" not in "".join(files.values())
+
+
 def test_one_stop_time_and_one_delay_are_right_together(project: Path) -> None:
     shape = ("--app", "shop:app", "--drain-delay", "6.5", "--grace", "20")
     seconds = 6.5 + 1 + 20 + 3

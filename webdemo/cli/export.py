@@ -39,6 +39,10 @@ _NOT_IN_PRODUCTION = (
     *("open", "dashboard", "dashboard_read_only", "in_process"),
     *("debug", "live_reload", "reload", "reload_path"),
 )
+_NETWORKS = (
+    "trusted_proxies",
+    "metrics_networks",
+)  # each may hold several in one text, also on several lines
 _REACHED_AT = {ALL_ADDRESSES: LOOPBACK[0], **dict(zip(WILDCARD, LOOPBACK, strict=True))}
 _COMMON_MODULES = ("app", "main", "wsgi", "application", "server", "site")
 
@@ -181,8 +185,12 @@ def _for_production(resolved: Resolved, *, in_container: bool, hosts: tuple[str,
     if resolved.sources["env_file"] == "debug":  # only --debug reads .env
         off += [name for name in ("env_file", "port") if resolved.sources[name] in ("debug", ENV_FILE)]
     defaults: dict[str, Any] = {name: FIELDS[name].default for name in off}
+    settings = replace(resolved.settings, **missing, **defaults)
+    words: dict[str, Any] = {
+        name: tuple(" ".join(getattr(settings, name)).replace(",", " ").split()) for name in _NETWORKS
+    }
     return Resolved(
-        replace(resolved.settings, **missing, **defaults),
+        replace(settings, **words),
         {
             **resolved.sources,
             **dict.fromkeys(missing, _EXPORT),

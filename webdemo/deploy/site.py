@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from webdemo.deploy.quoting import printable
+
 DRAIN_DELAY_SECONDS = 8.0  # where the settings say nothing
 ADMIN_PORT = 9180
 CHECK_SECONDS = 1  # between two health checks of a balancer
@@ -69,4 +71,5 @@ class Site(NamedTuple):
         """What a proxy's file says about who trusts it."""
         if not self.trusted_proxies:
             return "webdemo trusts no proxy yet; name the address that this one has: --trusted-proxies"
-        return f"webdemo trusts {', '.join(self.trusted_proxies)} (--trusted-proxies): connect from there."
+        trusted = printable(", ".join(self.trusted_proxies))
+        return f"webdemo trusts {trusted} (--trusted-proxies): connect from there."
