@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -213,6 +214,34 @@ def test_no_value_with_a_control_character_gets_into_a_file(format_name: str, pr
         except UsageError:
             continue
         assert f"\n{name}" not in "".join(files.values())
+
+
+@pytest.mark.parametrize(
+    ("app", "folder", "user"),
+    [
+        ("root:app", "x", "web-root"),
+        ("app:app", "root", "web-root"),
+        ("www_data.wsgi:app", "x", "web-www-data"),
+        ("docker:app", "x", "web-docker"),
+        ("roots:app", "x", "roots"),
+        (f"{'shop_' * 8}:app", "x", "shop-shop-shop-shop-shop-shop-s"),
+        ("_9:app", "x", "web-9"),
+        ("app:app", "ü", "web"),
+    ],
+)
+def test_a_service_runs_as_a_user_that_is_its_own_and_can_be_made(
+    app: str, folder: str, user: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / folder).mkdir()
+    monkeypatch.chdir(project / folder)
+    service = exported(("--app", app), "systemd")[f"{user}.service"]
+    assert f"\nUser={user}\nGroup={user}\n" in service
+
+
+def test_no_user_of_this_system_with_a_fixed_number_is_an_exported_one(project: Path) -> None:
+    fixed = {row.pw_name for row in pwd.getpwall() if row.pw_uid < 100 or row.pw_name == "nobody"}
+    for name in filter(str.isalpha, fixed):
+        assert f"web-{name}.service" in exported(("--app", f"{name}.x:app"), "systemd")
 
 
 def test_one_stop_time_and_one_delay_are_right_together(project: Path) -> None:

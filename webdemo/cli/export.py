@@ -39,12 +39,18 @@ _NOT_IN_PRODUCTION = (
     *("open", "dashboard", "dashboard_read_only", "in_process"),
     *("debug", "live_reload", "reload", "reload_path"),
 )
-_NETWORKS = (
-    "trusted_proxies",
-    "metrics_networks",
-)  # each may hold several in one text, also on several lines
+_NETWORKS = ("trusted_proxies", "metrics_networks")  # one text may hold several, on several lines
 _REACHED_AT = {ALL_ADDRESSES: LOOPBACK[0], **dict(zip(WILDCARD, LOOPBACK, strict=True))}
 _COMMON_MODULES = ("app", "main", "wsgi", "application", "server", "site")
+
+# Users and groups of Linux systems, and of programs beside an app, which must not get their rights. A fixed
+# list, so that every machine exports the same, also once the site's own user exists.
+_ACCOUNTS = """
+adm admin apache audio backup bin caddy cdrom crontab daemon dialout disk docker ftp games git haproxy http
+input irc kmem kvm list lp lxd mail man messagebus mongodb mysql news nginx nobody nogroup operator plugdev
+postfix postgres proxy rabbitmq redis root shadow shutdown src sshd staff sudo sync sys tape tty users utmp
+uucp video wheel www-data
+"""
 
 
 @click.command()
@@ -228,15 +234,16 @@ def _arguments(resolved: Resolved) -> list[str]:
 
 
 def _name(resolved: Resolved) -> str:
-    """A name for units, users and objects: letters, digits and hyphens, as in a host's name."""
+    """A name for units, users and objects: up to 31 letters, digits and hyphens, and no other account's."""
     settings = resolved.settings
     module = settings.app.partition(":")[0].partition(".")[0]
     folder = Path(settings.directory or Path.cwd()).resolve()
     if folder.parent.name == "releases":
         folder = folder.parent.parent
     text = folder.name if settings.directory or module in _COMMON_MODULES else module
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
-    return name if name[:1].isalpha() else f"web-{name}".strip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    is_free = name[:1].isalpha() and name not in _ACCOUNTS.split()
+    return (name if is_free else f"web-{name}")[:31].strip("-")
 
 
 def _balanced(resolved: Resolved, binds: list[Bind], *, is_remote: bool) -> list[Bind]:
