@@ -155,16 +155,17 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 def test_a_symlink_that_leaves_the_root_is_resolved_once(folder: Path, resolved: list[bytes]) -> None:
     (folder / "out").symlink_to("/etc/passwd")
     assert call(StaticFiles(folder), "/out").status == 404
-    assert resolved.count(os.fsencode(folder / "out")) == 1
+    assert [path.endswith(b"/out") for path in resolved].count(True) == 1
 
 
-def test_a_root_that_moves_while_a_path_in_it_is_resolved_is_not_left(
+def test_an_absolute_symlink_into_a_root_that_moves_meanwhile_is_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    current = tmp_path / "current"
     for release in ("1", "2"):
         (tmp_path / release).mkdir()
-        (tmp_path / release / "version").write_text(release)
-    current = tmp_path / "current"
+        (tmp_path / release / "file").write_text(release)
+        (tmp_path / release / "version").symlink_to(current / "file")
     current.symlink_to("1")
     (tmp_path / "next").symlink_to("2")
     app = StaticFiles(current)

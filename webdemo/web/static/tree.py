@@ -150,9 +150,10 @@ class Tree:
         that does not depend on what is being replaced at the moment.
         """
         root = os.path.realpath(self.root)
-        real = os.path.realpath(self.path(names), strict=True)
+        # Below the resolved root, so that one which is swapped meanwhile makes no difference.
+        real = os.path.realpath(os.path.join(root, b"/".join(names)), strict=True)  # noqa: PTH118  bytes
         if real != root and not real.startswith(root.rstrip(_SEPARATOR) + _SEPARATOR):
-            if os.path.realpath(self.root) != root:
+            if os.path.realpath(self.root) != root:  # an absolute symlink may lead to the new one
                 raise FileNotFoundError(errno.ENOENT, "the root has just been replaced")
             raise FileNotFoundError("outside the root")
         *folders, name = real[len(root) :].strip(_SEPARATOR).split(_SEPARATOR)
