@@ -144,8 +144,9 @@ def test_no_fingerprint_has_a_file_read_that_is_too_large_for_a_request(
 
 
 def test_fingerprint_of_a_file_that_keeps_changing_is_asked_for_again_unless_a_page_has_named_it(
-    folder: Path, read: list[int]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, read: list[int]
 ) -> None:
+    monkeypatch.setattr(representations, "REREAD_SECONDS", 1000.0)
     page, asset = StaticFiles(folder), StaticFiles(folder)
     page.url("large.bin")
     (folder / "large.bin").write_bytes(b"changed" * 50_000)
